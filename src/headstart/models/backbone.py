@@ -1,0 +1,224 @@
+"""A model seen as two parts: the pretrained backbone and the head that sits on it.
+
+The split follows the definition in the documentation: the head is what the checkpoint did not
+provide, plus whatever lies outside the base model. No head is ever found by guessing its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import nn
+
+from headstart.errors import ModelError
+
+
+def tensor_bytes(tensor: torch.Tensor) -> bytes:
+    """Return a tensor's values as raw bytes, whatever its type and device.
+
+    Args:
+        tensor: Any dense tensor.
+
+    Returns:
+        Its elements in row-major order.
+    """
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    return flat.view(torch.uint8).numpy().tobytes()
+
+
+@dataclass(frozen=True)
+class ParameterCount:
+    """How many numbers train and how many stand still.
+
+    Args:
+        head: Trainable numbers in the head.
+        tuner: Trainable numbers outside the head.
+        frozen: Numbers that do not change.
+    """
+
+    head: int
+    tuner: int
+    frozen: int
+
+    @property
+    def trainable(self) -> int:
+        """All trainable numbers."""
+        return self.head + self.tuner
+
+
+class SplitModel:
+    """A classifier together with the knowledge of which of its parameters are the head.
+
+    Parameters are held as objects, so that wrapping a module (as LoRA does) or moving the model
+    to a device does not change what belongs where.
+
+    Args:
+        model: Module whose ``forward(**batch)`` returns an object with ``logits``. The attribute
+            named by its ``base_model_prefix`` is the base model.
+        head_names: Names, as in ``model.named_parameters()``, of the parameters that the
+            checkpoint did not provide. What lies outside the base model is added to them.
+
+    Raises:
+        ModelError: If the model has no base model or no head.
+    """
+
+    def __init__(self, model: nn.Module, head_names: Iterable[str] = ()) -> None:
+        self.model = model
+        self.prefix = cast(str, getattr(model, "base_model_prefix", ""))
+        if not self.prefix or not isinstance(getattr(model, self.prefix, None), nn.Module):
+            raise ModelError(
+                "a model with a head on a base model (an AutoModelFor… class)",
+                f"{type(model).__name__}, which has no base model inside",
+                "Load the checkpoint with AutoModelForSequenceClassification or a similar class.",
+            )
+        given = set(head_names)
+        inside = f"{self.prefix}."
+        named = dict(model.named_parameters())
+        self.head = {
+            name: p for name, p in named.items() if name in given or not name.startswith(inside)
+        }
+        self.backbone = {name: p for name, p in named.items() if name not in self.head}
+        if not self.head:
+            raise ModelError(
+                "a model with a classification head",
+                f"{type(model).__name__}, all of whose parameters belong to its base model",
+                "Load the checkpoint with AutoModelForSequenceClassification or a similar class.",
+            )
+
+    @property
+    def base(self) -> nn.Module:
+        """The base model: embeddings, encoder layers and, in some families, a pooler."""
+        return cast(nn.Module, getattr(self.model, self.prefix))
+
+    def layers(self) -> list[tuple[str, nn.Module]]:
+        """Return the encoder layers from bottom to top.
+
+        Returns:
+            Pairs of dotted name (as in ``model.named_modules()``) and module: the members of
+            the module list that holds the most parameters.
+
+        Raises:
+            ModelError: If the base model keeps its layers in no module list.
+        """
+        name, layers = _layer_list(self.base)
+        return [(f"{self.prefix}.{name}.{i}", layer) for i, layer in enumerate(layers)]
+
+    def above_layers(self) -> list[str]:
+        """Return the names of backbone parameters that come after the encoder layers.
+
+        Returns:
+            Names of the parameters in the base model's children that follow the one with the
+            layers: a pretrained pooler, a final norm.
+        """
+        holder = _layer_list(self.base)[0].split(".", 1)[0]
+        children = [name for name, _ in self.base.named_children()]
+        after = {f"{self.prefix}.{c}" for c in children[children.index(holder) + 1 :]}
+        return [n for n in self.backbone if any(n.startswith(f"{a}.") for a in after)]
+
+    def buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
+        """Yield the base model's saved buffers (running statistics and the like) by name."""
+        for module_name, module in self.base.named_modules():
+            for key, buffer in module._buffers.items():
+                if buffer is not None and key not in module._non_persistent_buffers_set:
+                    yield f"{self.prefix}.{module_name}.{key}", buffer
+
+    def fingerprint(self) -> str:
+        """Return a digest of the backbone's exact bits.
+
+        Names are taken relative to the base model, so the same backbone under two model classes
+        has the same fingerprint.
+
+        Returns:
+            ``sha256:`` and 32 hexadecimal digits.
+        """
+        digest = hashlib.sha256()
+        tensors = {**self.backbone, **dict(self.buffers())}
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            short = name.removeprefix(f"{self.prefix}.")
+            digest.update(f"{short}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+            digest.update(tensor_bytes(tensor))
+        return f"sha256:{digest.hexdigest()[:32]}"
+
+    def head_state(self) -> dict[str, torch.Tensor]:
+        """Return copies of the head's tensors by name, weights and biases alike."""
+        return {name: p.detach().cpu().clone() for name, p in self.head.items()}
+
+    @torch.no_grad()
+    def load_head(self, state: dict[str, torch.Tensor]) -> None:
+        """Copy a head in, bit for bit.
+
+        Args:
+            state: Every tensor of the head by name, as from ``head_state``.
+
+        Raises:
+            ModelError: If names or shapes differ; all differences are told.
+        """
+        faults = [f"{n} is missing" for n in self.head if n not in state]
+        faults += [f"{n} is not part of this head" for n in state if n not in self.head]
+        faults += [
+            f"{n} has shape {tuple(state[n].shape)} instead of {tuple(p.shape)}"
+            for n, p in self.head.items()
+            if n in state and state[n].shape != p.shape
+        ]
+        if faults:
+            raise ModelError(
+                f"a head that fits {type(self.model).__name__}",
+                "; ".join(faults),
+                "Use a head that was trained on the same model class and number of classes.",
+            )
+        for name, parameter in self.head.items():
+            parameter.copy_(state[name])
+
+    def train_only(self, tuner: dict[str, nn.Parameter]) -> ParameterCount:
+        """Let the head and the given parameters train, and nothing else.
+
+        This is the only place that decides what trains.
+
+        Args:
+            tuner: Parameters that train beside the head, by name.
+
+        Returns:
+            The counts.
+        """
+        chosen = {id(p) for p in (*self.head.values(), *tuner.values())}
+        frozen = 0
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(id(parameter) in chosen)
+            frozen += 0 if id(parameter) in chosen else parameter.numel()
+        heads = {id(p): p.numel() for p in self.head.values()}
+        tuners = {id(p): p.numel() for p in tuner.values() if id(p) not in heads}
+        return ParameterCount(sum(heads.values()), sum(tuners.values()), frozen)
+
+
+class Snapshot:
+    """Copies of some tensors, to put them back bit for bit.
+
+    Args:
+        tensors: What to remember, by name. The copies stay on the tensors' own device.
+    """
+
+    def __init__(self, tensors: dict[str, nn.Parameter]) -> None:
+        self._live = dict(tensors)
+        self._copies = {name: t.detach().clone() for name, t in tensors.items()}
+
+    @torch.no_grad()
+    def restore(self) -> None:
+        """Copy every remembered value back."""
+        for name, tensor in self._live.items():
+            tensor.copy_(self._copies[name])
+
+
+def _layer_list(base: nn.Module) -> tuple[str, nn.ModuleList]:
+    lists = [(n, m) for n, m in base.named_modules() if isinstance(m, nn.ModuleList) and len(m)]
+    if not lists:
+        raise ModelError(
+            "a base model that keeps its encoder layers in a module list",
+            f"{type(base).__name__}, which has none",
+            "Use the tuner 'head' or 'full', which need no layers.",
+        )
+    return max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))

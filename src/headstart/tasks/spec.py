@@ -1,0 +1,86 @@
+"""What a task is: columns, input shape, target and metrics, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+InputShape = Literal["single", "pair", "choice"]
+Target = Literal["classes", "number"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of text inside one of the text columns.
+
+    Exactly one way of finding it is given: character offsets, an index of white-space separated
+    words, or, with neither, the first occurrence of the text itself.
+
+    Args:
+        column: The text column that contains the span.
+        text: Column that holds the span's own words; needed unless ``start`` and ``end`` are.
+        start: Column with the offset of the span's first character.
+        end: Column with the offset one past its last character.
+        word_index: Column with the index of the span's first white-space separated word.
+    """
+
+    column: str
+    text: str | None = None
+    start: str | None = None
+    end: str | None = None
+    word_index: str | None = None
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task as data; adding one takes one of these and nothing else.
+
+    Args:
+        name: Unique name; also the folder's name under ``--data``.
+        shape: ``single`` text, ``pair`` of texts, or ``choice`` among several second texts.
+        text: Text columns: one for ``single``, two for ``pair``; for ``choice`` the columns that
+            are joined by a space to the first text.
+        choices: Columns with the candidate second texts (``choice`` only).
+        label: Label column.
+        target: ``classes`` or ``number`` (regression).
+        labels: Class names in the order of the integer labels; ``None`` takes them from the
+            training rows.
+        metrics: Names from ``headstart.tasks.metrics``; the first-named are the official ones,
+            and the task's score is the mean of them all.
+        spans: Targets inside the text.
+        span_use: ``mark`` puts marks around the spans in the text (any head); ``vectors`` gives
+            the head the summed token vectors of each span (EH-FT, appendix; needs a head of
+            ours).
+        values: For a column, what its raw values are replaced by before the text is built, for
+            example COPA's ``{"question": {"cause": "because"}}``.
+        hub: Data set on the hub as (path, configuration name).
+        splits: Names of the training and validation split on the hub and in a task folder.
+        paper_epochs: Total epochs of the paper's runs, of which a tenth were stage 1; ``None``
+            where the paper has no such task.
+        version: Raised whenever a change alters scores.
+        summary: One line for ``headstart tasks``.
+    """
+
+    name: str
+    shape: InputShape
+    text: tuple[str, ...]
+    metrics: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    label: str = "label"
+    target: Target = "classes"
+    labels: tuple[str, ...] | None = None
+    spans: tuple[Span, ...] = ()
+    span_use: Literal["mark", "vectors"] = "mark"
+    values: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    hub: tuple[str, str | None] | None = None
+    splits: tuple[str, str] = ("train", "validation")
+    paper_epochs: int | None = None
+    version: int = 1
+    summary: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Every input column the task reads, without the label, each once, in order."""
+        spans = (c for s in self.spans for c in (s.text, s.start, s.end, s.word_index) if c)
+        return tuple(dict.fromkeys((*self.text, *self.choices, *spans)))

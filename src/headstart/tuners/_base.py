@@ -1,0 +1,119 @@
+"""The contract of every tuner: attach, then detach without a trace or merge."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from torch import nn
+
+from headstart.errors import ConfigError
+from headstart.models.backbone import Snapshot, SplitModel
+
+
+class Tuner(ABC):
+    """Something that trains beside the head on an otherwise frozen backbone.
+
+    A concrete tuner is a dataclass whose fields are its knobs, each with a default; they are
+    what a strategy line may set, as in ``lora(r=16)``. One object serves one stage: ``attach``,
+    training, then either ``detach`` or ``merge``. Random initialisation draws from torch's global
+    generator, which the caller seeds.
+    """
+
+    lr: ClassVar[float]
+    """Learning rate of the tuner's own parameters where the user gives none."""
+    head_lr: ClassVar[float]
+    """Learning rate of the head beside it where the user gives none."""
+    frozen_features: ClassVar[bool] = False
+    """Whether the backbone stays as it is while this trains, so that its output can be reused."""
+    no_merge: ClassVar[str] = ""
+    """Why the change cannot be written into the backbone; empty where it can."""
+
+    @abstractmethod
+    def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
+        """Install the tuner.
+
+        Args:
+            split: The model; its head is not touched.
+            reversible: Whether ``detach`` will be called. A tuner that changes the backbone in
+                place then keeps a copy of what it changes.
+
+        Returns:
+            What trains beside the head, by its present name in ``model.named_parameters()``.
+        """
+
+    @abstractmethod
+    def detach(self, split: SplitModel) -> None:
+        """Take the tuner away: the backbone is bit for bit what ``attach`` found.
+
+        Args:
+            split: The model that the tuner is attached to.
+        """
+
+    def merge(self, split: SplitModel) -> None:
+        """Write the learned change into the backbone and take the tuner's modules away.
+
+        Args:
+            split: The model that the tuner is attached to.
+
+        Raises:
+            ConfigError: If this tuner's change has no form as plain weights.
+        """
+        raise ConfigError(
+            "a tuner that can be merged before '>>' or at the end of a strategy",
+            type(self).__name__.lower(),
+            f"{self.no_merge} Put '>' and another stage after it.",
+        )
+
+
+class InPlaceTuner(Tuner):
+    """A tuner that trains some of the backbone's own parameters."""
+
+    _before: Snapshot | None = None
+
+    @abstractmethod
+    def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
+        """Choose the parameters that train.
+
+        Args:
+            split: The model.
+
+        Returns:
+            A part of ``split.backbone``.
+        """
+
+    def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
+        """Choose the parameters, and remember their values if they are to be put back.
+
+        Args:
+            split: The model.
+            reversible: Whether ``detach`` will be called.
+
+        Returns:
+            What trains beside the head.
+        """
+        chosen = self.select(split)
+        self._before = Snapshot(chosen) if reversible else None
+        return chosen
+
+    def detach(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
+        """Put the remembered values back.
+
+        Args:
+            split: The model.
+
+        Raises:
+            RuntimeError: If the tuner was attached with ``reversible=False``.
+        """
+        if self._before is None:
+            raise RuntimeError("detach() needs attach(reversible=True)")
+        self._before.restore()
+        self._before = None
+
+    def merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
+        """Keep the values as they are: they already are the backbone's own.
+
+        Args:
+            split: The model.
+        """
+        self._before = None
