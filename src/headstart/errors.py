@@ -66,7 +66,7 @@ class NumericalError(RunError):
     """Training produced a loss that is not a number."""
 
 
-class Faults(HeadstartError):
+class Faults(HeadstartError):  # noqa: N818  it holds errors, it is not one more kind
     """Several errors found in one pass, so that the user mends them all at once.
 
     Args:

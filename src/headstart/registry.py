@@ -77,9 +77,7 @@ class Registry(Generic[T]):
             return cast(T, getattr(module, self.attribute))
         if name in self._plugins:
             return cast(T, self._plugins[name].load())
-        raise ConfigError(
-            f"the name of a {self.kind}", repr(name), did_you_mean(name, self)
-        )
+        raise ConfigError(f"the name of a {self.kind}", repr(name), did_you_mean(name, self))
 
     def summary(self, name: str) -> str:
         """Return the first line of an item's documentation, without importing it.

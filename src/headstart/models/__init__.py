@@ -1,0 +1,1 @@
+"""The checkpoint side: loading, the backbone/head split, heads, head files, saving."""

@@ -1,0 +1,1 @@
+"""Strategies: lists of stages, their one-line notation, aliases, presets and lengths."""

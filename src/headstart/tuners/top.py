@@ -46,7 +46,9 @@ class Top(InPlaceTuner):
         chosen = tuple(f"{name}." for name, _ in layers[-self.k :])
         above = set(split.above_layers())
         return {
-            name: p for name, p in split.backbone.items() if name.startswith(chosen) or name in above
+            name: p
+            for name, p in split.backbone.items()
+            if name.startswith(chosen) or name in above
         }
 
 

@@ -1,0 +1,85 @@
+"""What mkdocs calls while it builds: generated tables, and a reference page for each package."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from docs_tables import SOURCE, TABLES
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+
+MARK = re.compile(r"^<!-- generated: ([a-z]+) -->$", re.MULTILINE)
+
+
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Put the reference pages into the navigation.
+
+    Args:
+        config: Settings of the site; its entry ``Python API`` is a list that starts empty or not.
+
+    Returns:
+        The same settings.
+    """
+    pages: list[Any] = [{f"headstart.{name}": _page(name)} for name in reference()]
+    for entry in config.nav or []:
+        if "Python API" in entry:
+            entry["Python API"] = [*entry["Python API"], *pages]
+    return config
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add a generated page for each package and each single module.
+
+    Args:
+        files: Files of the site.
+        config: Settings of the site.
+
+    Returns:
+        The same files and the generated ones.
+    """
+    for name, modules in reference().items():
+        parts = [f"# headstart.{name}", *(f"::: {module}" for module in modules)]
+        files.append(File.generated(config, _page(name), content="\n\n".join(parts)))
+    return files
+
+
+def on_page_markdown(markdown: str, **_: object) -> str:
+    """Replace each mark ``<!-- generated: name -->`` by what it names.
+
+    Args:
+        markdown: Text of a page.
+        **_: What else mkdocs hands over.
+
+    Returns:
+        The text with its tables.
+    """
+    return MARK.sub(_generated, markdown)
+
+
+def _generated(mark: re.Match[str]) -> str:
+    if mark[1] not in TABLES:
+        known = ", ".join(TABLES)
+        raise PluginError(f"expected one of {known}; found {mark[0]}. Mend the page.")
+    return TABLES[mark[1]]()
+
+
+def reference() -> dict[str, list[str]]:
+    """Return the public modules, by the name of their package or their own.
+
+    Returns:
+        For example ``{"tasks": ["headstart.tasks", "headstart.tasks.spec"], ...}``.
+    """
+    pages: dict[str, list[str]] = {}
+    for path in sorted(SOURCE.rglob("*.py")):
+        parts = path.relative_to(SOURCE).with_suffix("").parts
+        names = parts[:-1] if parts[-1] == "__init__" else parts
+        if names and not any(name.startswith("_") for name in names):
+            pages.setdefault(names[0], []).append(".".join(("headstart", *names)))
+    return pages
+
+
+def _page(name: str) -> str:
+    return str(Path("reference", f"{name}.md"))

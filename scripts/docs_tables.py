@@ -1,0 +1,142 @@
+"""Tables of the documentation, made from the registries and settings that they describe."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import textwrap
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+SOURCE = Path(__file__).parents[1] / "src" / "headstart"
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+    """Write a Markdown table.
+
+    Args:
+        head: Titles of the columns.
+        rows: The cells, row by row.
+
+    Returns:
+        The table, one row a line.
+    """
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *([str(c) for c in row] for row in rows)]
+    return "\n".join(
+        "| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines
+    )
+
+
+def tuners() -> str:
+    """Return all registered tuners with their learning rates and knobs."""
+    from headstart.tuners import TUNERS
+
+    return table(
+        ("name", "what trains beside the head", "knobs", "rate", "head's rate", "after `>>`"),
+        (
+            (
+                f"`{name}`",
+                TUNERS.summary(name).rstrip("."),
+                _knobs(TUNERS.get(name)),
+                f"{TUNERS.get(name).lr:g}",
+                f"{TUNERS.get(name).head_lr:g}",
+                "no" if TUNERS.get(name).no_merge else "yes",
+            )
+            for name in TUNERS
+        ),
+    )
+
+
+def _knobs(tuner: Any) -> str:
+    fields = [f for f in dataclasses.fields(tuner) if f.init and not f.name.startswith("_")]
+    return ", ".join(f"`{f.name}={f.default}`" for f in fields) or "none"
+
+
+def strategies() -> str:
+    """Return all aliases with the lines they stand for."""
+    from headstart.strategies.builtin import ALIASES
+
+    rows = ((f"`{name}`", f"`{alias.line}`", alias.summary) for name, alias in ALIASES.items())
+    return table(("alias", "line", "what it is"), rows)
+
+
+def presets() -> str:
+    """Return all presets, one a column, one setting a row."""
+    from headstart.strategies.presets import PRESETS
+
+    names = [f.name for f in dataclasses.fields(next(iter(PRESETS.values())))]
+    rows = (
+        (f"`{name}`", *(_cell(getattr(preset, name)) for preset in PRESETS.values()))
+        for name in names
+        if name != "rates"
+    )
+    return table(("setting", *(f"`{name}`" for name in PRESETS)), rows)
+
+
+def tasks() -> str:
+    """Return all built-in tasks."""
+    from headstart.tasks.builtin import get_task, task_names
+
+    return table(
+        ("task", "what it asks", "input", "target", "metrics", "hub name"),
+        (
+            (
+                f"`{task.name}`",
+                task.summary.rstrip("."),
+                f"{task.shape}: {', '.join(f'`{column}`' for column in task.columns)}",
+                ", ".join(task.labels) if task.labels else task.target,
+                ", ".join(task.metrics),
+                ":".join(part for part in task.hub if part) if task.hub else "",
+            )
+            for task in map(get_task, task_names())
+        ),
+    )
+
+
+def settings() -> str:
+    """Return every setting of a run: option, key of the settings file, argument of ``fit``."""
+    from headstart.config import FitConfig
+
+    panels: dict[str, list[tuple[str, str, str]]] = {}
+    for name, field in FitConfig.model_fields.items():
+        extra = field.json_schema_extra
+        panel = str(extra["panel"]) if isinstance(extra, dict) else "Other"
+        row = (f"`{name}`", _cell(field.default), field.description or "")
+        panels.setdefault(panel, []).append(row)
+    head = ("setting", "default", "meaning")
+    return "\n\n".join(f"### {panel}\n\n{table(head, rows)}" for panel, rows in panels.items())
+
+
+def _cell(value: object) -> str:
+    if value in (None, "", ()):
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def block(module: str) -> str:
+    """Return the indented block of a module's docstring as a block of code.
+
+    Args:
+        module: Path below ``src/headstart``, without the ending.
+
+    Returns:
+        A fenced block.
+    """
+    tree = ast.parse((SOURCE / f"{module}.py").read_text(encoding="utf-8"))
+    lines = (ast.get_docstring(tree) or "").splitlines()
+    inside = [i for i, line in enumerate(lines) if line.startswith("    ")]
+    body = textwrap.dedent("\n".join(lines[inside[0] : inside[-1] + 1]))
+    return f"```text\n{body}\n```"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "tuners": tuners,
+    "strategies": strategies,
+    "presets": presets,
+    "tasks": tasks,
+    "settings": settings,
+    "grammar": lambda: block("strategies/notation"),
+    "loop": lambda: block("training/loop"),
+}

@@ -1,0 +1,267 @@
+"""Every setting of a run: one frozen, validated record behind the command line and the files.
+
+A field here is an option of ``headstart fit``, a key of ``run.yaml`` and an argument of
+``headstart.fit``; its description is the help text of all three.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+
+HeadKind = Literal["native", "linear", "mlp"]
+
+
+def _option(panel: str, text: str, default: Any = None, **rules: Any) -> Any:
+    extra: dict[str, Any] = {"panel": panel}
+    return Field(default=default, description=text, json_schema_extra=extra, **rules)
+
+
+class FitConfig(BaseModel):
+    """The settings of one run. ``None`` means: decided by the preset, the model or the data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = _option("Model", "Folder or hub name of the pretrained encoder.", "")
+    out: Path | None = _option("Output", "Folder for the run; created. Default: runs/<name>.")
+
+    train: str | None = _option(
+        "Data", "Training rows: csv, tsv, jsonl, parquet or arrow file, saved data set, hub name."
+    )
+    validation: str | None = _option(
+        "Data", "Validation rows; else a share of --train is held out."
+    )
+    task: str | None = _option(
+        "Data", "A built-in task (see `headstart tasks`) or a task YAML file."
+    )
+    data: Path | None = _option(
+        "Data", "Folder with the task's split files; else the hub is asked."
+    )
+    text: tuple[str, ...] = _option("Data", "Text column; give it twice for pairs of texts.", ())
+    label: str | None = _option("Data", "Label column. Default: label.")
+    choices: tuple[str, ...] = _option("Data", "Columns with the candidates (multiple choice).", ())
+    span: str | None = _option(
+        "Data", "Column with the target words to mark in the text, or START:END offset columns."
+    )
+    target: Literal["auto", "classes", "number"] = _option(
+        "Data", "What the label is: classes, or a number to predict.", "auto"
+    )
+    metrics: tuple[str, ...] = _option("Data", "Metrics; the score is their mean.", ())
+    validation_share: float = _option(
+        "Data", "Share of the training rows held out when no validation file is given.", 0.2,
+        gt=0, lt=1,
+    )  # fmt: skip
+    train_rows: int | None = _option(
+        "Data", "Use only so many training rows, drawn by seed, stratified.", ge=2
+    )
+    max_length: int | None = _option("Data", "Longest input in tokens; longer ones are cut.", ge=4)
+
+    strategy: str = _option("Strategy", "Strategy line or alias (`headstart strategies`).", "eh-ft")
+    preset: str = _option("Strategy", "Set of defaults: default or paper.", "default")
+    epochs: float | None = _option("Strategy", "Epochs of fine-tuning, the last stage.", gt=0)
+    total_epochs: float | None = _option(
+        "Strategy", "Epochs of all stages together: the equal-budget form.", gt=0
+    )
+    guard: bool = _option(
+        "Strategy",
+        "Never hand on a head that has not learned: try once more, then fine-tune plainly.",
+        True,
+    )
+    head_type: HeadKind | None = _option(
+        "Strategy",
+        "native: the model class's own. linear, mlp: on the first token, need headstart to load.",
+    )
+    head: str | None = _option(
+        "Strategy", "Start from this head: a head folder, a run, or a checkpoint with a head."
+    )
+    ignore_backbone_mismatch: bool = _option(
+        "Strategy", "Use --head although it was trained on another backbone.", False
+    )
+
+    lr: float | None = _option("Optimization", "Learning rate of the last stage's backbone.", gt=0)
+    head_lr: float | None = _option("Optimization", "The head's rate in the last stage.", gt=0)
+    batch_size: int | None = _option(
+        "Optimization", "Rows per optimizer step, over all devices.", ge=1
+    )
+    micro_batch_size: int | None = _option(
+        "Optimization", "Rows at once on a device; a step's gradient is accumulated.", ge=1
+    )
+    weight_decay: float | None = _option("Optimization", "AdamW's weight decay.", ge=0)
+    clip: float | None = _option("Optimization", "Largest gradient norm; 0 turns it off.", ge=0)
+    warmup: float | None = _option("Optimization", "Share of steps with rising rate.", ge=0, lt=1)
+    dropout: float | None = _option("Optimization", "Override every dropout rate.", ge=0, lt=1)
+
+    eval_every: int | None = _option(
+        "Evaluation", "Optimizer steps between evaluations. Default: an epoch.", ge=1
+    )
+    select: Literal["last", "best"] = _option(
+        "Evaluation", "Which state of the last stage is saved.", "last"
+    )
+    selection: Literal["validation", "carve"] = _option(
+        "Evaluation", "Rows that select: the validation rows, or some carved from training.",
+        "validation",
+    )  # fmt: skip
+
+    seed: int = _option("Machine", "Seed of head, data order, dropout and sampling.", 0, ge=0)
+    device: Literal["auto", "cpu", "cuda", "mps"] = _option("Machine", "Where to compute.", "auto")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _option(
+        "Machine", "Number format of matrix products; auto takes bf16 where it is fast.", "auto"
+    )
+    threads: int | None = _option("Machine", "CPU threads.", ge=1)
+    trust_remote_code: bool = _option("Model", "Run code that comes with the model.", False)
+
+    checkpoint_minutes: float = _option(
+        "Output", "Minutes between checkpoints for --resume.", 5.0, gt=0
+    )
+    checkpoint_steps: int | None = _option("Output", "The same, in optimizer steps.", ge=1)
+    resume: bool = _option("Output", "Go on with the interrupted run in --out.", False)
+    overwrite: bool = _option("Output", "Replace the run in --out.", False)
+
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> FitConfig:
+        """Validate settings, reporting all faults at once.
+
+        Args:
+            values: Settings by field name; ``-`` and ``_`` mean the same.
+
+        Returns:
+            The settings.
+
+        Raises:
+            HeadstartError: If a name is unknown or a value does not fit.
+        """
+        clean = {key.replace("-", "_"): value for key, value in values.items()}
+        for name in ("text", "choices", "metrics"):
+            if isinstance(clean.get(name), str):
+                clean[name] = tuple(part.strip() for part in clean[name].split(","))
+        faults: list[HeadstartError] = [
+            ConfigError("the name of a setting", repr(key), did_you_mean(key, cls.model_fields))
+            for key in clean
+            if key not in cls.model_fields
+        ]
+        try:
+            config = cls(**{k: v for k, v in clean.items() if k in cls.model_fields})
+        except ValidationError as error:
+            faults += [_explain(item) for item in error.errors()]
+            config = cls()
+        raise_all([*faults, *(() if faults else config.contradictions())])
+        return config
+
+    def contradictions(self) -> list[HeadstartError]:
+        """Return what cannot be asked for together."""
+        faults: list[HeadstartError] = []
+        if not self.model:
+            faults.append(ConfigError("--model", "none", "Give a folder or a hub name."))
+        if self.task and self.text:
+            faults.append(
+                ConfigError("--task or --text", "both", "A task brings its own columns; drop one.")
+            )
+        if not self.task and not self.train:
+            faults.append(
+                ConfigError("--train FILE or --task NAME", "neither", "Say what to train on.")
+            )
+        if not self.task and self.train and not self.text:
+            faults.append(
+                ConfigError("--text COLUMN", "none", "Name the column that holds the text.")
+            )
+        if self.epochs and self.total_epochs:
+            faults.append(
+                ConfigError(
+                    "--epochs (of fine-tuning) or --total-epochs (of all stages)",
+                    "both",
+                    "Keep the one that you mean.",
+                )
+            )
+        if self.resume and self.overwrite:
+            faults.append(ConfigError("--resume or --overwrite", "both", "Drop one."))
+        return faults
+
+    def plain(self) -> dict[str, Any]:
+        """Return the settings as plain data for a YAML or JSON file, in the order of the fields."""
+        values = self.model_dump(mode="json")
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read settings from a YAML or TOML file.
+
+    Args:
+        path: File whose top level is a table of settings.
+
+    Returns:
+        Settings by name, not validated yet.
+
+    Raises:
+        ConfigError: If the file is missing, broken, or not a table.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(
+            "a readable settings file", f"{path}: {reason}", "Check --config."
+        ) from None
+    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(
+            "a settings file in YAML or TOML", f"{path}: {error}", "Mend that line."
+        ) from None
+    if not isinstance(values, dict):
+        raise ConfigError(
+            "a table of settings, one 'name: value' a line",
+            f"{path} holds {'nothing' if values is None else type(values).__name__}",
+            "See `headstart fit --help` for the names.",
+        )
+    return {str(key): value for key, value in values.items()}
+
+
+def read_assignments(items: tuple[str, ...] | list[str]) -> dict[str, Any]:
+    """Read ``name=value`` pairs as given with ``--set``.
+
+    Args:
+        items: The pairs; values are read as YAML scalars or lists.
+
+    Returns:
+        Settings by name, not validated yet.
+
+    Raises:
+        ConfigError: If an item has no ``=``.
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError("--set name=value", repr(item), "Put '=' between the two.")
+        try:
+            values[name.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            values[name.strip()] = value
+    return values
+
+
+def write_settings(config: FitConfig, path: Path) -> None:
+    """Write settings so that ``read_settings`` gives them back.
+
+    Args:
+        config: The settings.
+        path: YAML file to write.
+    """
+    path.write_text(yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8")
+
+
+def _explain(item: Any) -> ConfigError:
+    name = ".".join(str(part) for part in item["loc"])
+    field = FitConfig.model_fields.get(str(item["loc"][0]))
+    about = f" ({field.description})" if field else ""
+    return ConfigError(
+        f"{name}{about} to fit: {item['msg'].lower()}",
+        repr(item["input"]),
+        f"Change --{name.replace('_', '-')}.",
+    )

@@ -1,0 +1,197 @@
+"""Head files: a trained head on its own, with what it takes to know where it fits.
+
+A head folder holds ``head.safetensors`` and ``head.json`` (shapes, label names, the fingerprint of
+the backbone that it was trained on, how it came about).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from headstart.errors import HeadstartError, ModelError, raise_all
+from headstart.models.backbone import SplitModel
+from headstart.models.loading import find_model, load_saved
+
+WEIGHTS, RECORD = "head.safetensors", "head.json"
+FORMAT_VERSION = 1
+
+
+@dataclass
+class Head:
+    """A trained head.
+
+    Args:
+        tensors: Its tensors by name, on the CPU.
+        model_class: Class whose head it is, for example ``BertForSequenceClassification``.
+        labels: Class names in the order of the logits; empty for a number.
+        fingerprint: The backbone's, from ``SplitModel.fingerprint``.
+        backbone: Where that backbone came from.
+        pooling: How the backbone's output becomes the head's input, in words.
+        strategy: The stages that trained it.
+        scores: Validation metrics, as measured when it was handed on.
+        version: Version of this form.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    model_class: str
+    labels: tuple[str, ...]
+    fingerprint: str
+    backbone: str = ""
+    pooling: str = ""
+    strategy: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+    version: int = FORMAT_VERSION
+
+    @classmethod
+    def of(cls, split: SplitModel, labels: Sequence[str], **about: Any) -> Head:
+        """Take the head of a model.
+
+        Args:
+            split: The model.
+            labels: Class names; empty for a number.
+            **about: Further fields of the record.
+
+        Returns:
+            A copy of the head.
+        """
+        return cls(
+            split.head_state(),
+            type(split.model).__name__,
+            tuple(labels),
+            split.fingerprint(),
+            pooling=describe_pooling(split),
+            **about,
+        )
+
+    @classmethod
+    def from_pretrained(cls, source: str | Path) -> Head:
+        """Load a head from a head folder, a run, or a checkpoint that carries a head.
+
+        Args:
+            source: Folder (or hub name of a checkpoint).
+
+        Returns:
+            The head.
+
+        Raises:
+            ModelError: If there is no head, or its files are damaged.
+        """
+        for folder in (Path(source), Path(source) / "head"):
+            if (folder / RECORD).is_file():
+                return cls._read(folder)
+        split, target = load_saved(str(source))
+        return cls.of(split, target.labels, backbone=find_model(str(source)))
+
+    @classmethod
+    def _read(cls, folder: Path) -> Head:
+        try:
+            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+            tensors = load_file(folder / WEIGHTS)
+            shapes = record.pop("shapes")
+            record["labels"] = tuple(record["labels"])
+            head = cls(tensors, **record)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise ModelError(
+                f"a head folder with {RECORD} and {WEIGHTS}",
+                f"{folder}: {type(error).__name__} {error}",
+                "Write it again with `headstart head extract`.",
+            ) from None
+        if {name: list(t.shape) for name, t in tensors.items()} != shapes:
+            raise ModelError(
+                f"{WEIGHTS} with the shapes that {RECORD} names",
+                f"other tensors in {folder}",
+                "The two files do not belong together; extract the head again.",
+            )
+        return head
+
+    def save(self, folder: str | Path) -> None:
+        """Write the head folder.
+
+        Args:
+            folder: Created if need be.
+        """
+        path = Path(folder)
+        path.mkdir(parents=True, exist_ok=True)
+        save_file(self.tensors, path / WEIGHTS)
+        text = json.dumps(self.record(), indent=1, ensure_ascii=False)
+        (path / RECORD).write_text(text + "\n", encoding="utf-8")
+
+    def record(self) -> dict[str, Any]:
+        """Return everything but the values, as plain data."""
+        record = {k: v for k, v in vars(self).items() if k != "tensors"}
+        shapes = {name: list(t.shape) for name, t in self.tensors.items()}
+        return {**record, "labels": list(self.labels), "shapes": shapes}
+
+    def apply(
+        self, split: SplitModel, labels: Sequence[str], *, ignore_backbone: bool = False
+    ) -> None:
+        """Put the head onto a model, bit for bit, after checking that it fits.
+
+        Args:
+            split: The model.
+            labels: The class names that the model shall predict.
+            ignore_backbone: Whether another backbone than the head's own is allowed.
+
+        Raises:
+            HeadstartError: If shapes, labels or the backbone differ; all differences are told.
+        """
+        faults: list[HeadstartError] = []
+        if tuple(labels) != self.labels:
+            faults.append(
+                ModelError(
+                    f"a head for the labels {list(labels)}, in this order",
+                    f"one for {list(self.labels)}",
+                    "Use data with the head's labels, or train a new head.",
+                )
+            )
+        own = split.fingerprint()
+        if own != self.fingerprint and not ignore_backbone:
+            faults.append(
+                ModelError(
+                    f"a head trained on this backbone ({own})",
+                    f"one trained on {self.backbone or 'another'} ({self.fingerprint})",
+                    "Give that backbone as --model, or pass --ignore-backbone-mismatch.",
+                )
+            )
+        shapes = {name: tuple(p.shape) for name, p in split.head.items()}
+        given = {name: tuple(t.shape) for name, t in self.tensors.items()}
+        if shapes != given:
+            different = sorted(n for n in {*shapes, *given} if shapes.get(n) != given.get(n))
+            told = ", ".join(f"{n} {given.get(n, 'absent')}" for n in different)
+            wanted = ", ".join(f"{n} {shapes.get(n, 'absent')}" for n in different)
+            faults.append(
+                ModelError(
+                    f"a head with {wanted} ({type(split.model).__name__})",
+                    f"{told} ({self.model_class})",
+                    "Use a head of the same model class, head type and number of classes.",
+                )
+            )
+        raise_all(faults)
+        split.load_head(self.tensors)
+
+
+def describe_pooling(split: SplitModel) -> str:
+    """Say how the backbone's output becomes the head's input, and what of that is pretrained.
+
+    Args:
+        split: The model.
+
+    Returns:
+        A short phrase.
+    """
+    pooler = [name for name in split.backbone if ".pooler." in name]
+    fresh = [name for name in split.head if "pooler" in name]
+    config: Any = getattr(split.model, "config", None)
+    if pooler:
+        return "first token through the checkpoint's own pooler"
+    if fresh:
+        return "first token through a pooler that belongs to the head"
+    return f"{getattr(config, 'classifier_pooling', None) or 'first token'} vector"

@@ -1,0 +1,200 @@
+"""The record of a run: plain data, written as JSON with its schema version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import RunError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass
+class Point:
+    """One evaluation along a stage.
+
+    Args:
+        step: Optimizer steps done in this stage.
+        train_loss: Mean loss over the training rows since the last point; ``None`` at step 0.
+        scores: Validation metrics by name, ``score`` (their mean) and ``loss`` among them.
+    """
+
+    step: int
+    train_loss: float | None
+    scores: dict[str, float]
+
+
+@dataclass
+class StageResult:
+    """What one stage did.
+
+    Args:
+        stage: The stage in the notation.
+        trains: Its tuner.
+        attempt: 1, or 2 where the guard tried again.
+        planned_steps: Its length, or upper bound.
+        steps: Optimizer steps done.
+        ended: Why it ended: ``end``, ``learned``, ``bound``, ``plateau`` or ``nan``.
+        lr: Peak learning rate of the tuner's parameters.
+        head_lr: Peak learning rate of the head.
+        trainable: Numbers that train, as ``head``, ``tuner`` and ``frozen``.
+        seconds: Wall time of training and evaluation.
+        training_seconds: The part spent on optimizer steps.
+        tokens: Tokens trained on, padding not counted.
+        start: Validation metrics before the first step.
+        end: Validation metrics after the last step, the tuner still on.
+        best_step: Step of the best validation score.
+        best: Validation metrics there.
+        curve: All evaluations.
+        train_skill: How far above chance the training rows are predicted at the end: 0 is
+            chance, 1 is perfect.
+        learned: Whether that is well above chance.
+        handed_on: ``head``, ``everything``, ``model`` (the last stage) or ``nothing`` (given up).
+    """
+
+    stage: str
+    trains: str
+    attempt: int
+    planned_steps: int
+    lr: float
+    head_lr: float
+    trainable: dict[str, int]
+    steps: int = 0
+    ended: str = "end"
+    seconds: float = 0.0
+    training_seconds: float = 0.0
+    tokens: int = 0
+    start: dict[str, float] = field(default_factory=dict)
+    end: dict[str, float] = field(default_factory=dict)
+    best_step: int = 0
+    best: dict[str, float] = field(default_factory=dict)
+    curve: list[Point] = field(default_factory=list)
+    train_skill: float | None = None
+    learned: bool | None = None
+    handed_on: str = "model"
+
+    @property
+    def tokens_per_second(self) -> float:
+        """Training throughput in tokens a second, padding not counted."""
+        return self.tokens / self.training_seconds if self.training_seconds else 0.0
+
+
+@dataclass
+class RunResult:
+    """What one run did, and everything needed to repeat it.
+
+    Args:
+        strategy: The strategy's canonical line.
+        seed: The seed.
+        task: Name, version, target, metrics, labels.
+        settings: The settings as resolved.
+        data: Row counts and content fingerprints of the splits.
+        backbone: Source, fingerprint and size of the pretrained backbone.
+        machine: Device, precision, threads, processes.
+        versions: Versions of headstart, Python and the libraries beneath.
+        stages: What each stage did, in order.
+        last: Validation metrics of the last state.
+        best: Validation metrics of the best state of the last stage.
+        selected: ``last`` or ``best``: which of the two is saved.
+        rule: The rule that selected, in words.
+        warnings: What the user was warned of.
+        guard: What the guard did, in words; empty where it had nothing to do.
+        status: ``done`` or ``failed``.
+        error: Why it failed.
+        started: Start as an ISO 8601 time in UTC.
+        seconds: Wall time of the whole run, loading and saving included.
+        schema_version: Version of this record's form.
+    """
+
+    strategy: str
+    seed: int
+    task: dict[str, Any]
+    settings: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    backbone: dict[str, Any] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    stages: list[StageResult] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+    selected: str = "last"
+    rule: str = ""
+    warnings: list[str] = field(default_factory=list)
+    guard: list[str] = field(default_factory=list)
+    status: str = "done"
+    error: str = ""
+    started: str = ""
+    seconds: float = 0.0
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Validation metrics of the state that was saved."""
+        return self.best if self.selected == "best" else self.last
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as plain data, throughputs included."""
+        values = asdict(self)
+        for plain, stage in zip(values["stages"], self.stages, strict=True):
+            plain["tokens_per_second"] = round(stage.tokens_per_second, 1)
+        return values
+
+    def write(self, path: Path) -> None:
+        """Write the record as JSON.
+
+        Args:
+            path: File to write.
+        """
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, default=str)
+        path.write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> RunResult:
+        """Read a record.
+
+        Args:
+            path: A ``result.json``.
+
+        Returns:
+            The record.
+
+        Raises:
+            RunError: If the file is missing, broken, or of another schema version.
+        """
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            version = values.get("schema_version")
+        except (OSError, ValueError, AttributeError) as error:
+            raise RunError(
+                "a result.json written by headstart", f"{path}: {error}", "Repeat the run."
+            ) from None
+        if version != SCHEMA_VERSION:
+            raise RunError(
+                f"a result of schema version {SCHEMA_VERSION}",
+                f"{path} of version {version}",
+                "Use the version of headstart that wrote it, or repeat the run.",
+            )
+        stages = [stage_from_dict(stage) for stage in values.pop("stages")]
+        return cls(**{k: values[k] for k in _names(cls) if k in values}, stages=stages)
+
+
+def stage_from_dict(values: Mapping[str, Any]) -> StageResult:
+    """Rebuild a stage's record from plain data.
+
+    Args:
+        values: As written by ``RunResult.to_dict``.
+
+    Returns:
+        The record.
+    """
+    plain = {k: v for k, v in values.items() if k in _names(StageResult)}
+    plain["curve"] = [Point(**point) for point in plain.get("curve", [])]
+    return StageResult(**plain)
+
+
+def _names(record: Any) -> set[str]:
+    return {f.name for f in fields(record)}

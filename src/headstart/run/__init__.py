@@ -1,0 +1,1 @@
+"""The only place that wires everything: settings -> data, model, stages -> result."""

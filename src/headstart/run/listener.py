@@ -1,0 +1,84 @@
+"""What a run tells whoever watches it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from headstart.results import Point, StageResult
+
+if TYPE_CHECKING:
+    from headstart.run.plan import Plan
+
+log = logging.getLogger("headstart")
+
+
+class Listener:
+    """Hears what a run does; this one writes it to the log, a display overrides more."""
+
+    def plan(self, plan: Plan) -> None:
+        """Hear the plan before anything trains.
+
+        Args:
+            plan: The whole plan.
+        """
+        for line in plan.lines():
+            log.info(line)
+
+    def message(self, text: str) -> None:
+        """Hear something worth knowing.
+
+        Args:
+            text: One sentence or a few.
+        """
+        log.info(text)
+
+    def warning(self, text: str) -> None:
+        """Hear something that may spoil the result.
+
+        Args:
+            text: One sentence or a few.
+        """
+        log.warning(text)
+
+    def stage_started(self, stage: StageResult, number: int, of: int) -> None:
+        """Hear that a stage begins.
+
+        Args:
+            stage: Its record so far.
+            number: Which one, from 1.
+            of: How many there are.
+        """
+        log.info(
+            "stage %d of %d: %s, at most %d steps, lr %g, head lr %g, %d trainable",
+            number, of, stage.stage, stage.planned_steps, stage.lr, stage.head_lr,
+            stage.trainable["head"] + stage.trainable["tuner"],
+        )  # fmt: skip
+
+    def step(self, step: int, loss: float) -> None:
+        """Hear that an optimizer step is done.
+
+        Args:
+            step: Steps done in the stage.
+            loss: Mean training loss of the step.
+        """
+
+    def point(self, point: Point) -> None:
+        """Hear of an evaluation.
+
+        Args:
+            point: Step and scores.
+        """
+        scores = ", ".join(f"{k} {v:.4f}" for k, v in point.scores.items())
+        log.info("  step %d: %s", point.step, scores)
+
+    def stage_ended(self, stage: StageResult) -> None:
+        """Hear that a stage is over.
+
+        Args:
+            stage: Its record.
+        """
+        log.info(
+            "  ended (%s) after %d steps, %.1f s, %.0f tokens a second",
+            stage.ended, stage.steps, stage.seconds, stage.tokens_per_second,
+        )  # fmt: skip

@@ -1,0 +1,96 @@
+"""What the user left open, filled in from the preset, the task, the tuner and the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from headstart.config import FitConfig
+from headstart.strategies.presets import Preset, fine_tuning_rate, get_preset
+from headstart.strategies.stages import Stage
+from headstart.tasks.spec import TaskSpec
+from headstart.training.optim import OptimizerSettings
+from headstart.tuners._base import Tuner
+
+WHOLE_BACKBONE_TUNERS = ("full", "top")
+"""Tuners that train pretrained weights as they are, whose rate depends on the model's size."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Numbers that hold for a whole run.
+
+    Args:
+        preset: The preset with the user's and the task's values put in.
+        epochs: Epochs of fine-tuning, or ``total_epochs``'s if that is given.
+        total_epochs: Epochs of all stages together, or ``None``.
+        share: Share of the total for stages before the last, where they carry no length.
+        head: Kind of head.
+    """
+
+    preset: Preset
+    epochs: float
+    total_epochs: float | None
+    share: float | None
+    head: str
+
+
+def choose(config: FitConfig, task: TaskSpec) -> Choices:
+    """Decide what the user left open.
+
+    Args:
+        config: The settings.
+        task: The task; the paper's preset takes its epochs from it.
+
+    Returns:
+        The numbers of the run.
+    """
+    preset = get_preset(config.preset)
+    total = config.total_epochs
+    if config.preset == "paper" and task.paper_epochs and not (config.epochs or total):
+        # The paper counts both stages together; a tenth of them is stage 1.
+        total = float(task.paper_epochs)
+    given = {
+        name: value
+        for name in ("batch_size", "max_length", "weight_decay", "clip", "warmup")
+        if (value := getattr(config, name)) is not None
+    }
+    head = config.head_type or ("mlp" if task.span_use == "vectors" and task.spans else preset.head)
+    return Choices(
+        replace(preset, **given), config.epochs or preset.epochs, total, preset.share, head
+    )
+
+
+def optimizer_settings(
+    stage: Stage, tuner: type[Tuner], config: FitConfig, preset: Preset, backbone: int, last: bool
+) -> OptimizerSettings:
+    """Decide a stage's learning rates and constants.
+
+    In falling order of precedence: the stage's own line, ``--lr`` and ``--head-lr`` (last stage
+    only), the preset, the tuner's default.
+
+    Args:
+        stage: The stage.
+        tuner: Its tuner.
+        config: The settings.
+        preset: The preset with the user's values put in.
+        backbone: Numbers in the backbone.
+        last: Whether this is the last stage.
+
+    Returns:
+        The optimizer's settings.
+    """
+    rate, head_rate = preset.rates.get(stage.trains, (tuner.lr, tuner.head_lr))
+    if stage.trains in WHOLE_BACKBONE_TUNERS and stage.trains not in preset.rates:
+        scale = fine_tuning_rate(backbone) / fine_tuning_rate(0)
+        rate, head_rate = rate * scale, head_rate * scale
+    lr = stage.lr or (config.lr if last else None) or rate
+    head_lr = stage.head_lr or (config.head_lr if last else None) or head_rate
+    return OptimizerSettings(
+        lr=lr,
+        head_lr=head_lr,
+        weight_decay=preset.weight_decay,
+        betas=preset.betas,
+        eps=preset.eps,
+        clip=preset.clip,
+        warmup=preset.warmup if stage.warmup is None else stage.warmup,
+    )

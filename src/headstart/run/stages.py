@@ -1,0 +1,370 @@
+"""Carrying out a strategy: attach, train, hand on, and never hand on a head that learned nothing.
+
+::
+
+    for each stage:
+        attach the tuner; only it and the head train
+        train with a fresh optimizer
+        before a further stage: has the head learned?   no -> try once more with other rates,
+                                                        then go to the last stage with the head
+                                                        that this stage was given
+        '>'   detach: the backbone is bit for bit the checkpoint's; the head stays
+        '>>'  merge:  the change stays in the backbone
+        end   merge
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from headstart.errors import NumericalError
+from headstart.models.backbone import Snapshot, SplitModel
+from headstart.results import StageResult, stage_from_dict
+from headstart.run.listener import Listener
+from headstart.strategies.plan import Length
+from headstart.strategies.stages import Stage, Strategy
+from headstart.training.evaluate import Floats, Judge, predict_logits, skill
+from headstart.training.features import frozen_features
+from headstart.training.feed import Feed
+from headstart.training.loop import StageLoop, StageSetup
+from headstart.training.optim import OptimizerSettings
+from headstart.training.runtime import Runtime
+from headstart.training.seeds import seeded, stream
+from headstart.tuners._base import Tuner
+from headstart.tuners._bind import bind
+
+LEARNED = 0.1
+"""Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
+SKILL_ROWS = 1000
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage with everything decided.
+
+    Args:
+        stage: As written.
+        length: Its steps and what ends it.
+        optimizer: Rates and constants.
+    """
+
+    stage: Stage
+    length: Length
+    optimizer: OptimizerSettings
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What the stages work on.
+
+    Args:
+        split: The model.
+        train: Training rows.
+        validation: Rows that scores are measured on.
+        train_labels: Labels of the training rows, (n,).
+        judge: Turns validation logits into metrics.
+        outputs: Logits per row.
+        chance: Loss of the best constant guess on the training rows.
+    """
+
+    split: SplitModel
+    train: Feed
+    validation: Feed
+    train_labels: npt.NDArray[np.generic]
+    judge: Judge
+    outputs: int
+    chance: float
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings that hold for every stage.
+
+    Args:
+        seed: The run's seed.
+        batch_size: Rows per optimizer step.
+        micro_batch_size: Rows at once.
+        eval_every: Steps between evaluations; an epoch if ``None``.
+        guard: Whether a head that has not learned is held back.
+        select: ``last`` or ``best``: which state of the last stage stays in the model.
+    """
+
+    seed: int
+    batch_size: int
+    micro_batch_size: int | None = None
+    eval_every: int | None = None
+    guard: bool = True
+    select: str = "last"
+
+
+Save = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
+
+
+class StrategyRunner:
+    """Trains the stages of a strategy one after the other.
+
+    Args:
+        strategy: The strategy.
+        plans: Its stages, decided.
+        materials: Model and data.
+        options: Settings of all stages.
+        runtime: Device, precision, processes.
+        listener: Hears what happens.
+        pause: Asked after each step: write a checkpoint now?
+        save: Writes a checkpoint of plain data and tensors.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        plans: tuple[StagePlan, ...],
+        materials: Materials,
+        options: Options,
+        runtime: Runtime,
+        listener: Listener,
+        pause: Callable[[], bool] = lambda: False,
+        save: Save = lambda _state, _tensors: None,
+    ) -> None:
+        self.strategy, self.plans, self.materials = strategy, plans, materials
+        self.options, self.runtime, self.listener = options, runtime, listener
+        self.pause, self.save = pause, save
+        self.split = materials.split
+        self.results: list[StageResult] = []
+        self.guard_notes: list[str] = []
+        self.warnings: list[str] = []
+        self.pretrained_head: dict[str, torch.Tensor] | None = None
+        self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
+        self._fingerprint = self.split.fingerprint()
+        self._kept: set[str] = set()
+        reserved = [p.stage.reserve for p in plans[:-1]]
+        # A '>' after a '>>' goes back to the checkpoint, which the merge has overwritten.
+        returns = any(a and not all(reserved[i:]) for i, a in enumerate(reserved))
+        self._origin = Snapshot(self.split.backbone) if returns else None
+
+    def run(
+        self, resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None
+    ) -> list[StageResult]:
+        """Train every stage.
+
+        Args:
+            resume: A checkpoint to go on from.
+
+        Returns:
+            The stages' records. The model then holds the result.
+
+        Raises:
+            NumericalError: If the loss of the last stage is no longer a number.
+        """
+        index, attempt = 0, 1
+        start = self.split.head_state()
+        if resume:
+            index, attempt, start = self._go_back(*resume)
+        while index < len(self.plans):
+            plan = self._again(self.plans[index]) if attempt == 2 else self.plans[index]
+            result = self._train(index, attempt, plan, start, resume)
+            resume = None
+            last = index == len(self.plans) - 1
+            if last and result.ended == "nan":
+                raise NumericalError(
+                    "a training loss that is a number",
+                    f"NaN or infinity in stage {index + 1} ({plan.stage}) at step {result.steps}",
+                    "Lower its learning rate, for example --lr 1e-5, or use --precision fp32.",
+                )
+            if last or result.learned or not self.options.guard:
+                start, index, attempt = self.split.head_state(), index + 1, 1
+                continue
+            self.split.load_head(start)
+            if attempt == 1:
+                attempt = 2
+                self._note(f"{plan.stage} did not learn: {self._why(result)}; trying once more.")
+            else:
+                index, attempt = len(self.plans) - 1, 1
+                fresh = "a fresh head" if len(self.results) == 2 else "the head before it"
+                self._note(
+                    f"{plan.stage} did not learn again: {self._why(result)}; "
+                    f"going on with {self.plans[-1].stage} from {fresh}."
+                )
+        return self.results
+
+    def _note(self, text: str) -> None:
+        self.guard_notes.append(text)
+        self.listener.warning(f"guard: {text}")
+
+    def _why(self, result: StageResult) -> str:
+        if result.ended == "nan":
+            return "its loss became NaN"
+        return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
+
+    def _again(self, plan: StagePlan) -> StagePlan:
+        """Return the plan for a second attempt: gentler if the loss blew up, else bolder."""
+        first = self.results[-1]
+        loss = first.curve[-1].train_loss if first.curve else None
+        blew_up = first.ended == "nan" or (loss or 0.0) > 1.2 * self.materials.chance
+        factor = 0.1 if blew_up else 3.0
+        rates = replace(
+            plan.optimizer, lr=plan.optimizer.lr * factor, head_lr=plan.optimizer.head_lr * factor
+        )
+        return replace(plan, optimizer=rates)
+
+    def _train(
+        self,
+        index: int,
+        attempt: int,
+        plan: StagePlan,
+        start: dict[str, torch.Tensor],
+        resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None,
+    ) -> StageResult:
+        last = index == len(self.plans) - 1
+        tuner = bind(plan.stage, self.strategy.line)
+        with seeded(stream(self.options.seed, "tuner", plan.stage.trains)):
+            trained = tuner.attach(self.split, reversible=not last)
+        count = self.split.train_only(trained)
+        result = StageResult(
+            str(plan.stage), plan.stage.trains, attempt, plan.length.steps,
+            plan.optimizer.lr, plan.optimizer.head_lr, asdict(count),
+        )  # fmt: skip
+        self.listener.stage_started(result, index + 1, len(self.plans))
+        with self._feeds(tuner) as (train, validation):
+            loop = self._loop(index, attempt, plan, start, trained, (train, validation), last)
+            if resume:
+                loop.restore(resume[0]["loop"], resume[1])
+            state = loop.run()
+            if not last:
+                result.train_skill = self._skill(train)
+        result.steps, result.ended, result.seconds = state.step, state.ended, state.seconds
+        result.training_seconds, result.tokens = state.training_seconds, state.tokens
+        result.curve, result.best_step, result.best = state.curve, state.best_step, state.best
+        result.start, result.end = state.curve[0].scores, state.curve[-1].scores
+        if not last:
+            result.learned = result.ended != "nan" and (result.train_skill or 0) >= LEARNED
+        elif self.options.select == "best" and loop.best_tensors:
+            with torch.no_grad():
+                for name, parameter in loop.trained.items():
+                    parameter.copy_(loop.best_tensors[name])
+        self._hand_on(plan.stage, tuner, result, last)
+        self.results.append(result)
+        self.listener.stage_ended(result)
+        return result
+
+    def _loop(
+        self,
+        index: int,
+        attempt: int,
+        plan: StagePlan,
+        start: dict[str, torch.Tensor],
+        trained: dict[str, nn.Parameter],
+        feeds: tuple[Feed, Feed],
+        last: bool,
+    ) -> StageLoop:
+        materials, options = self.materials, self.options
+
+        def evaluate() -> dict[str, float]:
+            self.last_logits = predict_logits(
+                self.split.model, feeds[1], self.runtime, materials.outputs
+            )
+            return materials.judge(self.last_logits)
+
+        def checkpoint(loop: StageLoop) -> None:
+            state = {
+                "stage": index,
+                "attempt": attempt,
+                "loop": loop.snapshot(),
+                "results": [asdict(r) for r in self.results],
+                "guard": self.guard_notes,
+                "kept": sorted(self._kept),
+            }
+            tensors = loop.tensors()
+            tensors |= {f"start/{name}": t for name, t in start.items()}
+            tensors |= {f"kept/{name}": self.split.backbone[name] for name in self._kept}
+            if self.pretrained_head:
+                tensors |= {f"given/{n}": t for n, t in self.pretrained_head.items()}
+            self.save(state, tensors)
+
+        setup = StageSetup(
+            length=plan.length,
+            optimizer=plan.optimizer,
+            batch_size=options.batch_size,
+            micro_batch_size=options.micro_batch_size,
+            eval_every=options.eval_every,
+            patience=plan.stage.patience or 2,
+            chance=materials.chance,
+            seed=options.seed,
+            keep_best=last and options.select == "best",
+        )
+        return StageLoop(
+            self.split.model, self.split.head, trained, feeds[0], evaluate, setup, self.runtime,
+            on_step=self.listener.step, on_point=self.listener.point,
+            pause=self.pause, checkpoint=checkpoint,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def _feeds(self, tuner: Tuner) -> Iterator[tuple[Feed, Feed]]:
+        train, validation = self.materials.train, self.materials.validation
+        if not tuner.frozen_features:
+            yield train, validation
+            return
+        self.split.model.to(self.runtime.device)
+        with frozen_features(self.split, [train, validation], self.runtime) as stored:
+            if stored is None:
+                self.listener.message("The frozen features do not fit; computed in every epoch.")
+            yield (stored[0], stored[1]) if stored else (train, validation)
+
+    def _skill(self, train: Feed) -> float:
+        """Measure the skill on (at most a thousand of) the training rows, without dropout."""
+        labels = self.materials.train_labels
+        rng = np.random.default_rng(stream(self.options.seed, "skill"))
+        rows = np.sort(rng.permutation(len(labels))[:SKILL_ROWS])
+        part = _Part(train, rows)
+        logits = predict_logits(self.split.model, part, self.runtime, self.materials.outputs)
+        return skill(logits, labels[rows])
+
+    def _hand_on(self, stage: Stage, tuner: Tuner, result: StageResult, last: bool) -> None:
+        given_up = not last and self.options.guard and not result.learned
+        if last or (stage.reserve and not given_up):
+            tuner.merge(self.split)
+            self._kept |= set() if last else set(self.split.backbone)
+            result.handed_on = "model" if last else "everything"
+        else:
+            tuner.detach(self.split)
+            if self._origin and not given_up:
+                self._origin.restore()
+                self._kept.clear()
+            if not self._kept and self.split.fingerprint() != self._fingerprint:
+                raise RuntimeError(f"{stage.trains}.detach() did not restore the backbone")
+            result.handed_on = "nothing" if given_up else "head"
+            if not given_up:
+                self.pretrained_head = self.split.head_state()
+
+    @torch.no_grad()
+    def _go_back(
+        self, state: dict[str, Any], tensors: dict[str, torch.Tensor]
+    ) -> tuple[int, int, dict[str, torch.Tensor]]:
+        self.results = [stage_from_dict(r) for r in state["results"]]
+        self.guard_notes = list(state["guard"])
+        self._kept = set(state["kept"])
+        for name in self._kept:
+            self.split.backbone[name].copy_(tensors[f"kept/{name}"])
+        given = {n.removeprefix("given/"): t for n, t in tensors.items() if n.startswith("given/")}
+        self.pretrained_head = given or None
+        start = {n.removeprefix("start/"): t for n, t in tensors.items() if n.startswith("start/")}
+        self.split.load_head(start)
+        return state["stage"], state["attempt"], start
+
+
+class _Part:
+    """Some rows of a feed."""
+
+    def __init__(self, feed: Feed, rows: npt.NDArray[np.int64]) -> None:
+        self._feed, self._rows = feed, rows
+        self.lengths = feed.lengths[rows]
+
+    def batch(self, rows: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
+        return self._feed.batch(self._rows[rows])

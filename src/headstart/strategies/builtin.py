@@ -1,0 +1,31 @@
+"""The field's names for strategies: an alias is a line, and a line can be written anywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A short name for a strategy line.
+
+    Args:
+        line: The line it stands for.
+        summary: What it is, in a few words, with its source.
+    """
+
+    line: str
+    summary: str
+
+
+ALIASES: dict[str, Alias] = {
+    "ft": Alias("full", "plain fine-tuning from a random head"),
+    "lp": Alias("head", "linear probing: the head alone on frozen features"),
+    "lp-ft": Alias("head > full", "linear probing, then fine-tuning (Kumar et al. 2022)"),
+    "eh-ft": Alias("bitfit > full", "efficient head fine-tuning with BitFit (arXiv 2210.16771)"),
+    "eh-ft-bitfit": Alias("bitfit > full", "the same as eh-ft"),
+    "eh-ft-lora": Alias("lora > full", "efficient head fine-tuning with LoRA"),
+    "eh-ft-prefix": Alias("prefix > full", "efficient head fine-tuning with prefix tuning"),
+    "eh-ft-reserve": Alias("bitfit >> full", "eh-ft that keeps the tuned biases"),
+    "eh-ft-lora-reserve": Alias("lora >> full", "eh-ft-lora that merges the low-rank change"),
+}

@@ -1,0 +1,206 @@
+"""The one-line notation of strategies: ``bitfit(epochs=3, lr=5e-4) > full``.
+
+Grammar::
+
+    strategy := stage (('>' | '>>') stage)*
+    stage    := NAME ['(' [setting (',' setting)*] ')']
+    setting  := VALUE | NAME '=' VALUE
+    VALUE    := number | true | false | NAME
+
+An alias stands wherever a stage may stand. ``>`` hands on the head alone, ``>>`` everything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from headstart.errors import NotationError, did_you_mean
+from headstart.strategies.builtin import ALIASES
+from headstart.strategies.stages import SETTINGS, UNTIL, Scalar, Stage, Strategy
+
+_TOKEN = re.compile(
+    r"(?P<number>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(?![\w.]))"
+    r"|(?P<name>[A-Za-z_][\w-]*)"
+    r"|(?P<sign>>>|[>(),=])"
+)
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    start: int
+
+    @property
+    def end(self) -> int:
+        return self.start + len(self.text)
+
+
+def parse(line: str, known: Iterable[str]) -> Strategy:
+    """Read a strategy line.
+
+    Args:
+        line: For example ``bitfit(epochs=2) > full``, or an alias such as ``eh-ft``.
+        known: Names of the registered tuners.
+
+    Returns:
+        The strategy, with its aliases written out.
+
+    Raises:
+        NotationError: If the line cannot be read; the message points at the place.
+    """
+    return _Parser(line, tuple(known)).strategy()
+
+
+class _Parser:
+    def __init__(self, line: str, known: tuple[str, ...]) -> None:
+        self.line, self.known = line, known
+        self.tokens = self._tokens()
+        self.at = 0
+
+    def _error(self, token: _Token, expected: str, fix: str, found: str = "") -> NotationError:
+        shown = found or (repr(token.text) if token.text else "the end of the line")
+        return NotationError(self.line, token.start, token.end, expected, shown, fix)
+
+    def _tokens(self) -> list[_Token]:
+        tokens, at = [], 0
+        while at < len(self.line):
+            if self.line[at].isspace():
+                at += 1
+                continue
+            match = _TOKEN.match(self.line, at)
+            if match is None:
+                raise self._error(
+                    _Token("", self.line[at], at),
+                    "a name, a number or one of > >> ( ) , =",
+                    "Write a strategy like 'bitfit(epochs=3) > full'.",
+                )
+            tokens.append(_Token(str(match.lastgroup), match.group(), at))
+            at = match.end()
+        return [*tokens, _Token("end", "", len(self.line))]
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.at]
+
+    def _take(self) -> _Token:
+        self.at += 1
+        return self.tokens[self.at - 1]
+
+    def strategy(self) -> Strategy:
+        stages = self._stage()
+        while self.token.text in {">", ">>"}:
+            arrow = self._take()
+            stages[-1] = replace(stages[-1], reserve=arrow.text == ">>")
+            stages += self._stage()
+        if self.token.kind != "end":
+            raise self._error(
+                self.token, "'>', '>>' or the end of the line", "Join stages with '>' or '>>'."
+            )
+        return Strategy(tuple(stages), self.line)
+
+    def _stage(self) -> list[Stage]:
+        name = self._take()
+        if name.kind != "name":
+            raise self._error(
+                name, "the name of a stage", f"{did_you_mean('', [*self.known, *ALIASES])}"
+            )
+        if name.text in ALIASES and name.text not in self.known:
+            return self._alias(name)
+        if name.text not in self.known:
+            hint = did_you_mean(name.text, [*self.known, *ALIASES])
+            raise self._error(name, "the name of a tuner or an alias", hint)
+        if self.token.text != "(":
+            return [Stage(name.text, place=(name.start, name.end))]
+        return [self._settings(name)]
+
+    def _alias(self, name: _Token) -> list[Stage]:
+        line = ALIASES[name.text].line
+        if self.token.text == "(":
+            raise self._error(
+                self.token,
+                f"no settings behind the alias {name.text!r}",
+                f"Write it out and set them on a stage: {line!r}.",
+            )
+        place = (name.start, name.end)
+        return [replace(s, place=place) for s in parse(line, self.known).stages]
+
+    def _settings(self, name: _Token) -> Stage:
+        self._take()
+        arguments: list[Scalar] = []
+        named: dict[str, Scalar] = {}
+        places: dict[str, tuple[int, int]] = {}
+        while self.token.text != ")":
+            first = self._take()
+            if first.kind == "name" and self.token.text == "=":
+                self._take()
+                value = self._take()
+                if first.text in named:
+                    raise self._error(first, "each setting once", "Remove one of the two.")
+                named[first.text] = self._value(value)
+                places[first.text] = (first.start, value.end)
+            else:
+                if named:
+                    raise self._error(first, "name=value", "Put positional values first.")
+                places[str(len(arguments))] = (first.start, first.end)
+                arguments.append(self._value(first))
+            if self.token.text == ",":
+                self._take()
+            elif self.token.text != ")":
+                raise self._error(self.token, "',' or ')'", "Close the settings with ')'.")
+        end = self._take().end
+        own = {k: v for k, v in named.items() if k not in SETTINGS}
+        common = {k: self._checked(k, named[k], places[k]) for k in SETTINGS if k in named}
+        stage = Stage(
+            name.text, tuple(arguments), own, **common, place=(name.start, end), places=places
+        )
+        lengths = [k for k in ("epochs", "steps", "share") if k in common]
+        if len(lengths) > 1:
+            raise self._error(
+                _Token("", self.line[name.start : end], name.start),
+                "one of epochs, steps and share",
+                "Keep the one that you mean.",
+                " and ".join(lengths),
+            )
+        return stage
+
+    def _value(self, token: _Token) -> Scalar:
+        if token.kind == "number":
+            return float(token.text) if re.search(r"[.eE]", token.text) else int(token.text)
+        if token.kind == "name":
+            return {"true": True, "false": False}.get(token.text.lower(), token.text)
+        raise self._error(token, "a number, true, false or a word", "Write name=value.")
+
+    def _checked(self, name: str, value: Scalar, place: tuple[int, int]) -> Any:
+        kind, check, expected = _RULES[name]
+        whole = float(value).is_integer() if isinstance(value, (int, float)) else False
+        fits = isinstance(value, kind) and not isinstance(value, bool)
+        if fits and (check(value) if callable(check) else value in check):
+            return int(value) if name in {"steps", "patience"} and whole else value
+        start, end = place
+        token = _Token("", self.line[start:end], start)
+        raise self._error(token, f"{name} as {expected}", "Change the value.")
+
+
+def _positive(value: Any) -> bool:
+    return bool(value > 0)
+
+
+def _share(value: Any) -> bool:
+    return bool(0 < value < 1)
+
+
+_NUMBER: tuple[type, ...] = (int, float)
+_RULES: dict[str, tuple[tuple[type, ...], Any, str]] = {
+    "epochs": (_NUMBER, _positive, "a number above 0"),
+    "steps": ((int,), _positive, "a whole number above 0"),
+    "share": (_NUMBER, _share, "a number between 0 and 1"),
+    "until": ((str,), UNTIL, f"one of {', '.join(UNTIL)}"),
+    "patience": ((int,), _positive, "a whole number above 0"),
+    "lr": (_NUMBER, _positive, "a number above 0"),
+    "head_lr": (_NUMBER, _positive, "a number above 0"),
+    "warmup": (_NUMBER, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
+}

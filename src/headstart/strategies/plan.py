@@ -1,0 +1,137 @@
+"""How long each stage takes, in optimizer steps.
+
+The epochs that a user asks for are those of fine-tuning, the last stage. A stage before it that
+carries no length of its own goes on until its head has learned, within a bound, and comes on top.
+A total, or a share on any stage, asks for the equal-budget form instead: all stages together then
+take exactly as many steps as plain fine-tuning would.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from headstart.errors import ConfigError, NotationError
+from headstart.strategies.stages import Stage, Strategy, Until
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Limits on the steps of a stage that ends when its head has learned.
+
+    Args:
+        least: Steps below which such a stage is not ended.
+        most_at_least: However short fine-tuning is, the stage may take this many steps.
+        most: However long fine-tuning is, the stage takes no more than this.
+    """
+
+    least: int = 40
+    most_at_least: int = 200
+    most: int = 1000
+
+    def bound(self, fine_tuning_steps: int) -> int:
+        """Return the upper bound for a strategy whose last stage takes the given steps.
+
+        Args:
+            fine_tuning_steps: Steps of the last stage.
+
+        Returns:
+            The same number, kept between ``most_at_least`` and ``most``.
+        """
+        return min(max(fine_tuning_steps, self.most_at_least), self.most)
+
+
+@dataclass(frozen=True)
+class Length:
+    """The length of one stage.
+
+    Args:
+        steps: Optimizer steps, or their upper bound where ``until`` is not ``end``.
+        least: Steps before which ``learned`` does not end the stage.
+        until: What ends it.
+    """
+
+    steps: int
+    least: int
+    until: Until
+
+
+def lengths(
+    strategy: Strategy,
+    *,
+    rows: int,
+    batch_size: int,
+    epochs: float,
+    total_epochs: float | None = None,
+    share: float | None = None,
+    bounds: Bounds | None = None,
+) -> tuple[Length, ...]:
+    """Turn epochs, shares and bounds into steps for every stage.
+
+    Args:
+        strategy: The stages.
+        rows: Training rows.
+        batch_size: Rows per optimizer step, over all devices.
+        epochs: Epochs of the last stage; the total where a stage carries a share.
+        total_epochs: Epochs of all stages together.
+        share: Share of the total that a stage before the last takes when a total is asked for
+            and its line gives no length; an equal split if ``None``.
+        bounds: Limits of stages that end when the head has learned.
+
+    Returns:
+        One length for each stage.
+
+    Raises:
+        ConfigError: If a total leaves nothing for the last stage.
+    """
+    limits = bounds or Bounds()
+    per_epoch = math.ceil(rows / batch_size)
+    equal_budget = total_epochs is not None or any(s.share is not None for s in strategy.stages)
+    total = max(1, round((total_epochs or epochs) * per_epoch))
+    *early, last = strategy.stages
+    if not equal_budget:
+        final = _own(last, per_epoch, total) or total
+        bound = limits.bound(final)
+        return (
+            *(_early(s, _own(s, per_epoch, total), bound, limits) for s in early),
+            _length(last, final, limits),
+        )
+    default = max(1, round(total * (share or 1 / len(strategy.stages))))
+    taken = [_own(s, per_epoch, total) or default for s in early]
+    final = _own(last, per_epoch, total) or total - sum(taken)
+    if final < 1 or (sum(taken) + final > total and last.share is not None):
+        raise NotationError(
+            strategy.line or strategy.name,
+            *last.place,
+            f"stages that fit into {total} steps ({total_epochs or epochs:g} epochs) in all",
+            f"{sum(taken)} steps before the last stage",
+            "Shorten the early stages or raise the total.",
+        )
+    if total_epochs is not None and sum(taken) + final != total:
+        raise ConfigError(
+            f"stages that add up to the total of {total} steps",
+            f"{sum(taken) + final} steps",
+            "Leave the last stage without a length, or drop --total-epochs.",
+        )
+    return (
+        *(_length(s, n, limits) for s, n in zip(early, taken, strict=True)),
+        _length(last, final, limits),
+    )
+
+
+def _own(stage: Stage, per_epoch: int, total: int) -> int | None:
+    if stage.steps is not None:
+        return stage.steps
+    if stage.epochs is not None:
+        return max(1, round(stage.epochs * per_epoch))
+    return None if stage.share is None else max(1, round(stage.share * total))
+
+
+def _early(stage: Stage, own: int | None, bound: int, limits: Bounds) -> Length:
+    if own is None and stage.until is None:
+        return Length(bound, min(limits.least, bound), "learned")
+    return _length(stage, own or bound, limits)
+
+
+def _length(stage: Stage, steps: int, limits: Bounds) -> Length:
+    return Length(steps, min(limits.least, steps), stage.until or "end")

@@ -1,0 +1,116 @@
+"""What a stage and a strategy are, as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
+
+Scalar = int | float | bool | str
+Until = Literal["end", "learned", "plateau"]
+UNTIL: tuple[str, ...] = get_args(Until)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a strategy, as the user wrote it; what is ``None`` is decided by the plan.
+
+    Args:
+        trains: Name of the tuner, ``head`` and ``full`` among them.
+        arguments: The tuner's knobs given by position, as in ``top(3)``.
+        knobs: The tuner's knobs given by name, as in ``lora(r=16)``.
+        epochs: Length in passes over the training rows.
+        steps: Length in optimizer steps.
+        share: Length as a share of the whole strategy's steps, between 0 and 1.
+        until: ``end`` runs the whole length; ``learned`` ends when the score on the training rows
+            has levelled off well above chance; ``plateau`` ends when the validation score stops
+            rising. For both the length is an upper bound.
+        patience: Evaluations without a gain after which ``plateau`` ends the stage.
+        lr: Learning rate of the tuner's parameters.
+        head_lr: Learning rate of the head.
+        warmup: Share of the stage's steps over which the learning rate rises.
+        reserve: Whether the stage hands on everything (``>>``) or the head alone (``>``).
+        place: First character of the stage in the line and one past its last.
+        places: The same for each setting, by its name; positional ones by their index.
+    """
+
+    trains: str
+    arguments: tuple[Scalar, ...] = ()
+    knobs: Mapping[str, Scalar] = field(default_factory=dict)
+    epochs: float | None = None
+    steps: int | None = None
+    share: float | None = None
+    until: Until | None = None
+    patience: int | None = None
+    lr: float | None = None
+    head_lr: float | None = None
+    warmup: float | None = None
+    reserve: bool = False
+    place: tuple[int, int] = field(default=(0, 0), compare=False)
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
+
+    @property
+    def has_length(self) -> bool:
+        """Whether the line says how long the stage takes."""
+        return (self.epochs, self.steps, self.share) != (None, None, None)
+
+    def __str__(self) -> str:
+        shown = [_show(a) for a in self.arguments]
+        shown += [f"{k}={_show(v)}" for k, v in sorted(self.knobs.items())]
+        for name in SETTINGS:
+            value = getattr(self, name)
+            if value is not None:
+                shown.append(f"{name}={_show(value)}")
+        return f"{self.trains}({', '.join(shown)})" if shown else self.trains
+
+
+SETTINGS: tuple[str, ...] = (
+    "epochs", "steps", "share", "until", "patience", "lr", "head_lr", "warmup",
+)  # fmt: skip
+"""Settings that any stage may carry, whatever its tuner."""
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """A list of stages.
+
+    Args:
+        stages: At least one; the last one's ``reserve`` has no meaning.
+        line: The line it was read from, for messages that point into it.
+    """
+
+    stages: tuple[Stage, ...]
+    line: str = field(default="", compare=False)
+
+    @property
+    def name(self) -> str:
+        """The strategy in its canonical form: its name in every table."""
+        text = str(self.stages[0])
+        for before, stage in zip(self.stages, self.stages[1:], strict=False):
+            text += f" {'>>' if before.reserve else '>'} {stage}"
+        return text
+
+    @property
+    def hands_on_a_head(self) -> bool:
+        """Whether some stage trains the head for a later one."""
+        return len(self.stages) > 1
+
+    def with_stage(self, index: int, **changes: object) -> Strategy:
+        """Return the strategy with some settings of one stage changed.
+
+        Args:
+            index: Which stage.
+            **changes: New values by the name of the ``Stage`` field.
+
+        Returns:
+            A new strategy.
+        """
+        stages = list(self.stages)
+        stages[index] = replace(stages[index], **changes)  # type: ignore[arg-type]
+        return Strategy(tuple(stages), self.line)
+
+
+def _show(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,123 @@
+"""Logits for every row, in order, and the metrics on them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from headstart.data.batching import budget_batches
+from headstart.tasks.metrics import compute, score
+from headstart.training.feed import Feed, row_losses
+from headstart.training.runtime import Runtime
+
+Floats = npt.NDArray[np.float32]
+TOKENS_PER_BATCH = 8192
+ROWS_PER_BATCH = 256
+
+
+@torch.inference_mode()
+def predict_logits(model: nn.Module, feed: Feed, runtime: Runtime, outputs: int) -> Floats:
+    """Compute the logits of all rows.
+
+    Args:
+        model: The unwrapped classifier; put into evaluation mode and back.
+        feed: The rows.
+        runtime: Device and precision; processes share the rows.
+        outputs: Logits per row.
+
+    Returns:
+        Logits in the rows' own order, (n, outputs).
+    """
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    logits = torch.zeros(len(feed.lengths), outputs)
+    batches = budget_batches(feed.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
+    for rows in batches[runtime.rank :: runtime.world]:
+        batch = feed.batch(rows)
+        batch.pop("labels", None)
+        with runtime.autocast():
+            logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
+    for module, state in training.items():
+        module.training = state
+    if runtime.world > 1:
+        logits = runtime.sum(logits.to(runtime.device)).cpu()
+    return logits.numpy()
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Turns logits into metrics.
+
+    Args:
+        labels: Gold labels: class indices, or numbers in the model's units, (n,).
+        metrics: Names from ``headstart.tasks.metrics``.
+        mean: What was taken off the numbers before training.
+        scale: What they were divided by.
+    """
+
+    labels: npt.NDArray[np.generic]
+    metrics: tuple[str, ...]
+    mean: float = 0.0
+    scale: float = 1.0
+
+    def __call__(self, logits: Floats) -> dict[str, float]:
+        """Compute the metrics, their mean as ``score``, and the mean ``loss``.
+
+        Args:
+            logits: (n, outputs).
+
+        Returns:
+            Values by name; the loss is in the units of training.
+        """
+        number = np.issubdtype(self.labels.dtype, np.floating)
+        gold = torch.from_numpy(self.labels)
+        loss = float(row_losses(torch.from_numpy(logits), gold.float() if number else gold).mean())
+        guesses = decide(logits, number=bool(number))
+        truth: npt.NDArray[np.generic] = self.labels
+        if number:
+            guesses, truth = guesses * self.scale + self.mean, truth * self.scale + self.mean
+        values = compute(self.metrics, guesses, truth) if math.isfinite(loss) else {}
+        return {**values, "score": score(self.metrics, values) if values else 0.0, "loss": loss}
+
+
+def decide(logits: Floats, *, number: bool) -> npt.NDArray[np.generic]:
+    """Return each row's prediction.
+
+    Args:
+        logits: (n, outputs).
+        number: Whether the single output is the prediction itself.
+
+    Returns:
+        Class indices or numbers, (n,).
+    """
+    return logits[:, 0] if number else logits.argmax(axis=1)
+
+
+def skill(logits: Floats, labels: npt.NDArray[np.generic]) -> float:
+    """Return how far above chance some rows are predicted, whatever the shares of the classes.
+
+    For classes: balanced accuracy, rescaled so that a constant guess gives 0 and no error gives
+    1 (also called informedness). For numbers: the squared correlation.
+
+    Args:
+        logits: (n, outputs).
+        labels: Class indices or numbers, (n,).
+
+    Returns:
+        0 for chance, 1 for perfect; below 0 for worse than chance.
+    """
+    if not np.isfinite(logits).all():
+        return 0.0
+    if np.issubdtype(labels.dtype, np.floating):
+        spread = logits[:, 0].std() * labels.std()
+        return float(np.corrcoef(logits[:, 0], labels)[0, 1] ** 2) if spread > 0 else 0.0
+    guesses = logits.argmax(axis=1)
+    present = np.unique(labels)
+    recall = float(np.mean([(guesses[labels == c] == c).mean() for c in present]))
+    chance = 1 / len(present)
+    return (recall - chance) / (1 - chance) if len(present) > 1 else 0.0

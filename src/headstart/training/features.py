@@ -1,0 +1,179 @@
+"""Frozen features: the backbone's output computed once and replayed to the head.
+
+While nothing but the head trains, the backbone gives the same output for a row in every epoch.
+The base model is then replaced by a stand-in that returns the stored output, so the model's own
+forward (pooling, dropout, activation) runs unchanged on top of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from headstart.data.batching import budget_batches
+from headstart.models.backbone import SplitModel
+from headstart.training.feed import Feed
+from headstart.training.runtime import Runtime
+
+Indices = npt.NDArray[np.int64]
+LARGEST_STORE = 2 * 2**30
+"""Bytes of features up to which they are kept; beyond, they are computed anew each time."""
+
+
+class _StandIn(nn.Module):
+    """Takes the base model's place and returns what is stored for the current rows."""
+
+    def __init__(self, base: nn.Module, live_pooler: bool) -> None:
+        super().__init__()
+        # Some heads live inside the base model: a pooler that the checkpoint lacks still trains.
+        self.pooler = base.pooler if live_pooler else None
+        self.stored: tuple[torch.Tensor, torch.Tensor | None] | None = None
+
+    def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPooling:
+        states, pooled = cast("tuple[torch.Tensor, torch.Tensor | None]", self.stored)
+        if self.pooler is not None:
+            pooled = self.pooler(states)
+        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+
+
+class _FeatureFeed:
+    """A feed that also tells the stand-in which rows come next."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        stand_in: _StandIn,
+        states: list[torch.Tensor],
+        pooled: torch.Tensor | None,
+    ) -> None:
+        self._feed, self._stand_in = feed, stand_in
+        self._states, self._pooled = states, pooled
+        self.lengths = feed.lengths
+
+    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the inputs for some rows and hand their features to the stand-in."""
+        batch = self._feed.batch(rows)
+        states = nn.utils.rnn.pad_sequence([s for i in rows for s in self._states[i]], True)
+        pooled = None
+        if self._pooled is not None:
+            pooled = self._pooled[torch.from_numpy(rows)].flatten(0, 1)
+        self._stand_in.stored = (states, pooled)
+        return batch
+
+
+@contextlib.contextmanager
+def frozen_features(
+    split: SplitModel, feeds: list[Feed], runtime: Runtime
+) -> Iterator[list[Feed] | None]:
+    """Replace the base model by its stored output while the head trains.
+
+    Args:
+        split: The model; its backbone must not change inside the block.
+        feeds: The rows whose features are needed.
+        runtime: Device and precision.
+
+    Yields:
+        The feeds to use instead; ``None`` where the features are too many to keep, or the head
+        reaches into the base model at another place than its pooler.
+    """
+    model, base = split.model, split.base
+    inside = {n for n in split.head if n.startswith(f"{split.prefix}.")}
+    live_pooler = bool(inside)
+    first_only = not _reads_beyond_first(split, feeds[0])
+    tokens = sum(len(f.lengths) if first_only else int(f.lengths.sum()) for f in feeds)
+    width = int(getattr(model.config, "hidden_size", 0) or 0)
+    fits = 4 * tokens * max(1, width) <= LARGEST_STORE
+    if not fits or not all(n.startswith(f"{split.prefix}.pooler.") for n in inside):
+        yield None
+        return
+    stand_in = _StandIn(base, live_pooler)
+    stored = [_compute(split, feed, runtime, first_only) for feed in feeds]
+    setattr(model, split.prefix, stand_in)
+    try:
+        yield [
+            _FeatureFeed(feed, stand_in, *kept) for feed, kept in zip(feeds, stored, strict=True)
+        ]
+    finally:
+        setattr(model, split.prefix, base)
+
+
+@torch.no_grad()
+def _compute(
+    split: SplitModel, feed: Feed, runtime: Runtime, first_only: bool
+) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+    """Run every row through the base model once, without dropout.
+
+    Returns:
+        For each row its states, (choices, L, D); and the pooled outputs, (n, choices, D), if any.
+    """
+    states: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
+    pooled: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
+    training = split.model.training
+    split.model.eval()
+    for rows in budget_batches(feed.lengths, 8192, 256):
+        batch = feed.batch(rows)
+        batch.pop("labels", None)
+        with _listening(split.base) as outputs, runtime.autocast():
+            split.model(**batch)
+        output = outputs[0]
+        found = output.last_hidden_state.float().unflatten(0, (len(rows), -1))
+        longest = batch["attention_mask"].shape[-1]
+        keep = 1 if first_only else longest
+        extra = getattr(output, "pooler_output", None)
+        for place, row in enumerate(rows):
+            length = keep if first_only else int(feed.lengths[row])
+            states[row] = found[place, :, :length].clone()
+            if extra is not None:
+                pooled[row] = extra.float().unflatten(0, (len(rows), -1))[place].clone()
+    split.model.train(training)
+    has_pooled = bool(len(pooled)) and pooled[0].numel() > 0
+    return states, torch.stack(pooled) if has_pooled else None
+
+
+def _reads_beyond_first(split: SplitModel, feed: Feed) -> bool:
+    """Whether the head reads more of the final states than the first token's.
+
+    Told by the gradient: what the head does not read gets none.
+    """
+    batch = feed.batch(np.argsort(-feed.lengths, kind="stable")[:2])
+    batch.pop("labels", None)
+    training = split.model.training
+    split.model.eval()
+    with _listening(split.base, differentiable=True) as outputs, torch.enable_grad():
+        split.model(**batch).logits.float().square().sum().backward()
+    split.model.train(training)
+    split.model.zero_grad(set_to_none=True)
+    gradient = outputs[0].last_hidden_state.grad
+    return gradient is not None and bool((gradient[:, 1:] != 0).any())
+
+
+@contextlib.contextmanager
+def _listening(base: nn.Module, *, differentiable: bool = False) -> Iterator[list[Any]]:
+    """Collect the base model's outputs; with ``differentiable``, as leaves that get gradients."""
+    outputs: list[Any] = []
+
+    def hear(_: nn.Module, __: Any, output: Any) -> Any:
+        if differentiable:
+            states = output.last_hidden_state.detach().requires_grad_()
+            pooler = getattr(base, "pooler", None)
+            pooled = (
+                pooler(states)
+                if pooler is not None and output.get("pooler_output") is not None
+                else None
+            )
+            output = BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+        outputs.append(output)
+        return output
+
+    handle = base.register_forward_hook(hear)
+    try:
+        yield outputs
+    finally:
+        handle.remove()

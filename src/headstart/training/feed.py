@@ -1,0 +1,69 @@
+"""Rows to tensors on the device, and the loss of a batch.
+
+A feed is all that the loop knows of the data: how many rows, how long, and a batch on demand.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from headstart.data.encode import Encoded
+
+Indices = npt.NDArray[np.int64]
+
+
+class Feed(Protocol):
+    """A source of batches."""
+
+    lengths: Indices
+    """Tokens of each row, (n,)."""
+
+    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the model's inputs for some rows, ``labels`` among them where they are known."""
+
+
+class EncodedFeed:
+    """Batches of encoded text on a device.
+
+    Args:
+        encoded: The rows.
+        device: Where the tensors go.
+    """
+
+    def __init__(self, encoded: Encoded, device: torch.device) -> None:
+        self._encoded, self._device = encoded, device
+        self.lengths = encoded.lengths
+
+    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the model's inputs for some rows.
+
+        Args:
+            rows: Row indices, (b,).
+
+        Returns:
+            ``input_ids`` and the like, (b, L), and ``labels``, (b,).
+        """
+        return {
+            name: tensor.to(self._device, non_blocking=True)
+            for name, tensor in self._encoded.collate(rows).items()
+        }
+
+
+def row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return each row's loss: cross-entropy for class indices, squared error for numbers.
+
+    Args:
+        logits: (b, classes), or (b, 1) for numbers.
+        labels: Class indices as int64 or numbers as float32, (b,).
+
+    Returns:
+        Losses, (b,), in fp32.
+    """
+    if labels.is_floating_point():
+        return functional.mse_loss(logits.float().squeeze(-1), labels, reduction="none")
+    return functional.cross_entropy(logits.float(), labels, reduction="none")

@@ -1,0 +1,320 @@
+"""The training loop: one stage, one optimizer, any model, any tuner.
+
+::
+
+    optimizer and schedule are fresh
+    evaluate                                        -> point at step 0
+    for each step:
+        seed the dropout stream for this step
+        for each micro-batch of the step's rows:    forward, loss, backward
+        clip, update with this step's learning rate
+        at a window's end:      is the loss finite? has the head learned?
+        at an evaluation:       -> point; is this the best? does the score still rise?
+        when it is time, or the user interrupts:    checkpoint
+    evaluate                                        -> last point
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from headstart.data.batching import BatchOrder
+from headstart.results import Point
+from headstart.strategies.plan import Length
+from headstart.training.feed import Feed, row_losses
+from headstart.training.optim import OptimizerSettings, build_optimizer, rate_factor, set_rates
+from headstart.training.runtime import Runtime
+from headstart.training.seeds import stream
+from headstart.training.stopping import LearnedRule, PlateauRule
+
+
+@dataclass
+class LoopState:
+    """Where a stage stands: everything beside tensors that a checkpoint needs.
+
+    Args:
+        step: Optimizer steps done.
+        tokens: Tokens trained on, padding not counted.
+        training_seconds: Wall time in optimizer steps.
+        seconds: Wall time in all.
+        curve: Evaluations so far.
+        best_step: Step of the best score.
+        fall_from: Step at which the learning rate began to fall, where the rule decided it.
+        ended: Why the stage ended, empty while it runs.
+        rule: Memory of the stopping rule.
+        window: Loss sum and rows since the rule last looked.
+        since_point: Loss sum and rows since the last evaluation.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    training_seconds: float = 0.0
+    seconds: float = 0.0
+    curve: list[Point] = field(default_factory=list)
+    best_step: int = 0
+    fall_from: int | None = None
+    ended: str = ""
+    rule: dict[str, Any] = field(default_factory=dict)
+    window: tuple[float, int] = (0.0, 0)
+    since_point: tuple[float, int] = (0.0, 0)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Scores at the best step."""
+        return next((p.scores for p in self.curve if p.step == self.best_step), {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> LoopState:
+        """Rebuild from plain data.
+
+        Args:
+            values: As from ``to_dict``.
+
+        Returns:
+            The state.
+        """
+        values = {**values, "curve": [Point(**point) for point in values["curve"]]}
+        values["window"] = tuple(values["window"])
+        values["since_point"] = tuple(values["since_point"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class StageSetup:
+    """What a stage needs to know, as plain values.
+
+    Args:
+        length: Steps and what ends the stage.
+        optimizer: Rates and constants.
+        batch_size: Rows per optimizer step over all processes.
+        micro_batch_size: Rows at once in a process; all of its share if ``None``.
+        eval_every: Steps between evaluations; an epoch if ``None``.
+        patience: Evaluations without a gain that end an ``until=plateau`` stage.
+        chance: Loss of the best constant guess on the training rows.
+        seed: The run's seed.
+        keep_best: Whether the best state is remembered.
+    """
+
+    length: Length
+    optimizer: OptimizerSettings
+    batch_size: int
+    chance: float
+    seed: int
+    micro_batch_size: int | None = None
+    eval_every: int | None = None
+    patience: int = 2
+    keep_best: bool = False
+
+
+class StageLoop:
+    """Trains one stage.
+
+    Args:
+        model: The classifier, its parameters already frozen or not as the stage needs.
+        head: The head's parameters by name.
+        tuner: What trains beside it, by name.
+        feed: Training rows.
+        evaluate: Gives the validation metrics of the model as it is.
+        setup: The stage's settings.
+        runtime: Device, precision, processes.
+        on_step: Called after each step with the step and its mean loss.
+        on_point: Called after each evaluation.
+        pause: Asked after each step; true means: write a checkpoint now.
+        checkpoint: Writes one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        head: dict[str, nn.Parameter],
+        tuner: dict[str, nn.Parameter],
+        feed: Feed,
+        evaluate: Callable[[], dict[str, float]],
+        setup: StageSetup,
+        runtime: Runtime,
+        on_step: Callable[[int, float], None] = lambda _step, _loss: None,
+        on_point: Callable[[Point], None] = lambda _point: None,
+        pause: Callable[[], bool] = lambda: False,
+        checkpoint: Callable[[StageLoop], None] = lambda _loop: None,
+    ) -> None:
+        self.model, self.feed, self.evaluate = model.to(runtime.device), feed, evaluate
+        self.setup, self.runtime = setup, runtime
+        self.on_step, self.on_point = on_step, on_point
+        self.pause, self.checkpoint = pause, checkpoint
+        self.trained = {**tuner, **head}
+        self.optimizer = build_optimizer(head, tuner, setup.optimizer)
+        self.state = LoopState()
+        self.best_tensors: dict[str, torch.Tensor] = {}
+        seed = stream(setup.seed, "order")
+        self.order = BatchOrder(feed.lengths, setup.batch_size, seed)
+        self.rule: LearnedRule | PlateauRule | None = {
+            "learned": LearnedRule(setup.chance),
+            "plateau": PlateauRule(setup.patience),
+        }.get(setup.length.until)
+        self._every = setup.eval_every or self.order.per_epoch
+        self._look = min(self.order.per_epoch, 100)
+
+    def run(self) -> LoopState:
+        """Train to the stage's end.
+
+        Returns:
+            The final state; ``ended`` is ``nan`` if the loss stopped being a number.
+        """
+        began = time.perf_counter() - self.state.seconds
+        if not self.state.curve:
+            self._point()
+        with self.runtime.prepared(self.model, self.optimizer) as (model, stepper):
+            while not self.state.ended:
+                self._step(model, stepper)
+                self._after_step()
+                self.state.seconds = time.perf_counter() - began
+                if self.pause():
+                    self.checkpoint(self)
+        if self.state.curve[-1].step != self.state.step:
+            self._point()
+        self.state.seconds = time.perf_counter() - began
+        return self.state
+
+    def _rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        epoch, place = divmod(self.state.step, self.order.per_epoch)
+        if getattr(self, "_epoch", None) != epoch:
+            self._epoch, self._batches = epoch, self.order.epoch(epoch)
+        return self._batches[place]
+
+    def _step(self, model: nn.Module, stepper: Any) -> None:
+        setup, state, runtime = self.setup, self.state, self.runtime
+        began = time.perf_counter()
+        rows = self._rows()
+        mine = rows[runtime.rank :: runtime.world]
+        # A process without a row of its own still has to take part; its row then weighs nothing.
+        weight = 1.0 if len(mine) else 0.0
+        mine = mine if len(mine) else rows[:1]
+        size = setup.micro_batch_size or len(mine)
+        parts = [mine[i : i + size] for i in range(0, len(mine), size)]
+        torch.manual_seed(stream(setup.seed, "dropout", state.step, runtime.rank))
+        total = torch.zeros((), device=runtime.device)
+        for number, part in enumerate(parts):
+            batch = self.feed.batch(part)
+            labels = batch.pop("labels")
+            with runtime.accumulating(model, more=number + 1 < len(parts)):
+                with runtime.autocast():
+                    logits = model(**batch).logits
+                loss = row_losses(logits, labels).sum() * weight / len(rows)
+                # Gradients are averaged over processes, so each one's share is scaled up.
+                runtime.backward(loss * runtime.world)
+            total += loss.detach()
+        if setup.optimizer.clip:
+            runtime.clip(self.trained.values(), setup.optimizer.clip)
+        warmup = round(setup.optimizer.warmup * setup.length.steps)
+        set_rates(self.optimizer, rate_factor(state.step, *self._schedule(warmup)))
+        stepper.step()
+        stepper.zero_grad(set_to_none=True)
+        mean = float(runtime.sum(total) if runtime.world > 1 else total)
+        state.step += 1
+        state.tokens += int(self.feed.lengths[rows].sum())
+        state.window = (state.window[0] + mean * len(rows), state.window[1] + len(rows))
+        state.since_point = (
+            state.since_point[0] + mean * len(rows),
+            state.since_point[1] + len(rows),
+        )
+        state.training_seconds += time.perf_counter() - began
+        self.on_step(state.step, mean)
+
+    def _schedule(self, warmup: int) -> tuple[int, int, int | None]:
+        """Return the stage's present end, its warm-up, and where the rate begins to fall.
+
+        A stage whose end is open holds the rate until the rule has spoken and takes a fifth of
+        what it has run for the fall; the bound holds for both together.
+        """
+        bound = self.setup.length.steps
+        if not isinstance(self.rule, LearnedRule):
+            return bound, warmup, None
+        latest = math.ceil(bound / 1.2)
+        fall = min(self.state.fall_from or latest, latest)
+        return min(bound, fall + max(1, math.ceil(fall / 5))), warmup, fall
+
+    def _after_step(self) -> None:
+        state, length = self.state, self.setup.length
+        loss = state.since_point[0] + state.window[0]
+        if not math.isfinite(loss):
+            state.ended = "nan"
+            return
+        if state.step % self._look == 0 and isinstance(self.rule, LearnedRule):
+            done = self.rule.update(state.window[0] / state.window[1])
+            if done and state.step >= length.least and state.fall_from is None:
+                state.fall_from = state.step
+            state.window = (0.0, 0)
+        end = self._schedule(0)[0]
+        if state.step >= end:
+            open_end = isinstance(self.rule, LearnedRule)
+            state.ended = ("learned" if state.fall_from else "bound") if open_end else "end"
+        if state.step % self._every == 0 or state.ended:
+            self._point()
+            score = state.curve[-1].scores["score"]
+            if isinstance(self.rule, PlateauRule) and self.rule.update(score) and not state.ended:
+                state.ended = "plateau"
+
+    def _point(self) -> None:
+        state = self.state
+        total, rows = state.since_point
+        scores = self.evaluate()
+        state.curve.append(Point(state.step, total / rows if rows else None, scores))
+        state.since_point = (0.0, 0)
+        self.on_point(state.curve[-1])
+        if state.step == 0 or scores["score"] > state.best.get("score", -math.inf):
+            state.best_step = state.step
+            if self.setup.keep_best:
+                self.best_tensors = {n: p.detach().clone() for n, p in self.trained.items()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint must hold: parameters, moments and the best state."""
+        found = {f"now/{name}": p for name, p in self.trained.items()}
+        for name, parameter in self.trained.items():
+            for key, value in self.optimizer.state.get(parameter, {}).items():
+                found[f"adam/{key}/{name}"] = torch.as_tensor(value)
+        found |= {f"best/{name}": t for name, t in self.best_tensors.items()}
+        return found
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the plain data of a checkpoint."""
+        if self.rule is not None:
+            self.state.rule = {"best": self.rule.best, "level": self.rule.level}
+        return self.state.to_dict()
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Go back to a checkpoint, bit for bit.
+
+        Args:
+            state: From ``snapshot``.
+            tensors: From ``tensors``.
+        """
+        self.state = LoopState.from_dict(state)
+        if self.rule is not None and self.state.rule:
+            self.rule.best, self.rule.level = self.state.rule["best"], self.state.rule["level"]
+        for name, parameter in self.trained.items():
+            parameter.copy_(tensors[f"now/{name}"])
+            moments = {
+                key: tensors[f"adam/{key}/{name}"].to("cpu" if key == "step" else parameter.device)
+                for key in ("step", "exp_avg", "exp_avg_sq")
+                if f"adam/{key}/{name}" in tensors
+            }
+            if moments:
+                self.optimizer.state[parameter] = moments
+        self.best_tensors = {
+            name.removeprefix("best/"): t.to(self.runtime.device)
+            for name, t in tensors.items()
+            if name.startswith("best/")
+        }

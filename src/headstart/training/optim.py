@@ -1,0 +1,94 @@
+"""AdamW over head and tuner with a rate each, and the learning rate along a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """How a stage's parameters are updated.
+
+    Args:
+        lr: Peak learning rate of the tuner's parameters.
+        head_lr: Peak learning rate of the head.
+        weight_decay: Decoupled decay; none for biases and norms.
+        betas: Decay rates of the moments.
+        eps: Term in the denominator.
+        clip: Largest gradient norm; 0 for none.
+        warmup: Share of the steps over which the rate rises.
+    """
+
+    lr: float
+    head_lr: float
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.98)
+    eps: float = 1e-6
+    clip: float = 1.0
+    warmup: float = 0.1
+
+
+def build_optimizer(
+    head: Mapping[str, nn.Parameter],
+    tuner: Mapping[str, nn.Parameter],
+    settings: OptimizerSettings,
+) -> torch.optim.AdamW:
+    """Build a fresh AdamW; vectors (biases, norms) are not decayed.
+
+    Args:
+        head: The head's parameters.
+        tuner: What trains beside it.
+        settings: Rates and constants.
+
+    Returns:
+        The optimizer; each group carries its peak rate as ``peak``.
+    """
+    groups = []
+    for parameters, rate in ((tuner, settings.lr), (head, settings.head_lr)):
+        for decayed in (True, False):
+            chosen = [p for p in parameters.values() if (p.ndim > 1) == decayed]
+            if chosen:
+                decay = settings.weight_decay if decayed else 0.0
+                groups.append({"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay})
+    device = next(iter(head.values())).device.type
+    return torch.optim.AdamW(
+        groups, betas=settings.betas, eps=settings.eps, fused=device in {"cpu", "cuda"}
+    )
+
+
+def rate_factor(step: int, steps: int, warmup: int, hold_until: int | None = None) -> float:
+    """Return what the peak learning rate is multiplied by at a step.
+
+    The rate rises linearly over the warm-up, then falls linearly to 0 at the end. Where the end
+    is not known beforehand it holds the peak until ``hold_until`` and falls from there.
+
+    Args:
+        step: Optimizer step, counted from 0.
+        steps: Steps of the stage.
+        warmup: Steps over which the rate rises.
+        hold_until: Step at which the fall begins; right after the warm-up if ``None``.
+
+    Returns:
+        A factor in [0, 1].
+    """
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    fall = max(warmup, hold_until or 0)
+    if step < fall:
+        return 1.0
+    return max(0.0, (steps - step) / max(1, steps - fall))
+
+
+def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's learning rate to its peak times a factor.
+
+    Args:
+        optimizer: Built by ``build_optimizer``.
+        factor: From ``rate_factor``.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * factor

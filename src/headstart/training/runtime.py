@@ -1,0 +1,182 @@
+"""Devices, precision and processes: the only module that touches accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs
+from torch import nn
+
+from headstart.errors import ConfigError
+
+
+class Runtime:
+    """Where and how a run computes.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``; matrix products run in it under
+            autocast, parameters stay fp32.
+        threads: CPU threads; torch's own choice if ``None``.
+
+    Raises:
+        ConfigError: If the device is not there or cannot do the precision.
+    """
+
+    def __init__(
+        self, device: str = "auto", precision: str = "auto", threads: int | None = None
+    ) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        kind = _choose_device(device)
+        self.precision, self.reason = _choose_precision(kind, precision)
+        # Accelerate keeps one state per process; a second run may ask for another precision.
+        AcceleratorState._reset_state(reset_partial_state=os.environ.get("WORLD_SIZE", "1") == "1")
+        self._accelerator = Accelerator(
+            cpu=kind == "cpu",
+            mixed_precision={"fp32": "no"}.get(self.precision, self.precision),
+            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+        )
+        self.device = self._accelerator.device
+
+    @property
+    def rank(self) -> int:
+        """This process's number."""
+        return cast(int, self._accelerator.process_index)
+
+    @property
+    def world(self) -> int:
+        """How many processes compute together."""
+        return cast(int, self._accelerator.num_processes)
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def describe(self) -> dict[str, Any]:
+        """Return the facts for a run's record."""
+        return {
+            "device": str(self.device),
+            "precision": self.precision,
+            "precision_reason": self.reason,
+            "threads": torch.get_num_threads(),
+            "processes": self.world,
+        }
+
+    @contextlib.contextmanager
+    def prepared(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer
+    ) -> Iterator[tuple[nn.Module, Any]]:
+        """Wrap a model and an optimizer for this runtime while a stage trains.
+
+        Args:
+            model: On the runtime's device.
+            optimizer: Over some of the model's parameters.
+
+        Yields:
+            The wrapped pair; afterwards the model is unwrapped again.
+        """
+        model.to(self.device)
+        wrapped, stepper = self._accelerator.prepare(model, optimizer)
+        try:
+            yield wrapped, stepper
+        finally:
+            self._accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+            self._accelerator.free_memory()
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute gradients, scaled where fp16 needs it.
+
+        Args:
+            loss: Scalar.
+        """
+        self._accelerator.backward(loss)
+
+    def accumulating(self, model: nn.Module, more: bool) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which gradients are not yet exchanged between processes.
+
+        Args:
+            model: The wrapped model.
+            more: Whether further micro-batches of the same step follow.
+
+        Returns:
+            A context manager.
+        """
+        return self._accelerator.no_sync(model) if more else contextlib.nullcontext()
+
+    def clip(self, parameters: Iterable[nn.Parameter], norm: float) -> None:
+        """Scale the gradient down to a largest norm.
+
+        Args:
+            parameters: Those that train.
+            norm: Largest L2 norm.
+        """
+        self._accelerator.clip_grad_norm_(list(parameters), norm)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which matrix products run in the chosen precision."""
+        return cast("contextlib.AbstractContextManager[Any]", self._accelerator.autocast())
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Add a tensor up over all processes.
+
+        Args:
+            tensor: Of the same shape everywhere.
+
+        Returns:
+            The sum, in every process.
+        """
+        return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        self._accelerator.wait_for_everyone()
+
+
+def _choose_device(asked: str) -> str:
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if asked == "auto":
+        return next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
+    if not there.get(asked, False):
+        raise ConfigError(
+            f"a device that is there: {', '.join(k for k, v in there.items() if v)}",
+            asked,
+            "Change --device, or install a torch build for it.",
+        )
+    return asked
+
+
+def _choose_precision(device: str, asked: str) -> tuple[str, str]:
+    if asked == "fp16" and device != "cuda":
+        raise ConfigError("fp16 on a CUDA device", f"fp16 on {device}", "Use bf16 or fp32.")
+    if asked != "auto":
+        return asked, "as asked"
+    if device == "cuda":
+        fast = torch.cuda.get_device_capability() >= (8, 0)
+        return ("bf16", "the GPU computes it natively") if fast else ("fp32", "no native bf16")
+    if device == "mps":
+        return "fp32", "the safe choice on MPS"
+    if _cpu_has_fast_bf16():
+        return "bf16", "the processor multiplies bf16 natively"
+    return "fp32", "the processor has no native bf16 products"
+
+
+def _cpu_has_fast_bf16() -> bool:
+    """Whether the processor has instructions for bf16 products; emulation is slower than fp32."""
+    for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        if getattr(torch.cpu, probe, bool)():
+            return True
+    machine = os.uname().machine if hasattr(os, "uname") else ""
+    arm = machine in {"arm64", "aarch64"}
+    return arm and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

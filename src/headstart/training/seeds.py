@@ -1,0 +1,42 @@
+"""Named streams of randomness from one seed.
+
+Every use of chance has a stream of its own, so that two strategies with the same seed start from
+the same head and see the data in the same order, whatever else they draw.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterator
+
+import torch
+
+
+def stream(seed: int, *names: str | int) -> int:
+    """Derive the seed of a named stream.
+
+    Args:
+        seed: The run's seed.
+        *names: The stream and positions within it, for example ``"dropout", epoch, step``.
+
+    Returns:
+        A number in [0, 2**63).
+    """
+    key = "/".join(str(part) for part in (seed, *names))
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Run a block with torch's CPU generator set to a seed, and put its state back after.
+
+    Args:
+        seed: Seed for the block.
+
+    Yields:
+        Nothing.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

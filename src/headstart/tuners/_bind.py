@@ -1,0 +1,97 @@
+"""From a stage in a strategy line to a tuner object, with errors that point into the line."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+
+from headstart.errors import NotationError, did_you_mean
+from headstart.strategies.notation import parse
+from headstart.strategies.stages import SETTINGS, Scalar, Stage, Strategy
+from headstart.tuners import TUNERS
+from headstart.tuners._base import Tuner
+
+
+def read_strategy(line: str) -> Strategy:
+    """Read a strategy line and check every tuner's knobs.
+
+    Args:
+        line: A line or an alias.
+
+    Returns:
+        The strategy.
+
+    Raises:
+        NotationError: If the line cannot be read, a knob is unknown or unfit, or the last stage
+            leaves nothing that a plain checkpoint can hold.
+    """
+    strategy = parse(line, TUNERS)
+    for stage in strategy.stages:
+        bind(stage, line)
+    for stage, needed in zip(strategy.stages, _merges(strategy), strict=True):
+        reason = TUNERS.get(stage.trains).no_merge
+        if needed and reason:
+            raise NotationError(
+                line,
+                *stage.place,
+                "'>' and a further stage behind this one",
+                "'>>' or the end of the line",
+                reason,
+            )
+    return strategy
+
+
+def bind(stage: Stage, line: str = "") -> Tuner:
+    """Build a stage's tuner.
+
+    Args:
+        stage: The stage.
+        line: The line it stands in, for messages.
+
+    Returns:
+        A fresh tuner with the stage's knobs.
+
+    Raises:
+        NotationError: If a knob is unknown or does not fit.
+    """
+    factory = TUNERS.get(stage.trains)
+    kinds = typing.get_type_hints(factory)
+    knobs = [f.name for f in dataclasses.fields(factory) if f.init]  # type: ignore[arg-type]
+    given: dict[str, Scalar] = {}
+    for index, value in enumerate(stage.arguments):
+        if index >= len(knobs):
+            raise _fault(stage, line, str(index), f"at most {len(knobs)} positional values", "more")
+        given[knobs[index]] = value
+    for name, value in stage.knobs.items():
+        if name not in knobs:
+            hint = did_you_mean(name, [*knobs, *SETTINGS])
+            raise _fault(stage, line, name, f"a setting of {stage.trains}", repr(name), hint)
+        given[name] = value
+    places = {knobs[i]: str(i) for i in range(len(stage.arguments))}
+    for name, value in given.items():
+        given[name] = _fit(stage, line, places.get(name, name), name, value, kinds[name])
+    return factory(**given)
+
+
+def _fit(stage: Stage, line: str, place: str, name: str, value: Scalar, kind: object) -> Scalar:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    kinds = typing.get_args(kind) or (kind,)
+    allowed = kinds if not isinstance(kinds[0], type) else None
+    if (allowed and value in allowed) or (not allowed and type(value) in kinds):
+        return value
+    shown = " or ".join(str(k) if allowed else getattr(k, "__name__", str(k)) for k in kinds)
+    raise _fault(stage, line, place, f"{name} as {shown}", repr(value))
+
+
+def _fault(
+    stage: Stage, line: str, place: str, expected: str, found: str, fix: str = "Change the value."
+) -> NotationError:
+    start, end = stage.places.get(place, stage.place)
+    return NotationError(line or str(stage), start, end, expected, found, fix)
+
+
+def _merges(strategy: Strategy) -> list[bool]:
+    """Return for each stage whether its change has to be written into the backbone."""
+    *early, _ = strategy.stages
+    return [*(stage.reserve for stage in early), True]

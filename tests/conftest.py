@@ -1,0 +1,22 @@
+"""What holds for every test: no network, one thread a process, no traces in the user's caches."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+
+CACHE = tempfile.mkdtemp(prefix="headstart-tests-")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
+
+# Read when the libraries are imported, so set before any test module is; subprocesses inherit it.
+os.environ.update(
+    HF_HOME=CACHE,
+    HF_HUB_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    TOKENIZERS_PARALLELISM="false",
+    OMP_NUM_THREADS="1",
+    MKL_NUM_THREADS="1",
+)

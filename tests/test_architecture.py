@@ -1,0 +1,223 @@
+"""The layers, the limits on size, and the lightness of imports that the documentation promises."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "headstart"
+LAYERS = (
+    {"errors", "registry"},
+    {"config", "results"},
+    {"tasks", "strategies"},
+    {"data", "models"},
+    {"tuners", "techniques"},
+    {"training"},
+    {"run"},
+    {"study", "analysis"},
+    {"report"},
+    {"cli", "api", "demo", "estimator", "integrations", "__init__", "__main__"},
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+# Whom a package must not know although the order would allow it: models see no tasks and no data.
+STRANGERS = {"models": {"tasks", "data"}}
+LIGHT = (
+    "headstart",
+    "headstart.registry",
+    "headstart.config",
+    "headstart.results",
+    "headstart.tasks.builtin",
+    "headstart.strategies",
+    "headstart.strategies.builtin",
+    "headstart.strategies.notation",
+    "headstart.tuners",
+    "headstart.cli",
+)
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+def unit(path: Path, source: Path = SOURCE) -> str:
+    """Return the top-level name that a file belongs to: a package, or a module of its own."""
+    return path.relative_to(source).parts[0].removesuffix(".py")
+
+
+def imports(path: Path, source: Path = SOURCE) -> Iterator[str]:
+    """Yield every dotted name of headstart that a file imports, in any of its functions too."""
+    package = ["headstart", *path.relative_to(source).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names = [f"{base}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        yield from (name for name in names if name.split(".")[0] == "headstart")
+
+
+def target(name: str, source: Path = SOURCE) -> str:
+    """Return the top-level name that an import reaches; what is no module is in ``__init__``."""
+    first = [*name.split("."), "__init__"][1]
+    exists = (source / first).is_dir() or (source / f"{first}.py").is_file()
+    return first if exists else "__init__"
+
+
+def upward(path: Path, source: Path = SOURCE) -> list[str]:
+    """Return the imports of a file that reach a higher layer or a stranger."""
+    own = unit(path, source)
+    reached = {name: target(name, source) for name in imports(path, source)}
+    return [
+        f"{path.relative_to(source)} imports {name}"
+        for name, other in reached.items()
+        if LEVEL[other] > LEVEL[own] or other in STRANGERS.get(own, set())
+    ]
+
+
+def concrete(path: Path, source: Path = SOURCE) -> list[str]:
+    """Return a file's imports of single tuners and techniques; only their siblings may."""
+    reached = [(name, [*name.split("."), "", ""][1:3]) for name in imports(path, source)]
+    return [
+        name
+        for name, (package, module) in reached
+        if package in {"tuners", "techniques"}
+        and unit(path, source) != package
+        and not module.startswith("_")
+        and (source / package / f"{module}.py").is_file()
+    ]
+
+
+def long_functions(path: Path, longest: int = LONGEST_FUNCTION) -> list[str]:
+    """Return the functions above the limit whose length has no reason beside the ``def``."""
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    return [
+        f"{path.name}:{node.lineno} {node.name}: {length} lines"
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > longest
+        and not any("# long: " in line for line in lines[max(node.lineno - 2, 0) : node.lineno])
+    ]
+
+
+SOURCES = sorted(SOURCE.rglob("*.py"))
+ALL_FILES = [*SOURCES, *sorted((ROOT / "tests").rglob("*.py")), *sorted(ROOT.glob("scripts/*.py"))]
+
+
+def test_every_file_has_a_layer() -> None:
+    unplaced = sorted({unit(path) for path in SOURCES} - LEVEL.keys())
+    assert len(SOURCES) > 10
+    assert not unplaced, f"place these in LAYERS: {unplaced}"
+
+
+def test_layers_import_only_lower_ones() -> None:
+    faults = [fault for path in SOURCES for fault in upward(path)]
+    assert not faults, "\n".join(faults)
+
+
+def test_packages_do_not_import_one_another_in_a_circle() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in SOURCES:
+        reached = {target(name) for name in imports(path)} - {unit(path)}
+        graph.setdefault(unit(path), set()).update(reached)
+    assert list(TopologicalSorter(graph).static_order())
+
+
+def test_nothing_imports_a_concrete_tuner_or_technique() -> None:
+    faults = [f"{p.relative_to(SOURCE)} imports {n}" for p in SOURCES for n in concrete(p)]
+    assert not faults, "use the registry instead:\n" + "\n".join(faults)
+
+
+def test_files_are_short() -> None:
+    lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in ALL_FILES}
+    faults = [f"{p.relative_to(ROOT)}: {n}" for p, n in lengths.items() if n > LONGEST_FILE]
+    assert not faults, f"above {LONGEST_FILE} lines:\n" + "\n".join(faults)
+
+
+def test_functions_are_short() -> None:
+    faults = [fault for path in ALL_FILES for fault in long_functions(path)]
+    assert not faults, f"above {LONGEST_FUNCTION} lines:\n" + "\n".join(faults)
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_import_needs_no_torch(module: str) -> None:
+    assert heavy_after(f"import {module}") == []
+
+
+def test_listing_needs_no_torch() -> None:
+    code = "from headstart.tuners import TUNERS; assert all(TUNERS.summary(n) for n in TUNERS)"
+    assert heavy_after(code) == []
+
+
+@pytest.mark.parametrize("command", ["--help", "fit --help", "tasks", "strategies"])
+def test_command_line_answers_without_torch(command: str) -> None:
+    code = f"""
+import runpy
+sys.argv = ["headstart", *{command.split()!r}]
+try:
+    runpy.run_module("headstart", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+"""
+    assert heavy_after(code) == []
+
+
+def heavy_after(code: str) -> list[str]:
+    """Run code in a new interpreter and return the heavy libraries that it imported."""
+    report = "print('heavy:', *sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    command = [sys.executable, "-c", f"import sys\n{code}\n{report}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1].split()[1:]
+
+
+@pytest.mark.parametrize(
+    ("line", "faults"),
+    [
+        ("from headstart.tuners import TUNERS", 1),
+        ("def f():\n    import headstart.training.loop", 1),
+        ("from ..tuners import TUNERS", 1),
+        ("from headstart import __version__", 1),
+        ("from headstart import tasks", 1),  # not upward, but models know no tasks
+        ("from headstart import errors", 0),
+        ("from . import heads", 0),
+        ("import torch", 0),
+    ],
+)
+def test_the_layer_test_sees_upward_imports(tmp_path: Path, line: str, faults: int) -> None:
+    for name in ("errors.py", "tasks/__init__.py", "tuners/__init__.py", "training/loop.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    module = tmp_path / "models" / "backbone.py"
+    module.parent.mkdir()
+    module.write_text(line)
+    assert len(upward(module, tmp_path)) == faults
+
+
+def test_the_registry_test_sees_concrete_tuners(tmp_path: Path) -> None:
+    (tmp_path / "tuners").mkdir()
+    for name in ("tuners/_base.py", "tuners/lora.py"):
+        (tmp_path / name).touch()
+    module = tmp_path / "run.py"
+    module.write_text(
+        "from headstart.tuners import TUNERS\n"
+        "from headstart.tuners._base import Tuner\n"
+        "from headstart.tuners.lora import Lora\n"
+    )
+    assert concrete(module, tmp_path) == ["headstart.tuners.lora.Lora"]
+
+
+def test_the_length_test_wants_a_reason(tmp_path: Path) -> None:
+    body = "    pass\n" * 3
+    module = tmp_path / "m.py"
+    module.write_text(
+        f"def f():\n{body}\n# long: one table\ndef g():\n{body}\ndef h():\n    pass\n"
+    )
+    assert long_functions(module, longest=3) == ["m.py:1 f: 4 lines"]

@@ -1,0 +1,36 @@
+"""Continuous integration, pre-commit and the Makefile check the same things."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+def check_targets() -> list[str]:
+    """Return the prerequisites of ``make check``."""
+    found = re.search(r"^check: ([a-z -]+) ##", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert found
+    return found[1].split()
+
+
+def test_pre_commit_runs_what_make_check_runs() -> None:
+    repos = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [hook["entry"].removeprefix("make ") for repo in repos for hook in repo["hooks"]]
+    assert hooks == check_targets()
+    assert {repo["repo"] for repo in repos} == {"local"}, "a remote hook brings its own version"
+
+
+def test_continuous_integration_runs_tests_and_checks() -> None:
+    lines = (ROOT / ".ci" / "run").read_text().splitlines()
+    assert [line for line in lines if line.startswith("make ")] == ["make test", "make check"]
+
+
+def test_tools_are_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    pinned = [r.split("==")[0] for r in project["optional-dependencies"]["dev"] if "==" in r]
+    assert {"ruff", "mypy", "pydoclint"} <= set(pinned)
