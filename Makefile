@@ -43,7 +43,7 @@ docstrings: $(VENV)/.dev ## compare docstrings with signatures (pydoclint)
 	@$(BIN)/pydoclint --quiet src
 
 docs: $(VENV)/.docs ## build the documentation into site/ (mkdocs, strict)
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(VENV)/.dev ## format the code and mend what can be mended
 	@$(BIN)/ruff format

@@ -38,7 +38,7 @@ def tuners() -> str:
         (
             (
                 f"`{name}`",
-                TUNERS.summary(name).rstrip("."),
+                _prose(TUNERS.summary(name)),
                 _knobs(TUNERS.get(name)),
                 f"{TUNERS.get(name).lr:g}",
                 f"{TUNERS.get(name).head_lr:g}",
@@ -58,7 +58,9 @@ def strategies() -> str:
     """Return all aliases with the lines they stand for."""
     from headstart.strategies.builtin import ALIASES
 
-    rows = ((f"`{name}`", f"`{alias.line}`", alias.summary) for name, alias in ALIASES.items())
+    rows = (
+        (f"`{name}`", f"`{alias.line}`", _prose(alias.summary)) for name, alias in ALIASES.items()
+    )
     return table(("alias", "line", "what it is"), rows)
 
 
@@ -84,7 +86,7 @@ def tasks() -> str:
         (
             (
                 f"`{task.name}`",
-                task.summary.rstrip("."),
+                _prose(task.summary),
                 f"{task.shape}: {', '.join(f'`{column}`' for column in task.columns)}",
                 ", ".join(task.labels) if task.labels else task.target,
                 ", ".join(task.metrics),
@@ -103,10 +105,15 @@ def settings() -> str:
     for name, field in FitConfig.model_fields.items():
         extra = field.json_schema_extra
         panel = str(extra["panel"]) if isinstance(extra, dict) else "Other"
-        row = (f"`{name}`", _cell(field.default), field.description or "")
+        row = (f"`{name}`", _cell(field.default), _prose(field.description or ""))
         panels.setdefault(panel, []).append(row)
     head = ("setting", "default", "meaning")
     return "\n\n".join(f"### {panel}\n\n{table(head, rows)}" for panel, rows in panels.items())
+
+
+def _prose(text: str) -> str:
+    # A bare '<name>' would be taken for HTML and vanish.
+    return text.rstrip(".").replace("<", "&lt;")
 
 
 def _cell(value: object) -> str:

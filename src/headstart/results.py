@@ -99,6 +99,8 @@ class RunResult:
         stages: What each stage did, in order.
         last: Validation metrics of the last state.
         best: Validation metrics of the best state of the last stage.
+        untouched: Metrics of the saved state on validation rows that no selection has seen;
+            empty where selection and report share their rows.
         selected: ``last`` or ``best``: which of the two is saved.
         rule: The rule that selected, in words.
         warnings: What the user was warned of.
@@ -121,6 +123,7 @@ class RunResult:
     stages: list[StageResult] = field(default_factory=list)
     last: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
+    untouched: dict[str, float] = field(default_factory=dict)
     selected: str = "last"
     rule: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -143,14 +146,17 @@ class RunResult:
             plain["tokens_per_second"] = round(stage.tokens_per_second, 1)
         return values
 
+    def to_json(self) -> str:
+        """Return the record as JSON text."""
+        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, default=str) + "\n"
+
     def write(self, path: Path) -> None:
         """Write the record as JSON.
 
         Args:
             path: File to write.
         """
-        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, default=str)
-        path.write_text(text + "\n", encoding="utf-8")
+        path.write_text(self.to_json(), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> RunResult:

@@ -1,0 +1,41 @@
+"""Numbers are trained standardised; afterwards the scale is folded into the last linear map.
+
+``y = scale * (W x + b) + mean`` is again linear, so the saved checkpoint predicts in the user's own
+units with nothing to remember beside it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from headstart.errors import ModelError
+from headstart.models.backbone import SplitModel
+
+
+@torch.no_grad()
+def rescale_output(split: SplitModel, mean: float, scale: float) -> None:
+    """Make the head's output ``scale`` times what it was, plus ``mean``.
+
+    Args:
+        split: A model with one output.
+        mean: What is added.
+        scale: What is multiplied by.
+
+    Raises:
+        ModelError: If the head does not end in a linear map with a bias.
+    """
+    head = {id(p) for p in split.head.values()}
+    ends = [
+        m
+        for m in split.model.modules()
+        if isinstance(m, nn.Linear) and m.out_features == 1 and id(m.weight) in head
+    ]
+    if not ends or ends[-1].bias is None:
+        raise ModelError(
+            "a head that ends in a linear map with one output and a bias",
+            type(split.model).__name__,
+            "Use --head-type linear for regression with this model.",
+        )
+    ends[-1].weight.mul_(scale)
+    ends[-1].bias.mul_(scale).add_(mean)

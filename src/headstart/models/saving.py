@@ -1,0 +1,70 @@
+"""Saving a classifier as a checkpoint, and making sure that it reads back bit for bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from headstart.errors import ModelError
+from headstart.models.backbone import SplitModel
+from headstart.models.heads import EncoderClassifier
+from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, Target, load_saved
+
+
+def save_classifier(
+    split: SplitModel, target: Target, tokenizer: Any, folder: Path, card: str
+) -> None:
+    """Write a checkpoint with tokenizer and model card, then read it back and compare.
+
+    With a native head the folder is a plain transformers checkpoint. With a head of ours it is a
+    plain checkpoint of the backbone, the head standing beside it.
+
+    Args:
+        split: The trained model, without tuner modules.
+        target: What it predicts.
+        tokenizer: Its tokenizer.
+        folder: Where to.
+        card: Text of the model card.
+
+    Raises:
+        ModelError: If what was written does not read back bit for bit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    model = split.model
+    own = isinstance(model, EncoderClassifier)
+    plain = cast(Any, model.backbone if own else model)
+    plain.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "README.md").write_text(card, encoding="utf-8")
+    if isinstance(model, EncoderClassifier):
+        save_file(split.head_state(), folder / OWN_HEAD_WEIGHTS)
+        record = {
+            "labels": list(target.labels),
+            "kind": target.kind,
+            "head": model.head.spec.to_dict(),
+        }
+        (folder / OWN_HEAD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    _compare(model, folder)
+
+
+def _compare(model: nn.Module, folder: Path) -> None:
+    again, _ = load_saved(str(folder))
+    written, read = model.state_dict(), again.model.state_dict()
+    differ = sorted(
+        name
+        for name in {*written, *read}
+        if name not in written
+        or name not in read
+        or not torch.equal(written[name].cpu(), read[name])
+    )
+    if differ:
+        raise ModelError(
+            "a checkpoint that reads back bit for bit",
+            f"{len(differ)} tensors that differ, for example {differ[0]}",
+            "Please report this with the name of the model.",
+        )

@@ -1,0 +1,72 @@
+"""The model card that a run writes beside its checkpoint."""
+
+from __future__ import annotations
+
+from headstart.results import RunResult
+
+_PLAIN = """```python
+from transformers import pipeline
+classify = pipeline("text-classification", model="{folder}")
+```"""
+_CLASS = """```python
+from transformers import AutoModelForMultipleChoice
+model = AutoModelForMultipleChoice.from_pretrained("{folder}")
+```"""
+_OWN = """The head is one of headstart's own, so the model needs headstart to load:
+
+```python
+import headstart as hs
+model = hs.load("{folder}")
+```"""
+
+
+def model_card(result: RunResult, *, own_head: bool) -> str:
+    """Write the card.
+
+    Args:
+        result: The run's record.
+        own_head: Whether the head needs headstart to load.
+
+    Returns:
+        Markdown with the hub's front matter.
+    """
+    task = result.task
+    choice = task["shape"] == "choice"
+    use = _OWN if own_head else _CLASS if choice else _PLAIN
+    kind = "regression" if task["target"] == "number" else "classification"
+    scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in result.scores.items())
+    stages = "\n".join(
+        f"| `{s.stage}` | {s.steps} | {s.lr:g} | {s.head_lr:g} | {s.trainable['tuner']:,} + "
+        f"{s.trainable['head']:,} | {s.seconds:.0f} |"
+        for s in result.stages
+    )
+    notes = "".join(f"- {note}\n" for note in (*result.guard, *result.warnings))
+    return f"""---
+library_name: {"headstart" if own_head else "transformers"}
+pipeline_tag: text-classification
+base_model: {result.backbone.get("source", "")!r}
+tags: [headstart, {kind}]
+---
+
+# {task["name"]}: {result.strategy}
+
+Fine-tuned with headstart {result.versions["headstart"]}
+from `{result.backbone.get("source", "")}`, seed {result.seed}, on {result.data["train_rows"]:,} rows.
+
+{use.format(folder="path/to/this/folder")}
+
+## Scores on {result.data["validation_rows"]:,} validation rows ({result.data["validation_origin"]})
+
+| metric | value |
+|---|---|
+{scores}
+
+Saved is the `{result.selected}` state: {result.rule}.
+
+## Training
+
+| stage | steps | lr | head lr | trainable (tuner + head) | seconds |
+|---|---|---|---|---|---|
+{stages}
+
+{notes}"""

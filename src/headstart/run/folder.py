@@ -1,0 +1,173 @@
+"""A run's folder: whole or not there.
+
+A run works in ``<out>.partial`` beside its final place and is moved there once it is complete, so
+that whatever stood in ``<out>`` before stays whole until then. An interrupted run leaves its
+``.partial`` folder, from which it resumes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from headstart.config import FitConfig, read_settings, write_settings
+from headstart.errors import RunError
+
+SETTINGS, RESULT, LOG = "settings.yaml", "result.json", "log.txt"
+MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
+
+
+class RunFolder:
+    """The folder of one run.
+
+    Args:
+        out: Its final place.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.work = out.with_name(f"{out.name}.partial")
+
+    def check(self, config: FitConfig) -> None:
+        """Make sure that the run may go here, before anything is loaded or written.
+
+        Args:
+            config: The settings; ``resume`` and ``overwrite`` say what may be there.
+
+        Raises:
+            RunError: If something is in the way, or there is nothing to resume.
+        """
+        if config.resume:
+            self._check_resumed(config)
+            return
+        if self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir())):
+            self._refuse_occupied(config)
+        if self.work.exists() and not config.overwrite:
+            raise RunError(
+                f"a free folder for --out {self.out}",
+                f"an interrupted run in {self.work}",
+                "Go on with it by --resume, or start again with --overwrite.",
+            )
+
+    def open(self, config: FitConfig) -> None:
+        """Make the working folder ready.
+
+        Args:
+            config: The settings.
+        """
+        replaced = self._replaced
+        if replaced.exists() and not self.out.exists():
+            # A crash fell between the two moves of close(); the old run is the whole one.
+            replaced.replace(self.out)
+        if not config.resume:
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir(parents=True)
+            write_settings(config, self.work / SETTINGS)
+
+    @property
+    def _replaced(self) -> Path:
+        return self.out.with_name(f"{self.out.name}.replaced")
+
+    def _check_resumed(self, config: FitConfig) -> None:
+        saved = self.work / SETTINGS
+        if not saved.is_file():
+            done = (self.out / RESULT).is_file()
+            raise RunError(
+                f"an interrupted run in {self.work}",
+                f"a finished run in {self.out}" if done else "none",
+                "Leave --resume out." if not done else "There is nothing left to do.",
+            )
+        before, now = read_settings(saved), config.plain()
+        ignored = {
+            "resume",
+            "overwrite",
+            "out",
+            "threads",
+            "checkpoint_minutes",
+            "checkpoint_steps",
+        }
+        differ = sorted(k for k in now if k not in ignored and before.get(k) != now[k])
+        if differ:
+            told = ", ".join(f"{k} {before.get(k)!r} -> {now[k]!r}" for k in differ)
+            raise RunError(
+                "the settings with which the run was started",
+                told,
+                "Give --resume with --out alone, or start again with --overwrite.",
+            )
+
+    def _refuse_occupied(self, config: FitConfig) -> None:
+        is_run = (self.out / SETTINGS).is_file() or (self.out / RESULT).is_file()
+        if is_run and config.overwrite:
+            return
+        raise RunError(
+            f"a free folder for --out {self.out}",
+            "another run there" if is_run else "files there that are not a run",
+            "Choose another --out, or pass --overwrite to replace the run."
+            if is_run
+            else "Choose another --out.",
+        )
+
+    def close(self) -> None:
+        """Move the finished work to its place and remove what it replaces."""
+        shutil.rmtree(self.work / CHECKPOINTS, ignore_errors=True)
+        replaced = self._replaced
+        if self.out.exists():
+            shutil.rmtree(replaced, ignore_errors=True)
+            self.out.replace(replaced)
+        self.work.replace(self.out)
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Refuse to start where the result would not fit.
+
+    Args:
+        folder: Somewhere on the disk in question.
+        needed: Bytes.
+
+    Raises:
+        RunError: If less is free.
+    """
+    existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise RunError(
+            f"{needed / 2**20:,.0f} MiB of free space for model and checkpoint",
+            f"{free / 2**20:,.0f} MiB at {existing}",
+            "Free some space or choose another --out.",
+        )
+
+
+@contextlib.contextmanager
+def told_when_full(folder: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden folder into an error that says what is safe.
+
+    Args:
+        folder: The run's final place.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        RunError: Instead of the operating system's error.
+    """
+    try:
+        yield
+    except PermissionError as error:
+        raise RunError(
+            "a folder that may be written to", f"{error.filename}: {os.strerror(errno.EACCES)}",
+            "Choose another --out.",
+        ) from None  # fmt: skip
+    except Exception as error:
+        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
+        if not full:
+            raise
+        raise RunError(
+            "enough free space to save",
+            f"a full disk at {folder}",
+            "Nothing that was complete is lost. Free some space, then go on with --resume.",
+        ) from None

@@ -1,0 +1,58 @@
+"""Ctrl-C without loss: finish the step, write a checkpoint, then stop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from types import FrameType, TracebackType
+from typing import Any
+
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+class Pauser:
+    """Says after each step whether it is time for a checkpoint.
+
+    Inside its ``with`` block the first Ctrl-C (or SIGTERM) only asks for a checkpoint; a second
+    one stops at once.
+
+    Args:
+        minutes: Minutes between checkpoints.
+        steps: Steps between checkpoints, beside the minutes.
+    """
+
+    def __init__(self, minutes: float, steps: int | None = None) -> None:
+        self.interrupted = False
+        self._seconds, self._steps = minutes * 60, steps
+        self._last, self._count = time.monotonic(), 0
+        self._before: dict[int, Any] = {}
+
+    def __call__(self) -> bool:
+        """Return whether a checkpoint is due after one more step."""
+        self._count += 1
+        due = bool(self._steps and self._count % self._steps == 0)
+        late = time.monotonic() - self._last >= self._seconds
+        if due or late:
+            self._last = time.monotonic()
+        return due or late or self.interrupted
+
+    def __enter__(self) -> Pauser:
+        """Take over the signals, where this thread may."""
+        if threading.current_thread() is threading.main_thread():
+            self._before = {s: signal.signal(s, self._note) for s in STOPPING}
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self.interrupted = True
+        signal.signal(number, self._before[number])

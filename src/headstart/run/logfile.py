@@ -1,0 +1,37 @@
+"""The run's own log file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+log = logging.getLogger("headstart")
+
+
+@contextlib.contextmanager
+def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
+    """Append everything that headstart logs to a file.
+
+    Args:
+        path: The file.
+        active: Whether this process is the one that writes.
+
+    Yields:
+        Nothing.
+    """
+    if not active:
+        yield
+        return
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    level = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        handler.close()

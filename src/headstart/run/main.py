@@ -1,0 +1,321 @@
+"""One run: ``run(config) -> RunResult``."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.config import FitConfig
+from headstart.errors import ConfigError, RunError
+from headstart.models.headfile import Head
+from headstart.models.rescale import rescale_output
+from headstart.results import RunResult
+from headstart.run.folder import CHECKPOINTS, LOG, RESULT, RunFolder, require_space, told_when_full
+from headstart.run.interrupt import Pauser
+from headstart.run.listener import Listener
+from headstart.run.logfile import logging_to
+from headstart.run.plan import Plan, make_plan
+from headstart.run.prepare import Prepared, data_record, find_task, prepare, source_name
+from headstart.run.save import save_run
+from headstart.run.settings import Choices, choose, optimizer_settings
+from headstart.run.stages import Materials, Options, StagePlan, StrategyRunner
+from headstart.run.versions import versions
+from headstart.strategies.plan import lengths
+from headstart.strategies.stages import Strategy
+from headstart.tasks.spec import TaskSpec
+from headstart.training.checkpoint import load_checkpoint, replace_text, save_checkpoint
+from headstart.training.evaluate import Judge, predict_logits, skill
+from headstart.training.feed import EncodedFeed
+from headstart.training.runtime import Runtime
+from headstart.training.stopping import chance_loss
+from headstart.tuners import TUNERS
+from headstart.tuners._bind import read_strategy
+
+
+@dataclass
+class Ready:
+    """A run that could start: everything checked, nothing trained or written yet.
+
+    Args:
+        config: The settings.
+        task: The task.
+        choices: The numbers of the run.
+        strategy: The stages that will run.
+        runtime: Device and precision.
+        prepared: Rows, model, tokens.
+        stages: The stages, decided.
+        fingerprint: The pretrained backbone's.
+        notes: What was decided and may surprise.
+    """
+
+    config: FitConfig
+    task: TaskSpec
+    choices: Choices
+    strategy: Strategy
+    runtime: Runtime
+    prepared: Prepared
+    stages: tuple[StagePlan, ...]
+    fingerprint: str
+    notes: list[str]
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, for people."""
+        size = sum(p.numel() for p in self.prepared.split.backbone.values())
+        facts = {
+            "task": f"{self.task.name} ({self.task.shape}, {self.task.target})",
+            "model": f"{self.config.model}, {size:,} backbone parameters",
+            "head": self.choices.head + (f", from {self.config.head}" if self.config.head else ""),
+            "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
+            "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
+        }
+        return make_plan(self.strategy.name, self.stages, self.prepared, facts)
+
+
+def default_out(config: FitConfig) -> Path:
+    """Return the folder of a run whose user named none.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        ``runs/<data>-<strategy>-seed<n>``.
+    """
+    name = f"{source_name(config, find_task(config))}-{config.strategy}-seed{config.seed}"
+    clean = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in name)
+    while "--" in clean:
+        clean = clean.replace("--", "-")
+    return Path("runs") / clean.strip("-")
+
+
+def plan_run(config: FitConfig) -> Plan:
+    """Check everything and say what a run would do, without training or writing.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        The plan.
+    """
+    return _make_ready(config, _runtime(config)).plan
+
+
+def run(config: FitConfig, listener: Listener | None = None) -> RunResult:
+    """Train, evaluate and save one run.
+
+    Args:
+        config: The settings.
+        listener: Hears what happens.
+
+    Returns:
+        The record, also written to ``<out>/result.json``.
+
+    Raises:
+        HeadstartError: If the input is at fault, the loss is no longer a number, or the result
+            cannot be saved.
+        KeyboardInterrupt: If the user interrupts; a checkpoint is then written first.
+    """
+    began = time.perf_counter()
+    listener = listener or Listener()
+    read_strategy(config.strategy)
+    if config.out is None:
+        config = config.model_copy(update={"out": default_out(config)})
+    folder = RunFolder(Path(str(config.out)))
+    folder.check(config)
+    runtime = _runtime(config)
+    ready = _make_ready(config, runtime)
+    size = sum(p.nbytes for p in ready.prepared.split.model.parameters())
+    require_space(folder.work, 4 * size)
+    runtime.wait()
+    with told_when_full(folder.out):
+        if runtime.is_main:
+            folder.open(config)
+        runtime.wait()
+        with logging_to(folder.work / LOG, active=runtime.is_main):
+            result = _carry_out(ready, folder, listener, began)
+        if runtime.is_main:
+            folder.close()
+    runtime.wait()
+    return result
+
+
+def _runtime(config: FitConfig) -> Runtime:
+    return Runtime(config.device, config.precision, config.threads)
+
+
+def _make_ready(config: FitConfig, runtime: Runtime) -> Ready:
+    strategy = read_strategy(config.strategy)
+    task = find_task(config)
+    choices = choose(config, task)
+    notes = []
+    if config.head and strategy.hands_on_a_head:
+        strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
+        notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
+    prepared = prepare(config, task, choices)
+    task = prepared.splits.task
+    fingerprint = prepared.split.fingerprint()
+    if config.head:
+        head = Head.from_pretrained(config.head)
+        ignore = config.ignore_backbone_mismatch
+        head.apply(prepared.split, prepared.splits.label_names, ignore_backbone=ignore)
+        if prepared.splits.labels is None:
+            mean, scale = prepared.splits.mean, prepared.splits.scale
+            rescale_output(prepared.split, -mean / scale, 1 / scale)
+    size = sum(p.numel() for p in prepared.split.backbone.values())
+    numbers = lengths(
+        strategy,
+        rows=len(prepared.splits.train),
+        batch_size=choices.preset.batch_size,
+        epochs=choices.epochs,
+        total_epochs=choices.total_epochs,
+        share=choices.share,
+    )
+    stages = tuple(
+        StagePlan(
+            stage,
+            length,
+            optimizer_settings(
+                stage, TUNERS.get(stage.trains), config, choices.preset, size,
+                last=stage is strategy.stages[-1],
+            ),
+        )
+        for stage, length in zip(strategy.stages, numbers, strict=True)
+    )  # fmt: skip
+    return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
+
+
+def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float) -> RunResult:
+    result = _record(ready)
+    listener.plan(ready.plan)
+    for note in ready.notes:
+        listener.message(note)
+    for warning in result.warnings:
+        listener.warning(warning)
+    try:
+        runner = _train(ready, folder, listener, result)
+        _finish(ready, runner, result, listener)
+        result.seconds = time.perf_counter() - began
+        if ready.runtime.is_main:
+            save_run(ready, runner, result, folder.work)
+    except RunError as error:
+        result.status, result.error = "failed", str(error)
+        result.seconds = time.perf_counter() - began
+        if ready.runtime.is_main:
+            replace_text(folder.work / RESULT, result.to_json())
+        raise
+    return result
+
+
+def _record(ready: Ready) -> RunResult:
+    task, splits, config = ready.task, ready.prepared.splits, ready.config
+    return RunResult(
+        strategy=ready.strategy.name,
+        seed=config.seed,
+        task={
+            "name": source_name(config, task), "version": task.version, "shape": task.shape,
+            "target": task.target, "metrics": list(task.metrics),
+            "labels": list(splits.label_names), "max_length": ready.prepared.max_length,
+        },
+        settings=config.plain(),
+        data=data_record(splits),
+        backbone={
+            "source": config.model, "fingerprint": ready.fingerprint,
+            "parameters": sum(p.numel() for p in ready.prepared.split.backbone.values()),
+            "head": ready.choices.head, "head_from": config.head,
+        },
+        machine=ready.runtime.describe(),
+        versions=versions(),
+        selected=config.select,
+        rule=_rule(config),
+        warnings=list(splits.warnings),
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _rule(config: FitConfig) -> str:
+    if config.select == "last":
+        return "the state after the last step; no score was looked at to choose it"
+    if config.selection == "carve":
+        return "the highest score on rows carved from the training rows"
+    return "the highest score on the validation rows, the same rows that the score is reported on"
+
+
+def _train(
+    ready: Ready, folder: RunFolder, listener: Listener, result: RunResult
+) -> StrategyRunner:
+    prepared, config, runtime = ready.prepared, ready.config, ready.runtime
+    splits = prepared.splits
+    train_labels, labels = prepared.train.labels, prepared.validation.labels
+    if train_labels is None or labels is None:
+        raise RuntimeError("rows for training carry labels")
+    classes = 0 if splits.labels is None else len(splits.label_names)
+    materials = Materials(
+        prepared.split,
+        EncodedFeed(prepared.train, runtime.device),
+        EncodedFeed(prepared.validation, runtime.device),
+        train_labels,
+        Judge(labels, ready.task.metrics, splits.mean, splits.scale),
+        max(1, classes),
+        chance_loss(train_labels, classes),
+    )
+    options = Options(
+        seed=config.seed,
+        batch_size=ready.choices.preset.batch_size,
+        micro_batch_size=config.micro_batch_size,
+        eval_every=config.eval_every,
+        guard=config.guard,
+        select=config.select,
+    )
+    resumed = load_checkpoint(folder.work / CHECKPOINTS) if config.resume else None
+    if resumed:
+        stage, step = resumed[0]["stage"] + 1, resumed[0]["loop"]["step"]
+        listener.message(f"Resuming in stage {stage} after step {step}.")
+    with Pauser(config.checkpoint_minutes, config.checkpoint_steps) as pauser:
+
+        def save(state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+            if runtime.is_main:
+                name = f"stage{state['stage'] + 1}-{state['attempt']}-{state['loop']['step']}"
+                save_checkpoint(folder.work / CHECKPOINTS, name, state, tensors)
+            if pauser.interrupted:
+                raise KeyboardInterrupt
+
+        runner = StrategyRunner(
+            ready.strategy, ready.stages, materials, options, runtime, listener, pauser, save
+        )
+        result.stages = runner.results
+        result.guard = runner.guard_notes
+        runner.run(resumed)
+    result.stages, result.guard = runner.results, runner.guard_notes
+    return runner
+
+
+def _finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Listener) -> None:
+    """Put scores and what is suspicious about them into the record."""
+    final, splits = result.stages[-1], ready.prepared.splits
+    result.last, result.best = final.end, final.best
+    for stage in result.stages:
+        if stage.learned is False and stage.handed_on != "nothing":
+            result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
+    if splits.labels is not None:
+        guesses = np.unique(runner.last_logits.argmax(axis=1))
+        gold = ready.prepared.validation.labels
+        if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
+            only = splits.label_names[int(guesses[0])]
+            result.warnings.append(f"The model predicts one class only: {only}.")
+        elif gold is not None and skill(runner.last_logits, gold) < 0.02:
+            result.warnings.append("The model is no better than chance on the validation rows.")
+    untouched = ready.prepared.untouched
+    if untouched is not None and untouched.labels is not None:
+        feed = EncodedFeed(untouched, ready.runtime.device)
+        outputs = max(1, len(splits.label_names))
+        judge = Judge(untouched.labels, ready.task.metrics, splits.mean, splits.scale)
+        logits = predict_logits(ready.prepared.split.model, feed, ready.runtime, outputs)
+        result.untouched = judge(logits)
+    for warning in result.warnings[len(splits.warnings) :]:
+        listener.warning(warning)

@@ -1,0 +1,61 @@
+"""What a finished run leaves: the model, the head, the record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.models.headfile import Head
+from headstart.models.heads import EncoderClassifier
+from headstart.models.rescale import rescale_output
+from headstart.models.saving import save_classifier
+from headstart.results import RunResult
+from headstart.run.card import model_card
+from headstart.run.folder import HEAD, MODEL, RESULT
+from headstart.run.stages import StrategyRunner
+from headstart.training.checkpoint import replace_text
+
+if TYPE_CHECKING:
+    from headstart.run.main import Ready
+
+
+def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
+    """Write ``model/``, ``head/`` and ``result.json``.
+
+    Args:
+        ready: The run.
+        runner: Its stages, done; the model holds the result.
+        result: The record.
+        folder: The working folder.
+    """
+    split = ready.prepared.split
+    split.model.to("cpu")
+    _save_head(ready, runner, result, folder / HEAD)
+    _to_own_units(ready)
+    card = model_card(result, own_head=isinstance(split.model, EncoderClassifier))
+    target = ready.prepared.splits.target
+    save_classifier(split, target, ready.prepared.tokenizer, folder / MODEL, card)
+    replace_text(folder / RESULT, result.to_json())
+
+
+def _save_head(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
+    """Write the pretrained head with the backbone it belongs to; without one, the final head."""
+    split, final = ready.prepared.split, ready.prepared.split.head_state()
+    about = {"backbone": ready.config.model, "strategy": ready.strategy.name}
+    handed = [s for s in result.stages[:-1] if s.handed_on == "head"]
+    if runner.pretrained_head is not None and handed:
+        split.load_head(runner.pretrained_head)
+        about["strategy"] = " > ".join(s.stage for s in handed)
+    _to_own_units(ready)
+    head = Head.of(split, ready.prepared.splits.label_names, scores=result.scores, **about)
+    if runner.pretrained_head is not None and handed:
+        head.fingerprint, head.scores = ready.fingerprint, handed[-1].end
+    head.save(folder)
+    split.load_head(final)
+
+
+def _to_own_units(ready: Ready) -> None:
+    if ready.prepared.splits.labels is None:
+        rescale_output(
+            ready.prepared.split, ready.prepared.splits.mean, ready.prepared.splits.scale
+        )

@@ -1,0 +1,135 @@
+"""The bias vectors of the encoder layers: BitFit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from headstart.errors import ConfigError, ModelError
+from headstart.models.backbone import SplitModel
+from headstart.tuners._base import InPlaceTuner
+
+_BIAS_SWITCHES = {"modernbert": ("attention_bias", "mlp_bias")}
+"""Settings, by model type, that together give every linear map in a layer a bias."""
+
+
+@dataclass
+class Bitfit(InPlaceTuner):
+    """Every bias inside the encoder layers trains, those of the norms included.
+
+    Ben Zaken et al. 2022, arXiv 2106.10199. Layers that have no bias at all (ModernBERT) are given
+    biases of zero on their linear maps, which is not in the paper.
+
+    Args:
+        add: Whether to give biases to layers that have none.
+    """
+
+    lr: ClassVar[float] = 1e-3
+    head_lr: ClassVar[float] = 1e-3
+    add: bool = True
+    _added: dict[str, nn.Linear] = field(default_factory=dict, init=False, repr=False)
+
+    def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
+        """Choose the biases, or add them where there are none.
+
+        Args:
+            split: The model.
+            reversible: Whether ``detach`` will be called.
+
+        Returns:
+            The biases by name.
+
+        Raises:
+            ConfigError: If biases would be added that no plain checkpoint of this family can hold,
+                and ``detach`` will not take them away.
+            ModelError: If there is no bias and none may be added.
+        """
+        chosen = super().attach(split, reversible=reversible)
+        if chosen:
+            return chosen
+        linears = self._bare_linears(split)
+        if not reversible:
+            _switches(split)
+        for linear in linears.values():
+            weight = linear.weight
+            linear.bias = nn.Parameter(
+                torch.zeros(linear.out_features, dtype=weight.dtype, device=weight.device)
+            )
+        self._added = linears
+        return {f"{name}.bias": linear.bias for name, linear in linears.items()}
+
+    def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
+        """Choose the biases that the encoder layers have.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The backbone's bias vectors inside its layers; empty if it has none.
+        """
+        layers = tuple(f"{name}." for name, _ in split.layers())
+        return {
+            name: p
+            for name, p in split.backbone.items()
+            if name.startswith(layers) and name.endswith("bias")
+        }
+
+    def detach(self, split: SplitModel) -> None:
+        """Put the biases back to what they were, and take added ones away.
+
+        Args:
+            split: The model.
+        """
+        super().detach(split)
+        for linear in self._added.values():
+            linear.bias = None
+        self._added = {}
+
+    def merge(self, split: SplitModel) -> None:
+        """Keep the biases; added ones become part of the backbone and of its configuration.
+
+        Args:
+            split: The model.
+
+        Raises:
+            ConfigError: If no plain checkpoint of this family can hold the added biases.
+        """
+        if self._added:
+            config: Any = split.base.config
+            for switch in _switches(split):
+                setattr(config, switch, True)
+            split.backbone |= {f"{name}.bias": li.bias for name, li in self._added.items()}
+            self._added = {}
+        super().merge(split)
+
+    def _bare_linears(self, split: SplitModel) -> dict[str, nn.Linear]:
+        linears = {
+            f"{layer}.{name}": module
+            for layer, body in split.layers()
+            for name, module in body.named_modules()
+            if isinstance(module, nn.Linear)
+        }
+        if not linears or not self.add:
+            raise ModelError(
+                "encoder layers with bias vectors, or linear maps to which they may be added",
+                f"{type(split.base).__name__}, whose layers have no bias",
+                "Write bitfit(add=true), or use another tuner such as 'lora'.",
+            )
+        return linears
+
+
+def _switches(split: SplitModel) -> tuple[str, ...]:
+    kind = str(getattr(getattr(split.base, "config", None), "model_type", ""))
+    if kind not in _BIAS_SWITCHES:
+        raise ConfigError(
+            "a family whose configuration can say that its layers have biases, to keep added ones",
+            f"{type(split.base).__name__}",
+            "Put '>' and another stage after 'bitfit', or use 'lora'.",
+        )
+    return _BIAS_SWITCHES[kind]
+
+
+TUNER = Bitfit

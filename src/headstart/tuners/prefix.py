@@ -1,0 +1,81 @@
+"""Trainable keys and values in front of every layer's own: prefix tuning (P-tuning v2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from torch import nn
+
+from headstart.errors import ConfigError, HeadstartError, raise_all
+from headstart.models.backbone import SplitModel
+from headstart.tuners._base import Tuner
+from headstart.tuners._prefix_attention import PrefixedAttention
+
+
+@dataclass
+class Prefix(Tuner):
+    """Every layer attends to ``tokens`` trainable keys and values beside those of the text.
+
+    Li and Liang 2021, arXiv 2101.00190; Liu et al. 2022, arXiv 2110.07602. The keys and values
+    train directly, without the small network that some implementations put before them. All tokens
+    of the text see the whole prefix, in layers with a sliding window too. Where layers share their
+    weights (ALBERT) they share the prefix.
+
+    Args:
+        tokens: Length of the prefix.
+        init_std: Standard deviation of its initial values.
+    """
+
+    lr: ClassVar[float] = 5e-3
+    head_lr: ClassVar[float] = 5e-3
+    no_merge: ClassVar[str] = "A prefix acts beside the weights and cannot be written into them."
+    tokens: int = 17
+    init_std: float = 0.01
+    _attention: PrefixedAttention | None = field(default=None, init=False, repr=False)
+
+    def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:  # noqa: ARG002
+        """Put a prefix before the keys and values of every layer.
+
+        Args:
+            split: The model.
+            reversible: Without effect: the backbone's weights stand still in any case.
+
+        Returns:
+            Two parameters for each layer, (heads, tokens, head width), by name.
+
+        Raises:
+            ConfigError: If a knob is out of range.
+            ModelError: If the model's family is not supported.
+        """
+        raise_all(self._faults())
+        self._attention = PrefixedAttention(split)
+        return self._attention.install(self.tokens, self.init_std)
+
+    def detach(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
+        """Take every prefix away.
+
+        Args:
+            split: The model.
+
+        Raises:
+            RuntimeError: If the tuner is not attached.
+        """
+        if self._attention is None:
+            raise RuntimeError("detach() needs attach()")
+        self._attention.remove()
+        self._attention = None
+
+    def _faults(self) -> list[HeadstartError]:
+        limits = {
+            "tokens": (self.tokens >= 1, "1 or more", self.tokens),
+            "init_std": (self.init_std > 0, "above 0", self.init_std),
+        }
+        return [
+            ConfigError(f"prefix({name}=…) {wanted}", repr(value), "Change the value.")
+            for name, (fine, wanted, value) in limits.items()
+            if not fine
+        ]
+
+
+TUNER = Prefix
