@@ -54,7 +54,7 @@ clean: ## remove the virtual environment and everything generated
 
 # The environment is made once. A stamp is renewed when pyproject.toml changes.
 $(VENV)/.created:
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"expected Python 3.11 to 3.13; found {v[0]}.{v[1]}. Run make with PYTHON=python3.12.")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"expected Python 3.11 or newer; found {v[0]}.{v[1]}. Run make with PYTHON=python3.12.")'
 	@echo "== creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV) || { echo "expected the standard module venv; found none. On Debian and Ubuntu: apt install python3-venv." >&2; rm -rf $(VENV); exit 1; }
 	@touch $@

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import importlib
+import inspect
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +67,20 @@ def strategies() -> str:
 
 
 def presets() -> str:
-    """Return all presets, one a column, one setting a row."""
+    """Return all presets, one a column, one setting a row, and the tuners' rates below."""
     from headstart.strategies.presets import PRESETS
 
     names = [f.name for f in dataclasses.fields(next(iter(PRESETS.values())))]
-    rows = (
-        (f"`{name}`", *(_cell(getattr(preset, name)) for preset in PRESETS.values()))
-        for name in names
-        if name != "rates"
-    )
-    return table(("setting", *(f"`{name}`" for name in PRESETS)), rows)
+    plain = [name for name in names if name not in {"summary", "rates"}]
+    rated = sorted({tuner for preset in PRESETS.values() for tuner in preset.rates})
+    rows = [(f"`{n}`", *(_cell(getattr(p, n)) for p in PRESETS.values())) for n in plain]
+    rows += [(f"rates of `{t}`", *(_rates(p, t) for p in PRESETS.values())) for t in rated]
+    about = [f"- `{name}`: {_prose(preset.summary)}" for name, preset in PRESETS.items()]
+    return "\n".join([*about, "", table(("setting", *(f"`{name}`" for name in PRESETS)), rows)])
+
+
+def _rates(preset: Any, tuner: str) -> str:
+    return " and ".join(f"{rate:g}" for rate in preset.rates.get(tuner, ())) or "the tuner's own"
 
 
 def tasks() -> str:
@@ -95,6 +101,14 @@ def tasks() -> str:
             for task in map(get_task, task_names())
         ),
     )
+
+
+def metrics() -> str:
+    """Return all metrics."""
+    from headstart.tasks.metrics import METRICS
+
+    rows = ((f"`{name}`", m.target, _prose(m.summary)) for name, m in METRICS.items())
+    return table(("metric", "for", "what it is"), rows)
 
 
 def settings() -> str:
@@ -122,6 +136,34 @@ def _cell(value: object) -> str:
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
+def commands() -> str:
+    """Return every command of the command line with its help and its options."""
+    import typer
+
+    app = importlib.import_module("headstart.cli").app
+    return "\n\n".join(_commands("headstart", typer.main.get_command(app)))
+
+
+def _commands(name: str, command: Any) -> Iterator[str]:
+    inner = getattr(command, "commands", {})
+    for word, sub in inner.items():
+        if not sub.hidden:
+            yield from _commands(f"{name} {word}", sub)
+    if inner:
+        return
+    shown = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
+    rows = [(", ".join(f"`{o}`" for o in _spellings(p)), _prose(p.help or "")) for p in shown]
+    about = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    yield f"### {name}\n\n{about}"
+    if rows:
+        yield table(("option", "meaning"), rows)
+
+
+def _spellings(parameter: Any) -> list[str]:
+    options = [*parameter.opts, *parameter.secondary_opts]
+    return options if parameter.param_type_name == "option" else [parameter.name.upper()]
+
+
 def block(module: str) -> str:
     """Return the indented block of a module's docstring as a block of code.
 
@@ -143,7 +185,9 @@ TABLES: dict[str, Callable[[], str]] = {
     "strategies": strategies,
     "presets": presets,
     "tasks": tasks,
+    "metrics": metrics,
     "settings": settings,
+    "commands": commands,
     "grammar": lambda: block("strategies/notation"),
     "loop": lambda: block("training/loop"),
 }

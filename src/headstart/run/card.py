@@ -51,7 +51,8 @@ tags: [headstart, {kind}]
 # {task["name"]}: {result.strategy}
 
 Fine-tuned with headstart {result.versions["headstart"]}
-from `{result.backbone.get("source", "")}`, seed {result.seed}, on {result.data["train_rows"]:,} rows.
+from `{result.backbone.get("source", "")}`, seed {result.seed},
+on {result.data["train_rows"]:,} rows.
 
 {use.format(folder="path/to/this/folder")}
 

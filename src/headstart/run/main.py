@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from headstart.config import FitConfig
-from headstart.errors import ConfigError, RunError
+from headstart.errors import RunError
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
 from headstart.results import RunResult

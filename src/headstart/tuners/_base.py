@@ -50,7 +50,7 @@ class Tuner(ABC):
             split: The model that the tuner is attached to.
         """
 
-    def merge(self, split: SplitModel) -> None:
+    def merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
         """Write the learned change into the backbone and take the tuner's modules away.
 
         Args:

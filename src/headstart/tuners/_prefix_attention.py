@@ -101,7 +101,7 @@ class PrefixedAttention:
         width = getattr(module, "attention_head_size", self._config.hidden_size // heads)
         weight = next(module.parameters())
         # Drawn on the CPU, so that a seed gives the same values on every device.
-        return nn.Parameter(std * torch.randn(heads, tokens, width)).to(weight)
+        return nn.Parameter((std * torch.randn(heads, tokens, width)).to(weight))
 
 
 def _join(module: Any, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -119,7 +119,7 @@ def _show(mask: torch.Tensor | None, tokens: int) -> torch.Tensor | None:
 
 
 def _eager(module: Any, *args: Any, **kwargs: Any) -> Any:
-    return sys.modules[type(module).__module__].eager_attention_forward(module, *args, **kwargs)  # type: ignore[attr-defined]
+    return sys.modules[type(module).__module__].eager_attention_forward(module, *args, **kwargs)
 
 
 def _prefixed(attend: Callable[..., Any]) -> Callable[..., Any]:

@@ -85,7 +85,7 @@ class Bitfit(InPlaceTuner):
         """
         super().detach(split)
         for linear in self._added.values():
-            linear.bias = None
+            linear.register_parameter("bias", None)
         self._added = {}
 
     def merge(self, split: SplitModel) -> None:

@@ -1,0 +1,226 @@
+"""Where rows come from: files, folders saved by ``datasets``, data sets on the hub.
+
+Reads the same on every machine: CSV and TSV cells are text ("NA", "null" and "007" stay what they
+are), and nothing is guessed about separators or encodings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from headstart.data._text import read_csv, read_json, read_tsv
+from headstart.errors import DataError, did_you_mean
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.+-]+)?")
+
+
+def read_table(source: str | Path, *, split: str | None = None) -> pd.DataFrame:
+    """Read rows.
+
+    Args:
+        source: A ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json`` (these also ``.gz``),
+            ``.parquet``, ``.arrow`` or ``.feather`` file; a folder written by ``save_to_disk`` of
+            ``datasets``; or the name of a data set on the hub, ``path`` or ``path:config``.
+        split: Which split of a saved or hub data set; not needed where there is one only. A file
+            has no splits.
+
+    Returns:
+        The rows in order, at least one. Where the source knows names for an integer column,
+        ``class_names`` gives them.
+
+    Raises:
+        DataError: If the source is missing or empty, cannot be read, or repeats a column's name.
+    """
+    path = Path(source).expanduser()
+    if path.is_dir():
+        frame = _read_saved(path, split)
+    elif path.exists():
+        frame = _reader(path)(path)
+    elif _is_hub_name(str(source)):
+        frame = _read_hub(str(source), split)
+    else:
+        raise _missing_file(path)
+    return _checked(frame, str(source))
+
+
+def list_columns(source: str | Path, *, split: str | None = None) -> list[str]:
+    """Return the names of a source's columns, in order.
+
+    Args:
+        source: As for ``read_table``.
+        split: As for ``read_table``.
+
+    Returns:
+        The names.
+    """
+    return [str(name) for name in read_table(source, split=split).columns]
+
+
+def class_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
+    """Return the names that a data set of ``datasets`` gives to the integers of a column.
+
+    Args:
+        frame: What ``read_table`` gave.
+        column: A column, usually the label.
+
+    Returns:
+        Names in the order of the integers; ``None`` if the source knows none.
+    """
+    names: dict[str, tuple[str, ...]] = frame.attrs.get("class_names", {})
+    return names.get(column)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        # The file alone: `read_table` of pyarrow also takes `=` in a path for a partition's column.
+        with parquet.ParquetFile(path) as file:
+            return _from_arrow(file.read())
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged("Parquet", path, error) from None
+
+
+def _read_arrow(path: Path) -> pd.DataFrame:
+    import pyarrow as pa
+
+    try:
+        data = path.read_bytes()
+        # The IPC file format begins with this mark; `datasets` writes the stream form, without it.
+        opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
+        return _from_arrow(opened(pa.BufferReader(data)).read_all())
+    except (pa.ArrowException, OSError) as error:
+        raise _damaged("Arrow", path, error) from None
+
+
+READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".jsonl": read_json,
+    ".ndjson": read_json,
+    ".json": read_json,
+    ".csv.gz": read_csv,
+    ".tsv.gz": read_tsv,
+    ".jsonl.gz": read_json,
+    ".ndjson.gz": read_json,
+    ".json.gz": read_json,
+    ".parquet": _read_parquet,
+    ".arrow": _read_arrow,
+    ".feather": _read_arrow,
+}
+
+
+def _suffix(path: Path) -> str:
+    packed = path.suffix.lower() == ".gz"
+    return "".join(path.suffixes[-2:] if packed else path.suffixes[-1:]).lower()
+
+
+def _reader(path: Path) -> Callable[[Path], pd.DataFrame]:
+    if _suffix(path) in READERS:
+        return READERS[_suffix(path)]
+    known = ", ".join(suffix for suffix in READERS if not suffix.endswith(".gz"))
+    raise DataError(f"a file of one of the kinds {known}", str(path), "Save it as one of these.")
+
+
+def _from_arrow(table: Any) -> pd.DataFrame:
+    # As objects, whole numbers and truth values with gaps stay what they are.
+    frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+    categories = list(frame.select_dtypes("category").columns)
+    return frame.astype(dict.fromkeys(categories, object)) if categories else frame
+
+
+def _read_saved(path: Path, split: str | None) -> pd.DataFrame:
+    if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        there = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
+        raise DataError(
+            "a file, or a folder saved by datasets",
+            f"folder {path}, which holds {there}",
+            "Name a file in it; a task's folder of split files is given by --task and --data.",
+        )
+    from datasets import load_from_disk
+
+    try:
+        return _from_dataset(load_from_disk(str(path)), split, str(path))
+    except (OSError, ValueError, KeyError) as error:
+        raise _damaged("folder saved by datasets", path, error) from None
+
+
+def _is_hub_name(source: str) -> bool:
+    path = Path(source)
+    in_folder = len(path.parts) > 1 and path.parent.is_dir()
+    looks_local = path.is_absolute() or in_folder or source.startswith((".", "~"))
+    return not looks_local and _suffix(path) not in READERS and bool(_HUB_NAME.fullmatch(source))
+
+
+def _read_hub(source: str, split: str | None) -> pd.DataFrame:
+    from datasets import load_dataset
+
+    name, _, config = source.partition(":")
+    try:
+        loaded = load_dataset(name, config or None, split=split)
+    except Exception as error:  # noqa: BLE001  the client also raises its transport's own classes
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise DataError(
+            f"a file, or the name of a data set on the hub that can be loaded: {source}",
+            reason,
+            "Check the name (path:configuration) and the connection; offline, give files instead.",
+        ) from None
+    return _from_dataset(loaded, split, source)
+
+
+def _from_dataset(loaded: Any, split: str | None, source: str) -> pd.DataFrame:
+    dataset = _pick(loaded, split, source) if isinstance(loaded, dict) else loaded
+    frame = _from_arrow(dataset.with_format("arrow")[:])
+    features = dataset.features or {}
+    frame.attrs["class_names"] = {
+        column: tuple(kind.names) for column, kind in features.items() if hasattr(kind, "names")
+    }
+    return frame
+
+
+def _pick(splits: dict[str, Any], split: str | None, source: str) -> Any:
+    if split in splits:
+        return splits[split]
+    if split is None and len(splits) == 1:
+        return next(iter(splits.values()))
+    listed = ", ".join(splits)
+    if split is None:
+        raise DataError(f"one split of {source}", f"several: {listed}", "Say which split.")
+    raise DataError(f"a split of {source}", repr(split), did_you_mean(split, splits))
+
+
+def _checked(frame: pd.DataFrame, source: str) -> pd.DataFrame:
+    names = [str(name) for name in frame.columns]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        found = f"{', '.join(map(repr, repeated))} more than once in {source}"
+        raise DataError("a different name for each column", found, "Rename or remove a column.")
+    if frame.empty:
+        found = f"only column names in {source}: {', '.join(names)}" if names else f"none: {source}"
+        raise DataError("at least one row", found, "Check that this is the right file.")
+    return frame
+
+
+def _damaged(kind: str, path: Path, error: Exception) -> DataError:
+    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return DataError(f"a readable {kind}", f"{path}: {reason}", "Write or download it again.")
+
+
+def _missing_file(path: Path) -> DataError:
+    folder = path.parent
+    if not folder.is_dir():
+        return DataError(f"file {path}", f"no folder {folder}", "Check the path.")
+    near = _near(path.name, (item.name for item in folder.iterdir()))
+    fix = f"Did you mean {' or '.join(near)}?" if near else "Check the path."
+    return DataError(f"file {path}", f"no such file in {folder.resolve()}", fix)
+
+
+def _near(name: str, names: Iterable[str]) -> list[str]:
+    return difflib.get_close_matches(name, sorted(names), n=3, cutoff=0.6)

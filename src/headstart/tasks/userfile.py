@@ -1,0 +1,266 @@
+"""A user's own task: from a small YAML file, or from column names on the command line.
+
+The keys of the file are the fields of ``TaskSpec``; only ``text`` must be there:
+
+    text: [sentence]
+    label: opinion
+    labels: [negative, positive]
+    metrics: [macro_f1]
+    spans:
+      - {column: sentence, start: from, end: to}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+from headstart.tasks.metrics import default_metrics, metric_faults
+from headstart.tasks.spec import InputShape, Span, Target, TaskSpec
+
+_LISTS = ("text", "choices", "metrics", "labels", "splits", "spans")
+
+
+def read_task_file(path: Path) -> TaskSpec:
+    """Read a task from a YAML file.
+
+    ``name`` defaults to the file's name, ``shape`` to what the columns allow, ``metrics`` to
+    ``default_metrics``. Where a field takes several values, one alone needs no list. ``hub`` is
+    written ``path`` or ``path:configuration``.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The task.
+
+    Raises:
+        HeadstartError: If the file cannot be read, or for every fault in it together.
+    """
+    values = _read_yaml(path)
+    known = {key: value for key, value in values.items() if key in _keys(TaskSpec)}
+    clean = _with_defaults(known, path.stem)
+    task, mistyped = _build(clean)
+    faults: list[HeadstartError] = [*_unknown_keys(values), *map(_explain, mistyped)]
+    if not clean["text"]:
+        faults.append(ConfigError(f"text: the text columns, in {path}", "none", "Add them."))
+    if task.text:
+        wrong = {item["loc"][0] for item in mistyped}
+        faults += task_faults(task, target_known="target" not in wrong)
+    raise_all(faults)
+    return task
+
+
+def from_columns(
+    text: Sequence[str],
+    label: str = "label",
+    *,
+    choices: Sequence[str] = (),
+    span: str | Sequence[str] | None = None,
+    target: Target | Literal["auto"] = "auto",
+    metrics: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    name: str = "custom",
+) -> TaskSpec:
+    """Make a task of column names.
+
+    Args:
+        text: One text column, two for a pair; with ``choices``, those that make up the first text.
+        label: Label column.
+        choices: Columns with the candidates of a multiple-choice task.
+        span: Targets inside the text: the column with a target's words, or ``START:END``, the
+            columns with its offsets. Several are separated by commas. In a pair the first belongs
+            to the first text and the second to the second, else all belong to the first text.
+        target: What the label is; ``auto`` leaves it open: the task says ``classes``, and the
+            caller replaces it when the labels turn out to be numbers.
+        metrics: Names of metrics; none takes the default of the target.
+        labels: Class names in order; none takes them from the training rows.
+        name: The task's name.
+
+    Returns:
+        The task.
+
+    Raises:
+        HeadstartError: For all faults together.
+    """
+    decided: Target = "classes" if target == "auto" else target
+    task = TaskSpec(
+        name=name,
+        shape=_shape(text, choices),
+        text=tuple(text),
+        choices=tuple(choices),
+        label=label,
+        target=decided,
+        labels=tuple(labels) if labels else None,
+        metrics=tuple(metrics) if metrics else default_metrics(decided),
+        spans=_parse_spans(text, span),
+    )
+    raise_all(task_faults(task, target_known=target != "auto"))
+    return task
+
+
+def task_faults(task: TaskSpec, *, target_known: bool = True) -> list[HeadstartError]:
+    """Return what contradicts itself in a task.
+
+    Args:
+        task: The task.
+        target_known: Whether metrics must fit ``task.target``.
+
+    Returns:
+        One error for each fault.
+    """
+    return [
+        *_shape_faults(task),
+        *_label_faults(task),
+        *_span_faults(task),
+        *metric_faults(task.metrics, task.target if target_known else None),
+        *(
+            ConfigError("values: a column of the task", repr(key), did_you_mean(key, task.columns))
+            for key in task.values
+            if key not in task.columns
+        ),
+    ]
+
+
+def _shape_faults(task: TaskSpec) -> Iterator[ConfigError]:
+    wanted = {"single": 1, "pair": 2}.get(task.shape)
+    given = len(task.text)
+    if wanted and given != wanted:
+        expected = f"{wanted} text column{'s' * (wanted > 1)} for shape {task.shape}"
+        fix = "Give one text column, two for a pair, or choice columns for multiple choice."
+        yield ConfigError(expected, f"{given}: {', '.join(task.text)}", fix)
+    if task.shape == "choice" and len(task.choices) < 2:
+        found = ", ".join(task.choices) or "none"
+        yield ConfigError("two or more choice columns", found, "Name the column of each candidate.")
+    if task.shape != "choice" and task.choices:
+        yield ConfigError(
+            f"no choice columns for shape {task.shape}",
+            ", ".join(task.choices),
+            "Remove them, or make the shape choice.",
+        )
+    texts = (*task.text, *task.choices)
+    for column in sorted({name for name in texts if texts.count(name) > 1}):
+        yield ConfigError("each text column once", f"{column!r} twice", "Name another column.")
+
+
+def _label_faults(task: TaskSpec) -> Iterator[ConfigError]:
+    if task.label in task.columns:
+        fix = "Name another column as the label."
+        yield ConfigError("a label column that is not input", repr(task.label), fix)
+    if task.target == "number":
+        if task.labels is not None:
+            yield ConfigError("no labels for a number", ", ".join(task.labels), "Remove labels.")
+        if task.shape == "choice":
+            yield ConfigError("classes for multiple choice", "target number", "Remove target.")
+    elif task.labels is not None:
+        if len(set(task.labels)) != len(task.labels) or len(task.labels) < 2:
+            found = ", ".join(task.labels) or "none"
+            yield ConfigError("two or more different labels", found, "Give each class one name.")
+        if task.shape == "choice" and len(task.labels) != len(task.choices):
+            found = f"{len(task.labels)} labels, {len(task.choices)} choice columns"
+            yield ConfigError("a label for each choice column", found, "Make them equally many.")
+
+
+def _span_faults(task: TaskSpec) -> Iterator[ConfigError]:
+    for number, span in enumerate(task.spans, 1):
+        if span.column not in task.text:
+            expected = f"span {number}: a text column to look in"
+            yield ConfigError(expected, repr(span.column), did_you_mean(span.column, task.text))
+        offsets = (span.start is not None) + (span.end is not None)
+        words = span.text is not None
+        if offsets == 1 or words == (offsets == 2) or (offsets and span.word_index is not None):
+            given = [name for name in ("text", "start", "end", "word_index") if getattr(span, name)]
+            yield ConfigError(
+                f"span {number}: start and end, or text, or text and word_index",
+                " and ".join(given) or "none of them",
+                "Name the columns of exactly one of these ways.",
+            )
+    if task.span_use == "vectors" and not task.spans:
+        yield ConfigError("spans for span_use vectors", "none", "Add spans or remove span_use.")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        # BaseLoader keeps every scalar as text, so that labels such as `no` and `007` survive.
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        fix = "Check the path given as --task."
+        raise ConfigError("a readable task file", f"{path}: {reason}", fix) from None
+    except yaml.YAMLError as error:
+        raise ConfigError("a task in YAML", f"{path}: {error}", "Mend that line.") from None
+    if not isinstance(values, dict):
+        fix = "The keys are: " + ", ".join(_keys(TaskSpec)) + "."
+        raise ConfigError(f"one 'key: value' a line in {path}", repr(values)[:60], fix)
+    return values
+
+
+def _keys(record: type[TaskSpec | Span]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(record))
+
+
+def _unknown_keys(values: Mapping[str, Any]) -> Iterator[ConfigError]:
+    for key in values:
+        if key not in _keys(TaskSpec):
+            yield ConfigError("a key of a task", repr(key), did_you_mean(key, _keys(TaskSpec)))
+    for span in _as_list(values.get("spans", [])):
+        for key in span if isinstance(span, dict) else ():
+            if key not in _keys(Span):
+                yield ConfigError("a key of a span", repr(key), did_you_mean(key, _keys(Span)))
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value in ("", None):
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _with_defaults(values: dict[str, Any], name: str) -> dict[str, Any]:
+    lists = {key: _as_list(values[key]) for key in _LISTS if key in values}
+    clean = {"name": name, "text": [], **values, **lists}
+    if isinstance(clean.get("hub"), str):
+        path, _, config = clean["hub"].partition(":")
+        clean["hub"] = (path, config or None)
+    clean.setdefault("shape", _shape(clean["text"], clean.get("choices", [])))
+    number = clean.get("target") == "number"
+    clean["metrics"] = clean.get("metrics") or default_metrics("number" if number else "classes")
+    return clean
+
+
+def _build(clean: dict[str, Any]) -> tuple[TaskSpec, list[Any]]:
+    """Make the task without its mistyped fields, so that what is left can be checked as well."""
+    adapter = TypeAdapter(TaskSpec)
+    try:
+        return adapter.validate_python(clean), []
+    except ValidationError as error:
+        wrong = {item["loc"][0] for item in error.errors()}
+        rest = {key: value for key, value in clean.items() if key not in wrong}
+        return adapter.validate_python(_with_defaults(rest, "")), list(error.errors())
+
+
+def _shape(text: Sequence[Any], choices: Sequence[Any]) -> InputShape:
+    if choices:
+        return "choice"
+    return "single" if len(text) < 2 else "pair"
+
+
+def _parse_spans(text: Sequence[str], span: str | Sequence[str] | None) -> tuple[Span, ...]:
+    parts = span.split(",") if isinstance(span, str) else list(span or ())
+    spans = []
+    for position, part in enumerate(parts):
+        column = text[min(position, len(text) - 1)] if text else ""
+        start, colon, end = part.strip().partition(":")
+        spans.append(Span(column, start=start, end=end) if colon else Span(column, text=start))
+    return tuple(spans)
+
+
+def _explain(item: Any) -> ConfigError:
+    place = ".".join(str(part) for part in item["loc"])
+    fix = f"Change {place} in the task file."
+    return ConfigError(f"{place}: {item['msg'].lower()}", repr(item["input"])[:80], fix)

@@ -1,0 +1,243 @@
+"""What every registered tuner promises, on every family: to train, and to leave without a trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from transformers import AutoModelForSequenceClassification
+
+import tiny
+from headstart.errors import ConfigError
+from headstart.models.backbone import SplitModel
+from headstart.tuners import TUNERS
+from headstart.tuners._base import Tuner
+
+CASES = [(name, family) for name in TUNERS for family in tiny.FAMILIES]
+MERGEABLE = [(name, family) for name, family in CASES if not TUNERS.get(name).no_merge]
+FINAL = [(name, family) for name, family in CASES if TUNERS.get(name).no_merge]
+BATCH = tiny.batch()
+LABELS = torch.tensor([0, 1, 1, 0])
+
+
+def attached(
+    name: str, split: SplitModel, *, reversible: bool = True, seed: int = 0
+) -> tuple[Tuner, dict[str, nn.Parameter]]:
+    torch.manual_seed(seed)
+    tuner = TUNERS.get(name)()
+    return tuner, tuner.attach(split, reversible=reversible)
+
+
+def train(
+    split: SplitModel,
+    tuned: dict[str, nn.Parameter],
+    batch: dict[str, torch.Tensor] = BATCH,
+    steps: int = 3,
+) -> None:
+    """Train head and tuner as a stage does, large steps with dropout on."""
+    split.train_only(tuned)
+    split.model.train()
+    optimizer = torch.optim.AdamW([*split.head.values(), *tuned.values()], lr=0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(split.model(**batch).logits, LABELS).backward()
+        optimizer.step()
+    split.model.eval()
+
+
+@torch.no_grad()
+def logits(split: SplitModel, batch: dict[str, torch.Tensor] = BATCH) -> torch.Tensor:
+    output: torch.Tensor = split.model(**batch).logits
+    return output
+
+
+def copies(tensors: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in dict(tensors).items()}
+
+
+def anatomy(model: Any) -> dict[str, Any]:
+    """Everything about a model that a tuner could leave a trace in, apart from values."""
+    parts = {
+        name: (type(module), module.training, sorted(vars(module)), sorted(module._parameters))
+        for name, module in model.named_modules()
+    }
+    config = model.config.to_dict() | {"attention": model.config._attn_implementation}
+    return {"modules": parts, "config": config, "identity": [id(p) for p in model.parameters()]}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)
+
+
+def reloaded(model: Any, folder: Path) -> SplitModel:
+    """Save as a user would, and load with plain transformers, which must find every tensor."""
+    model.save_pretrained(folder)
+    plain, info = AutoModelForSequenceClassification.from_pretrained(
+        folder, output_loading_info=True
+    )
+    assert not info["missing_keys"] and not info["unexpected_keys"] and not info["mismatched_keys"]
+    return SplitModel(plain.eval())
+
+
+def test_the_contract_covers_every_tuner_and_many_families() -> None:
+    assert set(TUNERS) >= {"bitfit", "full", "head", "lora", "prefix", "top"}
+    assert len(tiny.FAMILIES) == len(set(tiny.FAMILIES)) >= 9
+    assert len(CASES) == len(TUNERS) * len(tiny.FAMILIES)
+    assert len(MERGEABLE) + len(FINAL) == len(CASES)
+    assert len(FINAL) >= len(tiny.FAMILIES)
+
+
+@pytest.mark.parametrize("name", TUNERS)
+def test_it_is_described(name: str) -> None:
+    tuner = TUNERS.get(name)
+    assert TUNERS.summary(name).endswith(".")
+    assert tuner.lr > 0
+    assert tuner.head_lr > 0
+    tuner()  # every knob has a default
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_it_trains_exactly_what_it_says(name: str, family: str) -> None:
+    split = SplitModel(tiny.build(family))
+    _, tuned = attached(name, split)
+    named = dict(split.model.named_parameters())
+    assert all(named[n] is p for n, p in tuned.items())
+    assert not tuned.keys() & split.head.keys()
+
+    count = split.train_only(tuned)
+    wanted = tuned.keys() | split.head.keys()
+    assert {n for n, p in named.items() if p.requires_grad} == wanted
+    assert count.head == sum(p.numel() for p in split.head.values())
+    assert count.tuner == sum(p.numel() for p in tuned.values())
+    assert count.trainable + count.frozen == sum(p.numel() for p in named.values())
+
+    before = copies(named)
+    start = logits(split)
+    train(split, tuned)
+    assert {n for n, p in named.items() if p.grad is not None} == wanted
+    changed = {n for n, p in named.items() if not torch.equal(p, before[n])}
+    assert changed <= wanted
+    assert split.head.keys() <= changed
+    assert bool(changed & tuned.keys()) == bool(tuned)
+    assert not torch.equal(logits(split), start)
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_detach_leaves_no_trace_and_keeps_the_head(name: str, family: str, tmp_path: Path) -> None:
+    split = SplitModel(tiny.build(family))
+    first_head, shape = split.head_state(), anatomy(split.model)
+    fingerprint, start = split.fingerprint(), logits(split)
+    tensors = copies(split.model.state_dict())
+
+    tuner, tuned = attached(name, split)
+    train(split, tuned)
+    head = split.head_state()
+    tuner.detach(split)
+
+    assert split.fingerprint() == fingerprint
+    assert same(split.head_state(), head)
+    assert any("bias" in n and not torch.equal(head[n], first_head[n]) for n in head)
+    assert anatomy(split.model) == shape
+    plain = reloaded(split.model, tmp_path)
+    assert torch.equal(logits(plain), logits(split))
+    assert plain.fingerprint() == fingerprint
+    split.load_head(first_head)
+    assert same(copies(split.model.state_dict()), tensors)
+    assert torch.equal(logits(split), start)
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_it_serves_multiple_choice(name: str, family: str) -> None:
+    split = SplitModel(tiny.build(family, kind="choice"))
+    batch = tiny.batch(choices=2)
+    fingerprint, head, start = split.fingerprint(), split.head_state(), logits(split, batch)
+    tuner, tuned = attached(name, split)
+    train(split, tuned, batch, steps=1)
+    tuner.detach(split)
+    split.load_head(head)
+    assert split.fingerprint() == fingerprint
+    assert torch.equal(logits(split, batch), start)
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_a_second_stage_finds_the_first_ones_start(name: str, family: str) -> None:
+    split = SplitModel(tiny.build(family))
+    first, tuned = attached(name, split)
+    start = logits(split)
+    head = split.head_state()
+    train(split, tuned, steps=1)
+    first.detach(split)
+    split.load_head(head)
+    attached(name, split)
+    assert torch.equal(logits(split), start)
+
+
+@pytest.mark.parametrize(("name", "family"), MERGEABLE)
+def test_merge_changes_nothing_and_leaves_plain_weights(
+    name: str, family: str, tmp_path: Path
+) -> None:
+    split = SplitModel(tiny.build(family))
+    fingerprint = split.fingerprint()
+    tuner, tuned = attached(name, split, reversible=False)
+    train(split, tuned)
+    unmerged, head = logits(split), split.head_state()
+    tuner.merge(split)
+
+    torch.testing.assert_close(logits(split), unmerged, atol=1e-5, rtol=0)
+    assert same(split.head_state(), head)
+    assert (split.fingerprint() != fingerprint) == bool(tuned)
+    model: Any = split.model
+    fresh = type(model)(model.config)
+    assert fresh.state_dict().keys() == model.state_dict().keys()
+    named = dict(model.named_parameters())
+    assert {**split.backbone, **split.head}.keys() == named.keys()
+    plain = reloaded(model, tmp_path)
+    assert torch.equal(logits(plain), logits(split))
+    assert plain.fingerprint() == split.fingerprint()
+
+
+@pytest.mark.parametrize(("name", "family"), MERGEABLE)
+def test_another_tuner_can_follow_a_merge(name: str, family: str) -> None:
+    split = SplitModel(tiny.build(family))
+    tuner, tuned = attached(name, split, reversible=False)
+    train(split, tuned, steps=1)
+    tuner.merge(split)
+    merged, start = split.fingerprint(), logits(split)
+    following, tuned = attached("full", split)
+    assert tuned.keys() == dict(split.model.named_parameters()).keys() - split.head.keys()
+    head = split.head_state()
+    train(split, tuned, steps=1)
+    following.detach(split)
+    split.load_head(head)
+    assert split.fingerprint() == merged
+    assert torch.equal(logits(split), start)
+
+
+@pytest.mark.parametrize(("name", "family"), FINAL)
+def test_what_cannot_merge_says_why_and_still_detaches(name: str, family: str) -> None:
+    split = SplitModel(tiny.build(family))
+    fingerprint = split.fingerprint()
+    tuner, _ = attached(name, split)
+    with pytest.raises(ConfigError) as error:
+        tuner.merge(split)
+    assert TUNERS.get(name).no_merge in str(error.value)
+    assert name in error.value.found
+    tuner.detach(split)
+    assert split.fingerprint() == fingerprint
+
+
+@pytest.mark.parametrize(("name", "family"), CASES)
+def test_one_seed_gives_one_tuner(name: str, family: str) -> None:
+    def trained() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+        split = SplitModel(tiny.build(family))
+        _, tuned = attached(name, split, seed=1)
+        start = copies(tuned)
+        train(split, tuned, steps=2)
+        return start, copies(split.model.named_parameters())
+
+    first, second = trained(), trained()
+    assert same(first[0], second[0])
+    assert same(first[1], second[1])
