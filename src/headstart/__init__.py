@@ -1,3 +1,60 @@
-"""Fine-tune pretrained encoders from a pretrained head."""
+"""Fine-tune pretrained encoders from a pretrained head.
+
+The public names load on first use, so that importing the package stays light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headstart.api import Classifier, Prediction, evaluate, fit, load, plan, pretrain_head
+    from headstart.config import FitConfig
+    from headstart.errors import HeadstartError
+    from headstart.models.headfile import Head
+    from headstart.results import RunResult, StageResult
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Classifier",
+    "FitConfig",
+    "Head",
+    "HeadstartError",
+    "Prediction",
+    "RunResult",
+    "StageResult",
+    "evaluate",
+    "fit",
+    "load",
+    "plan",
+    "pretrain_head",
+]
+
+_HOMES = {
+    "Classifier": "api",
+    "FitConfig": "config",
+    "Head": "models.headfile",
+    "HeadstartError": "errors",
+    "Prediction": "api",
+    "RunResult": "results",
+    "StageResult": "results",
+    "evaluate": "api",
+    "fit": "api",
+    "load": "api",
+    "plan": "api",
+    "pretrain_head": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name's module when the name is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"headstart.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return __all__

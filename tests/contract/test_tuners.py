@@ -13,6 +13,7 @@ from transformers import AutoModelForSequenceClassification
 import tiny
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
+from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.tuners import TUNERS
 from headstart.tuners._base import Tuner
 
@@ -160,6 +161,21 @@ def test_it_serves_multiple_choice(name: str, family: str) -> None:
     split.load_head(head)
     assert split.fingerprint() == fingerprint
     assert torch.equal(logits(split, batch), start)
+
+
+@pytest.mark.parametrize("name", TUNERS)
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_it_serves_a_head_of_ours(name: str, family: str) -> None:
+    native: Any = tiny.build(family)
+    backbone = getattr(native, native.base_model_prefix)
+    split = SplitModel(EncoderClassifier(backbone, HeadSpec.linear(2)).eval())
+    fingerprint, head, start = split.fingerprint(), split.head_state(), logits(split)
+    tuner, tuned = attached(name, split)
+    train(split, tuned, steps=1)
+    tuner.detach(split)
+    split.load_head(head)
+    assert split.fingerprint() == fingerprint
+    assert torch.equal(logits(split), start)
 
 
 @pytest.mark.parametrize(("name", "family"), CASES)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForSequenceClassification, GPT2Config
-from transformers.models.modernbert.modeling_modernbert import apply_rotary_pos_emb
+from transformers.models.modernbert import modeling_modernbert
 
 import tiny
 from headstart.errors import Faults, ModelError
@@ -73,7 +73,8 @@ def projections(family: str, call: Call) -> tuple[torch.Tensor, torch.Tensor, to
         parts = tuple(getattr(module, name)(states) for name in linears)
     query, key, value = (p.unflatten(-1, (4, 8)).transpose(1, 2) for p in parts)
     if family == "modernbert":
-        query, key = apply_rotary_pos_emb(query, key, *call.arguments["position_embeddings"])
+        cos_sin = call.arguments["position_embeddings"]
+        query, key = modeling_modernbert.apply_rotary_pos_emb(query, key, *cos_sin)
     return query, key, value
 
 
@@ -220,6 +221,16 @@ def test_other_families_are_refused_by_name() -> None:
     split = SplitModel(AutoModelForSequenceClassification.from_config(config))
     with pytest.raises(ModelError, match=r"albert, bert, .*modernbert.* found GPT2Model"):
         Prefix().attach(split)
+
+
+def test_an_attention_function_that_cannot_be_chosen_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    split = SplitModel(tiny.build("modernbert"))
+    monkeypatch.delattr(modeling_modernbert, "ALL_ATTENTION_FUNCTIONS")
+    with pytest.raises(ModelError, match="Update transformers"):
+        Prefix().attach(split)
+    assert split.model.config._attn_implementation == "sdpa"
 
 
 def test_a_decoder_of_a_supported_family_is_refused() -> None:

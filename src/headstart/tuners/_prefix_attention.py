@@ -15,6 +15,7 @@ from types import MethodType
 from typing import Any, NamedTuple
 
 import torch
+import transformers
 from torch import nn
 from torch.nn.functional import pad
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -59,6 +60,12 @@ class PrefixedAttention:
                 f"{type(split.base).__name__}",
                 "Use another tuner, such as 'bitfit' or 'lora', which work on any encoder.",
             )
+        if not family.forward and not hasattr(_source(self._modules), "ALL_ATTENTION_FUNCTIONS"):
+            raise ModelError(
+                f"a {config.model_type} whose attention function can be chosen by name",
+                f"that of transformers {transformers.__version__}, which has its own",
+                "Update transformers, or use another tuner, such as 'bitfit' or 'lora'.",
+            )
         self._config, self._forward = config, family.forward
         self._implementation: str | None = config._attn_implementation
 
@@ -102,6 +109,11 @@ class PrefixedAttention:
         weight = next(module.parameters())
         # Drawn on the CPU, so that a seed gives the same values on every device.
         return nn.Parameter((std * torch.randn(heads, tokens, width)).to(weight))
+
+
+def _source(modules: dict[str, Any]) -> Any:
+    """Return the Python module that defines the attention modules' class."""
+    return sys.modules[type(next(iter(modules.values()))).__module__]
 
 
 def _join(module: Any, key: torch.Tensor, value: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,71 @@
+"""Words that the messages about rows and columns share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import DataError, HeadstartError, did_you_mean
+
+SHOWN = 5
+
+
+def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
+    """Say which rows, as a user counts them: the first row of data is 1.
+
+    Args:
+        which: A mask over the rows, or their 0-based indices.
+
+    Returns:
+        For example ``3 rows (2, 5, 9)`` or ``90 rows (1, 2, 3, 4, 5, …)``.
+    """
+    found = np.asarray(which)
+    places = np.flatnonzero(found) if found.dtype == np.bool_ else found
+    shown = ", ".join(str(int(place) + 1) for place in places[:SHOWN])
+    more = ", …" if len(places) > SHOWN else ""
+    return f"{len(places)} row{'s' if len(places) != 1 else ''} ({shown}{more})"
+
+
+def some(items: Iterable[str]) -> str:
+    """List the first few items and say how many more there are.
+
+    Args:
+        items: Already quoted, if they need be.
+
+    Returns:
+        For example ``'a', 'b' and 7 more``.
+    """
+    every = list(items)
+    more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
+    return ", ".join(every[:SHOWN]) + more
+
+
+def no_column(role: str, name: str, columns: Iterable[object], where: str) -> DataError:
+    """Make the error for a column that is not there.
+
+    Args:
+        role: What the column is for: ``text``, ``label`` …
+        name: The name that was looked for.
+        columns: The names that exist.
+        where: Which rows.
+
+    Returns:
+        The error; it suggests near names.
+    """
+    known = [str(column) for column in columns]
+    expected = f"a {role} column {name!r} in {where}"
+    return DataError(expected, f"columns {', '.join(known)}", did_you_mean(name, known))
+
+
+def single_faults(error: HeadstartError) -> tuple[HeadstartError, ...]:
+    """Return the errors that one raised error stands for.
+
+    Args:
+        error: One error, or several together.
+
+    Returns:
+        Each of them.
+    """
+    return tuple(getattr(error, "faults", (error,)))

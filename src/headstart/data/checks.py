@@ -1,0 +1,91 @@
+"""What a user should know about the rows before a run spends time on them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from headstart.data.encode import Encoded
+from headstart.data.labels import Classes, LabelMap
+from headstart.data.rows import Rows
+from headstart.errors import DataError
+
+
+def duplicate_rows(train: Rows, validation: Rows) -> int:
+    """Count validation rows that also stand in the training rows, whatever their labels.
+
+    Args:
+        train: Training rows.
+        validation: Validation rows.
+
+    Returns:
+        How many rows of ``validation`` have the texts (and targets) of a training row.
+    """
+    seen = set(_questions(train))
+    return sum(question in seen for question in _questions(validation))
+
+
+def class_balance(classes: Classes, labels: LabelMap) -> dict[str, int]:
+    """Count the rows of each class.
+
+    Args:
+        classes: Class indices, (n,).
+        labels: Their names.
+
+    Returns:
+        Counts by name, in the order of the names; 0 for a class without rows.
+    """
+    counts = np.bincount(classes, minlength=len(labels.names)).tolist()
+    return dict(zip(labels.names, counts, strict=True))
+
+
+def check_training(classes: Classes, labels: LabelMap) -> list[str]:
+    """Check that there is something to learn, and warn of classes that cannot be learned.
+
+    Args:
+        classes: Class indices of the training rows, (n,).
+        labels: Their names.
+
+    Returns:
+        Warnings, each a sentence.
+
+    Raises:
+        DataError: If all rows are of one class.
+    """
+    counts = class_balance(classes, labels)
+    absent = [name for name, count in counts.items() if not count]
+    if len(counts) - len(absent) < 2:
+        there = next((name for name, count in counts.items() if count), "none")
+        fix = "Check the label column, or add rows of another class."
+        found = f"only {there!r} in {len(classes)} rows"
+        raise DataError("at least two classes in the training rows", found, fix)
+    names = ", ".join(map(repr, absent))
+    return [f"No training row is of class {names}, so it cannot be learned."] if absent else []
+
+
+def length_warnings(encoded: Encoded, where: str) -> list[str]:
+    """Warn of what the largest length cuts off.
+
+    Args:
+        encoded: The rows as tokens.
+        where: Which rows, for the message.
+
+    Returns:
+        Warnings, each a sentence.
+    """
+    cut, rows, lost = int(encoded.truncated.sum()), len(encoded), encoded.lost_spans
+    warnings = []
+    if cut:
+        warnings.append(
+            f"{cut} of {rows} rows of {where} ({cut / rows:.0%}) are longer than "
+            f"{encoded.lengths.max()} tokens and were cut."
+        )
+    if lost:
+        warnings.append(
+            f"In {lost} of {rows} rows of {where} a target was cut off with the end of its text; "
+            "these rows teach nothing. Raise --max-length or shorten the texts."
+        )
+    return warnings
+
+
+def _questions(rows: Rows) -> list[object]:
+    return list(zip(rows.texts, rows.spans or [()] * len(rows), strict=True))

@@ -1,0 +1,295 @@
+"""Rows to tokens, once; tokens to padded tensors, each step.
+
+Tokens of all rows lie end to end in one array, so that a batch is a single gather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.data.labels import Classes, Numbers
+from headstart.data.rows import Rows, Target, TextPair
+from headstart.errors import ConfigError, ModelError
+
+if TYPE_CHECKING:
+    import torch
+
+Indices = npt.NDArray[np.int64]
+Tokens = npt.NDArray[np.int32]
+
+UNBOUNDED = 1_000_000
+"""From here on a tokenizer's largest length only says that it has none."""
+FALLBACK_LENGTH = 512
+"""The largest length where neither model nor tokenizer nor user gives one."""
+
+_TOKENS = ("input_ids", "token_type_ids")
+_CHUNK = 4096  # rows tokenised at a time, which bounds the memory of the intermediate lists
+
+
+@dataclass(frozen=True)
+class Padding:
+    """How shorter rows are filled up.
+
+    Args:
+        values: What stands in the filled places, by feature.
+        left: Whether they go before the text.
+    """
+
+    values: dict[str, int]
+    left: bool = False
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Rows as tokens.
+
+    Args:
+        features: Values of each model input, the sequences of all rows end to end, (tokens,).
+        starts: Where each sequence begins, and the end of the last, (n * choices + 1,).
+        lengths: Tokens of each row, of its longest choice, (n,).
+        truncated: Whether a row was too long and was cut, (n,).
+        padding: How batches are padded.
+        attention_mask: Whether the model is told which places are filled up.
+        labels: Class indices or numbers, (n,); ``None`` if not known.
+        choices: Sequences per row.
+        span_tokens: For each row, for each of its targets, the places of the target's tokens.
+        lost_spans: Rows of which a target was cut off entirely; its mask is empty.
+    """
+
+    features: dict[str, Tokens]
+    starts: Indices
+    lengths: Indices
+    truncated: npt.NDArray[np.bool_]
+    padding: Padding
+    attention_mask: bool = True
+    labels: Classes | Numbers | None = None
+    choices: int = 1
+    span_tokens: list[tuple[Indices, ...]] | None = field(default=None, repr=False)
+    lost_spans: int = 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens of all rows together, all choices included."""
+        return int(self.starts[-1])
+
+    def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+        """Make a batch, padded to its longest row.
+
+        Args:
+            indices: Which rows, (b,).
+
+        Returns:
+            ``input_ids`` and the other inputs as int64, (b, L), or (b, choices, L); where there
+            are targets, ``span_masks`` as float32, (b, spans, L); ``labels``, (b,), int64 for
+            classes and float32 for numbers, if they are known.
+        """
+        import torch
+
+        rows = np.asarray(indices, np.int64)
+        # A row's sequences follow one another, so a batch of rows is one of sequences.
+        sequences = (rows[:, None] * self.choices + np.arange(self.choices)).ravel()
+        begins = self.starts[sequences]
+        lengths = self.starts[sequences + 1] - begins
+        width = int(lengths.max(initial=0))
+        shift = width - lengths if self.padding.left else np.zeros_like(lengths)
+        places = np.arange(width) - shift[:, None]
+        filled = (places >= 0) & (places < lengths[:, None])
+        source = np.where(filled, begins[:, None] + places, 0)
+        batch = {
+            name: np.where(filled, values[source], np.int64(self.padding.values[name]))
+            for name, values in self.features.items()
+        }
+        if self.attention_mask:
+            batch["attention_mask"] = filled.astype(np.int64)
+        if self.choices > 1:
+            batch = {name: v.reshape(len(rows), self.choices, width) for name, v in batch.items()}
+        tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+        if self.span_tokens is not None:
+            tensors["span_masks"] = torch.from_numpy(self._span_masks(rows, shift, width))
+        if self.labels is not None:
+            labels = torch.from_numpy(self.labels[rows])
+            tensors["labels"] = labels.float() if labels.is_floating_point() else labels
+        return tensors
+
+    def _span_masks(self, rows: Indices, shift: Indices, width: int) -> npt.NDArray[np.float32]:
+        chosen = [self.span_tokens[row] for row in rows] if self.span_tokens else []
+        masks = np.zeros((len(rows), len(chosen[0]) if chosen else 0, width), np.float32)
+        for row, targets in enumerate(chosen):
+            for target, tokens in enumerate(targets):
+                masks[row, target, tokens + shift[row]] = 1
+        return masks
+
+
+def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
+    """Tokenise rows.
+
+    Args:
+        rows: The rows.
+        tokenizer: A tokenizer of transformers.
+        max_length: Tokens, special ones included, above which a row is cut: of a pair, the text
+            that is the longer one at that moment loses its tokens (``longest_first``).
+
+    Returns:
+        The tokens.
+
+    Raises:
+        ModelError: If the tokenizer has neither a padding nor an end token, or rows have targets
+            and it cannot tell the place of a token in the text.
+    """
+    padding = _padding(tokenizer)
+    if rows.spans is not None and not tokenizer.is_fast:
+        raise ModelError(
+            "a fast tokenizer, which tells the place of each token in the text",
+            type(tokenizer).__name__,
+            "Mark the targets in the text instead (span_use: mark).",
+        )
+    chunks = list(_tokenise(rows, tokenizer, max_length))
+    names = [name for name in _TOKENS if name in tokenizer.model_input_names]
+    lengths = _join((chunk.lengths for chunk in chunks), np.int64)
+    cut = _join((chunk.truncated for chunk in chunks), np.bool_)
+    spans = [row for chunk in chunks for row in chunk.span_tokens]
+    shape = (len(rows), rows.choices)
+    return Encoded(
+        features={n: _join((chunk.features[n] for chunk in chunks), np.int32) for n in names},
+        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
+        lengths=lengths.reshape(shape).max(axis=1),
+        truncated=np.asarray(cut.reshape(shape).any(axis=1)),
+        padding=padding,
+        attention_mask="attention_mask" in tokenizer.model_input_names,
+        labels=rows.labels,
+        choices=rows.choices,
+        span_tokens=None if rows.spans is None else spans,
+        lost_spans=sum(not all(len(target) for target in row) for row in spans),
+    )
+
+
+def resolve_max_length(tokenizer: Any, positions: int | None, asked: int | None = None) -> int:
+    """Decide how many tokens a row may have.
+
+    Args:
+        tokenizer: A tokenizer of transformers; its ``model_max_length`` is a bound.
+        positions: Positions that the model has, if they are limited.
+        asked: What the user wants; ``None`` takes as many as possible.
+
+    Returns:
+        Tokens, special ones included.
+
+    Raises:
+        ConfigError: If more is asked for than model and tokenizer allow, or not even one token of
+            text would fit.
+    """
+    bounds = {
+        "the tokenizer's model_max_length": tokenizer.model_max_length,
+        "the model's positions": positions,
+    }
+    real = {name: int(n) for name, n in bounds.items() if n and n < UNBOUNDED}
+    largest = min(real.values(), default=asked or FALLBACK_LENGTH)
+    if asked is None:
+        return largest
+    if asked > largest:
+        reason = next(name for name, bound in real.items() if bound == largest)
+        expected = f"a largest length of at most {largest} ({reason})"
+        raise ConfigError(expected, str(asked), f"Use --max-length {largest} or less.")
+    if asked < (least := tokenizer.num_special_tokens_to_add(pair=True) + 2):
+        fix = f"Use --max-length {least} or more."
+        raise ConfigError(f"room for special tokens and a pair: {least} tokens", str(asked), fix)
+    return asked
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    features: dict[str, Tokens]
+    lengths: Indices
+    truncated: npt.NDArray[np.bool_]
+    span_tokens: list[tuple[Indices, ...]]
+
+
+def _padding(tokenizer: Any) -> Padding:
+    pad = tokenizer.pad_token_id
+    if pad is None:
+        pad = tokenizer.eos_token_id
+    if pad is None:
+        raise ModelError(
+            "a tokenizer with a padding token",
+            f"{type(tokenizer).__name__} with neither a padding nor an end-of-text token",
+            "Set pad_token in its tokenizer_config.json.",
+        )
+    values = {"input_ids": int(pad), "token_type_ids": int(tokenizer.pad_token_type_id)}
+    return Padding(values, tokenizer.padding_side == "left")
+
+
+def _tokenise(rows: Rows, tokenizer: Any, max_length: int) -> Iterator[_Chunk]:
+    pairs = [pair for row in rows.texts for pair in row]
+    for at in range(0, len(pairs), _CHUNK):
+        # Rows with targets have one pair each, so that the two lists run in step.
+        spans = None if rows.spans is None else rows.spans[at : at + _CHUNK]
+        yield _tokenise_chunk(pairs[at : at + _CHUNK], spans, tokenizer, max_length)
+
+
+def _tokenise_chunk(
+    pairs: Sequence[TextPair],
+    spans: Sequence[tuple[Target, ...]] | None,
+    tokenizer: Any,
+    max_length: int,
+) -> _Chunk:
+    """Tokenise without a limit, which tells exactly what is too long, and that again with it."""
+    names = [name for name in _TOKENS if name in tokenizer.model_input_names]
+    batch = _call(tokenizer, pairs, spans is not None)
+    columns = {name: batch[name] for name in names}
+    found = [_span_tokens(batch, i, s) for i, s in enumerate(spans or ())]
+    truncated = np.array([len(tokens) > max_length for tokens in batch["input_ids"]])
+    long = np.flatnonzero(truncated).tolist()
+    if long:
+        again = _call(tokenizer, [pairs[i] for i in long], spans is not None, max_length)
+        for new, old in enumerate(long):
+            for name in names:
+                columns[name][old] = again[name][new]
+            if spans is not None:
+                found[old] = _span_tokens(again, new, spans[old])
+    lengths = np.array([len(tokens) for tokens in columns["input_ids"]], np.int64)
+    features = {name: _flat(columns[name], int(lengths.sum())) for name in names}
+    return _Chunk(features, lengths, truncated, found)
+
+
+def _call(
+    tokenizer: Any, pairs: Sequence[TextPair], places: bool, max_length: int | None = None
+) -> Any:
+    firsts, seconds = zip(*pairs, strict=True)
+    return tokenizer(
+        list(firsts),
+        None if seconds[0] is None else list(seconds),
+        truncation="longest_first" if max_length else False,
+        max_length=max_length,
+        return_attention_mask=False,
+        # Asked for only when needed: tokenizers in Python refuse it.
+        **({"return_offsets_mapping": True} if places else {}),
+        verbose=False,
+    )
+
+
+def _span_tokens(batch: Any, row: int, spans: tuple[Target, ...]) -> tuple[Indices, ...]:
+    """Return the places of the tokens that overlap each target."""
+    offsets = np.asarray(batch["offset_mapping"][row])
+    segments = np.array([-1 if s is None else s for s in batch.sequence_ids(row)])
+    return tuple(
+        np.flatnonzero((segments == segment) & (offsets[:, 0] < end) & (offsets[:, 1] > start))
+        for segment, start, end in spans
+    )
+
+
+def _flat(sequences: Sequence[Sequence[int]], total: int) -> Tokens:
+    values: Iterator[int] = chain.from_iterable(sequences)
+    return np.fromiter(values, np.int32, total)
+
+
+def _join(arrays: Iterable[npt.NDArray[Any]], kind: type[np.generic]) -> npt.NDArray[Any]:
+    return np.concatenate([np.zeros(0, kind), *arrays])

@@ -1,0 +1,237 @@
+"""A table and a task to rows: texts, labels and targets, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Real
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from headstart.data._faults import no_column, row_numbers, single_faults, some
+from headstart.data.labels import (
+    Classes,
+    LabelMap,
+    Numbers,
+    index_aliases,
+    label_column,
+    read_numbers,
+)
+from headstart.data.spans import Place, find_spans, mark
+from headstart.errors import ConfigError, DataError, HeadstartError, did_you_mean, raise_all
+from headstart.tasks.spec import TaskSpec
+
+TextPair = tuple[str, str | None]
+Target = tuple[int, int, int]
+"""Which text (0 or 1) of the pair, first character, one past the last."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a model is asked, and the answers.
+
+    Args:
+        texts: For each row one (first, second) pair per choice; a single pair where the task has
+            no choices, its second ``None`` where there is one text only.
+        labels: Class indices as int64 or numbers as float64, (n,); ``None`` if not asked for.
+        spans: For each row its targets, in the task's order; only where the model is given
+            their vectors.
+        choices: Pairs per row.
+    """
+
+    texts: list[tuple[TextPair, ...]]
+    labels: Classes | Numbers | None = None
+    spans: list[tuple[Target, ...]] | None = None
+    choices: int = 1
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def take(self, indices: npt.NDArray[np.int64]) -> Rows:
+        """Return some of the rows.
+
+        Args:
+            indices: Which, in the order they shall have.
+
+        Returns:
+            Those rows.
+        """
+        return Rows(
+            [self.texts[i] for i in indices],
+            None if self.labels is None else self.labels[indices],
+            None if self.spans is None else [self.spans[i] for i in indices],
+            self.choices,
+        )
+
+
+def build_rows(
+    frame: pd.DataFrame,
+    task: TaskSpec,
+    labels: LabelMap | None,
+    *,
+    where: str,
+    need_labels: bool = True,
+) -> Rows:
+    """Make rows of a table.
+
+    Args:
+        frame: The table.
+        task: Which columns mean what.
+        labels: Class names and their order; ``None`` for a number.
+        where: Which rows, as messages shall call them: ``the training rows``.
+        need_labels: Whether the label column is read; if not, it need not be there.
+
+    Returns:
+        The rows, in the table's order.
+
+    Raises:
+        HeadstartError: For all faults together: missing columns; empty texts, targets that are
+            not in their text, values without a replacement, faulty labels, with row numbers.
+    """
+    _check_columns(frame, task, where, need_labels)
+    faults: list[HeadstartError] = []
+    texts = {
+        name: _read_text(frame, name, task.values.get(name), where, faults)
+        for name in dict.fromkeys((*task.text, *task.choices))
+    }
+    found = [_read_span(frame, task, i, texts, where, faults) for i in range(len(task.spans))]
+    answers = _read_labels(frame, task, labels, where, faults) if need_labels else None
+    raise_all(faults)
+    spans = None
+    if found and task.span_use == "vectors":
+        segments = [task.text.index(span.column) for span in task.spans]
+        spans = [
+            tuple((segment, *place) for segment, place in zip(segments, row, strict=True))
+            for row in zip(*found, strict=True)
+        ]
+    elif found:
+        texts.update(_marked(task, texts, found))
+    return Rows(_combine(task, texts), answers, spans, len(task.choices) or 1)
+
+
+def _check_columns(frame: pd.DataFrame, task: TaskSpec, where: str, need_labels: bool) -> None:
+    roles = {
+        **dict.fromkeys(task.columns, "span"),
+        **dict.fromkeys(task.choices, "choice"),
+        **dict.fromkeys(task.text, "text"),
+        **({task.label: "label"} if need_labels else {}),
+    }
+    faults: list[HeadstartError] = [
+        no_column(role, name, frame.columns, where)
+        for name, role in roles.items()
+        if name not in frame.columns
+    ]
+    if task.span_use == "vectors" and task.shape == "choice":
+        fix = "Use span_use: mark, which works with every head."
+        faults.append(ConfigError("span vectors in one text or a pair", "shape choice", fix))
+    raise_all(faults)
+
+
+def _read_text(
+    frame: pd.DataFrame,
+    name: str,
+    replacements: Mapping[str, str] | None,
+    where: str,
+    faults: list[HeadstartError],
+) -> list[str]:
+    """Return a column's texts; what is wrong with them goes to ``faults``, and is empty text."""
+    cells = [_as_text(value) for value in frame[name].tolist()]
+    wrong = [row for row, cell in enumerate(cells) if cell is None]
+    if wrong:
+        odd = {type(v).__name__ for v in frame[name].iloc[wrong] if isinstance(v, Iterable)}
+        found = f"a {' or '.join(sorted(odd))}" if odd - {"str"} else "empty or missing text"
+        fix = "Fill in these cells with text, or remove the rows."
+        found = f"{found} in {row_numbers(wrong)}"
+        faults.append(DataError(f"text in column {name!r} of every row of {where}", found, fix))
+    texts = [cell or "" for cell in cells]
+    return texts if replacements is None else _replace(texts, name, replacements, where, faults)
+
+
+def _as_text(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value if value and not value.isspace() else None
+    # JSON and Parquet may hold a column of answers such as 4 and 5 as numbers.
+    number = isinstance(value, Real | np.number) and not isinstance(value, bool)
+    return str(value) if number and not pd.isna(value) else None
+
+
+def _replace(
+    texts: Sequence[str],
+    name: str,
+    replacements: Mapping[str, str],
+    where: str,
+    faults: list[HeadstartError],
+) -> list[str]:
+    strange = [row for row, text in enumerate(texts) if text and text not in replacements]
+    if strange:
+        values = dict.fromkeys(texts[row] for row in strange)
+        faults.append(
+            DataError(
+                f"one of {some(map(repr, replacements))} in column {name!r} of {where}",
+                f"{some(map(repr, values))} in {row_numbers(strange)}",
+                did_you_mean(next(iter(values)), replacements),
+            )
+        )
+    return [replacements.get(text, "") for text in texts]
+
+
+def _read_span(
+    frame: pd.DataFrame,
+    task: TaskSpec,
+    number: int,
+    texts: Mapping[str, list[str]],
+    where: str,
+    faults: list[HeadstartError],
+) -> list[Place]:
+    span = task.spans[number]
+    places, lost = find_spans(frame, span, texts[span.column], where=where)
+    faults += lost
+    return places
+
+
+def _marked(
+    task: TaskSpec, texts: Mapping[str, list[str]], found: Sequence[list[Place]]
+) -> Iterator[tuple[str, list[str]]]:
+    for column in dict.fromkeys(span.column for span in task.spans):
+        own = [f for span, f in zip(task.spans, found, strict=True) if span.column == column]
+        places = zip(*own, strict=True)
+        yield column, [mark(*row) for row in zip(texts[column], places, strict=True)]
+
+
+def _read_labels(
+    frame: pd.DataFrame,
+    task: TaskSpec,
+    labels: LabelMap | None,
+    where: str,
+    faults: list[HeadstartError],
+) -> Classes | Numbers | None:
+    values = label_column(frame, task, where=where)
+    try:
+        if labels is None:
+            return read_numbers(values, where=where)
+        return labels.encode(values, where=where, aliases=_aliases(task, labels))
+    except HeadstartError as error:
+        faults += single_faults(error)
+        return None
+
+
+def _aliases(task: TaskSpec, labels: LabelMap) -> dict[str, int]:
+    """Return other spellings of the classes, where the task declares their order."""
+    if task.labels is None and task.shape != "choice":
+        return {}
+    columns = {name: index for index, name in enumerate(task.choices)}
+    return {**index_aliases(labels.names), **columns}
+
+
+def _combine(task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
+    columns = [texts[name] for name in task.text]
+    if task.shape == "single":
+        return [((text, None),) for text in columns[0]]
+    if task.shape == "pair":
+        return [(pair,) for pair in zip(*columns, strict=True)]
+    firsts = map(" ".join, zip(*columns, strict=True))
+    seconds = zip(*(texts[name] for name in task.choices), strict=True)
+    return [tuple((a, b) for b in several) for a, several in zip(firsts, seconds, strict=True)]

@@ -1,0 +1,95 @@
+"""Choosing rows at random: a validation share, or a sample."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import ConfigError, DataError
+
+Indices = npt.NDArray[np.int64]
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]
+
+
+def carve(
+    labels: Labels, share: float, seed: int, stratify: bool = True
+) -> tuple[Indices, Indices]:
+    """Part rows in two.
+
+    Args:
+        labels: Class indices, or numbers, (n,).
+        share: Share of the rows that becomes the validation split, between 0 and 1.
+        seed: Seed; the same one gives the same rows.
+        stratify: Whether both parts keep the shares of the classes. A class with two rows or more
+            is then in both parts where the size allows, and one with a single row in training.
+
+    Returns:
+        Indices of the training and of the validation rows, each in rising order.
+
+    Raises:
+        ConfigError: If ``share`` is not between 0 and 1.
+        DataError: If there are too few rows.
+    """
+    rows = len(labels)
+    if not 0 < share < 1:
+        raise ConfigError(
+            "a validation share between 0 and 1", f"{share:g}", "0.1 keeps a tenth of the rows."
+        )
+    counts = np.unique(labels, return_counts=True)[1] if stratify else np.array([rows])
+    size = max(1, round(rows * share))
+    if counts.max(initial=0) < 2 or size >= rows:
+        fix = "Give a validation file, or more rows."
+        raise DataError(f"enough rows to set {share:.0%} of them apart", f"{rows}", fix)
+    # What training must keep of each class bounds what validation may take.
+    held_out = _draw(labels, size, np.minimum(counts - 1, 1), counts - 1, seed, stratify)
+    return np.setdiff1d(np.arange(rows), held_out), held_out
+
+
+def sample(labels: Labels, n: int, seed: int, stratify: bool = True) -> Indices:
+    """Choose rows.
+
+    Args:
+        labels: Class indices, or numbers, (n,).
+        n: How many.
+        seed: Seed; the same one gives the same rows.
+        stratify: Whether the sample keeps the shares of the classes; each class is then in it
+            where ``n`` allows.
+
+    Returns:
+        Indices in rising order.
+
+    Raises:
+        ConfigError: If there are not as many rows.
+    """
+    if not 1 <= n <= len(labels):
+        fix = "Ask for fewer rows, or leave the number out to take them all."
+        raise ConfigError(f"a number of rows from 1 to {len(labels)}", str(n), fix)
+    counts = np.unique(labels, return_counts=True)[1] if stratify else np.array([len(labels)])
+    return _draw(labels, n, np.ones_like(counts), counts, seed, stratify)
+
+
+def _draw(
+    labels: Labels, n: int, low: Indices, high: Indices, seed: int, stratify: bool
+) -> Indices:
+    """Draw ``n`` rows at random, of each class between ``low`` and ``high``."""
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(labels))
+    none = np.zeros_like(order)
+    classes = np.unique(labels[order], return_inverse=True)[1] if stratify else none
+    wanted = _allot(np.bincount(classes), n, low, high)
+    chosen = [order[classes == c][:count] for c, count in enumerate(wanted)]
+    return np.sort(np.concatenate(chosen))
+
+
+def _allot(counts: Indices, n: int, low: Indices, high: Indices) -> Indices:
+    """Share out ``n`` rows among classes in proportion, by largest remainder within bounds."""
+    if low.sum() > n:
+        low = np.zeros_like(low)
+    exact = counts * (n / counts.sum())
+    given: Indices = np.clip(np.floor(exact).astype(np.int64), low, high)
+    while (rest := min(n, int(high.sum())) - int(given.sum())) != 0:
+        step = 1 if rest > 0 else -1
+        free = given < high if rest > 0 else given > low
+        # Of the classes that can still move, the one that is furthest from its exact share.
+        given[np.argmax(np.where(free, step * (exact - given), -np.inf))] += step
+    return given
