@@ -89,7 +89,9 @@ def load(source: str | Path, *, device: str = "auto", precision: str = "auto") -
     return Classifier(str(source), Runtime(device, precision))
 
 
-def evaluate(source: str | Path, data: str | Path | pd.DataFrame, **columns: Any) -> dict[str, float]:
+def evaluate(
+    source: str | Path, data: str | Path | pd.DataFrame, **columns: Any
+) -> dict[str, float]:
     """Measure a finished model on labelled rows.
 
     Args:

@@ -58,7 +58,8 @@ class LabelMap:
         codes, names = _coded(values)
         missing = codes < 0
         # Data sets number their classes from 0 and write -1 where the label is not known.
-        if "-1" in names and ("0" in names or len(names) == 1):
+        numbered = all(_SIGNED.fullmatch(name) for name in names)
+        if numbered and "-1" in names and ("0" in names or len(names) == 1):
             missing |= codes == names.index("-1")
             names = [name for name in names if name != "-1"]
         if missing.any():

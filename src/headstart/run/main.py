@@ -21,7 +21,7 @@ from headstart.run.interrupt import Pauser
 from headstart.run.listener import Listener
 from headstart.run.logfile import logging_to
 from headstart.run.plan import Plan, make_plan
-from headstart.run.prepare import Prepared, data_record, find_task, prepare, source_name
+from headstart.run.prepare import Frames, Prepared, data_record, find_task, prepare, source_name
 from headstart.run.save import save_run
 from headstart.run.settings import Choices, choose, optimizer_settings
 from headstart.run.stages import Materials, Options, StagePlan, StrategyRunner
@@ -94,24 +94,28 @@ def default_out(config: FitConfig) -> Path:
     return Path("runs") / clean.strip("-")
 
 
-def plan_run(config: FitConfig) -> Plan:
+def plan_run(config: FitConfig, frames: Frames | None = None) -> Plan:
     """Check everything and say what a run would do, without training or writing.
 
     Args:
         config: The settings.
+        frames: Rows that are already there, by split.
 
     Returns:
         The plan.
     """
-    return _make_ready(config, _runtime(config)).plan
+    return _make_ready(config, _runtime(config), frames).plan
 
 
-def run(config: FitConfig, listener: Listener | None = None) -> RunResult:
+def run(
+    config: FitConfig, listener: Listener | None = None, frames: Frames | None = None
+) -> RunResult:
     """Train, evaluate and save one run.
 
     Args:
         config: The settings.
         listener: Hears what happens.
+        frames: Rows that are already there, by split.
 
     Returns:
         The record, also written to ``<out>/result.json``.
@@ -129,7 +133,7 @@ def run(config: FitConfig, listener: Listener | None = None) -> RunResult:
     folder = RunFolder(Path(str(config.out)))
     folder.check(config)
     runtime = _runtime(config)
-    ready = _make_ready(config, runtime)
+    ready = _make_ready(config, runtime, frames)
     size = sum(p.nbytes for p in ready.prepared.split.model.parameters())
     require_space(folder.work, 4 * size)
     runtime.wait()
@@ -149,7 +153,7 @@ def _runtime(config: FitConfig) -> Runtime:
     return Runtime(config.device, config.precision, config.threads)
 
 
-def _make_ready(config: FitConfig, runtime: Runtime) -> Ready:
+def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> Ready:
     strategy = read_strategy(config.strategy)
     task = find_task(config)
     choices = choose(config, task)
@@ -157,7 +161,7 @@ def _make_ready(config: FitConfig, runtime: Runtime) -> Ready:
     if config.head and strategy.hands_on_a_head:
         strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
         notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
-    prepared = prepare(config, task, choices)
+    prepared = prepare(config, task, choices, frames)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
     if config.head:

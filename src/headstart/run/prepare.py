@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,21 +13,25 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.config import FitConfig
-from headstart.data.checks import duplicate_rows
+from headstart.data.checks import check_training, duplicate_rows, length_warnings
 from headstart.data.encode import Encoded, encode, resolve_max_length
 from headstart.data.labels import LabelMap, guess_target, label_column
 from headstart.data.rows import Rows, build_rows
-from headstart.data.sources import read_table
+from headstart.data.sources import class_names, read_table
 from headstart.data.splits import carve, sample
-from headstart.errors import DataError
+from headstart.errors import DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import Target, load_classifier, load_tokenizer
 from headstart.run.settings import Choices
 from headstart.tasks.builtin import get_task, read_task_folder
-from headstart.tasks.metrics import default_metrics
+from headstart.tasks.metrics import default_metrics, metric_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.seeds import stream
+
+Frames = Mapping[str, pd.DataFrame]
+TRAINING = "the training rows"
+"""What messages call them."""
 
 
 @dataclass
@@ -102,43 +107,42 @@ def find_task(config: FitConfig) -> TaskSpec:
     """
     if config.task:
         task = get_task(config.task)
-        return replace(task, metrics=config.metrics) if config.metrics else task
+        if config.metrics:
+            raise_all(metric_faults(config.metrics, task.target))
+            return replace(task, metrics=config.metrics)
+        return task
     return from_columns(
         config.text,
         config.label or "label",
         choices=config.choices,
         span=config.span,
-        target="number" if config.target == "number" else "classes",
+        target=config.target,
         metrics=config.metrics or None,
     )
 
 
-def read_splits(config: FitConfig, task: TaskSpec) -> Splits:
+def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -> Splits:
     """Read, check and split the rows.
 
     Args:
         config: The settings.
         task: The task.
+        frames: Rows that are already there, by split; they go before the settings' files.
 
     Returns:
         The rows.
     """
-    train, validation = _frames(config, task)
+    train, validation = _frames(config, task, frames or {})
     if not config.task and config.target == "auto":
-        # The user's own columns: the label itself says whether it is a class or a number.
-        values = label_column(train, task, where="the training rows")
-        if guess_target(values) == "number":
-            task = replace(
-                task, target="number", metrics=config.metrics or default_metrics("number")
-            )
+        task = _settle_target(train, task, config.metrics)
     labels = _labels(train, task)
-    rows = build_rows(train, task, labels, where="training")
+    rows = build_rows(train, task, labels, where=TRAINING)
     stratify = task.target == "classes"
     seed = stream(config.seed, "split")
-    warnings: list[str] = []
+    warnings = check_training(rows.labels, labels) if labels else []  # type: ignore[arg-type]
     untouched = None
     if validation is not None:
-        held_out = build_rows(validation, task, labels, where="validation")
+        held_out = build_rows(validation, task, labels, where="the validation rows")
         origin = "validation file" if config.validation else "validation split of the task"
         repeated = duplicate_rows(rows, held_out)
         if repeated:
@@ -167,18 +171,29 @@ def read_splits(config: FitConfig, task: TaskSpec) -> Splits:
     return Splits(task, labels, rows, held_out, origin, untouched, mean, scale, warnings)
 
 
-def prepare(config: FitConfig, task: TaskSpec, choices: Choices) -> Prepared:
+def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
+    """Let the labels of the user's own columns say whether they are classes or numbers."""
+    target = guess_target(label_column(train, task, where=TRAINING))
+    chosen = metrics or default_metrics(target)
+    raise_all(metric_faults(chosen, target))
+    return replace(task, target=target, metrics=chosen)
+
+
+def prepare(
+    config: FitConfig, task: TaskSpec, choices: Choices, frames: Frames | None = None
+) -> Prepared:
     """Make ready everything that a run trains with.
 
     Args:
         config: The settings.
         task: The task.
         choices: The numbers of the run.
+        frames: Rows that are already there, by split.
 
     Returns:
         Rows, model, tokenizer, tokens.
     """
-    splits = read_splits(config, task)
+    splits = read_splits(config, task, frames)
     split = load_classifier(
         config.model,
         splits.target,
@@ -191,13 +206,14 @@ def prepare(config: FitConfig, task: TaskSpec, choices: Choices) -> Prepared:
     tokenizer = load_tokenizer(
         config.model, model_config.vocab_size, trust_remote_code=config.trust_remote_code
     )
-    longest = resolve_max_length(
-        tokenizer, getattr(model_config, "max_position_embeddings", None), choices.preset.max_length
-    )
+    positions = getattr(model_config, "max_position_embeddings", None)
+    limit = resolve_max_length(tokenizer, positions, config.max_length)
+    longest = config.max_length or min(limit, choices.preset.max_length)
     train, validation, untouched = (
         _standardised(encode(rows, tokenizer, longest), splits) if rows is not None else None
         for rows in (splits.train, splits.validation, splits.untouched)
     )
+    splits.warnings += length_warnings(train, TRAINING)  # type: ignore[arg-type]
     return Prepared(splits, split, tokenizer, train, validation, untouched, longest)  # type: ignore[arg-type]
 
 
@@ -221,14 +237,18 @@ def data_record(splits: Splits) -> dict[str, Any]:
     }
 
 
-def _frames(config: FitConfig, task: TaskSpec) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+def _frames(
+    config: FitConfig, task: TaskSpec, given: Frames
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
     if config.train:
-        train = read_table(config.train, split="train")
-        held_out = config.validation
-        return train, read_table(held_out, split="validation") if held_out else None
+        held_out = given.get("validation")
+        if held_out is None and config.validation:
+            held_out = read_table(config.validation, split="validation")
+        train = given.get("train")
+        return read_table(config.train, split="train") if train is None else train, held_out
     if config.data:
         files = read_task_folder(config.data, task)
-        return tuple(read_table(files[name]) for name in ("train", "validation"))  # type: ignore[return-value]
+        return read_table(files["train"]), read_table(files["validation"])
     if task.hub is None:
         raise DataError(
             "--data DIR or --train FILE",
@@ -236,17 +256,19 @@ def _frames(config: FitConfig, task: TaskSpec) -> tuple[pd.DataFrame, pd.DataFra
             "Say where the rows are.",
         )
     source = ":".join(part for part in task.hub if part)
-    return read_table(source, split=task.splits[0]), read_table(source, split=task.splits[1])
+    train, held_out = (read_table(source, split=name) for name in task.splits)
+    return train, held_out
 
 
 def _labels(train: pd.DataFrame, task: TaskSpec) -> LabelMap | None:
     if task.target == "number":
         return None
-    if task.shape == "choice":
-        return LabelMap(task.labels or task.choices)
-    if task.labels:
-        return LabelMap(task.labels)
-    return LabelMap.infer(label_column(train, task, where="the training rows"))
+    declared = task.labels or task.choices or class_names(train, task.label)
+    return (
+        LabelMap(declared)
+        if declared
+        else LabelMap.infer(label_column(train, task, where=TRAINING))
+    )
 
 
 def _known(rows: Rows) -> npt.NDArray[Any]:

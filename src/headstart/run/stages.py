@@ -33,7 +33,7 @@ from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage, Strategy
 from headstart.training.evaluate import Floats, Judge, predict_logits, skill
 from headstart.training.features import frozen_features
-from headstart.training.feed import Feed
+from headstart.training.feed import Feed, PartFeed
 from headstart.training.loop import StageLoop, StageSetup
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
@@ -150,12 +150,15 @@ class StrategyRunner:
         self._origin = Snapshot(self.split.backbone) if returns else None
 
     def run(
-        self, resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None
+        self,
+        resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None,
+        stages: int | None = None,
     ) -> list[StageResult]:
         """Train every stage.
 
         Args:
             resume: A checkpoint to go on from.
+            stages: Only the first so many; all if ``None``.
 
         Returns:
             The stages' records. The model then holds the result.
@@ -167,7 +170,7 @@ class StrategyRunner:
         start = self.split.head_state()
         if resume:
             index, attempt, start = self._go_back(*resume)
-        while index < len(self.plans):
+        while index < (stages or len(self.plans)):
             plan = self._again(self.plans[index]) if attempt == 2 else self.plans[index]
             result = self._train(index, attempt, plan, start, resume)
             resume = None
@@ -322,7 +325,7 @@ class StrategyRunner:
         labels = self.materials.train_labels
         rng = np.random.default_rng(stream(self.options.seed, "skill"))
         rows = np.sort(rng.permutation(len(labels))[:SKILL_ROWS])
-        part = _Part(train, rows)
+        part = PartFeed(train, rows)
         logits = predict_logits(self.split.model, part, self.runtime, self.materials.outputs)
         return skill(logits, labels[rows])
 
@@ -357,14 +360,3 @@ class StrategyRunner:
         start = {n.removeprefix("start/"): t for n, t in tensors.items() if n.startswith("start/")}
         self.split.load_head(start)
         return state["stage"], state["attempt"], start
-
-
-class _Part:
-    """Some rows of a feed."""
-
-    def __init__(self, feed: Feed, rows: npt.NDArray[np.int64]) -> None:
-        self._feed, self._rows = feed, rows
-        self.lengths = feed.lengths[rows]
-
-    def batch(self, rows: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
-        return self._feed.batch(self._rows[rows])

@@ -54,6 +54,30 @@ class EncodedFeed:
         }
 
 
+class PartFeed:
+    """Some rows of another feed.
+
+    Args:
+        feed: The feed.
+        rows: Which of its rows, (n,).
+    """
+
+    def __init__(self, feed: Feed, rows: Indices) -> None:
+        self._feed, self._rows = feed, rows
+        self.lengths = feed.lengths[rows]
+
+    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the model's inputs for some of these rows.
+
+        Args:
+            rows: Indices into this part, (b,).
+
+        Returns:
+            As from the feed itself.
+        """
+        return self._feed.batch(self._rows[rows])
+
+
 def row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return each row's loss: cross-entropy for class indices, squared error for numbers.
 

@@ -1,0 +1,126 @@
+"""The one place where errors become messages and exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+
+from headstart.cli._app import app
+from headstart.cli._console import errors, is_main_process
+from headstart.errors import ConfigError, Faults, HeadstartError, NotationError, RunError
+from headstart.errors import did_you_mean as suggest
+
+BAD_INPUT, INTERRUPTED, UNEXPECTED = 2, 130, 1
+# typer brings its own copy of click or uses the installed one, depending on its version.
+_UsageError: Any = typer.BadParameter.__base__
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        arguments: Words after ``headstart``; those of the process if ``None``.
+
+    Returns:
+        The exit code: 0, 2 for bad input, 130 for an interrupt, 1 for a fault of headstart.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
+    debug = "--debug" in words or os.environ.get("HEADSTART_DEBUG", "") not in {"", "0"}
+    words = [word for word in words if word != "--debug"]
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(words, prog_name="headstart", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _pipe_closed()
+    except (KeyboardInterrupt, typer.Abort):
+        errors().print("interrupted")
+        return INTERRUPTED
+    except Exception as error:  # noqa: BLE001  nobody else is left to handle it
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+    return code if isinstance(code, int) else 0
+
+
+def _report(error: Exception) -> int:
+    if isinstance(error, _UsageError):
+        error = _explain_usage(error)
+    elif isinstance(error, OSError):
+        error = _explain_system(error)
+    if isinstance(error, HeadstartError):
+        # Bad input is the same in every process, so one of them tells.
+        if is_main_process():
+            _show(error)
+        return BAD_INPUT
+    reason = next(iter(str(error).splitlines()), "")
+    _line("error:", f"{type(error).__name__}: {reason}")
+    _line("what to do:", "This is a fault of headstart. Repeat with --debug and report it.")
+    return UNEXPECTED
+
+
+def _show(error: HeadstartError) -> None:
+    if isinstance(error, Faults):
+        for fault in error.faults:
+            _show(fault)
+        return
+    _line("error:", f"expected {error.expected}; found {error.found}")
+    if isinstance(error, NotationError):
+        errors().print(f"    {error.line}", soft_wrap=True)
+        mark = " " * error.start + "^" * (error.end - error.start)
+        errors().print(f"    {mark}", style="bold red", soft_wrap=True)
+    _line("what to do:", error.fix)
+
+
+def _line(lead: str, text: str) -> None:
+    from rich.text import Text
+
+    style = "bold red" if lead == "error:" else "bold"
+    # soft_wrap leaves long paths whole, so that they can be copied.
+    errors().print(Text.assemble((lead, style), " ", text), soft_wrap=True)
+
+
+def _explain_usage(error: Any) -> HeadstartError:
+    context: Any = error.ctx
+    command = context.command_path if context else "headstart"
+    help_page = f"See `{command} --help`."
+    option = getattr(error, "option_name", None)
+    message = error.format_message()
+    if type(error).__name__ == "NoSuchOption" and context:
+        known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)]
+        near = difflib.get_close_matches(str(option), known, n=2)
+        found = repr(option)
+        return ConfigError(
+            f"an option of `{command}`", found, suggest(option, near) if near else help_page
+        )
+    commands = getattr(context.command, "commands", None) if context else None
+    if commands and ("o such command" in message or "issing command" in message):
+        words = [*getattr(context, "_protected_args", ()), *context.args]
+        name = message.split("'")[1] if "'" in message else " ".join(words)
+        return ConfigError(
+            f"a command of `{command}`", repr(name) if name else "none", suggest(name, commands)
+        )
+    return ConfigError(f"options as `{command}` takes them", message.rstrip("."), help_page)
+
+
+def _explain_system(error: OSError) -> HeadstartError:
+    where = f"{error.filename}: " if error.filename else ""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.ENOSPC:
+        return RunError("enough free space", f"{where}{reason}", "Free some space and repeat.")
+    return RunError("files that can be read and written", f"{where}{reason}", "Check the path.")
+
+
+def _pipe_closed() -> int:
+    """Whoever read the output has gone; what is still to be written goes nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,114 @@
+"""Options of ``headstart fit``, made from the fields of ``FitConfig``, and back to settings."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from pydantic.fields import FieldInfo
+
+from headstart.config import FitConfig, read_assignments, read_settings
+
+_KINDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
+
+
+def with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each field of ``FitConfig``.
+
+    Values stay text here: ``FitConfig.build`` reads them, so that all faults are told together
+    and in one way, wherever a setting was given.
+
+    Args:
+        function: A command whose last parameter is ``**options``.
+
+    Returns:
+        The same function with the options in its signature.
+    """
+    own = [p for p in inspect.signature(function, eval_str=True).parameters.values()]
+    options = [_parameter(name, field) for name, field in FitConfig.model_fields.items()]
+    fixed = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    function.__signature__ = inspect.Signature([*options, *fixed])  # type: ignore[attr-defined]
+    return function
+
+
+def gather(
+    config: Path | None, assignments: Sequence[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Put settings together: what was saved for ``--resume``, file, ``--set``, options.
+
+    Args:
+        config: The settings file.
+        assignments: ``name=value`` pairs.
+        options: The command's options; what was not given is ``None`` or empty.
+
+    Returns:
+        Settings by name; the later ones of that order win.
+    """
+    given = {name: value for name, value in options.items() if value not in (None, [], ())}
+    asked = read_settings(config) if config else {}
+    asked |= {**read_assignments(list(assignments)), **given}
+    asked = {name.replace("-", "_"): value for name, value in asked.items()}
+    return {**_saved(asked), **asked}
+
+
+def _saved(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the interrupted run that shall go on."""
+    from headstart.run.folder import SETTINGS, RunFolder
+
+    if asked.get("resume") not in (True, "true") or not asked.get("out"):
+        return {}
+    out = Path(str(asked["out"]))
+    folder = RunFolder(out)
+    if not (folder.work / SETTINGS).is_file():
+        folder.check(FitConfig(out=out, resume=True))
+    saved = read_settings(folder.work / SETTINGS)
+    return {name: saved[name] for name in saved if name not in {"resume", "overwrite", "out"}}
+
+
+def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+    kind = _without_none(field.annotation)
+    extra = field.json_schema_extra
+    word = name.replace("_", "-")
+    several = typing.get_origin(kind) is tuple
+    about: dict[str, Any] = {
+        "help": _escape(field.description or ""),
+        "rich_help_panel": str(extra["panel"]) if isinstance(extra, dict) else None,
+        "show_default": _default(name, field.default),
+    }
+    if kind is bool:
+        value: Any = bool | None
+        option = typer.Option(f"--{word}/--no-{word}", **about)
+    else:
+        value = list[str] | None if several else str | None
+        option = typer.Option(f"--{word}", metavar=_metavar(kind), **about)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[value, option]
+    )
+
+
+def _without_none(annotation: Any) -> Any:
+    kinds = [kind for kind in typing.get_args(annotation) if kind is not type(None)]
+    optional = len(kinds) == 1 and typing.get_origin(annotation) not in (tuple, Literal)
+    return kinds[0] if optional else annotation
+
+
+def _metavar(kind: Any) -> str:
+    if typing.get_origin(kind) is Literal:
+        return f"[{'|'.join(typing.get_args(kind))}]"
+    return _KINDS.get(kind, "TEXT")
+
+
+def _default(name: str, value: Any) -> Any:
+    if value in (None, "", ()):
+        return False
+    if isinstance(value, bool):
+        return name.replace("_", "-") if value else False
+    return str(value)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

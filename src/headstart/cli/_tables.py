@@ -1,0 +1,199 @@
+"""Plans and results as tables and sentences."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.cli._console import facts, table
+from headstart.results import RunResult, StageResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from headstart.run.plan import Plan
+
+_ENDS = {
+    "end": "ran its length",
+    "learned": "its head has learned",
+    "bound": "reached its bound",
+    "plateau": "the score stopped rising",
+    "nan": "the loss became NaN",
+}
+_HANDED_ON = {
+    "head": "hands on the head; the backbone is again the checkpoint's",
+    "everything": "hands on everything",
+    "nothing": "hands on nothing",
+    "model": "",
+}
+
+
+def plan_tables(plan: Plan) -> Iterator[Table]:
+    """Show a plan: facts, then stages.
+
+    Args:
+        plan: The plan.
+
+    Yields:
+        Tables.
+    """
+    yield facts("Plan", [("strategy", plan.strategy), *plan.facts])
+    head = ("stage", ">steps", "until", ">lr", ">head lr", ">trains (tuner + head)", ">frozen")
+    yield table("Stages", head, plan.rows())
+
+
+def stage_start(stage: StageResult, number: int, of: int) -> str:
+    """Say that a stage begins.
+
+    Args:
+        stage: Its record so far.
+        number: Which one, from 1.
+        of: How many there are.
+
+    Returns:
+        One line.
+    """
+    again = ", second attempt" if stage.attempt > 1 else ""
+    return (
+        f"Stage {number} of {of}{again}: {stage.stage}, at most {stage.planned_steps} steps, "
+        f"{_trainable(stage)} numbers train"
+    )
+
+
+def stage_end(stage: StageResult) -> str:
+    """Say how a stage ended.
+
+    Args:
+        stage: Its record.
+
+    Returns:
+        One line.
+    """
+    learned = {True: "; the head learned", False: "; the head did NOT learn", None: ""}
+    skill = "" if stage.train_skill is None else f" (skill {stage.train_skill:.2f}, 0 is chance)"
+    passed = _HANDED_ON.get(stage.handed_on, stage.handed_on)
+    return (
+        f"ended after {stage.steps} steps and {stage.seconds:.1f} s: "
+        f"{_ENDS.get(stage.ended, stage.ended)}{learned[stage.learned]}{skill}"
+        f"{'; ' + passed if passed else ''}"
+    )
+
+
+def result_tables(result: RunResult) -> Iterator[Table]:
+    """Show what each stage did.
+
+    Args:
+        result: The run's record.
+
+    Yields:
+        One table.
+    """
+    names = metric_names(result)
+    head = ("stage", *(f">{n}" for n in names), ">steps", ">seconds", ">tokens/s", ">trains", "end")
+    rows = [
+        (
+            stage.stage + (f" (attempt {stage.attempt})" if stage.attempt > 1 else ""),
+            *(before_after(stage, name) for name in names),
+            stage.steps,
+            f"{stage.seconds:.1f}",
+            f"{stage.tokens_per_second:,.0f}",
+            _trainable(stage),
+            _ENDS.get(stage.ended, stage.ended),
+        )
+        for stage in result.stages
+    ]
+    yield table("Stages, scores on the validation rows before → after", head, rows)
+
+
+def closing(result: RunResult) -> str:
+    """Say what came out, what was saved by which rule, what is doubtful, and where things are.
+
+    Args:
+        result: The run's record.
+
+    Returns:
+        Several lines.
+    """
+    out = Path(str(result.settings["out"]))
+    origin = f"{result.data['validation_rows']:,} rows, {result.data['validation_origin']}"
+    lines = [
+        f"Score ({origin}): {show_score(result.scores)}",
+        f"Saved: the {result.selected} state; {result.rule}.",
+    ]
+    other = "last" if result.selected == "best" else "best"
+    unsaved = result.last if other == "last" else result.best
+    if unsaved != result.scores:
+        lines.append(f"Not saved: the {other} state, {show_score(unsaved)}")
+    if result.untouched:
+        lines.append(f"On rows that no selection has seen: {show_score(result.untouched)}")
+    lines += [f"Guard: {note}" for note in result.guard]
+    lines += [f"Warning: {note}" for note in result.warnings]
+    quoted = shlex.quote(str(out))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Model:  {out / 'model'}",
+            f"Head:   {out / 'head'}",
+            f"Record: {out / 'result.json'}, {out / 'log.txt'}",
+            f"Next:   headstart predict {quoted} --data FILE --out predictions.csv",
+        ]
+    )
+
+
+def short_result(result: RunResult) -> str:
+    """Say where the result is and how good.
+
+    Args:
+        result: The run's record.
+
+    Returns:
+        One line.
+    """
+    return f"{result.settings['out']}: {show_score(result.scores)}"
+
+
+def show_score(scores: Mapping[str, float]) -> str:
+    """Write metrics in a line.
+
+    Args:
+        scores: Values by name; a ``score`` that repeats the only metric is left out.
+
+    Returns:
+        For example ``accuracy 0.7900, loss 0.4800``.
+    """
+    metrics = [name for name in scores if name not in {"score", "loss"}]
+    names = [*metrics, *(["score"] if len(metrics) != 1 else []), "loss"]
+    return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+
+
+def before_after(stage: StageResult, name: str) -> str:
+    """Write one metric of a stage.
+
+    Args:
+        stage: The stage's record.
+        name: The metric.
+
+    Returns:
+        For example ``0.5000 → 0.7900``.
+    """
+    values = (scores.get(name) for scores in (stage.start, stage.end))
+    return " → ".join("–" if value is None else f"{value:.4f}" for value in values)
+
+
+def metric_names(result: RunResult) -> list[str]:
+    """Return the metrics of a run in their order, the loss last.
+
+    Args:
+        result: The run's record.
+
+    Returns:
+        Their names.
+    """
+    return [*result.task["metrics"], "loss"]
+
+
+def _trainable(stage: StageResult) -> str:
+    return f"{stage.trainable['head'] + stage.trainable['tuner']:,}"

@@ -1,0 +1,138 @@
+"""``headstart fit``."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headstart.cli._console import errors, is_main_process, output
+from headstart.cli._settings import gather, with_settings
+from headstart.config import FitConfig
+
+if TYPE_CHECKING:
+    from headstart.results import RunResult
+    from headstart.run.listener import Listener
+
+EXAMPLES = (
+    "headstart fit --model roberta-base --train train.csv --validation dev.csv --text sentence "
+    "--label label --strategy eh-ft --out runs/x",
+    'headstart fit --model roberta-base --task rte --strategy "bitfit(epochs=2) > full" '
+    "--epochs 10 --seed 1",
+    "headstart fit --config run.yaml --set strategy=lp-ft --dry-run",
+    "headstart fit --model roberta-base --head runs/x/head --train more.csv --text sentence",
+    "headstart fit --resume --out runs/x",
+)
+
+
+@with_settings
+def fit(
+    *,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="YAML or TOML file with settings.", rich_help_panel="Settings"
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Change one setting of the file; may be repeated. Options win over it.",
+            rich_help_panel="Settings",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the plan and stop; nothing is trained or written.",
+            rich_help_panel="Settings",
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option(
+            "--quiet", help="Print only warnings and the last line.", rich_help_panel="Output"
+        ),
+    ] = False,
+    **options: Any,
+) -> None:
+    """Fine-tune a pretrained encoder on labelled rows, by default from a pretrained head.
+
+    The result is a plain Hugging Face checkpoint in <out>/model, with the scores of every stage
+    in <out>/result.json. Each option can also stand in the file given by --config, under its name.
+    """
+    settings = FitConfig.build(gather(config, assignments or (), options))
+    if dry_run:
+        _print_plan(settings)
+        return
+    result = run_shown(settings, quiet=quiet)
+    if is_main_process():
+        _print_result(result, quiet=quiet)
+
+
+def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
+    """Run with a display that suits the output.
+
+    Args:
+        settings: The settings.
+        quiet: Whether to show warnings only.
+
+    Returns:
+        The result.
+
+    Raises:
+        typer.Exit: If the user interrupts; how to go on has then been said.
+    """
+    from headstart.cli._display import display
+    from headstart.run.listener import Listener
+    from headstart.run.main import default_out, run
+
+    # Without a handler, Python would print the warnings of the other processes.
+    logging.getLogger("headstart").addHandler(logging.NullHandler())
+    if settings.out is None:
+        settings = settings.model_copy(update={"out": default_out(settings)})
+    try:
+        if not is_main_process():
+            return run(settings, Listener())
+        with display(output(), quiet=quiet) as listener:
+            return run(settings, listener)
+    except KeyboardInterrupt:
+        if is_main_process():
+            _tell_how_to_resume(settings)
+        raise typer.Exit(130) from None
+
+
+def _print_plan(settings: FitConfig) -> None:
+    from headstart.cli._tables import plan_tables
+    from headstart.run.main import plan_run
+
+    plan = plan_run(settings)
+    if is_main_process():
+        output().print(*plan_tables(plan), sep="\n")
+
+
+def _print_result(result: RunResult, *, quiet: bool) -> None:
+    from headstart.cli._tables import closing, result_tables, short_result
+
+    console = output()
+    if quiet:
+        console.print(short_result(result), soft_wrap=True)
+        return
+    console.print(*result_tables(result), sep="\n")
+    console.print(closing(result), soft_wrap=True)
+
+
+def _tell_how_to_resume(settings: FitConfig) -> None:
+    from headstart.run.folder import CHECKPOINTS, RunFolder
+
+    folder = RunFolder(Path(str(settings.out)))
+    if (folder.work / CHECKPOINTS / "latest.json").is_file():
+        text = f"interrupted; go on with: headstart fit --resume --out {folder.out}"
+    else:
+        text = "interrupted before anything was saved"
+    errors().print(text, style="yellow", soft_wrap=True)

@@ -1,0 +1,169 @@
+"""``headstart evaluate`` and ``headstart predict``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from headstart.cli._console import facts, output
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from headstart.api import Classifier
+
+EVALUATE_EXAMPLES = (
+    "headstart evaluate runs/x --data test.csv",
+    "headstart evaluate runs/x --data reviews.jsonl --text body --label stars",
+)
+PREDICT_EXAMPLES = (
+    "headstart predict runs/x --data new.csv --out predictions.csv",
+    'echo "A fine film." | headstart predict runs/x --data -',
+)
+
+_Run = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run, or any sequence-classification checkpoint."),
+]
+_Data = Annotated[
+    str, typer.Option("--data", metavar="FILE", help="Rows: csv, tsv, jsonl, parquet, arrow …")
+]
+_Split = Annotated[
+    str | None, typer.Option("--split", metavar="NAME", help="Split of a saved or hub data set.")
+]
+_Task = Annotated[
+    str | None,
+    typer.Option("--task", metavar="TASK", help="Task to read the rows by; default: the run's."),
+]
+_Text = Annotated[
+    list[str] | None,
+    typer.Option("--text", metavar="COLUMN", help="Text column, twice for pairs; default: the run's."),
+]
+_Label = Annotated[
+    str | None,
+    typer.Option("--label", metavar="COLUMN", help="Label column; default: the run's."),
+]
+_Device = Annotated[
+    str, typer.Option("--device", metavar="[auto|cpu|cuda|mps]", help="Where to compute.")
+]
+
+
+def evaluate(
+    run: _Run,
+    data: _Data,
+    split: _Split = None,
+    task: _Task = None,
+    text: _Text = None,
+    label: _Label = None,
+    device: _Device = "auto",
+) -> None:
+    """Measure a finished model on labelled rows."""
+    from headstart.data.sources import read_table
+
+    frame = read_table(data, split=split)
+    scores = _load(run, device, task=task, text=text, label=label).evaluate_frame(frame)
+    rows = [(name, f"{value:.4f}") for name, value in scores.items()]
+    output().print(facts(f"{run} on {len(frame):,} rows of {data}", rows))
+
+
+def predict(
+    run: _Run,
+    data: Annotated[
+        str,
+        typer.Option("--data", metavar="FILE", help="Rows, or - for lines of text from the input."),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="csv, tsv, jsonl or parquet file to write; default: CSV to the output.",
+        ),
+    ] = None,
+    split: _Split = None,
+    task: _Task = None,
+    text: _Text = None,
+    device: _Device = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+) -> None:
+    """Label rows, or lines of text.
+
+    All columns and the order of the rows are kept; added are `prediction` and, for classes, the
+    probability of each as `p_` and its name.
+    """
+    from headstart.cli._write import check_target, write_rows
+    from headstart.data.sources import read_table
+
+    if out is not None:
+        check_target(out, overwrite=overwrite)
+    lines = data == "-"
+    frame = None if lines else read_table(data, split=split)
+    classifier = _load(run, device, task=task, text=text)
+    rows = _lines(classifier) if frame is None else frame
+    _refuse_taken(rows, classifier)
+    predictions = classifier.predict_frame(rows)
+    if out is not None:
+        write_rows(predictions, out)
+        output().print(f"{len(rows):,} rows in {out}", soft_wrap=True)
+    elif lines:
+        added = [name for name in predictions.columns if name not in rows.columns]
+        _print_lines(predictions[[*added, *rows.columns]])
+    else:
+        predictions.to_csv(sys.stdout, index=False)
+
+
+def _load(run: str, device: str, **columns: Any) -> Classifier:
+    from headstart.api import load
+
+    return load(run, device=device).use_columns(**columns)
+
+
+def _lines(classifier: Classifier) -> pd.DataFrame:
+    """Read standard input: a text a line; two texts with a tab between where pairs are wanted."""
+    import pandas as pd
+
+    from headstart.errors import DataError
+
+    task = classifier.task
+    columns = task.columns if task else ("text",)
+    if task and (task.shape == "choice" or task.spans or len(columns) > 2):
+        raise DataError(
+            f"rows with the columns {', '.join(columns)}", "lines of text", "Give a file as --data."
+        )
+    if task is None:
+        classifier.use_columns(text=columns)
+    lines = [line.rstrip("\r\n") for line in sys.stdin]
+    if not lines:
+        raise DataError("lines of text on standard input", "none", "Write one text a line.")
+    rows = [line.split("\t") if len(columns) == 2 else [line] for line in lines]
+    wrong = next((n for n, row in enumerate(rows, 1) if len(row) != len(columns)), None)
+    if wrong is not None:
+        raise DataError(
+            f"{' and '.join(columns)} with a tab between in every line",
+            f"{len(rows[wrong - 1])} fields in line {wrong}",
+            "Write first text, tab, second text.",
+        )
+    return pd.DataFrame(rows, columns=list(columns), dtype=str)
+
+
+def _refuse_taken(frame: pd.DataFrame, classifier: Classifier) -> None:
+    from headstart.errors import DataError
+
+    added = ("prediction", *(f"p_{label}" for label in classifier.labels))
+    taken = [name for name in added if name in frame.columns]
+    if taken:
+        raise DataError(
+            "rows without the columns that are added", ", ".join(taken), "Rename or remove them."
+        )
+
+
+def _print_lines(frame: pd.DataFrame) -> None:
+    for name in frame.columns:
+        if name.startswith("p_"):
+            frame[name] = frame[name].map("{:.4f}".format)
+    sys.stdout.write("\t".join(frame.columns) + "\n")
+    for row in frame.itertuples(index=False):
+        sys.stdout.write("\t".join(map(str, row)) + "\n")

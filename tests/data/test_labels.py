@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from headstart.data.labels import (
+    LabelMap,
+    guess_target,
+    index_aliases,
+    label_column,
+    read_numbers,
+)
+from headstart.errors import DataError, Faults
+from headstart.tasks.spec import TaskSpec
+
+TASK = TaskSpec("t", "single", ("text",), ("accuracy",), label="opinion")
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["pos", "neg", " pos "], ("neg", "pos")),
+        ([2, 10, 1, 2], ("1", "2", "10")),
+        (["2", "10", "1"], ("1", "2", "10")),
+        ([1.0, 0.0, 1.0], ("0", "1")),
+        (["1.0", "0.0"], ("0", "1")),
+        ([True, False], ("False", "True")),
+        (["TRUE", "false"], ("False", "True")),
+        ([-1, 1, 1], ("-1", "1")),
+        (["-1", "1"], ("-1", "1")),
+        ([0.5, 1.5, 1.0], ("0.5", "1", "1.5")),
+        (["007", "7"], ("007", "7")),
+        (["none", "NA", "null"], ("NA", "none", "null")),
+        (np.array([1, 0]), ("0", "1")),
+        (pd.Series(["x", "y"], dtype="category"), ("x", "y")),
+    ],
+)
+def test_classes_come_in_order_whatever_their_type(values: object, names: tuple[str, ...]) -> None:
+    labels = LabelMap.infer(values)  # type: ignore[arg-type]
+    assert labels.names == names
+    encoded = labels.encode(values)  # type: ignore[arg-type]
+    assert encoded.dtype == np.int64
+    assert set(encoded) == set(range(len(names)))
+
+
+def test_the_same_label_is_the_same_class_in_every_type() -> None:
+    labels = LabelMap.infer([0, 1, 1])
+    for values in ([1, 0], ["1", "0"], [1.0, 0.0], ["1.0", " 0 "], np.array([1, 0], np.int8)):
+        assert labels.encode(values).tolist() == [1, 0]
+    truths = LabelMap.infer([True, False])
+    for values in ([True, False], ["True", "False"], ["TRUE", "FALSE"], np.array([True, False])):
+        assert truths.encode(values).tolist() == [1, 0]
+
+
+def test_integer_names_are_names_and_not_indices() -> None:
+    labels = LabelMap.infer([1, 2, 3])
+    assert labels.encode([1, 3]).tolist() == [0, 2]
+    assert index_aliases(labels.names) == {}
+    with pytest.raises(DataError, match="'0' in 1 row"):
+        labels.encode([0, 1], aliases=index_aliases(labels.names))
+
+
+def test_declared_names_are_also_called_by_index() -> None:
+    labels = LabelMap(("no", "yes"))
+    aliases = index_aliases(labels.names)
+    for values in ([1, 0], ["yes", "no"], ["1", "no"], [True, False], ["True", 0.0]):
+        assert labels.encode(values, aliases=aliases).tolist() == [1, 0]
+    with pytest.raises(DataError, match="'2'"):
+        labels.encode([0, 2], aliases=aliases)
+    with pytest.raises(DataError, match="'1'"):
+        labels.encode([1])
+
+
+def test_own_names_go_before_aliases() -> None:
+    labels = LabelMap(("true", "false"))
+    assert labels.encode([True, False], aliases=index_aliases(labels.names)).tolist() == [0, 1]
+
+
+def test_maps_for_a_model_config() -> None:
+    labels = LabelMap(("no", "yes"))
+    assert labels.id2label == {0: "no", 1: "yes"}
+    assert labels.label2id == {"no": 0, "yes": 1}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        ["a", None, "b", ""],
+        ["a", float("nan"), "b", "  "],
+        pd.Series([1, None, 0, None]),
+        pd.Series([1, pd.NA, 0, pd.NA], dtype="Int64"),
+        [1, -1, 0, -1],
+        ["1", "-1", "0", "-1"],
+        pd.Series([1, -1, 0, -1.0]),
+    ],
+)
+def test_missing_labels_are_told_by_row(values: object) -> None:
+    for read in (LabelMap.infer, LabelMap(("0", "1", "a", "b")).encode):
+        with pytest.raises(DataError, match=r"2 rows \(2, 4\)"):
+            read(values, where="training")  # type: ignore[operator]
+
+
+def test_labels_of_a_test_set_without_gold_are_missing() -> None:
+    with pytest.raises(DataError, match="a label in every row"):
+        LabelMap.infer([-1, -1, -1])
+
+
+def test_only_the_first_rows_are_listed() -> None:
+    with pytest.raises(DataError, match=r"90 rows \(1, 2, 3, 4, 5, …\)"):
+        LabelMap.infer([None] * 90 + ["a", "b"])
+
+
+@pytest.mark.parametrize("values", [["a", "a"], [1, 1, 1], [True]])
+def test_one_class_is_refused(values: list[object]) -> None:
+    with pytest.raises(DataError, match="at least two classes"):
+        LabelMap.infer(values)
+
+
+def test_an_unknown_label_is_named_with_its_count() -> None:
+    labels = LabelMap.infer(["positive", "negative"])
+    with pytest.raises(DataError) as caught:
+        labels.encode(["positive", "neutral", "postive", "neutral"], where="validation")
+    assert "'neutral' in 2 rows (2, 4), 'postive' in 1 row (3)" in str(caught.value)
+    assert "validation" in str(caught.value)
+    with pytest.raises(DataError, match="Did you mean 'positive'"):
+        labels.encode(["postive"])
+
+
+def test_missing_and_unknown_labels_are_told_together() -> None:
+    with pytest.raises(Faults) as caught:
+        LabelMap(("a", "b")).encode(["a", "c", ""])
+    assert len(caught.value.faults) == 2
+
+
+def test_numbers_instead_of_classes_are_refused() -> None:
+    numbers = np.random.default_rng(0).normal(size=400).round(2)
+    with pytest.raises(DataError, match="--target number"):
+        LabelMap.infer(numbers)
+    with pytest.raises(DataError, match="--target number"):
+        LabelMap.infer([str(number) for number in numbers])
+    with pytest.raises(DataError, match="--target number"):
+        LabelMap(("no", "yes")).encode(numbers + 0.001)
+
+
+def test_a_text_column_is_no_label_column() -> None:
+    with pytest.raises(DataError, match="which column holds the labels"):
+        LabelMap.infer([f"sentence {i}" for i in range(60)])
+    assert len(LabelMap.infer([f"intent {i}" for i in range(60)] * 2).names) == 60
+
+
+def test_lists_are_no_labels() -> None:
+    with pytest.raises(DataError, match="one value in every label cell"):
+        LabelMap.infer([["a"], ["b"]])
+
+
+@pytest.mark.parametrize(
+    ("values", "target"),
+    [
+        ([0.5, 1.0], "number"),
+        (["0.5", "1", ""], "number"),
+        ([0.0, 1.0], "classes"),
+        ([0, 1, 2], "classes"),
+        (["1.0", "2.0"], "classes"),
+        (["good", "bad"], "classes"),
+        (["0.5", "good"], "classes"),
+        ([True, False], "classes"),
+        (["nan", "inf"], "classes"),
+        ([None, ""], "classes"),
+        (list(range(60)) * 3, "classes"),
+    ],
+)
+def test_guess_of_the_target(values: list[object], target: str) -> None:
+    assert guess_target(values) == target
+
+
+def test_many_whole_numbers_may_be_either() -> None:
+    with pytest.raises(DataError, match="--target number or --target classes"):
+        guess_target(list(range(60)))
+
+
+def test_numbers_are_read_from_every_type() -> None:
+    assert read_numbers(["1.5", " 2 ", 3, 4.5, "-1"]).tolist() == [1.5, 2.0, 3.0, 4.5, -1.0]
+    assert read_numbers(pd.Series([1, 2])).dtype == np.float64
+
+
+def test_faulty_numbers_are_told_together() -> None:
+    with pytest.raises(Faults) as caught:
+        read_numbers([1.0, "good", "", None, "nan", "1_0", True], where="training")
+    missing, wrong = caught.value.faults
+    assert "2 rows (3, 4)" in str(missing)
+    assert "'good', 'nan', '1_0', True in 4 rows (2, 5, 6, 7)" in str(wrong)
+    assert "--target classes" in str(wrong)
+
+
+def test_label_column_suggests() -> None:
+    frame = pd.DataFrame({"text": ["x"], "opinoin": ["a"]})
+    with pytest.raises(DataError, match="Did you mean 'opinoin'"):
+        label_column(frame, TASK, where="training")
+    renamed = frame.rename(columns={"opinoin": "opinion"})
+    assert label_column(renamed, TASK, where="training").tolist() == ["a"]
