@@ -329,7 +329,8 @@ def softmax(logits: Floats) -> npt.NDArray[np.float64]:
         Rows that add up to 1, (n, classes).
     """
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+    total: npt.NDArray[np.float64] = powers.sum(axis=1, keepdims=True)
+    return np.asarray(powers / total)
 
 
 def _saved_task(source: Path, target: Target) -> tuple[TaskSpec | None, int | None]:

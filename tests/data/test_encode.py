@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import CanineTokenizer
 
 from headstart.data import encode as module
 from headstart.data.encode import encode, resolve_max_length
@@ -86,7 +87,7 @@ def test_choices_have_a_dimension_of_their_own(tokenizer: Any) -> None:
         "attention_mask": (2, 2, 8),
         "labels": (2,),
     }
-    assert texts_of(batch, tokenizer) == ["a b", "a good bad playing", "a b c", "a b c d"]
+    assert texts_of(batch, tokenizer) == ["a b", "a good bad play ##ing", "a b c", "a b c d"]
     assert batch["attention_mask"].sum(-1).tolist() == [[5, 8], [6, 7]]
     assert batch["labels"].tolist() == [0, 1]
 
@@ -148,14 +149,9 @@ def test_a_target_that_is_cut_off_is_counted(tokenizer: Any) -> None:
     assert masks.sum(-1).tolist() == [[1.0, 1.0], [1.0, 0.0]]
 
 
-def test_targets_need_a_tokenizer_that_knows_places(tokenizer: Any) -> None:
-    class Slow:
-        is_fast = False
-        pad_token_id = pad_token_type_id = 0
-        padding_side = "right"
-
+def test_targets_need_a_tokenizer_that_knows_places() -> None:
     with pytest.raises(ModelError, match="a fast tokenizer"):
-        encode(SPANS, Slow(), 64)
+        encode(SPANS, CanineTokenizer(), 64)
 
 
 def test_end_token_pads_where_there_is_no_padding_token(
@@ -190,6 +186,21 @@ def test_largest_length(
     length: int,
 ) -> None:
     assert resolve_max_length(make_tokenizer(model_max_length=own), positions, asked) == length
+
+
+def test_a_default_length_gives_way_and_is_no_demand(tokenizer: Any) -> None:
+    assert resolve_max_length(tokenizer, 512, default=256) == 64
+    assert resolve_max_length(tokenizer, 512, default=32) == 32
+    assert resolve_max_length(tokenizer, 512, 48, default=32) == 48
+
+
+def test_a_tokenizer_in_python_will_do() -> None:
+    tokenizer = CanineTokenizer()
+    assert not tokenizer.is_fast
+    encoded = encode(Rows([(("abcdef", "ab"),), (("a", "b"),)]), tokenizer, 9)
+    assert encoded.truncated.tolist() == [True, False]
+    assert encoded.lengths.tolist() == [9, 5]
+    assert encoded.collate([0, 1])["attention_mask"].sum(1).tolist() == [9, 5]
 
 
 def test_impossible_lengths(tokenizer: Any) -> None:

@@ -59,7 +59,12 @@ def _tsv(frame: pd.DataFrame, path: Path) -> None:
 
 def _jsonl(frame: pd.DataFrame, path: Path) -> None:
     frame.to_json(
-        path, orient="records", lines=True, force_ascii=False, double_precision=15, date_format="iso"
+        path,
+        orient="records",
+        lines=True,
+        force_ascii=False,
+        double_precision=15,
+        date_format="iso",
     )
 
 

@@ -40,7 +40,9 @@ _Task = Annotated[
 ]
 _Text = Annotated[
     list[str] | None,
-    typer.Option("--text", metavar="COLUMN", help="Text column, twice for pairs; default: the run's."),
+    typer.Option(
+        "--text", metavar="COLUMN", help="Text column, twice for pairs; default: the run's."
+    ),
 ]
 _Label = Annotated[
     str | None,

@@ -172,13 +172,17 @@ def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
     )
 
 
-def resolve_max_length(tokenizer: Any, positions: int | None, asked: int | None = None) -> int:
+def resolve_max_length(
+    tokenizer: Any, positions: int | None, asked: int | None = None, *, default: int | None = None
+) -> int:
     """Decide how many tokens a row may have.
 
     Args:
         tokenizer: A tokenizer of transformers; its ``model_max_length`` is a bound.
         positions: Positions that the model has, if they are limited.
-        asked: What the user wants; ``None`` takes as many as possible.
+        asked: What the user wants; an error if it is not possible.
+        default: What is taken where the user wants nothing, or less if that is not possible;
+            ``None`` takes as many as possible.
 
     Returns:
         Tokens, special ones included.
@@ -192,9 +196,9 @@ def resolve_max_length(tokenizer: Any, positions: int | None, asked: int | None 
         "the model's positions": positions,
     }
     real = {name: int(n) for name, n in bounds.items() if n and n < UNBOUNDED}
-    largest = min(real.values(), default=asked or FALLBACK_LENGTH)
+    largest = min(real.values(), default=asked or default or FALLBACK_LENGTH)
     if asked is None:
-        return largest
+        return min(largest, default or largest)
     if asked > largest:
         reason = next(name for name, bound in real.items() if bound == largest)
         expected = f"a largest length of at most {largest} ({reason})"

@@ -280,7 +280,8 @@ def _known(rows: Rows) -> npt.NDArray[Any]:
 def _standardised(encoded: Encoded, splits: Splits) -> Encoded:
     if splits.labels is not None or encoded.labels is None:
         return encoded
-    return replace(encoded, labels=(encoded.labels - splits.mean) / splits.scale)
+    numbers = np.asarray(encoded.labels, np.float64)
+    return replace(encoded, labels=(numbers - splits.mean) / splits.scale)
 
 
 def _fingerprint(rows: Rows) -> str:

@@ -150,14 +150,15 @@ def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad:
     if "token_type_ids" in rows[0]:
         kinds = [np.asarray(row["token_type_ids"], np.int32) for row in rows]
         features["token_type_ids"] = np.concatenate(kinds)
-    values = np.asarray([row[label] for row in rows])
+    answers = np.asarray([row[label] for row in rows])
+    number = answers.dtype.kind == "f"
     return Encoded(
         features=features,
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
         lengths=sizes,
         truncated=np.zeros(len(rows), np.bool_),
         padding=Padding({"input_ids": pad, "token_type_ids": 0}),
-        labels=values.astype(np.float64 if values.dtype.kind == "f" else np.int64),
+        labels=answers.astype(np.float64) if number else answers.astype(np.int64),
     )
 
 

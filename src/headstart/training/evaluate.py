@@ -77,10 +77,11 @@ class Judge:
         number = np.issubdtype(self.labels.dtype, np.floating)
         gold = torch.from_numpy(self.labels)
         loss = float(row_losses(torch.from_numpy(logits), gold.float() if number else gold).mean())
-        guesses = decide(logits, number=bool(number))
-        truth: npt.NDArray[np.generic] = self.labels
+        guesses, truth = decide(logits, number=bool(number)), self.labels
         if number:
-            guesses, truth = guesses * self.scale + self.mean, truth * self.scale + self.mean
+            guesses, truth = (
+                v.astype(np.float64) * self.scale + self.mean for v in (guesses, truth)
+            )
         values = compute(self.metrics, guesses, truth) if math.isfinite(loss) else {}
         return {**values, "score": score(self.metrics, values) if values else 0.0, "loss": loss}
 
@@ -114,8 +115,10 @@ def skill(logits: Floats, labels: npt.NDArray[np.generic]) -> float:
     if not np.isfinite(logits).all():
         return 0.0
     if np.issubdtype(labels.dtype, np.floating):
-        spread = logits[:, 0].std() * labels.std()
-        return float(np.corrcoef(logits[:, 0], labels)[0, 1] ** 2) if spread > 0 else 0.0
+        guess, truth = logits[:, 0].astype(np.float64), labels.astype(np.float64)
+        if guess.std() * truth.std() == 0:
+            return 0.0
+        return float(np.corrcoef(guess, truth)[0, 1] ** 2)
     guesses = logits.argmax(axis=1)
     present = np.unique(labels)
     recall = float(np.mean([(guesses[labels == c] == c).mean() for c in present]))

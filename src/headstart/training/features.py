@@ -33,7 +33,7 @@ class _StandIn(nn.Module):
     def __init__(self, base: nn.Module, live_pooler: bool) -> None:
         super().__init__()
         # Some heads live inside the base model: a pooler that the checkpoint lacks still trains.
-        self.pooler = base.pooler if live_pooler else None
+        self.pooler = cast("nn.Module | None", base.pooler if live_pooler else None)
         self.stored: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
     def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPooling:

@@ -159,10 +159,11 @@ class StageLoop:
         self.best_tensors: dict[str, torch.Tensor] = {}
         seed = stream(setup.seed, "order")
         self.order = BatchOrder(feed.lengths, setup.batch_size, seed)
-        self.rule: LearnedRule | PlateauRule | None = {
-            "learned": LearnedRule(setup.chance),
-            "plateau": PlateauRule(setup.patience),
-        }.get(setup.length.until)
+        self.rule: LearnedRule | PlateauRule | None = None
+        if setup.length.until == "learned":
+            self.rule = LearnedRule(setup.chance)
+        elif setup.length.until == "plateau":
+            self.rule = PlateauRule(setup.patience)
         self._every = setup.eval_every or self.order.per_epoch
         self._look = min(self.order.per_epoch, 100)
 
@@ -280,7 +281,7 @@ class StageLoop:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint must hold: parameters, moments and the best state."""
-        found = {f"now/{name}": p for name, p in self.trained.items()}
+        found: dict[str, torch.Tensor] = {f"now/{n}": p for n, p in self.trained.items()}
         for name, parameter in self.trained.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"adam/{key}/{name}"] = torch.as_tensor(value)

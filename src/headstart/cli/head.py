@@ -1,0 +1,78 @@
+"""``headstart head extract`` and ``headstart head inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstart.cli._console import examples, facts, output, table
+
+if TYPE_CHECKING:
+    from headstart.models.headfile import Head
+
+_HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+
+app = typer.Typer(help="Extract and inspect heads.", context_settings=_HELP_NAMES)
+
+
+@app.command(
+    context_settings=_HELP_NAMES,
+    epilog=examples(
+        "headstart head extract runs/x --out head/",
+        "headstart head extract roberta-large-mnli --out head/",
+    ),
+)
+def extract(
+    model: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL", help="A run, or a sequence-classification checkpoint: folder or name."
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the head.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+) -> None:
+    """Write the head of a model as a head folder, for `fit --head`."""
+    from headstart.errors import ModelError
+    from headstart.models.headfile import RECORD, Head
+
+    empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
+    if not empty and not ((out / RECORD).is_file() and overwrite):
+        fix = "Choose another --out"
+        fix += ", or pass --overwrite." if (out / RECORD).is_file() else "."
+        raise ModelError("an empty or new folder for --out", f"{out} with files in it", fix)
+    head = Head.from_pretrained(model)
+    head.save(out)
+    _show(head, out)
+
+
+@app.command(context_settings=_HELP_NAMES, epilog=examples("headstart head inspect runs/x/head"))
+def inspect(
+    source: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="A head folder, a run, or a checkpoint with a head."),
+    ],
+) -> None:
+    """Show what a head is, what it predicts, and which backbone it belongs to."""
+    from headstart.models.headfile import Head
+
+    _show(Head.from_pretrained(source), source)
+
+
+def _show(head: Head, place: str | Path) -> None:
+    about = [
+        ("model class", head.model_class),
+        ("predicts", ", ".join(head.labels) or "a number"),
+        ("input", head.pooling),
+        ("backbone", head.backbone),
+        ("fingerprint", head.fingerprint),
+        ("trained by", head.strategy or "not recorded"),
+        *((f"{name}, as recorded", f"{value:.4f}") for name, value in head.scores.items()),
+    ]
+    shapes = [
+        (name, " x ".join(map(str, t.shape)), f"{t.numel():,}") for name, t in head.tensors.items()
+    ]
+    output().print(facts(f"Head in {place}", about))
+    output().print(table("Tensors", ("name", ">shape", ">numbers"), shapes))

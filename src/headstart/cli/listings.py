@@ -1,0 +1,174 @@
+"""``headstart tasks`` and ``headstart strategies``: what there is to name, without torch."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.cli._console import facts, output, table
+
+
+def tasks(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="A task, or a task's YAML file.")
+    ] = None,
+) -> None:
+    """List the tasks, or show one."""
+    from headstart.tasks.builtin import get_task, task_names
+
+    if name is not None:
+        _show_task(name)
+        return
+    known = [get_task(each) for each in task_names()]
+    rows = [
+        (t.name, t.shape, ", ".join(t.labels or (t.target,)), " + ".join(t.metrics), t.summary)
+        for t in known
+    ]
+    output().print(table(None, ("task", "input", "predicts", "metrics", "what it asks"), rows))
+    output().print("`headstart tasks NAME` shows one; a YAML file can describe your own.")
+
+
+def strategies(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="An alias or a tuner.")
+    ] = None,
+) -> None:
+    """List the strategies' aliases and the tuners they are made of, or show one."""
+    from headstart.errors import ConfigError, did_you_mean
+    from headstart.strategies.builtin import ALIASES
+    from headstart.tuners import TUNERS
+
+    console = output()
+    if name in TUNERS:
+        _show_tuner(str(name))
+    elif name in ALIASES:
+        alias = ALIASES[str(name)]
+        console.print(facts(name, [("line", alias.line), ("what it is", alias.summary)]))
+    elif name is not None:
+        known = [*ALIASES, *TUNERS]
+        raise ConfigError("the name of an alias or a tuner", repr(name), did_you_mean(name, known))
+    else:
+        rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
+        console.print(table("Aliases", ("alias", "line", "what it is"), rows))
+        parts = [(tuner, _signature(tuner), TUNERS.summary(tuner)) for tuner in TUNERS]
+        console.print(table("Tuners", ("tuner", "knobs", "what trains beside the head"), parts))
+        console.print(_notation())
+
+
+def _show_task(name: str) -> None:
+    from headstart.tasks.builtin import get_task
+
+    task = get_task(name)
+    spans = "; ".join(
+        f"{s.text or f'{s.start}:{s.end}'} in {s.column}, {task.span_use}" for s in task.spans
+    )
+    about = {
+        "what it asks": task.summary,
+        "input": f"{task.shape}: {', '.join(task.text)}",
+        "choices": ", ".join(task.choices),
+        "targets in the text": spans,
+        "label column": task.label,
+        "predicts": ", ".join(task.labels or ()) or task.target,
+        "metrics": " + ".join(task.metrics),
+        "on the hub": ":".join(part for part in task.hub if part) if task.hub else "",
+        "splits": ", ".join(task.splits),
+        "epochs in the paper": str(task.paper_epochs or ""),
+        "version": str(task.version),
+    }
+    rows = [(key, value) for key, value in about.items() if value]
+    output().print(facts(f"Task {task.name}", rows))
+
+
+@dataclass(frozen=True)
+class _Knob:
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+def _show_tuner(name: str) -> None:
+    from headstart.tuners import TUNERS
+
+    rows = [(k.name, k.kind, k.default, k.meaning) for k in _knobs(name)]
+    console = output()
+    console.print(f"{name}: {TUNERS.summary(name)}")
+    if rows:
+        console.print(table(None, ("knob", "kind", "default", "meaning"), rows))
+    rates = ", ".join(f"{key} {value}" for key, value in _rates(name).items())
+    console.print(f"Default learning rates: {rates}. Any stage also takes: {_settings()}.")
+
+
+def _settings() -> str:
+    from headstart.strategies.stages import SETTINGS
+
+    return ", ".join(SETTINGS)
+
+
+def _signature(name: str) -> str:
+    return ", ".join(f"{knob.name}={knob.default}" for knob in _knobs(name))
+
+
+def _class(name: str) -> ast.ClassDef | None:
+    """Return the source of a tuner's class; reading it takes no torch, importing it would."""
+    spec = importlib.util.find_spec(f"headstart.tuners.{name}")
+    if spec is None or spec.origin is None:
+        return None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    named = next(
+        node.value.id
+        for node in tree.body
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Name)
+        and ast.unparse(node.targets[0]) == "TUNER"
+    )
+    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == named)
+
+
+def _fields(name: str) -> Iterator[tuple[str, str, str]]:
+    for node in getattr(_class(name), "body", ()):
+        if isinstance(node, ast.AnnAssign) and node.value is not None:
+            yield ast.unparse(node.target), ast.unparse(node.annotation), ast.unparse(node.value)
+
+
+def _knobs(name: str) -> list[_Knob]:
+    meanings = _meanings(name)
+    return [
+        _Knob(field, kind, default, meanings.get(field, ""))
+        for field, kind, default in _fields(name)
+        if not field.startswith("_") and not kind.startswith("ClassVar")
+    ]
+
+
+def _rates(name: str) -> dict[str, str]:
+    return {field: value for field, _, value in _fields(name) if field in {"lr", "head_lr"}}
+
+
+def _meanings(name: str) -> dict[str, str]:
+    """Read the section Args of the class's docstring."""
+    found = _class(name)
+    _, _, section = (ast.get_docstring(found) or "" if found else "").partition("Args:\n")
+    meanings: dict[str, str] = {}
+    last = ""
+    for line in section.split("\n\n")[0].splitlines():
+        word, colon, text = line.strip().partition(": ")
+        if colon and not line.startswith("     "):
+            last = word
+            meanings[word] = text
+        elif last:
+            meanings[last] += f" {line.strip()}"
+    return meanings
+
+
+def _notation() -> str:
+    return (
+        "A strategy is stages joined by '>' (hands on the head alone) or '>>' (hands on "
+        f"everything).\nEach stage may carry settings, as in 'bitfit(epochs=3, lr=5e-4) > full': "
+        f"{_settings()},\nand its tuner's knobs. `headstart strategies NAME` shows them."
+    )

