@@ -19,7 +19,7 @@ from headstart.data.rows import build_rows
 from headstart.data.sources import read_table
 from headstart.errors import DataError, ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.loading import Target, find_model, load_saved, load_tokenizer
+from headstart.models.loading import Target, find_model, load_saved, load_tokenizer, positions
 from headstart.results import RunResult
 from headstart.run.folder import RESULT, SETTINGS
 from headstart.run.listener import Listener
@@ -134,9 +134,9 @@ class Classifier:
         config: Any = self._split.model.config
         self._tokenizer = load_tokenizer(source, config.vocab_size)
         self.task, asked = _saved_task(Path(source), self.target)
-        positions = getattr(config, "max_position_embeddings", None)
-        limit = resolve_max_length(self._tokenizer, positions, None)
-        self._max_length = asked or min(limit, LONGEST_BY_DEFAULT)
+        self._max_length = asked or resolve_max_length(
+            self._tokenizer, positions(self._split), default=LONGEST_BY_DEFAULT
+        )
 
     @property
     def labels(self) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ def _option(panel: str, text: str, default: Any = None, **rules: Any) -> Any:
 class FitConfig(BaseModel):
     """The settings of one run. ``None`` means: decided by the preset, the model or the data."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+    )
 
     model: str = _option("Model", "Folder or hub name of the pretrained encoder.", "")
     out: Path | None = _option("Output", "Folder for the run; created. Default: runs/<name>.")

@@ -127,6 +127,8 @@ def settings(
             strategy=line,
             total_epochs=epochs,
             eval_every=EVALUATE_EVERY,
+            # A second attempt would take steps that the other run does not have.
+            guard=False,
             max_length=MAX_LENGTH,
             seed=seed,
             out=out / name,

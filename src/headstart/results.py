@@ -184,8 +184,13 @@ class RunResult:
                 f"{path} of version {version}",
                 "Use the version of headstart that wrote it, or repeat the run.",
             )
-        stages = [stage_from_dict(stage) for stage in values.pop("stages")]
-        return cls(**{k: values[k] for k in _names(cls) if k in values}, stages=stages)
+        try:
+            stages = [stage_from_dict(stage) for stage in values.pop("stages")]
+            return cls(**{k: values[k] for k in _names(cls) if k in values}, stages=stages)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(
+                "a whole result.json", f"{path}: {type(error).__name__} {error}", "Repeat the run."
+            ) from None
 
 
 def stage_from_dict(values: Mapping[str, Any]) -> StageResult:

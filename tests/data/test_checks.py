@@ -49,7 +49,7 @@ def test_a_class_without_rows_is_warned_of() -> None:
 
 def test_cut_rows_and_targets_are_warned_of(tokenizer: Any) -> None:
     rows = Rows([(("a b c d", None),), (("a", None),)], spans=[((0, 6, 7),), ((0, 0, 1),)])
-    assert length_warnings(encode(rows, tokenizer, 64), "training") == []
-    cut, lost = length_warnings(encode(rows, tokenizer, 5), "training")
-    assert "1 of 2 rows of training (50%) are longer than 5 tokens" in cut
-    assert "In 1 of 2 rows of training a target was cut off" in lost
+    assert length_warnings(encode(rows, tokenizer, 64), "training rows") == []
+    cut, lost = length_warnings(encode(rows, tokenizer, 5), "training rows")
+    assert "1 of 2 training rows (50%) are longer than 5 tokens" in cut
+    assert "In 1 of 2 training rows a target was cut off" in lost

@@ -141,6 +141,12 @@ def test_span_masks_stand_at_the_tokens(make_tokenizer: Callable[..., Any], side
     assert encoded.lost_spans == 0
 
 
+def test_tokens_beside_a_target_are_not_of_it(tokenizer: Any) -> None:
+    rows = Rows([(("a playing.", None),)], spans=[((0, 6, 9), (0, 2, 6))])  # "ing", "play"
+    masks = encode(rows, tokenizer, 64).collate([0])["span_masks"]
+    assert masks[0].tolist() == [[0, 0, 0, 1, 0, 0], [0, 0, 1, 0, 0, 0]]
+
+
 def test_a_target_that_is_cut_off_is_counted(tokenizer: Any) -> None:
     encoded = encode(SPANS, tokenizer, 7)
     assert encoded.truncated.tolist() == [True, True]

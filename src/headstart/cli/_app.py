@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli import demo, fit, head, listings, predict
-from headstart.cli._console import examples, output
-
-HELP_NAMES = {"help_option_names": ["-h", "--help"]}
+from headstart.cli._console import HELP_NAMES, examples, show
+from headstart.cli.demo import DEMO_EXAMPLES, demo
+from headstart.cli.fit import FIT_EXAMPLES, fit
+from headstart.cli.head import head_app
+from headstart.cli.listings import strategies, tasks
+from headstart.cli.predict import EVALUATE_EXAMPLES, PREDICT_EXAMPLES, evaluate, predict
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
         from headstart import __version__
 
-        output().print(f"headstart {__version__}")
+        show(f"headstart {__version__}")
         raise typer.Exit
 
 
@@ -46,14 +48,10 @@ app = typer.Typer(
     ),
 )
 app.callback()(root)
-app.command(context_settings=HELP_NAMES, epilog=examples(*fit.EXAMPLES))(fit.fit)
-app.command(context_settings=HELP_NAMES, epilog=examples(*predict.EVALUATE_EXAMPLES))(
-    predict.evaluate
-)
-app.command(context_settings=HELP_NAMES, epilog=examples(*predict.PREDICT_EXAMPLES))(
-    predict.predict
-)
-app.command(context_settings=HELP_NAMES)(listings.tasks)
-app.command(context_settings=HELP_NAMES)(listings.strategies)
-app.add_typer(head.app, name="head")
-app.command(context_settings=HELP_NAMES, epilog=examples(*demo.EXAMPLES))(demo.demo)
+app.command(context_settings=HELP_NAMES, epilog=examples(*FIT_EXAMPLES))(fit)
+app.command(context_settings=HELP_NAMES, epilog=examples(*EVALUATE_EXAMPLES))(evaluate)
+app.command(context_settings=HELP_NAMES, epilog=examples(*PREDICT_EXAMPLES))(predict)
+app.command(context_settings=HELP_NAMES)(tasks)
+app.command(context_settings=HELP_NAMES)(strategies)
+app.add_typer(head_app, name="head")
+app.command(context_settings=HELP_NAMES, epilog=examples(*DEMO_EXAMPLES))(demo)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 WIDTH_OF_A_FILE = 140
 """Columns where the output is not a terminal and so has no width."""
 
@@ -30,11 +31,22 @@ def is_main_process() -> bool:
     return int(os.environ.get("RANK", "0")) == 0
 
 
-def table(title: str | None, head: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
+def show(*parts: object, to: Console | None = None) -> None:
+    """Print tables and sentences.
+
+    Args:
+        *parts: What to print; sentences are not wrapped, so that paths can be copied.
+        to: The console; standard output if ``None``.
+    """
+    console = to or output()
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str))
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     """Make a table; numbers stand to the right.
 
     Args:
-        title: Its title.
         head: Titles of the columns; one that begins with ``>`` is aligned to the right.
         rows: Cells, row by row.
 
@@ -44,26 +56,27 @@ def table(title: str | None, head: Iterable[str], rows: Iterable[Iterable[object
     from rich import box
     from rich.table import Table
 
-    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    made = Table(box=box.SIMPLE_HEAD)
     for name in head:
         right = name.startswith(">")
-        made.add_column(name.removeprefix(">"), justify="right" if right else "left")
+        justify: Literal["left", "right"] = "right" if right else "left"
+        # Numbers stay in one piece; where the terminal is narrow, words give way.
+        made.add_column(name.removeprefix(">"), justify=justify, no_wrap=right, overflow="fold")
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
     return made
 
 
-def facts(title: str | None, rows: Iterable[tuple[str, object]]) -> Table:
+def facts(rows: Iterable[tuple[str, object]]) -> Table:
     """Make a table of names and values without a head.
 
     Args:
-        title: Its title.
         rows: Names and values.
 
     Returns:
         The table.
     """
-    made = table(title, ("", ""), rows)
+    made = table(("", ""), rows)
     made.show_header, made.columns[0].style = False, "cyan"
     return made
 
@@ -77,8 +90,20 @@ def examples(*commands: str) -> str:
     Returns:
         Text in rich's markup.
     """
-    lines = (f"[cyan]$ {command.replace('[', r'\[')}[/cyan]" for command in commands)
+    lines = (f"[cyan]$ {escape_markup(command)}[/cyan]" for command in commands)
     return "\n\n".join(("[bold]Examples[/bold]", *lines))
+
+
+def escape_markup(text: str) -> str:
+    """Return text that help pages show as it is.
+
+    Args:
+        text: May hold square brackets.
+
+    Returns:
+        The text with them escaped.
+    """
+    return text.replace("[", r"\[")
 
 
 def _console(stream: IO[str]) -> Console:

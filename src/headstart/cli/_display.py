@@ -16,8 +16,10 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from transformers.utils import logging as bars
 
-from headstart.cli._tables import plan_tables, show_score, stage_end, stage_start
+from headstart.cli._console import show
+from headstart.cli._tables import describe_plan, show_score, stage_end, stage_start
 from headstart.results import Point, StageResult
 from headstart.run.listener import Listener
 from headstart.run.plan import Plan
@@ -34,6 +36,7 @@ def display(console: Console, *, quiet: bool = False) -> Iterator[Listener]:
     Yields:
         The listener to run with.
     """
+    bars.disable_progress_bar()
     if quiet:
         yield Warnings(console)
     elif not console.is_terminal:
@@ -73,7 +76,7 @@ class Lines(Warnings):
             plan: The whole plan.
         """
         super().plan(plan)
-        self.console.print(*plan_tables(plan), sep="\n")
+        show(*describe_plan(plan), to=self.console)
 
     def message(self, text: str) -> None:
         """Show something worth knowing.
@@ -82,7 +85,7 @@ class Lines(Warnings):
             text: One sentence or a few.
         """
         super().message(text)
-        self.console.print(text, soft_wrap=True)
+        show(text, to=self.console)
 
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
         """Show that a stage begins.
@@ -103,7 +106,7 @@ class Lines(Warnings):
         """
         super().point(point)
         loss = "" if point.train_loss is None else f", training loss {point.train_loss:.4f}"
-        self.console.print(f"  step {point.step}: {show_score(point.scores)}{loss}", soft_wrap=True)
+        show(f"  step {point.step}: {show_score(point.scores)}{loss}", to=self.console)
 
     def stage_ended(self, stage: StageResult) -> None:
         """Show that a stage is over.
@@ -112,7 +115,7 @@ class Lines(Warnings):
             stage: Its record.
         """
         super().stage_ended(stage)
-        self.console.print(f"  {stage_end(stage)}", soft_wrap=True)
+        show(f"  {stage_end(stage)}", to=self.console)
 
 
 class Bars(Lines):

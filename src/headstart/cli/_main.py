@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import errno
+import io
 import os
 import sys
 import traceback
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in words or os.environ.get("HEADSTART_DEBUG", "") not in {"", "0"}
     words = [word for word in words if word != "--debug"]
+    _write_what_can_be_written()
     command = typer.main.get_command(app)
     try:
         code = command.main(words, prog_name="headstart", standalone_mode=False)
@@ -49,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         return _report(error)
     return code if isinstance(code, int) else 0
+
+
+def _write_what_can_be_written() -> None:
+    """Let a terminal of a small character set show a question mark instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _report(error: Exception) -> int:
@@ -92,11 +101,11 @@ def _explain_usage(error: Any) -> HeadstartError:
     context: Any = error.ctx
     command = context.command_path if context else "headstart"
     help_page = f"See `{command} --help`."
-    option = getattr(error, "option_name", None)
+    option = str(getattr(error, "option_name", ""))
     message = error.format_message()
     if type(error).__name__ == "NoSuchOption" and context:
         known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)]
-        near = difflib.get_close_matches(str(option), known, n=2)
+        near = difflib.get_close_matches(option, known, n=2)
         found = repr(option)
         return ConfigError(
             f"an option of `{command}`", found, suggest(option, near) if near else help_page

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 from pydantic.fields import FieldInfo
 
+from headstart.cli._console import escape_markup
 from headstart.config import FitConfig, read_assignments, read_settings
 
 _KINDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
@@ -28,7 +29,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     Returns:
         The same function with the options in its signature.
     """
-    own = [p for p in inspect.signature(function, eval_str=True).parameters.values()]
+    own = inspect.signature(function, eval_str=True).parameters.values()
     options = [_parameter(name, field) for name, field in FitConfig.model_fields.items()]
     fixed = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
     function.__signature__ = inspect.Signature([*options, *fixed])  # type: ignore[attr-defined]
@@ -75,9 +76,9 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
     word = name.replace("_", "-")
     several = typing.get_origin(kind) is tuple
     about: dict[str, Any] = {
-        "help": _escape(field.description or ""),
+        "help": escape_markup((field.description or "") + _default(name, field.default)),
         "rich_help_panel": str(extra["panel"]) if isinstance(extra, dict) else None,
-        "show_default": _default(name, field.default),
+        "show_default": False,
     }
     if kind is bool:
         value: Any = bool | None
@@ -102,13 +103,8 @@ def _metavar(kind: Any) -> str:
     return _KINDS.get(kind, "TEXT")
 
 
-def _default(name: str, value: Any) -> Any:
-    if value in (None, "", ()):
-        return False
-    if isinstance(value, bool):
-        return name.replace("_", "-") if value else False
-    return str(value)
-
-
-def _escape(text: str) -> str:
-    return text.replace("[", r"\[")
+def _default(name: str, value: Any) -> str:
+    if value is None or value is False or value in ("", ()):
+        return ""
+    word = name.replace("_", "-") if value is True else value
+    return f" [default: {word}]"

@@ -30,18 +30,20 @@ _HANDED_ON = {
 }
 
 
-def plan_tables(plan: Plan) -> Iterator[Table]:
+def describe_plan(plan: Plan) -> Iterator[Table | str]:
     """Show a plan: facts, then stages.
 
     Args:
         plan: The plan.
 
     Yields:
-        Tables.
+        Tables and their titles.
     """
-    yield facts("Plan", [("strategy", plan.strategy), *plan.facts])
+    yield "Plan"
+    yield facts([("strategy", plan.strategy), *plan.facts])
     head = ("stage", ">steps", "until", ">lr", ">head lr", ">trains (tuner + head)", ">frozen")
-    yield table("Stages", head, plan.rows())
+    yield "Stages"
+    yield table(head, plan.rows())
 
 
 def stage_start(stage: StageResult, number: int, of: int) -> str:
@@ -81,17 +83,17 @@ def stage_end(stage: StageResult) -> str:
     )
 
 
-def result_tables(result: RunResult) -> Iterator[Table]:
+def describe_stages(result: RunResult) -> Iterator[Table | str]:
     """Show what each stage did.
 
     Args:
         result: The run's record.
 
     Yields:
-        One table.
+        A table and its title.
     """
     names = metric_names(result)
-    head = ("stage", *(f">{n}" for n in names), ">steps", ">seconds", ">tokens/s", ">trains", "end")
+    head = ("stage", *(f">{n}" for n in names), ">steps", ">seconds", ">tokens/s", ">trains")
     rows = [
         (
             stage.stage + (f" (attempt {stage.attempt})" if stage.attempt > 1 else ""),
@@ -100,11 +102,11 @@ def result_tables(result: RunResult) -> Iterator[Table]:
             f"{stage.seconds:.1f}",
             f"{stage.tokens_per_second:,.0f}",
             _trainable(stage),
-            _ENDS.get(stage.ended, stage.ended),
         )
         for stage in result.stages
     ]
-    yield table("Stages, scores on the validation rows before → after", head, rows)
+    yield "Stages, with the scores on the validation rows before → after"
+    yield table(head, rows)
 
 
 def closing(result: RunResult) -> str:
@@ -124,7 +126,7 @@ def closing(result: RunResult) -> str:
     ]
     other = "last" if result.selected == "best" else "best"
     unsaved = result.last if other == "last" else result.best
-    if unsaved != result.scores:
+    if unsaved.get("score") != result.scores.get("score"):
         lines.append(f"Not saved: the {other} state, {show_score(unsaved)}")
     if result.untouched:
         lines.append(f"On rows that no selection has seen: {show_score(result.untouched)}")
@@ -180,7 +182,7 @@ def before_after(stage: StageResult, name: str) -> str:
         For example ``0.5000 → 0.7900``.
     """
     values = (scores.get(name) for scores in (stage.start, stage.end))
-    return " → ".join("–" if value is None else f"{value:.4f}" for value in values)
+    return " → ".join("-" if value is None else f"{value:.4f}" for value in values)
 
 
 def metric_names(result: RunResult) -> list[str]:

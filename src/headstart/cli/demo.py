@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.cli._console import is_main_process, output, table
+from headstart.cli._console import is_main_process, output, show, table
 from headstart.demo import STRATEGIES, TOTAL_EPOCHS, TRAIN_ROWS
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from headstart.results import RunResult
     from headstart.run.listener import Listener
 
-EXAMPLES = (
+DEMO_EXAMPLES = (
     "headstart demo",
     "headstart demo --seed 1 --out runs/demo-1",
     "headstart demo --export data/film && headstart fit --model … --train data/film/train.csv "
@@ -54,7 +54,7 @@ def demo(
 
     if export is not None:
         train, validation = export_rows(export, rows)
-        output().print(f"{train} and {validation}", soft_wrap=True)
+        show(f"{train} and {validation}")
         return
     console = output()
 
@@ -84,8 +84,8 @@ def _print_results(results: dict[str, RunResult]) -> None:
         for stage in result.stages
     ]
     head = ("strategy", "stage", ">accuracy before → after", ">steps", ">seconds", ">trainable")
-    output().print(table("Both on the same rows, seed and number of steps", head, rows))
-    output().print(_verdict(results), soft_wrap=True)
+    show("Both on the same rows, with the same seed and number of steps", table(head, rows))
+    show(_verdict(results))
 
 
 def _verdict(results: dict[str, RunResult]) -> str:
@@ -117,9 +117,7 @@ def _print_opinions(out: Path, opinions: dict[str, list[Opinion]]) -> None:
         (sentence, *(f"{said[i].label} {said[i].probability:.2f}" for said in opinions.values()))
         for i, sentence in enumerate(SENTENCES)
     ]
-    output().print(table("What the two models say", ("sentence", *opinions), rows))
+    show("", "What the two models say", table(("sentence", *opinions), rows))
     for name in opinions:
-        output().print(f"Saved: {out / name / 'model'}", soft_wrap=True)
-    output().print(
-        f'Try: echo "A fine film." | headstart predict {out / "eh-ft"} --data -', soft_wrap=True
-    )
+        show(f"Saved: {out / name / 'model'}")
+    show(f'Try: echo "A fine film." | headstart predict {out / "eh-ft"} --data -')

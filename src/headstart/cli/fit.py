@@ -8,15 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli._console import errors, is_main_process, output
+from headstart.cli._console import errors, is_main_process, output, show
 from headstart.cli._settings import gather, with_settings
 from headstart.config import FitConfig
 
 if TYPE_CHECKING:
     from headstart.results import RunResult
-    from headstart.run.listener import Listener
 
-EXAMPLES = (
+FIT_EXAMPLES = (
     "headstart fit --model roberta-base --train train.csv --validation dev.csv --text sentence "
     "--label label --strategy eh-ft --out runs/x",
     'headstart fit --model roberta-base --task rte --strategy "bitfit(epochs=2) > full" '
@@ -63,8 +62,8 @@ def fit(
 ) -> None:
     """Fine-tune a pretrained encoder on labelled rows, by default from a pretrained head.
 
-    The result is a plain Hugging Face checkpoint in <out>/model, with the scores of every stage
-    in <out>/result.json. Each option can also stand in the file given by --config, under its name.
+    The result is a plain Hugging Face checkpoint in OUT/model, with the scores of every stage
+    in OUT/result.json. Each option can also stand in the file given by --config, under its name.
     """
     settings = FitConfig.build(gather(config, assignments or (), options))
     if dry_run:
@@ -108,23 +107,21 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
 
 
 def _print_plan(settings: FitConfig) -> None:
-    from headstart.cli._tables import plan_tables
+    from headstart.cli._tables import describe_plan
     from headstart.run.main import plan_run
 
     plan = plan_run(settings)
     if is_main_process():
-        output().print(*plan_tables(plan), sep="\n")
+        show(*describe_plan(plan))
 
 
 def _print_result(result: RunResult, *, quiet: bool) -> None:
-    from headstart.cli._tables import closing, result_tables, short_result
+    from headstart.cli._tables import closing, describe_stages, short_result
 
-    console = output()
     if quiet:
-        console.print(short_result(result), soft_wrap=True)
-        return
-    console.print(*result_tables(result), sep="\n")
-    console.print(closing(result), soft_wrap=True)
+        show(short_result(result))
+    else:
+        show(*describe_stages(result), closing(result))
 
 
 def _tell_how_to_resume(settings: FitConfig) -> None:

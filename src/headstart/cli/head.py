@@ -7,18 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.cli._console import examples, facts, output, table
+from headstart.cli._console import HELP_NAMES, examples, facts, show, table
 
 if TYPE_CHECKING:
     from headstart.models.headfile import Head
 
-_HELP_NAMES = {"help_option_names": ["-h", "--help"]}
-
-app = typer.Typer(help="Extract and inspect heads.", context_settings=_HELP_NAMES)
+head_app = typer.Typer(help="Extract and inspect heads.", context_settings=HELP_NAMES)
 
 
-@app.command(
-    context_settings=_HELP_NAMES,
+@head_app.command(
+    context_settings=HELP_NAMES,
     epilog=examples(
         "headstart head extract runs/x --out head/",
         "headstart head extract roberta-large-mnli --out head/",
@@ -48,7 +46,9 @@ def extract(
     _show(head, out)
 
 
-@app.command(context_settings=_HELP_NAMES, epilog=examples("headstart head inspect runs/x/head"))
+@head_app.command(
+    context_settings=HELP_NAMES, epilog=examples("headstart head inspect runs/x/head")
+)
 def inspect(
     source: Annotated[
         str,
@@ -74,5 +74,4 @@ def _show(head: Head, place: str | Path) -> None:
     shapes = [
         (name, " x ".join(map(str, t.shape)), f"{t.numel():,}") for name, t in head.tensors.items()
     ]
-    output().print(facts(f"Head in {place}", about))
-    output().print(table("Tensors", ("name", ">shape", ">numbers"), shapes))
+    show(f"Head in {place}", facts(about), "Tensors", table(("name", ">shape", ">numbers"), shapes))

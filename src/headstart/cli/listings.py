@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli._console import facts, output, table
+from headstart.cli._console import facts, show, table
 
 
 def tasks(
@@ -30,8 +30,8 @@ def tasks(
         (t.name, t.shape, ", ".join(t.labels or (t.target,)), " + ".join(t.metrics), t.summary)
         for t in known
     ]
-    output().print(table(None, ("task", "input", "predicts", "metrics", "what it asks"), rows))
-    output().print("`headstart tasks NAME` shows one; a YAML file can describe your own.")
+    show(table(("task", "input", "predicts", "metrics", "what it asks"), rows))
+    show("`headstart tasks NAME` shows one; a YAML file can describe your own.")
 
 
 def strategies(
@@ -44,21 +44,20 @@ def strategies(
     from headstart.strategies.builtin import ALIASES
     from headstart.tuners import TUNERS
 
-    console = output()
     if name in TUNERS:
         _show_tuner(str(name))
     elif name in ALIASES:
         alias = ALIASES[str(name)]
-        console.print(facts(name, [("line", alias.line), ("what it is", alias.summary)]))
+        show(str(name), facts([("line", alias.line), ("what it is", alias.summary)]))
     elif name is not None:
         known = [*ALIASES, *TUNERS]
         raise ConfigError("the name of an alias or a tuner", repr(name), did_you_mean(name, known))
     else:
         rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
-        console.print(table("Aliases", ("alias", "line", "what it is"), rows))
+        show("Aliases", table(("alias", "line", "what it is"), rows))
         parts = [(tuner, _signature(tuner), TUNERS.summary(tuner)) for tuner in TUNERS]
-        console.print(table("Tuners", ("tuner", "knobs", "what trains beside the head"), parts))
-        console.print(_notation())
+        show("Tuners", table(("tuner", "knobs", "what trains beside the head"), parts))
+        show(_notation())
 
 
 def _show_task(name: str) -> None:
@@ -82,7 +81,7 @@ def _show_task(name: str) -> None:
         "version": str(task.version),
     }
     rows = [(key, value) for key, value in about.items() if value]
-    output().print(facts(f"Task {task.name}", rows))
+    show(f"Task {task.name}", facts(rows))
 
 
 @dataclass(frozen=True)
@@ -97,12 +96,11 @@ def _show_tuner(name: str) -> None:
     from headstart.tuners import TUNERS
 
     rows = [(k.name, k.kind, k.default, k.meaning) for k in _knobs(name)]
-    console = output()
-    console.print(f"{name}: {TUNERS.summary(name)}")
+    show(f"{name}: {TUNERS.summary(name)}")
     if rows:
-        console.print(table(None, ("knob", "kind", "default", "meaning"), rows))
+        show(table(("knob", "kind", "default", "meaning"), rows))
     rates = ", ".join(f"{key} {value}" for key, value in _rates(name).items())
-    console.print(f"Default learning rates: {rates}. Any stage also takes: {_settings()}.")
+    show(f"Default learning rates: {rates}. Any stage also takes: {_settings()}.")
 
 
 def _settings() -> str:

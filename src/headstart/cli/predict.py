@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli._console import facts, output
+from headstart.cli._console import facts, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -68,7 +69,7 @@ def evaluate(
     frame = read_table(data, split=split)
     scores = _load(run, device, task=task, text=text, label=label).evaluate_frame(frame)
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]
-    output().print(facts(f"{run} on {len(frame):,} rows of {data}", rows))
+    show(f"{run} on {len(frame):,} rows of {data}", facts(rows))
 
 
 def predict(
@@ -109,7 +110,7 @@ def predict(
     predictions = classifier.predict_frame(rows)
     if out is not None:
         write_rows(predictions, out)
-        output().print(f"{len(rows):,} rows in {out}", soft_wrap=True)
+        show(f"{len(rows):,} rows in {out}")
     elif lines:
         added = [name for name in predictions.columns if name not in rows.columns]
         _print_lines(predictions[[*added, *rows.columns]])
@@ -137,7 +138,7 @@ def _lines(classifier: Classifier) -> pd.DataFrame:
         )
     if task is None:
         classifier.use_columns(text=columns)
-    lines = [line.rstrip("\r\n") for line in sys.stdin]
+    lines = _read_input()
     if not lines:
         raise DataError("lines of text on standard input", "none", "Write one text a line.")
     rows = [line.split("\t") if len(columns) == 2 else [line] for line in lines]
@@ -151,10 +152,26 @@ def _lines(classifier: Classifier) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(columns), dtype=str)
 
 
+def _read_input() -> list[str]:
+    from headstart.errors import DataError
+
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+    try:
+        return [line.rstrip("\r\n") for line in sys.stdin]
+    except UnicodeDecodeError as error:
+        raise DataError(
+            "UTF-8 text on standard input",
+            f"byte 0x{error.object[error.start]:02x}",
+            "Convert it, for example by: iconv -f WINDOWS-1252 -t UTF-8",
+        ) from None
+
+
 def _refuse_taken(frame: pd.DataFrame, classifier: Classifier) -> None:
     from headstart.errors import DataError
 
-    added = ("prediction", *(f"p_{label}" for label in classifier.labels))
+    names = (*classifier.labels, *(classifier.task.choices if classifier.task else ()))
+    added = ("prediction", *(f"p_{name}" for name in names))
     taken = [name for name in added if name in frame.columns]
     if taken:
         raise DataError(

@@ -67,7 +67,7 @@ def length_warnings(encoded: Encoded, where: str) -> list[str]:
 
     Args:
         encoded: The rows as tokens.
-        where: Which rows, for the message.
+        where: Which rows, for the message: ``training rows``.
 
     Returns:
         Warnings, each a sentence.
@@ -76,12 +76,12 @@ def length_warnings(encoded: Encoded, where: str) -> list[str]:
     warnings = []
     if cut:
         warnings.append(
-            f"{cut} of {rows} rows of {where} ({cut / rows:.0%}) are longer than "
+            f"{cut} of {rows} {where} ({cut / rows:.0%}) are longer than "
             f"{encoded.lengths.max()} tokens and were cut."
         )
     if lost:
         warnings.append(
-            f"In {lost} of {rows} rows of {where} a target was cut off with the end of its text; "
+            f"In {lost} of {rows} {where} a target was cut off with the end of its text; "
             "these rows teach nothing. Raise --max-length or shorten the texts."
         )
     return warnings

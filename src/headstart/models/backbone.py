@@ -114,10 +114,21 @@ class SplitModel:
             Names of the parameters in the base model's children that follow the one with the
             layers: a pretrained pooler, a final norm.
         """
+        return [name for name in self.backbone if self.is_above_layers(name)]
+
+    def is_above_layers(self, name: str) -> bool:
+        """Return whether a tensor of the base model comes after the encoder layers.
+
+        Args:
+            name: Its name in the whole model.
+
+        Returns:
+            Whether it lies in a child of the base model that follows the one with the layers.
+        """
         holder = _layer_list(self.base)[0].split(".", 1)[0]
-        children = [name for name, _ in self.base.named_children()]
-        after = {f"{self.prefix}.{c}" for c in children[children.index(holder) + 1 :]}
-        return [n for n in self.backbone if any(n.startswith(f"{a}.") for a in after)]
+        children = [child for child, _ in self.base.named_children()]
+        after = children[children.index(holder) + 1 :]
+        return name.startswith(tuple(f"{self.prefix}.{child}." for child in after))
 
     def buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the base model's saved buffers (running statistics and the like) by name."""

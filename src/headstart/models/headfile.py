@@ -104,6 +104,12 @@ class Head:
                 f"{folder}: {type(error).__name__} {error}",
                 "Write it again with `headstart head extract`.",
             ) from None
+        if head.version != FORMAT_VERSION:
+            raise ModelError(
+                f"a head folder of version {FORMAT_VERSION}",
+                f"{folder} of version {head.version}",
+                "Use the version of headstart that wrote it, or extract the head again.",
+            )
         if {name: list(t.shape) for name, t in tensors.items()} != shapes:
             raise ModelError(
                 f"{WEIGHTS} with the shapes that {RECORD} names",

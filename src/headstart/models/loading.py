@@ -87,7 +87,7 @@ def load_classifier(
     _set_target(config, target)
     if dropout is not None:
         _set_dropout(config, dropout)
-    with torch.random.fork_rng(devices=[]), _quiet():
+    with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         if head == "native" and not target.spans:
             split = _load_native(source, config, target.kind, trust_remote_code)
@@ -113,12 +113,11 @@ def load_saved(source: str) -> tuple[SplitModel, Target]:
     folder = find_model(source)
     config = _load_config(folder, trust_remote_code=False)
     own = Path(folder) / OWN_HEAD_FILE
-    with _quiet():
+    with quiet():
         if own.is_file():
-            saved = json.loads(own.read_text(encoding="utf-8"))
-            target = Target(tuple(saved["labels"]), saved["kind"], saved["head"]["spans"])
-            split = _load_own(folder, config, HeadSpec(**saved["head"]), trust=False)
-            split.load_head(load_file(Path(folder) / OWN_HEAD_WEIGHTS))
+            target, spec, head = _read_own(Path(folder))
+            split = _load_own(folder, config, spec, trust=False)
+            split.load_head(head)
         else:
             kind: ModelKind = (
                 "choice"
@@ -150,7 +149,7 @@ def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = Fa
     folder = find_model(source)
     fix = "Copy the tokenizer's files (tokenizer.json, tokenizer_config.json …) into the folder."
     try:
-        with _quiet():
+        with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=trust_remote_code
             )
@@ -170,6 +169,43 @@ def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = Fa
     return tokenizer
 
 
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers' load report and progress bars silent inside a block.
+
+    Headstart itself says what a checkpoint does not provide.
+
+    Yields:
+        Nothing.
+    """
+    log = transformers.utils.logging
+    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(level)
+        if bars:
+            log.enable_progress_bar()
+
+
+def positions(split: SplitModel) -> int | None:
+    """Return how many tokens a model has positions for.
+
+    Args:
+        split: The model.
+
+    Returns:
+        A number of tokens; ``None`` if its positions are not limited.
+    """
+    limit = getattr(split.model.config, "max_position_embeddings", None)
+    embedding = getattr(getattr(split.base, "embeddings", None), "position_embeddings", None)
+    # RoBERTa and its kin count positions from behind the padding token's index.
+    offset = getattr(embedding, "padding_idx", None)
+    return None if limit is None else int(limit) - (0 if offset is None else offset + 1)
+
+
 def _load_native(
     source: str, config: Any, kind: ModelKind, trust: bool, need_head: bool = False
 ) -> SplitModel:
@@ -182,7 +218,7 @@ def _load_native(
             "Use --head-type linear, which works on any encoder.",
         )
     model, info = _from_pretrained(auto, source, config, trust)
-    missing = {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+    missing = _not_provided(info)
     split = SplitModel(model, missing)
     _refuse_holes(split, missing, source)
     if need_head and missing:
@@ -199,10 +235,29 @@ def _load_own(source: str, config: Any, spec: HeadSpec, trust: bool) -> SplitMod
     # A pooler that nothing reads would only be dead weight, all the more one without weights.
     if getattr(backbone, "pooler", None) is not None:
         backbone.register_module("pooler", None)
-    missing = {f"backbone.{key}" for key in info["missing_keys"] if not key.startswith("pooler.")}
+    read = set(backbone.state_dict())
+    missing = {f"backbone.{key}" for key in _not_provided(info) & read}
     split = SplitModel(EncoderClassifier(backbone, spec))
     _refuse_holes(split, missing, source)
     return split
+
+
+def _not_provided(info: Any) -> set[str]:
+    """Return the tensors that the checkpoint lacks or has in another shape."""
+    return {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
+
+
+def _read_own(folder: Path) -> tuple[Target, HeadSpec, dict[str, torch.Tensor]]:
+    try:
+        saved = json.loads((folder / OWN_HEAD_FILE).read_text(encoding="utf-8"))
+        target = Target(tuple(saved["labels"]), saved["kind"], saved["head"]["spans"])
+        return target, HeadSpec(**saved["head"]), load_file(folder / OWN_HEAD_WEIGHTS)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise ModelError(
+            f"{OWN_HEAD_FILE} and {OWN_HEAD_WEIGHTS} as headstart wrote them",
+            f"{folder}: {type(error).__name__} {_short(error)}",
+            "Copy the model folder again, or repeat the run.",
+        ) from None
 
 
 def _from_pretrained(auto: Any, source: str, config: Any, trust: bool) -> tuple[nn.Module, Any]:
@@ -223,12 +278,18 @@ def _from_pretrained(auto: Any, source: str, config: Any, trust: bool) -> tuple[
             f"{folder}: {_short(error)}",
             "The file is cut off or damaged; copy or download it again.",
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise ModelError(
             "a checkpoint with weights as safetensors",
             f"{folder}: {_short(error)}",
             "Give a folder with config.json and model.safetensors. Files ending in .bin are "
             "pickles and are not read; save the model again with save_pretrained.",
+        ) from None
+    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+        raise ModelError(
+            "a config.json and weights that transformers can make a model of",
+            f"{folder}: {type(error).__name__} {_short(error)}",
+            "Compare both files with those of the model's origin.",
         ) from None
     return model, info
 
@@ -242,7 +303,7 @@ def _load_config(folder: str, trust_remote_code: bool) -> Any:
             "Give the folder that save_pretrained wrote.",
         )
     try:
-        with _quiet():
+        with quiet():
             return transformers.AutoConfig.from_pretrained(
                 folder, trust_remote_code=trust_remote_code
             )
@@ -257,8 +318,7 @@ def _load_config(folder: str, trust_remote_code: bool) -> Any:
 def _refuse_holes(split: SplitModel, missing: set[str], source: str) -> None:
     """Refuse a checkpoint that lacks part of the encoder: that would be noise, not a head."""
     inside = {name for name in missing if name.startswith(f"{split.prefix}.")}
-    layers = tuple(f"{name}." for name, _ in split.layers())
-    holes = sorted(n for n in inside if n.startswith(layers) or ".embeddings." in n)
+    holes = sorted(name for name in inside if not split.is_above_layers(name))
     if holes:
         raise ModelError(
             f"a checkpoint that provides the whole encoder of {type(split.model).__name__}",
@@ -291,19 +351,5 @@ def _set_dropout(config: Any, rate: float) -> None:
 
 
 def _short(error: BaseException) -> str:
-    return str(error).strip().split("\n", 1)[0][:200] or type(error).__name__
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep transformers' load report and bars to itself: headstart says what is missing."""
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()
+    line = str(error).strip().split("\n", 1)[0][:200]
+    return line.rstrip(".") or type(error).__name__

@@ -13,7 +13,7 @@ from torch import nn
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier
-from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, Target, load_saved
+from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, Target, load_saved, quiet
 
 
 def save_classifier(
@@ -38,8 +38,9 @@ def save_classifier(
     model = split.model
     own = isinstance(model, EncoderClassifier)
     plain = cast(Any, model.backbone if own else model)
-    plain.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet():
+        plain.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     if isinstance(model, EncoderClassifier):
         save_file(split.head_state(), folder / OWN_HEAD_WEIGHTS)

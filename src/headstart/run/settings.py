@@ -11,9 +11,6 @@ from headstart.tasks.spec import TaskSpec
 from headstart.training.optim import OptimizerSettings
 from headstart.tuners._base import Tuner
 
-WHOLE_BACKBONE_TUNERS = ("full", "top")
-"""Tuners that train pretrained weights as they are, whose rate depends on the model's size."""
-
 
 @dataclass(frozen=True)
 class Choices:
@@ -80,7 +77,7 @@ def optimizer_settings(
         The optimizer's settings.
     """
     rate, head_rate = preset.rates.get(stage.trains, (tuner.lr, tuner.head_lr))
-    if stage.trains in WHOLE_BACKBONE_TUNERS and stage.trains not in preset.rates:
+    if tuner.rate_follows_size and stage.trains not in preset.rates:
         scale = fine_tuning_rate(backbone) / fine_tuning_rate(0)
         rate, head_rate = rate * scale, head_rate * scale
     lr = stage.lr or (config.lr if last else None) or rate

@@ -12,6 +12,7 @@ An alias stands wherever a stage may stand. ``>`` hands on the head alone, ``>>`
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -169,17 +170,19 @@ class _Parser:
 
     def _value(self, token: _Token) -> Scalar:
         if token.kind == "number":
-            return float(token.text) if re.search(r"[.eE]", token.text) else int(token.text)
+            number = float(token.text) if re.search(r"[.eE]", token.text) else int(token.text)
+            if not math.isfinite(number):
+                raise self._error(token, "a finite number", "Change the value.")
+            return number
         if token.kind == "name":
             return {"true": True, "false": False}.get(token.text.lower(), token.text)
         raise self._error(token, "a number, true, false or a word", "Write name=value.")
 
     def _checked(self, name: str, value: Scalar, place: tuple[int, int]) -> Any:
         kind, check, expected = _RULES[name]
-        whole = float(value).is_integer() if isinstance(value, (int, float)) else False
         fits = isinstance(value, kind) and not isinstance(value, bool)
         if fits and (check(value) if callable(check) else value in check):
-            return int(value) if name in {"steps", "patience"} and whole else value
+            return value
         start, end = place
         token = _Token("", self.line[start:end], start)
         raise self._error(token, f"{name} as {expected}", "Change the value.")

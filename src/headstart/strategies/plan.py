@@ -86,37 +86,43 @@ def lengths(
     """
     limits = bounds or Bounds()
     per_epoch = math.ceil(rows / batch_size)
-    equal_budget = total_epochs is not None or any(s.share is not None for s in strategy.stages)
     total = max(1, round((total_epochs or epochs) * per_epoch))
+    if total_epochs is not None or any(s.share is not None for s in strategy.stages):
+        steps = _divide(strategy, per_epoch, total, share)
+        if total_epochs is not None and sum(steps) != total:
+            raise ConfigError(
+                f"stages that add up to the total of {total} steps",
+                f"{sum(steps)} steps",
+                "Leave the last stage without a length, or drop --total-epochs.",
+            )
+        return tuple(_length(s, n, limits) for s, n in zip(strategy.stages, steps, strict=True))
     *early, last = strategy.stages
-    if not equal_budget:
-        final = _own(last, per_epoch, total) or total
-        bound = limits.bound(final)
-        return (
-            *(_early(s, _own(s, per_epoch, total), bound, limits) for s in early),
-            _length(last, final, limits),
-        )
+    final = _own(last, per_epoch, total) or total
+    bound = limits.bound(final)
+    return (
+        *(_early(s, _own(s, per_epoch, total), bound, limits) for s in early),
+        _length(last, final, limits),
+    )
+
+
+def _divide(strategy: Strategy, per_epoch: int, total: int, share: float | None) -> list[int]:
+    """Divide a total among the stages; the last takes what the others leave."""
+    *early, last = strategy.stages
     default = max(1, round(total * (share or 1 / len(strategy.stages))))
     taken = [_own(s, per_epoch, total) or default for s in early]
-    final = _own(last, per_epoch, total) or total - sum(taken)
-    if final < 1 or (sum(taken) + final > total and last.share is not None):
+    rest = total - sum(taken)
+    final = _own(last, per_epoch, total) or rest
+    if math.isclose(sum(s.share or 0 for s in strategy.stages), 1):
+        final = rest  # each share is rounded; the last one makes the sum exact
+    if final < 1 or (final > rest and last.share is not None):
         raise NotationError(
             strategy.line or strategy.name,
             *last.place,
-            f"stages that fit into {total} steps ({total_epochs or epochs:g} epochs) in all",
+            f"stages that fit into {total} steps ({total / per_epoch:g} epochs) in all",
             f"{sum(taken)} steps before the last stage",
             "Shorten the early stages or raise the total.",
         )
-    if total_epochs is not None and sum(taken) + final != total:
-        raise ConfigError(
-            f"stages that add up to the total of {total} steps",
-            f"{sum(taken) + final} steps",
-            "Leave the last stage without a length, or drop --total-epochs.",
-        )
-    return (
-        *(_length(s, n, limits) for s, n in zip(early, taken, strict=True)),
-        _length(last, final, limits),
-    )
+    return [*taken, final]
 
 
 def _own(stage: Stage, per_epoch: int, total: int) -> int | None:

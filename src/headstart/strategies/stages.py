@@ -113,4 +113,6 @@ class Strategy:
 def _show(value: Scalar) -> str:
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"  # only where it is exact: a name reads back as the same strategy
+    return str(value)

@@ -64,7 +64,7 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
         latest = folder / json.loads(pointer.read_text(encoding="utf-8"))["checkpoint"]
         state = json.loads((latest / "state.json").read_text(encoding="utf-8"))
         return state, load_file(latest / "tensors.safetensors")
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise RunError(
             "a complete checkpoint",
             f"{folder}: {error}",

@@ -124,11 +124,9 @@ def _compute(
             split.model(**batch)
         output = outputs[0]
         found = output.last_hidden_state.float().unflatten(0, (len(rows), -1))
-        longest = batch["attention_mask"].shape[-1]
-        keep = 1 if first_only else longest
         extra = getattr(output, "pooler_output", None)
         for place, row in enumerate(rows):
-            length = keep if first_only else int(feed.lengths[row])
+            length = 1 if first_only else int(feed.lengths[row])
             states[row] = found[place, :, :length].clone()
             if extra is not None:
                 pooled[row] = extra.float().unflatten(0, (len(rows), -1))[place].clone()

@@ -75,12 +75,10 @@ def rate_factor(step: int, steps: int, warmup: int, hold_until: int | None = Non
     Returns:
         A factor in [0, 1].
     """
-    if step < warmup:
-        return (step + 1) / (warmup + 1)
-    fall = max(warmup, hold_until or 0)
-    if step < fall:
-        return 1.0
-    return max(0.0, (steps - step) / max(1, steps - fall))
+    fall_from = warmup if hold_until is None else hold_until
+    rise = (step + 1) / (warmup + 1)
+    fall = (steps - step) / max(1, steps - fall_from)
+    return max(0.0, min(1.0, rise, fall))  # the fall may begin before the rise has ended
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:

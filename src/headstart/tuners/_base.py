@@ -26,6 +26,8 @@ class Tuner(ABC):
     """Learning rate of the head beside it where the user gives none."""
     frozen_features: ClassVar[bool] = False
     """Whether the backbone stays as it is while this trains, so that its output can be reused."""
+    rate_follows_size: ClassVar[bool] = False
+    """Whether it trains pretrained weights as they are, so that larger models need lower rates."""
     no_merge: ClassVar[str] = ""
     """Why the change cannot be written into the backbone; empty where it can."""
 

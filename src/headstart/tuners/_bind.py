@@ -66,6 +66,8 @@ def bind(stage: Stage, line: str = "") -> Tuner:
         if name not in knobs:
             hint = did_you_mean(name, [*knobs, *SETTINGS])
             raise _fault(stage, line, name, f"a setting of {stage.trains}", repr(name), hint)
+        if name in given:
+            raise _fault(stage, line, name, "each setting once", f"{name} twice", "Remove one.")
         given[name] = value
     places = {knobs[i]: str(i) for i in range(len(stage.arguments))}
     for name, value in given.items():

@@ -17,6 +17,7 @@ class Full(InPlaceTuner):
 
     lr: ClassVar[float] = 5e-5
     head_lr: ClassVar[float] = 5e-5
+    rate_follows_size: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
         """Choose all of the backbone.

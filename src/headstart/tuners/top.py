@@ -22,6 +22,7 @@ class Top(InPlaceTuner):
 
     lr: ClassVar[float] = 5e-5
     head_lr: ClassVar[float] = 5e-5
+    rate_follows_size: ClassVar[bool] = True
     k: int = 1
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:

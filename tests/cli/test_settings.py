@@ -1,0 +1,136 @@
+"""Options, files and ``--set`` are one list of settings, with one order of precedence."""
+
+from __future__ import annotations
+
+import typing
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import typer
+import yaml
+
+from cli.rows import Run
+from headstart.cli import app
+from headstart.cli._settings import gather
+from headstart.config import FitConfig
+
+SAMPLES: dict[str, Any] = {
+    "model": "m", "train": "t.csv", "validation": "v.csv", "task": "rte", "label": "l", "span": "s",
+    "strategy": "full", "preset": "paper", "head": "h", "out": "o", "data": "d",
+    "text": ["a", "b"], "choices": ["c", "d"], "metrics": ["f1"],
+}  # fmt: skip
+
+
+def sample(name: str) -> Any:
+    """Return a value that differs from the default and needs no others."""
+    field = FitConfig.model_fields[name]
+    if name in SAMPLES:
+        return SAMPLES[name]
+    if isinstance(field.default, bool):
+        return not field.default
+    if typing.get_origin(field.annotation) is Literal:
+        return next(v for v in typing.get_args(field.annotation) if v != field.default)
+    text = str(field.annotation)
+    return "linear" if "Literal" in text else 7 if "int" in text else 0.5
+
+
+def as_options(name: str, value: Any) -> list[str]:
+    """Write a setting as on the command line."""
+    word = name.replace("_", "-")
+    if isinstance(value, bool):
+        return [f"--{word}" if value else f"--no-{word}"]
+    return [
+        part
+        for v in (value if isinstance(value, list) else [value])
+        for part in (f"--{word}", str(v))
+    ]
+
+
+def parsed(words: list[str]) -> dict[str, Any]:
+    """Return what the command ``fit`` is called with."""
+    command: Any = typer.main.get_command(app)
+    return dict(command.commands["fit"].make_context("fit", words).params)
+
+
+def read(words: list[str]) -> FitConfig:
+    """Return the settings that a command line means, whether or not they could run."""
+    options = parsed(words)
+    own = {key: options.pop(key) for key in ("config", "assignments", "dry_run", "quiet")}
+    return FitConfig(**gather(own["config"], own["assignments"] or (), options))
+
+
+@pytest.mark.parametrize("name", FitConfig.model_fields)
+def test_every_setting_works_in_all_three_forms(name: str, tmp_path: Path) -> None:
+    value = sample(name)
+    for ending, text in (
+        ("yaml", yaml.safe_dump({name: value})),
+        ("toml", f"{name} = {value!r}".replace("True", "true").replace("False", "false")),
+    ):
+        (tmp_path / f"run.{ending}").write_text(text)
+    wanted = FitConfig(**{name: value})
+    assert wanted != FitConfig()
+    assert read(as_options(name, value)) == wanted
+    assert read(["--config", str(tmp_path / "run.yaml")]) == wanted
+    assert read(["--config", str(tmp_path / "run.toml")]) == wanted
+    assert (
+        read(
+            ["--set", f"{name}={yaml.safe_dump(value, default_flow_style=True).split(chr(10))[0]}"]
+        )
+        == wanted
+    )
+
+
+def test_every_setting_is_an_option_with_help() -> None:
+    command: Any = typer.main.get_command(app)
+    options = {p.name: p for p in command.commands["fit"].params}
+    assert len(FitConfig.model_fields) > 35
+    for name, field in FitConfig.model_fields.items():
+        assert str(field.description).replace("[", "\\[") in options[name].help
+        assert options[name].rich_help_panel == field.json_schema_extra["panel"]  # type: ignore[index, call-overload]
+
+
+def test_options_win_over_set_and_set_over_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("seed: 1\nepochs: 1\nbatch-size: 1\n")
+    found = read(["--config", str(file), "--set", "epochs=2", "--set", "seed=2", "--seed", "3"])
+    assert (found.seed, found.epochs, found.batch_size) == (3, 2, 1)
+
+
+def test_a_resumed_run_takes_its_settings_from_its_folder(tmp_path: Path) -> None:
+    partial = tmp_path / "x.partial"
+    partial.mkdir()
+    (partial / "settings.yaml").write_text("model: m\nseed: 5\nout: elsewhere\nresume: false\n")
+    found = read(["--resume", "--out", str(tmp_path / "x")])
+    assert (found.model, found.seed, found.resume, found.out) == ("m", 5, True, tmp_path / "x")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "",
+        "fit",
+        "evaluate",
+        "predict",
+        "tasks",
+        "strategies",
+        "demo",
+        "head",
+        "head extract",
+        "head inspect",
+    ],
+)
+def test_help_of_every_command(cli: Run, command: str) -> None:
+    answer = cli(*command.split(), "--help")
+    assert answer.code == 0
+    assert "Usage: headstart" in answer.out
+
+
+def test_version_and_lists(cli: Run) -> None:
+    assert cli("--version").out.startswith("headstart 0.")
+    assert "entailment, not_entailment" in cli("tasks").out
+    assert "aps/super_glue:wic" in cli("tasks", "wic").out
+    assert "bitfit > full" in cli("strategies").out
+    assert "targets='attention'" in cli("strategies").out
+    assert "Rank:" in cli("strategies", "lora").out
+    assert "head > full" in cli("strategies", "lp-ft").out
