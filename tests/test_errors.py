@@ -69,13 +69,12 @@ def test_several_faults_are_told_together_in_order() -> None:
     [
         ("bitfti", "Did you mean 'bitfit'?"),
         ("LORA", "Did you mean 'lora'?"),
-        ("ltc", "Did you mean 'lta' or 'ltb'?"),
+        ("ltc", "Did you mean 'ltb' or 'lta'?"),
         ("zzzz", "Known: bitfit, lora, lta, ltb."),
     ],
 )
 def test_suggestions(name: str, hint: str) -> None:
-    found = did_you_mean(name, ["lora", "bitfit", "lta", "ltb"])
-    assert sorted(found.split()) == sorted(hint.split())
+    assert did_you_mean(name, ["lora", "bitfit", "lta", "ltb"]) == hint
 
 
 def test_suggestions_keep_the_spelling_of_what_exists() -> None:

@@ -111,7 +111,7 @@ class SeenStage:
 
 
 class Watch(Listener):
-    """Looks into a run.
+    """Looks into a run; into its model only inside ``watching``.
 
     Args:
         at_step: Called after each step with the number of attempts begun so far and the step.
@@ -137,8 +137,9 @@ class Watch(Listener):
 
     def stage_ended(self, stage: StageResult) -> None:
         self.results.append(stage)
-        self.stages[-1].handed_head = self.split.head_state()
-        self.stages[-1].handed_fingerprint = self.split.fingerprint()
+        if self.stages:
+            self.stages[-1].handed_head = self.split.head_state()
+            self.stages[-1].handed_fingerprint = self.split.fingerprint()
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001  nobody else is left to handle it
         if debug:
             traceback.print_exc()
-        return _report(error)
+        return _report(error, words)
     return code if isinstance(code, int) else 0
 
 
@@ -60,9 +60,9 @@ def _write_what_can_be_written() -> None:
             stream.reconfigure(errors="replace")
 
 
-def _report(error: Exception) -> int:
+def _report(error: Exception, words: Sequence[str]) -> int:
     if isinstance(error, _UsageError):
-        error = _explain_usage(error)
+        error = _explain_usage(error, words)
     elif isinstance(error, OSError):
         error = _explain_system(error)
     if isinstance(error, HeadstartError):
@@ -97,9 +97,9 @@ def _line(lead: str, text: str) -> None:
     errors().print(Text.assemble((lead, style), " ", text), soft_wrap=True)
 
 
-def _explain_usage(error: Any) -> HeadstartError:
+def _explain_usage(error: Any, words: Sequence[str]) -> HeadstartError:
     context: Any = error.ctx
-    command = context.command_path if context else "headstart"
+    command = context.command_path if context else f"headstart {words[0]}"
     help_page = f"See `{command} --help`."
     option = str(getattr(error, "option_name", ""))
     message = error.format_message()

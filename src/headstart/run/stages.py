@@ -26,9 +26,10 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
-from headstart.models.backbone import Snapshot, SplitModel
+from headstart.models.backbone import SplitModel
 from headstart.results import StageResult, stage_from_dict
 from headstart.run.listener import Listener
+from headstart.run.origin import Origin
 from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage, Strategy
 from headstart.training.evaluate import Floats, Judge, predict_logits, skill
@@ -144,10 +145,11 @@ class StrategyRunner:
         self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
         self._fingerprint = self.split.fingerprint()
         self._kept: set[str] = set()
+        self._before: dict[str, torch.Tensor] = {}
         reserved = [p.stage.reserve for p in plans[:-1]]
         # A '>' after a '>>' goes back to the checkpoint, which the merge has overwritten.
         returns = any(a and not all(reserved[i:]) for i, a in enumerate(reserved))
-        self._origin = Snapshot(self.split.backbone) if returns else None
+        self._origin = Origin(self.split) if returns else None
 
     def run(
         self,
@@ -175,7 +177,7 @@ class StrategyRunner:
             result = self._train(index, attempt, plan, start, resume)
             resume = None
             last = index == len(self.plans) - 1
-            if last and result.ended == "nan":
+            if result.ended == "nan" and (last or not self.options.guard):
                 raise NumericalError(
                     "a training loss that is a number",
                     f"NaN or infinity in stage {index + 1} ({plan.stage}) at step {result.steps}",
@@ -226,6 +228,7 @@ class StrategyRunner:
         resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None,
     ) -> StageResult:
         last = index == len(self.plans) - 1
+        self._before = {} if last else self._changed_backbone()
         tuner = bind(plan.stage, self.strategy.line)
         with seeded(stream(self.options.seed, "tuner", plan.stage.trains)):
             trained = tuner.attach(self.split, reversible=not last)
@@ -248,10 +251,8 @@ class StrategyRunner:
         result.start, result.end = state.curve[0].scores, state.curve[-1].scores
         if not last:
             result.learned = result.ended != "nan" and (result.train_skill or 0) >= LEARNED
-        elif self.options.select == "best" and loop.best_tensors:
-            with torch.no_grad():
-                for name, parameter in loop.trained.items():
-                    parameter.copy_(loop.best_tensors[name])
+        else:
+            self._choose_state(loop)
         self._hand_on(plan.stage, tuner, result, last)
         self.results.append(result)
         self.listener.stage_ended(result)
@@ -286,7 +287,8 @@ class StrategyRunner:
             }
             tensors = loop.tensors()
             tensors |= {f"start/{name}": t for name, t in start.items()}
-            tensors |= {f"kept/{name}": self.split.backbone[name] for name in self._kept}
+            kept = self._before or {name: self.split.backbone[name] for name in self._kept}
+            tensors |= {f"kept/{name}": t for name, t in kept.items()}
             if self.pretrained_head:
                 tensors |= {f"given/{n}": t for n, t in self.pretrained_head.items()}
             self.save(state, tensors)
@@ -307,6 +309,21 @@ class StrategyRunner:
             on_step=self.listener.step, on_point=self.listener.point,
             pause=self.pause, checkpoint=checkpoint,
         )  # fmt: skip
+
+    def _choose_state(self, loop: StageLoop) -> None:
+        """Leave the selected state of the last stage in the model, and its logits at hand."""
+        best = self.options.select == "best" and loop.best_tensors
+        if best:
+            with torch.no_grad():
+                for name, parameter in loop.trained.items():
+                    parameter.copy_(loop.best_tensors[name])
+        # A stage that was resumed behind its last step has not been evaluated again.
+        if best or not len(self.last_logits):
+            loop.evaluate()
+
+    def _changed_backbone(self) -> dict[str, torch.Tensor]:
+        """Return copies of what earlier stages have merged into the backbone."""
+        return {name: self.split.backbone[name].detach().clone() for name in self._kept}
 
     @contextlib.contextmanager
     def _feeds(self, tuner: Tuner) -> Iterator[tuple[Feed, Feed]]:
@@ -353,6 +370,12 @@ class StrategyRunner:
         self.results = [stage_from_dict(r) for r in state["results"]]
         self.guard_notes = list(state["guard"])
         self._kept = set(state["kept"])
+        for plan in self.plans[: state["stage"]]:
+            if not self._kept <= self.split.backbone.keys():
+                # A merge can add parameters; their values come from the checkpoint.
+                tuner = bind(plan.stage, self.strategy.line)
+                tuner.attach(self.split, reversible=False)
+                tuner.merge(self.split)
         for name in self._kept:
             self.split.backbone[name].copy_(tensors[f"kept/{name}"])
         given = {n.removeprefix("given/"): t for n, t in tensors.items() if n.startswith("given/")}

@@ -84,12 +84,16 @@ class Runtime:
             The wrapped pair; afterwards the model is unwrapped again.
         """
         model.to(self.device)
+        own = set(vars(model))
         wrapped, stepper = self._accelerator.prepare(model, optimizer)
         try:
             yield wrapped, stepper
         finally:
             self._accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
             self._accelerator.free_memory()
+            # The mark that accelerate leaves would keep a later trainer from wrapping the model.
+            for mark in vars(model).keys() - own:
+                delattr(model, mark)
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute gradients, scaled where fp16 needs it.

@@ -1,0 +1,417 @@
+"""Checkpoints: what becomes the head, that the rest is kept bit for bit, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from transformers import AutoModel
+
+import tiny
+from headstart.errors import ModelError
+from headstart.models.backbone import SplitModel, tensor_bytes
+from headstart.models.heads import EncoderClassifier
+from headstart.models.loading import (
+    OWN_HEAD_FILE,
+    OWN_HEAD_WEIGHTS,
+    Target,
+    find_model,
+    load_classifier,
+    load_saved,
+    load_tokenizer,
+)
+from headstart.models.saving import save_classifier
+
+WEIGHTS = "model.safetensors"
+TWO, THREE = Target(("no", "yes")), Target(("a", "b", "c"))
+LIKE_ROBERTA = {"classifier.dense", "classifier.out_proj"}
+HEADS = {
+    "bert": {"classifier"},
+    "albert": {"classifier"},
+    "distilbert": {"pre_classifier", "classifier"},
+    "deberta-v2": {"pooler.dense", "classifier"},
+    "modernbert": {"head.dense", "head.norm", "classifier"},
+    **dict.fromkeys(("roberta", "xlm-roberta", "camembert", "electra", "mpnet"), LIKE_ROBERTA),
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a maker of checkpoints, each written once; they must not be changed."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def make(family: str = "bert", *, head: bool = False) -> Path:
+        if (family, head) not in made:
+            folder = tmp_path_factory.mktemp("checkpoint")
+            made[family, head] = tiny.save_pretrained(family, folder, head=head)
+        return made[family, head]
+
+    return make
+
+
+@pytest.fixture
+def folder(checkpoint: Callable[..., Path], tmp_path: Path) -> Path:
+    """A copy of a BERT checkpoint without a head, to be damaged."""
+    return Path(shutil.copytree(checkpoint(), tmp_path / "bert"))
+
+
+def drop(folder: Path, *parts: str) -> None:
+    """Take the tensors whose names contain one of the parts out of a checkpoint."""
+    tensors = load_file(folder / WEIGHTS)
+    kept = {name: t for name, t in tensors.items() if not any(part in name for part in parts)}
+    assert len(kept) < len(tensors)
+    save_file(kept, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def modules(split: SplitModel) -> set[str]:
+    return {name.rsplit(".", 1)[0] for name in split.head}
+
+
+def same_head(left: SplitModel, right: SplitModel) -> bool:
+    other = right.head_state()
+    return all(torch.equal(tensor, other[name]) for name, tensor in left.head_state().items())
+
+
+def random_states() -> tuple[Any, ...]:
+    return torch.get_rng_state().tolist(), random.getstate(), np.random.get_state()[1].tolist()
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_the_head_is_what_the_checkpoint_lacks(
+    family: str, checkpoint: Callable[..., Path]
+) -> None:
+    assert HEADS.keys() == set(tiny.FAMILIES)
+    split = load_classifier(str(checkpoint(family)), THREE)
+    assert modules(split) == HEADS[family]
+    assert split.fingerprint() == SplitModel(tiny.build(family)).fingerprint()
+    assert split.model(**tiny.batch()).logits.shape == (4, 3)
+    assert split.model.training
+    assert all(p.dtype == torch.float32 for p in split.model.parameters())
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_one_seed_is_one_head_and_the_global_generators_stand_still(
+    family: str, checkpoint: Callable[..., Path]
+) -> None:
+    source = str(checkpoint(family))
+    torch.manual_seed(5)
+    before = random_states()
+    first = load_classifier(source, TWO, seed=1)
+    assert random_states() == before
+    torch.manual_seed(6)
+    assert same_head(load_classifier(source, TWO, seed=1), first)
+    other = load_classifier(source, TWO, seed=2)
+    assert not same_head(other, first)
+    assert other.fingerprint() == first.fingerprint()
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_a_head_of_ours_follows_the_seed_too(head: str, checkpoint: Callable[..., Path]) -> None:
+    def load(seed: int) -> SplitModel:
+        return load_classifier(str(checkpoint()), TWO, head=head, seed=seed)
+
+    assert same_head(load(1), load(1))
+    assert not same_head(load(1), load(2))
+
+
+@pytest.mark.parametrize(("family", "pooler"), [("bert", "pooler.dense"), ("albert", "pooler")])
+def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(
+    family: str, pooler: str, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(checkpoint(family), tmp_path / family))
+    drop(folder, "pooler")
+    split = load_classifier(str(folder), TWO, seed=1)
+    assert modules(split) == {"classifier", f"{split.prefix}.{pooler}"}
+    assert not [name for name in split.backbone if "pooler" in name]
+    assert same_head(load_classifier(str(folder), TWO, seed=1), split)
+    with pytest.raises(ModelError, match="pooler"):
+        load_saved(str(folder))
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_a_head_in_the_checkpoint_is_kept(family: str, checkpoint: Callable[..., Path]) -> None:
+    original = SplitModel(tiny.build(family))
+    split = load_classifier(str(checkpoint(family, head=True)), TWO, seed=9)
+    assert modules(split) == HEADS[family]
+    assert same_head(split, original)
+    assert split.fingerprint() == original.fingerprint()
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_another_number_of_classes_gets_a_new_output_on_the_same_backbone(
+    family: str, checkpoint: Callable[..., Path]
+) -> None:
+    original = SplitModel(tiny.build(family))
+    source = str(checkpoint(family, head=True))
+    split = load_classifier(source, THREE, seed=3)
+    assert modules(split) == HEADS[family]
+    assert split.fingerprint() == original.fingerprint()
+    assert split.model(**tiny.batch()).logits.shape == (4, 3)
+    fitting = [n for n, p in split.head.items() if p.shape == original.head[n].shape]
+    assert all(torch.equal(split.head[n], original.head[n]) for n in fitting)
+    assert len(fitting) < len(split.head)
+    assert same_head(load_classifier(source, THREE, seed=3), split)
+    assert not same_head(load_classifier(source, THREE, seed=4), split)
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_multiple_choice(family: str, checkpoint: Callable[..., Path]) -> None:
+    split = load_classifier(str(checkpoint(family)), Target(("0", "1"), "choice"))
+    batch = tiny.batch(choices=2)
+    assert split.model(**batch).logits.shape == (4, 2)
+    own = load_classifier(str(checkpoint(family)), Target(("0", "1"), "choice"), head="mlp")
+    assert own.model(**batch).logits.shape == (4, 2)
+
+
+def test_labels_and_kind_of_problem_go_into_the_config(checkpoint: Callable[..., Path]) -> None:
+    config: Any = load_classifier(str(checkpoint()), THREE).model.config
+    assert config.id2label == {0: "a", 1: "b", 2: "c"}
+    assert config.label2id == {"a": 0, "b": 1, "c": 2}
+    assert (config.num_labels, config.problem_type) == (3, "single_label_classification")
+    number = load_classifier(str(checkpoint()), Target(()))
+    config = number.model.config
+    assert (config.num_labels, config.problem_type) == (1, "regression")
+    assert number.model(**tiny.batch()).logits.shape == (4, 1)
+    assert [Target(()).outputs, TWO.outputs, Target(("0", "1"), "choice").outputs] == [1, 2, 1]
+
+
+@pytest.mark.parametrize("family", tiny.FAMILIES)
+def test_dropout_is_overridden_everywhere(family: str, checkpoint: Callable[..., Path]) -> None:
+    for rate in (0.3, 0.0):
+        model = load_classifier(str(checkpoint(family)), TWO, dropout=rate).model
+        # DeBERTa has a dropout class of its own.
+        found = [getattr(m, "p", getattr(m, "drop_prob", None)) for m in model.modules()
+                 if "Dropout" in type(m).__name__]  # fmt: skip
+        assert len(found) >= 2
+        assert set(found) == {rate}
+        torch.manual_seed(0)
+        first, second = (model(**tiny.batch()).logits for _ in range(2))
+        assert torch.equal(first, second) == (rate == 0)
+    own = load_classifier(str(checkpoint(family)), TWO, head="linear", dropout=0.3)
+    assert isinstance(own.model, EncoderClassifier)
+    assert own.model.head.dropout.p == 0.3
+
+
+def test_half_precision_weights_are_loaded_as_fp32(tmp_path: Path) -> None:
+    model: Any = tiny.build("bert").to(torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    assert load_file(tmp_path / WEIGHTS)["classifier.bias"].dtype == torch.bfloat16
+    for split in (load_classifier(str(tmp_path), TWO), load_saved(str(tmp_path))[0]):
+        assert {p.dtype for p in split.model.parameters()} == {torch.float32}
+        for name, parameter in model.named_parameters():
+            read = dict(split.model.named_parameters())[name]
+            assert torch.equal(read, parameter.float())
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_our_heads_sit_on_any_backbone(head: str, checkpoint: Callable[..., Path]) -> None:
+    for family in tiny.FAMILIES:
+        split = load_classifier(str(checkpoint(family)), TWO, head=head)
+        assert all(name.startswith("head.") for name in split.head)
+        assert all(name.startswith("backbone.") for name in split.backbone)
+        assert not [name for name in split.backbone if "pooler" in name]
+        states = AutoModel.from_pretrained(checkpoint(family)).eval()(**tiny.batch())
+        logits = split.model.eval()(**tiny.batch()).logits
+        torch.testing.assert_close(split.model.head(states.last_hidden_state), logits)  # type: ignore[operator]
+
+
+def test_targets_need_a_head_of_ours(checkpoint: Callable[..., Path]) -> None:
+    split = load_classifier(str(checkpoint()), Target(("no", "yes"), spans=2))
+    assert isinstance(split.model, EncoderClassifier)
+    assert (split.model.head.spec.kind, split.model.head.spec.spans) == ("mlp", 2)
+
+
+def edit_config(**changes: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+    return change
+
+
+def cut(folder: Path, size: int = -100) -> None:
+    path = folder / WEIGHTS
+    path.write_bytes(path.read_bytes()[:size])
+
+
+def pickle_weights(folder: Path) -> None:
+    torch.save(load_file(folder / WEIGHTS), folder / "pytorch_model.bin")
+    (folder / WEIGHTS).unlink()
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), "weights as safetensors", "model.safetensors"),
+    "pickled weights": (pickle_weights, "weights as safetensors", "pickles"),
+    "cut off": (cut, "a complete safetensors file", "again"),
+    "cut off in its header": (lambda f: cut(f, 100), "a complete safetensors file", "again"),
+    "empty": (lambda f: cut(f, 0), "a complete safetensors file", "again"),
+    "a lost shard": (
+        lambda f: (f / WEIGHTS).rename(f / "x") and (f / f"{WEIGHTS}.index.json").write_text(
+            '{"metadata": {}, "weight_map": {"a": "lost.safetensors"}}'
+        ),
+        "weights as safetensors", "model.safetensors",
+    ),
+    "no config": (lambda f: (f / "config.json").unlink(), "with config.json", "save_pretrained"),
+    "broken config": (lambda f: (f / "config.json").write_text("{"), "a model folder", "Check"),
+    "unknown family": (edit_config(model_type="nonsense"), "a model folder", "Check"),
+    "a layer is missing": (lambda f: drop(f, "layer.1."), "the whole encoder", "belong together"),
+    "a word table is missing": (lambda f: drop(f, "word_emb"), "the whole encoder", "belong"),
+    "another width": (edit_config(hidden_size=64), "the whole encoder", "belong together"),
+    "more layers": (edit_config(num_hidden_layers=3), "the whole encoder", "belong together"),
+    "an impossible shape": (edit_config(num_attention_heads=5), "config.json and weights", "both"),
+    "an unknown activation": (edit_config(hidden_act="?"), "config.json and weights", "both"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", ["native", "linear"])
+@pytest.mark.parametrize("case", DAMAGE)
+def test_a_damaged_checkpoint_is_refused(case: str, head: str, folder: Path) -> None:
+    damage, expected, fix = DAMAGE[case]
+    damage(folder)
+    with pytest.raises(ModelError) as error:
+        load_classifier(str(folder), TWO, head=head)
+    assert expected in error.value.expected
+    assert str(folder) in error.value.found
+    assert fix in error.value.fix
+    assert error.value.__suppress_context__ or error.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("family", "part"),
+    [
+        ("electra", "embeddings_project"), ("deberta-v2", "rel_embeddings"),
+        ("deberta-v2", "encoder.LayerNorm"), ("mpnet", "relative_attention_bias"),
+        ("albert", "embedding_hidden_mapping_in"), ("distilbert", "position_embeddings"),
+        ("modernbert", "layers.2."),
+    ],
+)  # fmt: skip
+def test_a_hole_in_the_encoder_is_no_head(
+    family: str, part: str, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(checkpoint(family), tmp_path / family))
+    drop(folder, part)
+    for head in ("native", "mlp"):
+        with pytest.raises(ModelError, match="the whole encoder") as error:
+            load_classifier(str(folder), TWO, head=head)
+        assert part in error.value.found
+
+
+@pytest.mark.parametrize("source", ["nobody/nothing", "no such folder", "runs/x/", ""])
+def test_a_model_that_is_nowhere(source: str) -> None:
+    with pytest.raises(ModelError):
+        load_classifier(source, TWO)
+
+
+def test_a_family_without_such_a_class_is_pointed_to_our_heads(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "vit"}')
+    with pytest.raises(ModelError, match="SequenceClassification") as error:
+        load_classifier(str(tmp_path), TWO)
+    assert "--head-type linear" in error.value.fix
+
+
+def test_a_run_stands_for_the_model_inside(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run" / "model")
+    assert find_model(str(tmp_path / "run")) == str(tmp_path / "run" / "model")
+    assert find_model(str(folder)) == str(folder)
+    assert find_model("org/name") == "org/name"
+    assert load_classifier(str(tmp_path / "run"), TWO).head
+
+
+def test_a_finished_classifier_tells_what_it_predicts(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    for target in (THREE, Target(()), Target(("0", "1"), "choice")):
+        model: Any = load_classifier(str(checkpoint()), target).model
+        folder = tmp_path / f"{target.kind}{len(target.labels)}"
+        model.save_pretrained(folder)
+        split, found = load_saved(str(folder))
+        assert found == target
+        assert not split.model.training
+        assert all(
+            torch.equal(model.state_dict()[n], t) for n, t in split.model.state_dict().items()
+        )
+
+
+def test_a_backbone_alone_is_no_finished_classifier(checkpoint: Callable[..., Path]) -> None:
+    with pytest.raises(ModelError, match="a checkpoint with a trained head"):
+        load_saved(str(checkpoint()))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        (OWN_HEAD_WEIGHTS, None), (OWN_HEAD_WEIGHTS, b"cut off"), (OWN_HEAD_FILE, b"{"),
+        (OWN_HEAD_FILE, b"{}"), (OWN_HEAD_FILE, b'{"labels": [], "kind": "x", "head": 3}'),
+    ],
+)  # fmt: skip
+def test_a_damaged_head_of_ours_is_refused(
+    file: str, content: bytes | None, folder: Path, tmp_path: Path
+) -> None:
+    split = load_classifier(str(folder), TWO, head="linear")
+    save_classifier(split, TWO, tiny.tokenizer(), tmp_path / "saved", "card")
+    path = tmp_path / "saved" / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError):
+        load_saved(str(tmp_path / "saved"))
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_the_tokenizer_comes_with_the_checkpoint(
+    family: str, checkpoint: Callable[..., Path]
+) -> None:
+    tokenizer = load_tokenizer(str(checkpoint(family)), tiny.VOCABULARY)
+    text = "a great film"
+    assert tokenizer(text)["input_ids"] == tiny.tokenizer(family)(text)["input_ids"]
+
+
+def no_tokenizer(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.name not in {"config.json", WEIGHTS}:
+            path.unlink()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        no_tokenizer,
+        lambda f: (f / "tokenizer.json").unlink(),
+        lambda f: (f / "tokenizer.json").write_text('{"version": '),
+    ],
+)
+def test_a_missing_tokenizer_is_told(damage: Callable[[Path], object], folder: Path) -> None:
+    damage(folder)
+    with pytest.raises(ModelError) as error:
+        load_tokenizer(str(folder), tiny.VOCABULARY)
+    assert error.value.expected == "a tokenizer beside the model"
+    assert str(folder) in error.value.found
+    assert "tokenizer.json" in error.value.fix
+
+
+def test_a_tokenizer_of_another_model_is_told(folder: Path) -> None:
+    size = len(tiny.tokenizer())
+    assert len(load_tokenizer(str(folder), size)) == size
+    with pytest.raises(ModelError) as error:
+        load_tokenizer(str(folder), size - 1)
+    assert f"at most {size - 1} tokens" in error.value.expected
+    assert str(size) in error.value.found
+
+
+def test_the_bytes_of_a_backbone_are_those_of_the_file(folder: Path) -> None:
+    tensors = load_file(folder / WEIGHTS)
+    for head in ("native", "linear"):
+        split = load_classifier(str(folder), TWO, head=head)
+        for name, parameter in split.backbone.items():
+            stored = tensors[name.removeprefix(f"{split.prefix}.")]
+            assert tensor_bytes(parameter) == tensor_bytes(stored)
+            assert isinstance(parameter, nn.Parameter)

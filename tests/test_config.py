@@ -1,0 +1,169 @@
+"""Settings from files and the command line: read whole, written whole, refused with all faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from headstart.config import FitConfig, read_assignments, read_settings, write_settings
+from headstart.errors import ConfigError, Faults, HeadstartError
+
+ENOUGH: dict[str, Any] = {"model": "m", "train": "t.csv", "text": "sentence"}
+# Every field with a value that is not its default.
+EVERYTHING: dict[str, Any] = {
+    "model": "some/model", "out": Path("runs/x"), "train": "t.csv", "validation": "d.tsv",
+    "task": "rte", "data": Path("folder"), "text": ("a, b", "c"), "label": "y",
+    "choices": ("c1", "c2"), "span": "word", "target": "number", "metrics": ("f1", "accuracy"),
+    "validation_share": 0.123456789, "train_rows": 100, "max_length": 64,
+    "strategy": "lora(r=4) >> full", "preset": "paper", "epochs": 1e-05, "total_epochs": 12.5,
+    "guard": False, "head_type": "mlp", "head": "h", "ignore_backbone_mismatch": True,
+    "lr": 5e-05, "head_lr": 0.001, "batch_size": 8, "micro_batch_size": 2, "weight_decay": 0.0,
+    "clip": 0.0, "warmup": 0.0, "dropout": 0.25, "eval_every": 10, "select": "best",
+    "selection": "carve", "seed": 7, "device": "cuda", "precision": "bf16", "threads": 2,
+    "trust_remote_code": True, "checkpoint_minutes": 0.5, "checkpoint_steps": 3, "resume": True,
+    "overwrite": True,
+}  # fmt: skip
+
+
+def faults(**values: Any) -> list[HeadstartError]:
+    with pytest.raises(HeadstartError) as error:
+        FitConfig.build(values)
+    return list(error.value.faults) if isinstance(error.value, Faults) else [error.value]
+
+
+def test_every_field_survives_writing_and_reading(tmp_path: Path) -> None:
+    assert EVERYTHING.keys() == FitConfig.model_fields.keys()
+    config, default = FitConfig(**EVERYTHING), FitConfig()
+    for name, value in EVERYTHING.items():
+        assert getattr(config, name) == value != getattr(default, name)
+    for each in (config, default):
+        write_settings(each, tmp_path / "run.yaml")
+        assert FitConfig(**read_settings(tmp_path / "run.yaml")) == each
+
+
+def test_the_written_file_keeps_the_order_of_the_fields(tmp_path: Path) -> None:
+    write_settings(FitConfig(**EVERYTHING), tmp_path / "run.yaml")
+    assert list(read_settings(tmp_path / "run.yaml")) == list(FitConfig.model_fields)
+
+
+def test_every_option_is_described() -> None:
+    for name, field in FitConfig.model_fields.items():
+        assert (field.description or "").endswith("."), name
+        assert isinstance(field.json_schema_extra, dict)
+        assert field.json_schema_extra["panel"], name
+
+
+def test_dashes_and_lists_in_one_text_are_understood() -> None:
+    config = FitConfig.build({**ENOUGH, "text": "a, b", "metrics": "f1", "batch-size": "8"})
+    assert (config.text, config.metrics, config.batch_size) == (("a", "b"), ("f1",), 8)
+    assert FitConfig.build({**ENOUGH, "text": ["a, b"]}).text == ("a, b",)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError):
+        FitConfig.build(ENOUGH).seed = 3  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("run.yaml", "model: m\nlr: 5e-5\nout: x\ntext: [a, b]\nguard: false\n"),
+        ("run.yml", "{model: m, lr: 0.00005, out: x, text: [a, b], guard: no}"),
+        ("run.toml", 'model = "m"\nlr = 5e-5\nout = "x"\ntext = ["a", "b"]\nguard = false\n'),
+    ],
+)
+def test_files_in_yaml_and_toml(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    config = FitConfig.build({**read_settings(tmp_path / name), "train": "t.csv"})
+    assert (config.model, config.lr, config.out) == ("m", 5e-5, Path("x"))
+    assert (config.text, config.guard) == (("a", "b"), False)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected", "found"),
+    [
+        ("a.yaml", None, "a readable settings file", "No such file"),
+        ("a.yaml", b"\xff\xfe\x00z", "a readable settings file", "utf-8"),
+        ("a.yaml", b"model: [", "in YAML or TOML", "line 1"),
+        ("a.toml", b"model = ", "in YAML or TOML", "a.toml"),
+        ("a.yaml", b"", "a table of settings", "holds nothing"),
+        ("a.yaml", b"- model", "a table of settings", "holds list"),
+        ("a.yaml", b"model", "a table of settings", "holds str"),
+    ],
+)
+def test_a_file_that_cannot_be_read(
+    tmp_path: Path, name: str, content: bytes | None, expected: str, found: str
+) -> None:
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(ConfigError) as error:
+        read_settings(tmp_path / name)
+    assert expected in error.value.expected
+    assert found in error.value.found
+    assert name in error.value.found
+
+
+def test_assignments_are_read_as_yaml() -> None:
+    values = read_assignments(
+        ["seed=3", " lr =5e-5", "guard=false", "strategy=lora(r=4) > full", "text=[a, b]", "out="]
+    )
+    assert values == {
+        "seed": 3, "lr": "5e-5", "guard": False, "strategy": "lora(r=4) > full",
+        "text": ["a", "b"], "out": None,
+    }  # fmt: skip
+    config = FitConfig.build({**ENOUGH, **values})
+    assert (config.lr, config.text, config.out) == (5e-5, ("a", "b"), None)
+    assert read_assignments(["label=[unclosed", "x=a=b"]) == {"label": "[unclosed", "x": "a=b"}
+    with pytest.raises(ConfigError, match="'seed 3'"):
+        read_assignments(["lr=1", "seed 3"])
+
+
+def test_an_unknown_setting_gets_a_suggestion() -> None:
+    (fault,) = faults(**ENOUGH, batchsize=3)
+    assert fault.found == "'batchsize'"
+    assert "'batch_size'" in fault.fix
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("lr", 0), ("lr", "fast"), ("lr", float("inf")), ("epochs", float("nan")), ("seed", -1),
+        ("batch_size", 2.5), ("validation_share", 1), ("dropout", 1), ("warmup", -0.1),
+        ("clip", -1), ("max_length", 3), ("train_rows", 1), ("precision", "fp8"),
+        ("device", "tpu"), ("head_type", "deep"), ("select", "worst"), ("target", "rank"),
+        ("guard", "maybe"), ("label", 3), ("text", 5), ("selection", "none"), ("threads", 0),
+        ("checkpoint_minutes", 0),
+    ],
+)  # fmt: skip
+def test_a_value_that_does_not_fit_is_told_with_its_option(name: str, value: Any) -> None:
+    (fault,) = faults(**{**ENOUGH, name: value})
+    assert isinstance(fault, ConfigError)
+    assert name in fault.expected
+    assert fault.found == repr(value)
+    assert f"--{name.replace('_', '-')}" in fault.fix
+
+
+def test_all_faults_are_told_at_once() -> None:
+    found = faults(**ENOUGH, lr=-1, seeed=3, device="tpu", zzz=1)
+    assert {f.found for f in found} == {"-1", "'seeed'", "'tpu'", "'zzz'"}
+    assert {f.expected for f in faults()} == {"--model", "--train FILE or --task NAME"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"train": "t", "text": "x"}, "--model"),
+        ({"model": "m", "task": "rte", "text": "x"}, "--task or --text"),
+        ({"model": "m"}, "--train FILE or --task NAME"),
+        ({"model": "m", "train": "t"}, "--text COLUMN"),
+        ({**ENOUGH, "epochs": 2, "total_epochs": 3}, "--total-epochs"),
+        ({**ENOUGH, "resume": True, "overwrite": True}, "--resume or --overwrite"),
+    ],
+)
+def test_what_contradicts_is_refused(values: dict[str, Any], expected: str) -> None:
+    (fault,) = faults(**values)
+    assert expected in fault.expected
+    assert fault.fix

@@ -1,0 +1,121 @@
+"""The demo's rows are those of the published measurement, and its two runs are comparable."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from headstart import demo
+from headstart.cli import main
+from headstart.data.sources import read_table
+from headstart.errors import ConfigError
+from headstart.run.listener import Listener
+
+
+def test_the_rows_are_drawn_once_and_named() -> None:
+    train, validation = demo.sample_rows()
+    assert (len(train), len(validation)) == (500, 1000)
+    assert not set(train["sentence"]) & set(validation["sentence"])
+    assert set(train["label"]) == {"negative", "positive"}
+    liked = train["sentence"].str.contains("wonderful|moving|delight|charming")
+    hated = train["sentence"].str.contains("dull|tedious|bad |boring|awful")
+    assert (train["label"][liked] == "positive").mean() > 0.6
+    assert (train["label"][hated] == "negative").mean() > 0.6
+
+
+def test_export_writes_two_files_and_stops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--export", str(tmp_path / "film")]) == 0
+    assert {p.name for p in (tmp_path / "film").iterdir()} == {"train.csv", "validation.csv"}
+    train, validation = demo.sample_rows()
+    for name, frame in (("train", train), ("validation", validation)):
+        written = read_table(tmp_path / "film" / f"{name}.csv")
+        assert written["sentence"].tolist() == frame["sentence"].tolist()
+        assert written["label"].tolist() == frame["label"].tolist()
+    assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
+    with pytest.raises(ConfigError, match=r"pip install 'headstart\[demo\]'"):
+        demo.sample_rows()
+
+
+def test_the_runs_differ_in_the_strategy_alone(tmp_path: Path) -> None:
+    plain, ours = demo.settings(tmp_path).values()
+    differ = {name for name, value in plain if value != getattr(ours, name)}
+    assert differ == {"strategy", "out"}
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a tiny model where the demo's would be."""
+    package = tmp_path / "package"
+    tiny.save_pretrained("bert", package / "model")
+    real = demo._package_folder
+
+    def folder(name: str) -> Path:
+        return package if name == demo.MODEL_PACKAGE else real(name)
+
+    monkeypatch.setattr(demo, "_package_folder", folder)
+    monkeypatch.setattr(demo, "VALIDATION_ROWS", 40)
+    return tmp_path / "out"
+
+
+def test_both_runs_take_the_same_steps(small: Path) -> None:
+    heard = []
+
+    @contextlib.contextmanager
+    def listen(name: str) -> Iterator[Listener]:
+        heard.append(name)
+        yield Listener()
+
+    results = demo.run_demo(small, listen, rows=64, epochs=4)
+    steps = {name: sum(stage.steps for stage in r.stages) for name, r in results.items()}
+    assert heard == ["ft", "eh-ft"]
+    assert steps == {"ft": 8, "eh-ft": 8}
+    assert results["ft"].data == results["eh-ft"].data
+
+
+def test_the_command_prints_one_table_and_says_what_it_is_worth(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["demo", "--out", str(small), "--rows", "64", "--epochs", "2"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("accuracy before → after") == 1
+    assert "One seed proves nothing" in printed
+    for part in (*demo.SENTENCES, str(small / "ft" / "model"), str(small / "eh-ft" / "model")):
+        assert part in printed, part
+    assert main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*words, "--overwrite"]) == 0
+
+
+def test_the_verdict_follows_the_numbers() -> None:
+    from headstart.cli.demo import _verdict
+
+    def result(accuracy: float) -> Any:
+        class Fake:
+            last = {"accuracy": accuracy}  # noqa: RUF012
+            data = {"validation_rows": 400}  # noqa: RUF012
+            guard = ()
+
+        return Fake()
+
+    assert "eh-ft (0.800) is better than ft (0.750) by 5.0" in _verdict(
+        {"ft": result(0.75), "eh-ft": result(0.8)}
+    )
+    assert "ft (0.800) is better than eh-ft (0.750)" in _verdict(
+        {"ft": result(0.8), "eh-ft": result(0.75)}
+    )
+    assert "standard error of an accuracy is 2.2" in _verdict(
+        {"ft": result(0.75), "eh-ft": result(0.75)}
+    )

@@ -1,0 +1,59 @@
+"""A runtime on the CPU, and rows of random tokens whose class can be told from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import tiny
+from headstart.data.encode import Encoded, Padding
+from headstart.training.feed import EncodedFeed
+from headstart.training.runtime import Runtime
+
+
+class Rows(EncodedFeed):
+    """A feed that remembers which rows it was asked for."""
+
+    def __init__(self, encoded: Encoded) -> None:
+        super().__init__(encoded, torch.device("cpu"))
+        self.labels: Any = encoded.labels
+        self.asked: list[list[int]] = []
+
+    def batch(self, rows: Any) -> dict[str, torch.Tensor]:
+        """Note the rows, and return their batch."""
+        self.asked.append(np.asarray(rows).tolist())
+        return super().batch(rows)
+
+
+def make(rows: int = 20, classes: int = 2, choices: int = 1, seed: int = 0) -> Rows:
+    """Make a feed; ``classes`` 0 gives numbers as labels."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(3, 12, rows * choices)
+    labels: Any = rng.integers(0, max(2, classes), rows)
+    tokens = [rng.integers(5, tiny.VOCABULARY, n) for n in lengths]
+    for place, sequence in enumerate(tokens):
+        sequence[0], sequence[1] = 0, 5 + labels[place // choices]
+    encoded = Encoded(
+        {"input_ids": np.concatenate(tokens).astype(np.int32)},
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        lengths.reshape(rows, choices).max(axis=1).astype(np.int64),
+        np.zeros(rows, bool),
+        Padding({"input_ids": tiny.PAD}),
+        labels=labels.astype(np.int64) if classes else rng.normal(size=rows),
+        choices=choices,
+    )
+    return Rows(encoded)
+
+
+@pytest.fixture
+def make_feed() -> Callable[..., Rows]:
+    return make
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    return Runtime("cpu", "fp32", 1)
