@@ -128,6 +128,7 @@ class Watch(Listener):
 
     def warning(self, text: str) -> None:
         self.warnings.append(text)
+        super().warning(text)
 
     def step(self, step: int, loss: float) -> None:
         self.at_step(len(self.results) + 1, step)

@@ -166,7 +166,8 @@ class StrategyRunner:
             The stages' records. The model then holds the result.
 
         Raises:
-            NumericalError: If the loss of the last stage is no longer a number.
+            NumericalError: If the loss of the last stage, or of any without the guard, is no longer
+                a number.
         """
         index, attempt = 0, 1
         start = self.split.head_state()
@@ -178,10 +179,11 @@ class StrategyRunner:
             resume = None
             last = index == len(self.plans) - 1
             if result.ended == "nan" and (last or not self.options.guard):
+                rate = "--lr 1e-5" if last else f"{plan.stage.trains}(lr=1e-4)"
                 raise NumericalError(
                     "a training loss that is a number",
                     f"NaN or infinity in stage {index + 1} ({plan.stage}) at step {result.steps}",
-                    "Lower its learning rate, for example --lr 1e-5, or use --precision fp32.",
+                    f"Lower its learning rate, for example {rate}, or use --precision fp32.",
                 )
             if last or result.learned or not self.options.guard:
                 start, index, attempt = self.split.head_state(), index + 1, 1
@@ -371,7 +373,7 @@ class StrategyRunner:
         self.guard_notes = list(state["guard"])
         self._kept = set(state["kept"])
         for plan in self.plans[: state["stage"]]:
-            if not self._kept <= self.split.backbone.keys():
+            if plan.stage.reserve and not self._kept <= self.split.backbone.keys():
                 # A merge can add parameters; their values come from the checkpoint.
                 tuner = bind(plan.stage, self.strategy.line)
                 tuner.attach(self.split, reversible=False)

@@ -86,11 +86,13 @@ def frozen_features(
     model, base = split.model, split.base
     inside = {n for n in split.head if n.startswith(f"{split.prefix}.")}
     live_pooler = bool(inside)
-    first_only = not _reads_beyond_first(split, feeds[0])
+    if inside and not _pooler_can_be_replayed(split, inside, feeds[0]):
+        yield None
+        return
+    first_only = not _reads_beyond_first(split, feeds[0], live_pooler)
     tokens = sum(len(f.lengths) if first_only else int(f.lengths.sum()) for f in feeds)
     width = int(getattr(model.config, "hidden_size", 0) or 0)
-    fits = 4 * tokens * max(1, width) <= LARGEST_STORE
-    if not fits or not all(n.startswith(f"{split.prefix}.pooler.") for n in inside):
+    if 4 * tokens * max(1, width) > LARGEST_STORE:
         yield None
         return
     stand_in = _StandIn(base, live_pooler)
@@ -135,37 +137,63 @@ def _compute(
     return states, torch.stack(pooled) if has_pooled else None
 
 
-def _reads_beyond_first(split: SplitModel, feed: Feed) -> bool:
+def _pooler_can_be_replayed(split: SplitModel, inside: set[str], feed: Feed) -> bool:
+    """Whether the head's part of the base model is the pooler, and that is all behind the states.
+
+    ALBERT, for one, puts an activation of its own behind its pooler.
+    """
+    if not all(name.startswith(f"{split.prefix}.pooler.") for name in inside):
+        return False
+    with _listening(split.base) as outputs, torch.no_grad():
+        _run_longest(split, feed)
+        pooled = cast(Any, split.base).pooler(outputs[0].last_hidden_state)
+    wanted = outputs[0].pooler_output
+    return pooled.shape == wanted.shape and torch.allclose(pooled, wanted, atol=1e-5)
+
+
+def _reads_beyond_first(split: SplitModel, feed: Feed, live_pooler: bool) -> bool:
     """Whether the head reads more of the final states than the first token's.
 
     Told by the gradient: what the head does not read gets none.
     """
-    batch = feed.batch(np.argsort(-feed.lengths, kind="stable")[:2])
-    batch.pop("labels", None)
-    training = split.model.training
-    split.model.eval()
-    with _listening(split.base, differentiable=True) as outputs, torch.enable_grad():
-        split.model(**batch).logits.float().square().sum().backward()
-    split.model.train(training)
+    pooler = cast(Any, split.base).pooler if live_pooler else None
+    with _listening(split.base, leaves=True, pooler=pooler) as outputs, torch.enable_grad():
+        torch.autograd.backward(_run_longest(split, feed).square().sum())
     split.model.zero_grad(set_to_none=True)
     gradient = outputs[0].last_hidden_state.grad
     return gradient is not None and bool((gradient[:, 1:] != 0).any())
 
 
+def _run_longest(split: SplitModel, feed: Feed) -> torch.Tensor:
+    """Return the logits of the two longest rows, without dropout."""
+    batch = feed.batch(np.argsort(-feed.lengths, kind="stable")[:2])
+    batch.pop("labels", None)
+    training = split.model.training
+    split.model.eval()
+    logits = cast(torch.Tensor, split.model(**batch).logits)
+    split.model.train(training)
+    return logits.float()
+
+
 @contextlib.contextmanager
-def _listening(base: nn.Module, *, differentiable: bool = False) -> Iterator[list[Any]]:
-    """Collect the base model's outputs; with ``differentiable``, as leaves that get gradients."""
+def _listening(
+    base: nn.Module, *, leaves: bool = False, pooler: nn.Module | None = None
+) -> Iterator[list[Any]]:
+    """Collect the base model's outputs; with ``leaves``, such that the states get gradients.
+
+    Args:
+        base: The base model.
+        leaves: Whether to cut the states off from what computed them.
+        pooler: Pools the cut-off states anew; otherwise what was pooled is a constant.
+    """
     outputs: list[Any] = []
 
     def hear(_: nn.Module, __: Any, output: Any) -> Any:
-        if differentiable:
+        if leaves:
             states = output.last_hidden_state.detach().requires_grad_()
-            pooler = getattr(base, "pooler", None)
-            pooled = (
-                pooler(states)
-                if pooler is not None and output.get("pooler_output") is not None
-                else None
-            )
+            pooled = output.get("pooler_output")
+            pooled = pooled.detach() if pooled is not None else None
+            pooled = pooler(states) if pooler is not None else pooled
             output = BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
         outputs.append(output)
         return output

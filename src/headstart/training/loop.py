@@ -274,6 +274,8 @@ class StageLoop:
         state.curve.append(Point(state.step, total / rows if rows else None, scores))
         state.since_point = (0.0, 0)
         self.on_point(state.curve[-1])
+        if not math.isfinite(scores.get("loss", 0.0)):
+            state.ended = "nan"  # as after an update that the next step would have shown
         if state.ended == "nan":
             return
         if state.step == 0 or scores["score"] > state.best.get("score", -math.inf):

@@ -1,0 +1,191 @@
+"""A head that has not learned is never handed on in silence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+import headstart as hs
+from headstart.errors import NumericalError
+from headstart.models.loading import load_saved
+from headstart.run.stages import LEARNED
+from headstart.training.loop import StageLoop
+from tiny_runs import Watch, frame, inputs, same, saved, watched
+
+STUCK = "bitfit(steps=8, lr=1e-7, head_lr=1e-7)"
+"""Too small a rate for anything to change."""
+WILD = "bitfit(steps=8, lr=1e30, head_lr=1e30)"
+"""So large a rate that the loss is soon not a number."""
+LAST = "full(steps=3)"
+
+
+def model_of(run: Path) -> dict[str, torch.Tensor]:
+    return {name: t for name, t in saved(run).items() if name.startswith("model/")}
+
+
+@pytest.mark.parametrize(("stage", "ended"), [(STUCK, "end"), (WILD, "nan")])
+def test_it_tries_once_more_then_fine_tunes_plainly(stage: str, ended: str, tmp_path: Path) -> None:
+    settings = inputs(tmp_path)
+    watch = watched(strategy=f"{stage} > {LAST}", out=tmp_path / "guarded", **settings)
+    watched(strategy=LAST, out=tmp_path / "plain", **settings)
+    assert same(model_of(tmp_path / "guarded"), model_of(tmp_path / "plain"))
+
+    result = hs.RunResult.read(tmp_path / "guarded" / "result.json")
+    assert [s.handed_on for s in result.stages] == ["nothing", "nothing", "model"]
+    assert [s.attempt for s in result.stages] == [1, 2, 1]
+    assert [s.learned for s in result.stages] == [False, False, None]
+    assert [s.ended for s in result.stages] == [ended, ended, "end"]
+    first, second, _ = result.stages
+    factor = 0.1 if ended == "nan" else 3
+    assert second.lr == pytest.approx(first.lr * factor)
+    assert second.head_lr == pytest.approx(first.head_lr * factor)
+
+    assert len(result.guard) == 2
+    assert "trying once more" in result.guard[0]
+    assert "going on with full(steps=3) from a fresh head" in result.guard[1]
+    assert [w for w in watch.warnings if "guard" in w] == [f"guard: {g}" for g in result.guard]
+    assert "did not learn" in (tmp_path / "guarded" / "model" / "README.md").read_text()
+    # All attempts begin alike.
+    assert same(watch.stages[0].head, watch.stages[1].head)
+    assert same(watch.stages[0].head, watch.stages[2].head)
+    assert len({s.fingerprint for s in watch.stages}) == 1
+    assert watch.stages[1].moments == watch.stages[2].moments == 0
+
+
+def test_a_second_attempt_can_succeed(tmp_path: Path) -> None:
+    line = f"head(steps=60, lr=1e-3, head_lr=4e-3) > {LAST}"
+    watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))
+    first, second, last = watch.result.stages
+    assert (first.train_skill or 0) < LEARNED <= (second.train_skill or 0)
+    assert [s.handed_on for s in watch.results] == ["nothing", "head", "model"]
+    assert len(watch.result.guard) == 1
+    assert same(watch.stages[1].last_head, watch.stages[2].head)
+    assert last.start["loss"] < first.start["loss"]
+
+
+def test_rows_without_a_pattern_teach_nothing(tmp_path: Path) -> None:
+    settings = inputs(tmp_path) | {"train": frame(600, noise=True), "batch_size": 32}
+    result = watched(strategy=f"head(steps=20) > {LAST}", out=tmp_path / "run", **settings).result
+    assert [s.handed_on for s in result.stages] == ["nothing", "nothing", "model"]
+    assert all(abs(s.train_skill or 0) < 0.1 for s in result.stages)
+
+
+@pytest.mark.parametrize("line", [f"bitfit(steps=4) > {STUCK} > {LAST}"])
+def test_a_later_stage_falls_back_on_the_head_before_it(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skills = iter([1.0, 0.0, 0.0])
+    monkeypatch.setattr("headstart.run.stages.skill", lambda *_: next(skills))
+    watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))
+    assert [s.handed_on for s in watch.results] == ["head", "nothing", "nothing", "model"]
+    assert "from the head before it" in watch.result.guard[1]
+    first, *_, last = watch.stages
+    assert same(first.last_head, last.head)
+
+
+def test_without_the_guard_it_is_handed_on_with_a_warning(tmp_path: Path) -> None:
+    settings = inputs(tmp_path, strategy=f"{STUCK} > {LAST}", guard=False)
+    watch = watched(out=tmp_path / "run", **settings)
+    assert [s.handed_on for s in watch.result.stages] == ["head", "model"]
+    assert watch.result.guard == []
+    told = f"{STUCK.replace('1e-7', '1e-07')} ended no better than chance on its rows."
+    assert told in watch.result.warnings
+    assert told in watch.warnings
+    assert told in (tmp_path / "run" / "log.txt").read_text()
+
+
+def test_a_head_that_learns_passes_without_a_word(tmp_path: Path) -> None:
+    settings = inputs(tmp_path) | {"train": frame(64)}
+    line = f"bitfit(steps=60, lr=1e-2, head_lr=1e-2) > {LAST}"
+    result = watched(strategy=line, out=tmp_path / "run", **settings).result
+    assert result.stages[0].learned
+    assert (result.stages[0].train_skill or 0) > LEARNED
+    assert result.guard == []
+
+
+WILD_LAST = "full(steps=5, lr=1e30, head_lr=1e30)"
+
+
+@pytest.mark.parametrize(
+    ("line", "more", "stage"),
+    [
+        (f"head(steps=60) > {WILD_LAST}", {}, "stage 2 (full("),
+        (WILD_LAST, {}, "stage 1 (full("),
+        (f"{WILD} > {LAST}", {"guard": False}, "stage 1 (bitfit("),
+        (f"{WILD} >> {LAST}", {"guard": False}, "stage 1 (bitfit("),
+    ],
+)
+def test_a_loss_that_is_no_number_fails_the_run(
+    line: str, more: dict[str, Any], stage: str, tmp_path: Path
+) -> None:
+    settings = inputs(tmp_path)
+    watched(out=tmp_path / "run", strategy=LAST, **settings)
+    before = saved(tmp_path / "run")
+    with pytest.raises(NumericalError) as error:
+        hs.fit(out=tmp_path / "run", overwrite=True, strategy=line, **settings | more)
+    assert f"NaN or infinity in {stage}" in error.value.found
+    assert "learning rate" in error.value.fix
+    # The run that stood there is whole, the new one's record stands beside it.
+    assert same(saved(tmp_path / "run"), before)
+    record = tmp_path / "run.partial" / "result.json"
+    result = hs.RunResult.read(record)
+    assert result.status == "failed"
+    assert result.error == str(error.value)
+    assert result.stages[-1].ended == "nan"
+    assert json.loads(record.read_text())["status"] == "failed"
+    assert not (tmp_path / "run.partial" / "model").exists()
+
+
+def test_an_update_that_breaks_the_model_after_the_last_loss_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = StageLoop._step
+
+    def spoil(self: StageLoop, *args: Any) -> None:
+        step(self, *args)
+        if self.state.step == 3:
+            next(iter(self.trained.values())).data.fill_(float("nan"))
+
+    monkeypatch.setattr(StageLoop, "_step", spoil)
+    with pytest.raises(NumericalError):
+        hs.fit(out=tmp_path / "run", strategy=LAST, **inputs(tmp_path))
+    assert not (tmp_path / "run").exists()
+
+
+def collapsed(tmp_path: Path, **more: Any) -> Watch:
+    """Trains towards the class of nine rows in ten."""
+    train = frame(40)
+    train["label"] = ["bad", *["good"] * 9] * 4
+    settings = inputs(tmp_path) | {"train": train, **more}
+    line = "full(steps=30, lr=1e-2, head_lr=1e-2)"
+    return watched(strategy=line, out=tmp_path / "run", **settings)
+
+
+def test_a_model_that_knows_one_class_only_is_told_of(tmp_path: Path) -> None:
+    watch = collapsed(tmp_path)
+    assert "The model predicts one class only: good." in watch.result.warnings
+    assert "The model predicts one class only: good." in watch.warnings
+    split, _ = load_saved(str(tmp_path / "run"))
+    told = hs.load(tmp_path / "run").predict(frame(12, 1)["sentence"].tolist())
+    assert {p.label for p in told} == {"good"}
+    assert split.head
+
+
+def test_one_class_is_no_fault_where_there_is_only_one_to_find(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"sentence": ["a b c", "b c d"], "label": ["good", "good"]})
+    watch = collapsed(tmp_path, validation=rows)
+    assert not any("one class" in w for w in watch.result.warnings)
+
+
+def test_a_model_at_chance_is_told_of(tmp_path: Path) -> None:
+    rows = frame(20, 3)
+    flipped = rows.assign(label=rows["label"].map({"good": "bad", "bad": "good"}))
+    settings = inputs(tmp_path) | {"validation": pd.concat([rows, flipped])}
+    line = "full(steps=20, lr=1e-2, head_lr=1e-2)"
+    result = watched(strategy=line, out=tmp_path / "run", **settings).result
+    assert "The model is no better than chance on the validation rows." in result.warnings

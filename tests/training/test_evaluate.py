@@ -1,0 +1,141 @@
+"""Logits in the rows' own order, metrics in the user's units, and skill above chance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import headstart.training.evaluate as module
+import tiny
+from headstart.training.evaluate import Judge, decide, predict_logits, skill
+from headstart.training.runtime import Runtime
+
+
+@pytest.mark.parametrize(("kind", "choices"), [("sequence", 1), ("choice", 3)])
+def test_logits_come_in_the_rows_own_order(
+    kind: str, choices: int, make_feed: Callable[..., Any], runtime: Runtime,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    model = tiny.build("bert", kind=kind)
+    feed = make_feed(23, choices=choices)
+    monkeypatch.setattr(module, "TOKENS_PER_BATCH", 50)
+    outputs = choices if kind == "choice" else 2
+    logits = predict_logits(model, feed, runtime, outputs)
+    assert len(feed.asked) >= 4
+    assert sorted(i for rows in feed.asked for i in rows) == list(range(23))
+    assert feed.asked != [sorted(rows) for rows in feed.asked]
+    for row in range(23):
+        batch = feed.batch(np.array([row]))
+        del batch["labels"]
+        with torch.no_grad():
+            alone = model(**batch).logits[0].numpy()
+        np.testing.assert_allclose(logits[row], alone, atol=1e-5)
+
+
+def test_it_predicts_without_dropout_and_puts_every_mode_back(
+    make_feed: Callable[..., Any], runtime: Runtime
+) -> None:
+    model: Any = tiny.build("bert", hidden_dropout_prob=0.5)
+    plain = predict_logits(model, make_feed(), runtime, 2)
+    model.train()
+    model.bert.encoder.eval()
+    modes = [module.training for module in model.modules()]
+    state = torch.get_rng_state()
+    assert np.array_equal(predict_logits(model, make_feed(), runtime, 2), plain)
+    assert [module.training for module in model.modules()] == modes
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None for p in model.parameters())
+
+
+def one_hot(guesses: Any, classes: int) -> Any:
+    return 4 * np.eye(classes, dtype=np.float32)[guesses]
+
+
+def test_skill_is_nothing_for_a_constant_guess_and_one_for_no_error() -> None:
+    labels = np.array([0] * 18 + [1] + [2])
+    for guess in range(3):
+        assert skill(one_hot([guess] * 20, 3), labels) == pytest.approx(0)
+    assert skill(one_hot(labels, 3), labels) == pytest.approx(1)
+    assert skill(one_hot((labels + 1) % 3, 3), labels) == pytest.approx(-0.5)
+    half = np.array([0] * 10 + [1])
+    guesses = np.array([0] * 5 + [1] * 5 + [1])
+    assert skill(one_hot(guesses, 2), half) == pytest.approx(0.5)
+
+
+def test_a_random_guess_has_no_skill_however_the_classes_are_shared() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 20_000, p=[0.9, 0.08, 0.02])
+    guesses = rng.choice(3, 20_000, p=[0.5, 0.3, 0.2])
+    assert abs(skill(one_hot(guesses, 3), labels)) < 0.02
+
+
+def test_skill_on_one_class_or_broken_logits_is_nothing() -> None:
+    assert skill(one_hot([0, 0], 2), np.array([0, 0])) == 0
+    broken = one_hot([0, 1], 2)
+    broken[0, 0] = np.nan
+    assert skill(broken, np.array([0, 1])) == 0
+
+
+def test_skill_for_numbers_is_the_squared_correlation() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=50).astype(np.float32)
+    assert skill(3 * labels[:, None] + 1, labels) == pytest.approx(1)
+    assert skill(np.full((50, 1), 7, np.float32), labels) == 0
+    guess = (labels + rng.normal(size=50)).astype(np.float32)
+    expected = np.corrcoef(guess, labels)[0, 1] ** 2
+    assert skill(guess[:, None], labels) == pytest.approx(expected, rel=1e-5)
+
+
+def test_decisions() -> None:
+    logits = np.array([[1, 3, 2], [5, 0, 0]], np.float32)
+    assert decide(logits, number=False).tolist() == [1, 0]
+    assert decide(logits[:, :1], number=True).tolist() == [1, 5]
+
+
+def test_classes_are_judged() -> None:
+    judge = Judge(np.array([0, 1, 1, 0]), ("accuracy", "f1"))
+    logits = one_hot([0, 1, 0, 0], 2)
+    found = judge(logits)
+    assert found["accuracy"] == 0.75
+    assert found["f1"] == pytest.approx(2 / 3)
+    assert found["score"] == pytest.approx((0.75 + 2 / 3) / 2)
+    low, high = np.log1p(np.exp(-4)), np.log1p(np.exp(4))
+    assert found["loss"] == pytest.approx((3 * low + high) / 4, rel=1e-5)
+
+
+def test_numbers_are_judged_in_the_users_units_and_their_loss_in_the_models() -> None:
+    truth = np.array([100.0, 120.0, 140.0])
+    mean, scale = float(truth.mean()), float(truth.std())
+    labels = ((truth - mean) / scale).astype(np.float32)
+    guesses = ((np.array([90.0, 120.0, 170.0]) - mean) / scale).astype(np.float32)
+    logits = guesses[:, None].astype(np.float32)
+    found = Judge(labels, ("r2",), mean, scale)(logits)
+    assert found["r2"] == pytest.approx(1 - 1000 / 800, rel=1e-5)
+    assert found["loss"] == pytest.approx(1000 / 3 / scale**2, rel=1e-5)
+
+
+def test_the_metrics_see_unstandardised_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def compute(names: Any, predictions: Any, references: Any) -> dict[str, float]:
+        seen.extend((predictions, references))
+        return dict.fromkeys(names, 0.5)
+
+    monkeypatch.setattr(module, "compute", compute)
+    Judge(np.array([0.0, 1.0], np.float32), ("pearson",), 10.0, 4.0)(
+        np.array([[2.0], [-1.0]], np.float32)
+    )
+    assert [array.tolist() for array in seen] == [[18.0, 6.0], [10.0, 14.0]]
+
+
+@pytest.mark.parametrize("number", [False, True])
+def test_broken_logits_score_nothing(number: bool) -> None:
+    logits = np.full((2, 1 if number else 2), np.nan, np.float32)
+    labels: Any = np.array([0.0, 1.0], np.float32) if number else np.array([0, 1])
+    found = Judge(labels, ("pearson" if number else "accuracy",))(logits)
+    assert found["score"] == 0
+    assert np.isnan(found["loss"])

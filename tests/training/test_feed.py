@@ -1,0 +1,45 @@
+"""Batches on demand, parts of a feed, and the loss of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from headstart.training.feed import PartFeed, row_losses
+
+
+def test_a_batch_is_padded_to_its_longest_row(make_feed: Callable[..., Any]) -> None:
+    feed = make_feed()
+    rows = np.array([3, 0, 7])
+    batch = feed.batch(rows)
+    assert batch.keys() == {"input_ids", "attention_mask", "labels"}
+    assert batch["input_ids"].shape == (3, feed.lengths[rows].max())
+    assert batch["attention_mask"].sum(1).tolist() == feed.lengths[rows].tolist()
+    assert batch["labels"].tolist() == feed.labels[rows].tolist()
+
+
+def test_a_part_counts_its_own_rows(make_feed: Callable[..., Any]) -> None:
+    feed = make_feed()
+    part = PartFeed(feed, np.array([9, 2, 5, 11]))
+    assert part.lengths.tolist() == feed.lengths[[9, 2, 5, 11]].tolist()
+    batch = part.batch(np.array([3, 1]))
+    assert feed.asked[-1] == [11, 2]
+    assert batch["attention_mask"].sum(1).tolist() == feed.lengths[[11, 2]].tolist()
+
+
+def test_each_row_has_its_own_loss() -> None:
+    logits = torch.randn(5, 3, dtype=torch.bfloat16)
+    labels = torch.tensor([0, 2, 1, 1, 0])
+    losses = row_losses(logits, labels)
+    assert losses.dtype == torch.float32
+    expected = -logits.float().log_softmax(-1)[torch.arange(5), labels]
+    torch.testing.assert_close(losses, expected)
+    torch.testing.assert_close(losses.mean(), functional.cross_entropy(logits.float(), labels))
+
+    numbers = torch.tensor([0.5, -1.0, 2.0])
+    found = row_losses(torch.tensor([[1.0], [1.0], [2.5]]), numbers)
+    torch.testing.assert_close(found, torch.tensor([0.25, 4.0, 0.25]))

@@ -1,0 +1,418 @@
+"""One stage of training: what a step computes, when it ends, that it resumes to the same bits."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import tiny
+from headstart.models.backbone import SplitModel
+from headstart.strategies.plan import Length
+from headstart.training.evaluate import Judge, predict_logits
+from headstart.training.loop import LoopState, StageLoop, StageSetup
+from headstart.training.optim import OptimizerSettings
+from headstart.training.runtime import Runtime
+from headstart.training.stopping import LearnedRule
+
+Make = Callable[..., StageLoop]
+# With a large eps AdamW's step is proportional to the gradient, so that its scale is tested too.
+SEVEN = Length(7, 1, "end")
+LINEAR = {"eps": 1.0, "betas": (0.0, 0.0), "weight_decay": 0.0, "clip": 0.0, "warmup": 0.0}
+
+
+@pytest.fixture
+def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Make:
+    """Return a maker of loops over a tiny BERT, the whole of which trains."""
+
+    def make(
+        length: Length = SEVEN,
+        *,
+        rows: int = 12,
+        batch_size: int = 5,
+        dropout: float = 0.0,
+        seed: int = 0,
+        chance: float = math.log(2),
+        evaluate: Callable[[], dict[str, float]] | None = None,
+        optimizer: dict[str, Any] | None = None,
+        head_only: bool = False,
+        **more: Any,
+    ) -> StageLoop:
+        rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        split = SplitModel(tiny.build("bert", **rates))
+        split.model.train()
+        tuner = {} if head_only else split.backbone
+        split.train_only(tuner)
+        feed = make_feed(rows)
+        judge = Judge(feed.labels, ("accuracy",))
+
+        def score() -> dict[str, float]:
+            return judge(predict_logits(split.model, make_feed(rows), runtime, 2))
+
+        settings = {"lr": 1e-3, "head_lr": 1e-2, **(optimizer or {})}
+        calls = {
+            k: more.pop(k) for k in ("on_step", "on_point", "pause", "checkpoint") if k in more
+        }
+        setup = StageSetup(length, OptimizerSettings(**settings), batch_size, chance, seed, **more)
+        return StageLoop(
+            split.model, split.head, tuner, feed, evaluate or score, setup, runtime, **calls
+        )
+
+    return make
+
+
+def parameters(loop: StageLoop) -> dict[str, torch.Tensor]:
+    return {name: p.detach().clone() for name, p in loop.trained.items()}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)
+
+
+def losses(make_loop: Make, **settings: Any) -> list[float]:
+    found: list[float] = []
+    make_loop(on_step=lambda _, loss: found.append(loss), **settings).run()
+    return found
+
+
+def test_a_step_is_one_update_by_the_mean_gradient_of_its_rows(make_loop: Make) -> None:
+    loop = make_loop(Length(1, 1, "end"), optimizer={**LINEAR, "lr": 0.1, "head_lr": 0.3})
+    twin = make_loop()
+    rows = loop.order.epoch(0)[0]
+    batch = twin.feed.batch(rows)
+    labels = batch.pop("labels")
+    loss = functional.cross_entropy(twin.model(**batch).logits, labels)
+    gradients = torch.autograd.grad(loss, list(twin.trained.values()))
+    reported: list[tuple[int, float]] = []
+    loop.on_step = lambda step, value: reported.append((step, value))
+    state = loop.run()
+    assert reported == [(1, pytest.approx(loss.item(), rel=1e-5))]
+    for (name, start), gradient in zip(twin.trained.items(), gradients, strict=True):
+        rate = 0.3 if name.startswith("classifier") else 0.1
+        expected = start.detach() - rate * gradient / (gradient.abs() + 1)
+        torch.testing.assert_close(loop.trained[name].detach(), expected, atol=1e-6, rtol=1e-5)
+    assert state.tokens == int(loop.feed.lengths[rows].sum())
+    assert (state.step, state.ended) == (1, "end")
+    assert all(p.grad is None for p in loop.trained.values())
+
+
+@pytest.mark.parametrize("micro", [1, 2, 99])
+def test_accumulated_gradients_equal_those_of_the_whole_batch(make_loop: Make, micro: int) -> None:
+    found: list[list[float]] = [[], []]
+    optimizer = {**LINEAR, "lr": 0.1, "head_lr": 0.1, "clip": 0.5}
+    whole = make_loop(on_step=lambda _, loss: found[0].append(loss), optimizer=optimizer)
+    parts = make_loop(
+        on_step=lambda _, loss: found[1].append(loss), optimizer=optimizer, micro_batch_size=micro
+    )
+    start = parameters(whole)
+    whole.run()
+    parts.run()
+    assert max(len(rows) for rows in parts.feed.asked) == min(micro, 5)  # type: ignore[attr-defined]
+    assert max((p - start[n]).abs().max() for n, p in parameters(whole).items()) > 1e-3
+    for name, expected in parameters(whole).items():
+        torch.testing.assert_close(parts.trained[name].detach(), expected, atol=1e-6, rtol=0)
+    assert found[1] == pytest.approx(found[0], abs=1e-6)
+    for left, right in zip(parts.state.curve, whole.state.curve, strict=True):
+        assert left.scores["loss"] == pytest.approx(right.scores["loss"], abs=1e-6)
+        assert left.train_loss == pytest.approx(right.train_loss, abs=1e-6)
+
+
+def gradient_norms(loop: StageLoop) -> list[float]:
+    norms: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        gradients = [p.grad for p in loop.trained.values() if p.grad is not None]
+        norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+
+    loop.optimizer.register_step_pre_hook(note)
+    loop.run()
+    return norms
+
+
+def test_gradients_are_clipped_to_the_norm_or_left_alone(make_loop: Make) -> None:
+    free = gradient_norms(make_loop(optimizer={"clip": 0.0}))
+    assert min(free) > 0.05
+    clipped = gradient_norms(make_loop(optimizer={"clip": 0.05}))
+    assert clipped == pytest.approx([0.05] * 7, rel=1e-3)
+
+
+def test_each_epoch_sees_every_row_once_and_the_counts_are_told(make_loop: Make) -> None:
+    loop = make_loop(Length(6, 1, "end"))
+    state = loop.run()
+    asked = loop.feed.asked  # type: ignore[attr-defined]
+    for epoch in (asked[:3], asked[3:]):
+        assert sorted(i for rows in epoch for i in rows) == list(range(12))
+    assert state.tokens == 2 * int(loop.feed.lengths.sum())
+    assert 0 < state.training_seconds <= state.seconds
+
+
+@pytest.mark.parametrize(
+    ("every", "points"), [(None, [0, 3, 6, 7]), (2, [0, 2, 4, 6, 7]), (7, [0, 7]), (99, [0, 7])]
+)
+def test_it_evaluates_before_along_the_way_and_at_the_end(
+    make_loop: Make, every: int | None, points: list[int]
+) -> None:
+    told: list[Any] = []
+    steps: list[float] = []
+    loop = make_loop(
+        eval_every=every, on_point=told.append, on_step=lambda _, loss: steps.append(loss),
+        batch_size=4,
+    )  # fmt: skip
+    curve = loop.run().curve
+    assert told == curve
+    assert [point.step for point in curve] == points
+    assert curve[0].train_loss is None
+    for before, point in itertools.pairwise(curve):
+        assert point.train_loss == pytest.approx(np.mean(steps[before.step : point.step]))
+
+
+def test_rows_of_a_short_batch_weigh_as_much_as_others(make_loop: Make) -> None:
+    steps: list[float] = []
+    loop = make_loop(Length(3, 1, "end"), on_step=lambda _, loss: steps.append(loss))
+    point = loop.run().curve[-1]
+    sizes = [len(rows) for rows in loop.order.epoch(0)]
+    assert sorted(sizes) == [2, 5, 5]
+    assert point.train_loss == pytest.approx(np.average(steps, weights=sizes))
+
+
+def scripted(scores: list[float]) -> Callable[[], dict[str, float]]:
+    left = iter(scores)
+    return lambda: {"score": next(left), "loss": 0.5}
+
+
+def test_last_and_best_are_told_apart(make_loop: Make) -> None:
+    kept: dict[int, dict[str, torch.Tensor]] = {}
+    loop = make_loop(eval_every=2, evaluate=scripted([0.1, 0.5, 0.8, 0.8, 0.3]), keep_best=True)
+    loop.on_point = lambda point: kept.update({point.step: parameters(loop)})
+    state = loop.run()
+    assert (state.best_step, state.best["score"]) == (4, 0.8)
+    assert state.curve[-1].scores["score"] == 0.3
+    assert same(loop.best_tensors, kept[4])
+    assert same(parameters(loop), kept[7])
+    assert not same(kept[4], kept[7])
+
+
+def test_the_start_can_be_the_best(make_loop: Make) -> None:
+    loop = make_loop(eval_every=4, evaluate=scripted([-0.2, -0.5, -0.3]), keep_best=True)
+    start = parameters(loop)
+    state = loop.run()
+    assert (state.best_step, state.best["score"]) == (0, -0.2)
+    assert same(loop.best_tensors, start)
+
+
+def test_the_best_state_is_not_kept_unless_asked_for(make_loop: Make) -> None:
+    loop = make_loop()
+    loop.run()
+    assert loop.best_tensors == {}
+
+
+def test_a_loss_that_is_no_number_ends_the_stage_at_once(make_loop: Make) -> None:
+    loop = make_loop(evaluate=scripted([-0.9, -0.8, 0.0]), eval_every=2, keep_best=True)
+    plain = loop.feed.batch
+
+    def poison(rows: Any) -> dict[str, torch.Tensor]:
+        batch = plain(rows)
+        if loop.state.step == 4:
+            loop.trained["classifier.bias"].data.fill_(math.nan)
+        return batch
+
+    loop.feed.batch = poison  # type: ignore[method-assign]
+    loop.evaluate = scripted([-0.9, -0.8, -0.7, 0.0])
+    state = loop.run()
+    assert (state.ended, state.step) == ("nan", 5)
+    assert [point.step for point in state.curve] == [0, 2, 4, 5]
+    assert state.best_step == 4  # a broken state is never the best
+    assert all(torch.isfinite(tensor).all() for tensor in loop.best_tensors.values())
+
+
+def test_a_plateau_ends_the_stage(make_loop: Make) -> None:
+    scores = [0.1, 0.5, 0.4, 0.6, 0.5, 0.6, 0.9, 0.9]
+    loop = make_loop(Length(30, 1, "plateau"), eval_every=2, evaluate=scripted(scores), patience=2)
+    state = loop.run()
+    assert (state.step, state.ended, state.best_step) == (10, "plateau", 6)
+    bound = make_loop(Length(5, 1, "plateau"), eval_every=2, evaluate=scripted(scores))
+    assert (bound.run().step, bound.state.ended) == (5, "end")
+
+
+class At(LearnedRule):
+    """A rule that says at a given window that the head has learned."""
+
+    def __init__(self, window: int) -> None:
+        super().__init__(1.0)
+        self.window, self.seen = window, list[float]()
+
+    def update(self, loss: float) -> bool:
+        """Note the window's loss."""
+        self.seen.append(loss)
+        return len(self.seen) >= self.window
+
+
+def rates(loop: StageLoop) -> list[float]:
+    """Run, and return each step's rate as a share of its peak."""
+    found: list[float] = []
+
+    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        (share,) = {round(group["lr"] / group["peak"], 9) for group in optimizer.param_groups}
+        found.append(share)
+
+    loop.optimizer.register_step_pre_hook(note)
+    loop.run()
+    return found
+
+
+def test_a_fixed_length_rises_and_falls(make_loop: Make) -> None:
+    found = rates(make_loop(Length(10, 1, "end"), optimizer={"warmup": 0.2}))
+    assert found == pytest.approx([1 / 3, 2 / 3, *(n / 8 for n in range(8, 0, -1))])
+
+
+def test_an_open_end_holds_the_rate_until_the_head_has_learned_then_falls(
+    make_loop: Make,
+) -> None:
+    loop = make_loop(Length(60, 4, "learned"), optimizer={"warmup": 0.05}, head_only=True)
+    loop.rule = At(5)  # a window is an epoch of three steps
+    found = rates(loop)
+    assert found == pytest.approx([1 / 4, 2 / 4, 3 / 4, *[1] * 12, 1, 2 / 3, 1 / 3])
+    assert (loop.state.ended, loop.state.step, loop.state.fall_from) == ("learned", 18, 15)
+
+
+def test_it_is_not_ended_before_its_least(make_loop: Make) -> None:
+    loop = make_loop(Length(60, 10, "learned"), head_only=True)
+    loop.rule = At(1)
+    assert loop.run().fall_from == 12
+
+
+def test_a_head_that_never_learns_goes_to_the_bound(make_loop: Make) -> None:
+    loop = make_loop(Length(24, 4, "learned"), optimizer={"warmup": 0.0}, head_only=True)
+    loop.rule = At(99)
+    found = rates(loop)
+    assert found == pytest.approx([1] * 21 + [3 / 4, 2 / 4, 1 / 4])
+    assert (loop.state.ended, loop.state.step) == ("bound", 24)
+    late = make_loop(Length(24, 4, "learned"), head_only=True)
+    late.rule = At(7)  # at step 21 the fall has begun by itself
+    assert late.run().step == 24
+
+
+def test_the_rule_sees_the_mean_loss_of_each_epoch(make_loop: Make) -> None:
+    steps: list[float] = []
+    loop = make_loop(
+        Length(12, 1, "learned"), on_step=lambda _, loss: steps.append(loss), eval_every=2
+    )
+    loop.rule = rule = At(99)
+    loop.run()
+    sizes = [len(rows) for epoch in range(4) for rows in loop.order.epoch(epoch)]
+    expected = [np.average(steps[i : i + 3], weights=sizes[i : i + 3]) for i in range(0, 12, 3)]
+    assert rule.seen == pytest.approx(expected)
+
+
+def test_a_head_that_learns_ends_its_stage(make_loop: Make) -> None:
+    # The class can be read off the second token, so that a few epochs learn it.
+    loop = make_loop(Length(300, 20, "learned"), optimizer={"lr": 3e-3, "head_lr": 3e-2})
+    state = loop.run()
+    assert state.ended == "learned"
+    assert 20 <= state.step < 200
+    assert state.curve[-1].scores["accuracy"] > 0.9
+
+
+def test_one_seed_gives_one_result_whatever_else_draws_numbers(make_loop: Make) -> None:
+    def noisy() -> dict[str, float]:
+        torch.rand(3)
+        np.random.rand(3)
+        return {"score": 0.0, "loss": 0.0}
+
+    first, second = (make_loop(dropout=0.3) for _ in range(2))
+    torch.manual_seed(1)
+    first.run()
+    torch.manual_seed(2)
+    second.evaluate = noisy
+    second.run()
+    assert same(parameters(first), parameters(second))
+    other = make_loop(dropout=0.3, seed=1)
+    other.run()
+    assert not same(parameters(first), parameters(other))
+
+
+def test_dropout_is_drawn_anew_for_each_step(make_loop: Make) -> None:
+    frozen = {"optimizer": {"lr": 1e-30, "head_lr": 1e-30}, "rows": 5}
+    still = losses(make_loop, dropout=0.0, **frozen)
+    assert still == pytest.approx([still[0]] * 7, rel=1e-5)
+    assert len(set(losses(make_loop, dropout=0.3, **frozen))) == 7
+
+
+def test_what_trains_does_not_change_the_order_of_the_rows(make_loop: Make) -> None:
+    loops = [make_loop(), make_loop(head_only=True), make_loop(Length(7, 1, "learned"))]
+    for loop in loops:
+        loop.run()
+    first, *others = (loop.feed.asked for loop in loops)  # type: ignore[attr-defined]
+    assert all(asked == first for asked in others)
+
+
+def test_each_stage_begins_with_a_fresh_optimizer(make_loop: Make) -> None:
+    first = make_loop()
+    first.run()
+    assert first.optimizer.state
+    second = StageLoop(
+        first.model, {n: p for n, p in first.trained.items() if n.startswith("classifier")}, {},
+        first.feed, first.evaluate, first.setup, first.runtime,
+    )  # fmt: skip
+    assert second.optimizer is not first.optimizer
+    assert not second.optimizer.state
+    assert second.state == LoopState()
+
+
+STAGES: dict[str, dict[str, Any]] = {
+    "end": {"length": Length(7, 1, "end"), "keep_best": True, "eval_every": 2},
+    # A tiny rate and a chance far above the loss: level at once, so the rule's memory decides.
+    "learned": {
+        "length": Length(40, 4, "learned"), "chance": 1.0,
+        "optimizer": {"lr": 1e-7, "head_lr": 1e-7}, "head_only": True,
+    },
+    "plateau": {"length": Length(20, 1, "plateau"), "patience": 3, "eval_every": 2,
+        "head_only": True,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STAGES)
+def test_it_resumes_from_any_step_to_the_same_bits(make_loop: Make, case: str) -> None:
+    settings = {**STAGES[case], "dropout": 0.3, "micro_batch_size": 3}
+    saved: list[tuple[str, dict[str, torch.Tensor]]] = []
+
+    def save(loop: StageLoop) -> None:
+        tensors = {name: t.detach().clone() for name, t in loop.tensors().items()}
+        saved.append((json.dumps(loop.snapshot()), tensors))
+
+    whole = make_loop(pause=lambda: True, checkpoint=save, **settings)
+    expected = copy.deepcopy(whole.run())
+    assert len(saved) == expected.step >= 6
+    if case != "end":
+        assert expected.ended == case
+    for number, (state, tensors) in enumerate(saved, 1):
+        resumed = make_loop(**settings)
+        resumed.restore(json.loads(state), tensors)
+        assert resumed.state.step == number
+        found = resumed.run()
+        assert same(parameters(resumed), parameters(whole))
+        assert same(resumed.tensors(), whole.tensors())
+        assert found.curve == expected.curve
+        for name in ("step", "tokens", "best_step", "fall_from", "ended", "since_point"):
+            assert getattr(found, name) == getattr(expected, name), name
+        assert resumed.snapshot()["rule"] == whole.snapshot()["rule"]
+        asked = resumed.feed.asked  # type: ignore[attr-defined]
+        done = whole.feed.asked  # type: ignore[attr-defined]
+        assert asked == done[len(done) - len(asked) :]
+
+
+def test_a_checkpoint_is_written_only_when_it_is_time(make_loop: Make) -> None:
+    steps: list[int] = []
+    loop = make_loop(checkpoint=lambda each: steps.append(each.state.step))
+    loop.pause = lambda: loop.state.step in (2, 5)
+    loop.run()
+    assert steps == [2, 5]
