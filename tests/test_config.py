@@ -106,17 +106,17 @@ def test_a_file_that_cannot_be_read(
     assert name in error.value.found
 
 
-def test_assignments_are_read_as_yaml() -> None:
+def test_assignments_are_text_that_each_field_reads() -> None:
     values = read_assignments(
-        ["seed=3", " lr =5e-5", "guard=false", "strategy=lora(r=4) > full", "text=[a, b]", "out="]
-    )
-    assert values == {
-        "seed": 3, "lr": "5e-5", "guard": False, "strategy": "lora(r=4) > full",
-        "text": ["a", "b"], "out": None,
-    }  # fmt: skip
-    config = FitConfig.build({**ENOUGH, **values})
-    assert (config.lr, config.text, config.out) == (5e-5, ("a", "b"), None)
-    assert read_assignments(["label=[unclosed", "x=a=b"]) == {"label": "[unclosed", "x": "a=b"}
+        ["seed=3", " lr = 5e-5", "guard=false", "strategy=lora(r=4) > full", "text=a, b",
+         "label=2020", "out=null", "batch-size=8"]
+    )  # fmt: skip
+    assert values["strategy"] == "lora(r=4) > full"
+    config = FitConfig.build({**ENOUGH, "out": "before", **values})
+    assert (config.seed, config.lr, config.guard) == (3, 5e-5, False)
+    assert (config.text, config.label, config.batch_size) == (("a", "b"), "2020", 8)
+    assert config.out is None
+    assert read_assignments(["x=a=b"]) == {"x": "a=b"}
     with pytest.raises(ConfigError, match="'seed 3'"):
         read_assignments(["lr=1", "seed 3"])
 

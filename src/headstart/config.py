@@ -101,7 +101,9 @@ class FitConfig(BaseModel):
     dropout: float | None = _option("Optimization", "Override every dropout rate.", ge=0, lt=1)
 
     eval_every: int | None = _option(
-        "Evaluation", "Optimizer steps between evaluations. Default: an epoch.", ge=1
+        "Evaluation",
+        "Optimizer steps between evaluations. Default: an epoch, more with many validation rows.",
+        ge=1,
     )
     select: Literal["last", "best"] = _option(
         "Evaluation", "Which state of the last stage is saved.", "last"
@@ -131,7 +133,7 @@ class FitConfig(BaseModel):
         """Validate settings, reporting all faults at once.
 
         Args:
-            values: Settings by field name; ``-`` and ``_`` mean the same.
+            values: Settings by field name; ``-`` and ``_`` mean the same, ``None`` the default.
 
         Returns:
             The settings.
@@ -139,13 +141,14 @@ class FitConfig(BaseModel):
         Raises:
             HeadstartError: If a name is unknown or a value does not fit.
         """
-        clean = {key.replace("-", "_"): value for key, value in values.items()}
+        named = {key.replace("-", "_"): value for key, value in values.items()}
+        clean = {k: v for k, v in named.items() if v is not None}
         for name in ("text", "choices", "metrics"):
             if isinstance(clean.get(name), str):
                 clean[name] = tuple(part.strip() for part in clean[name].split(","))
         faults: list[HeadstartError] = [
             ConfigError("the name of a setting", repr(key), did_you_mean(key, cls.model_fields))
-            for key in clean
+            for key in named
             if key not in cls.model_fields
         ]
         try:
@@ -228,7 +231,8 @@ def read_assignments(items: tuple[str, ...] | list[str]) -> dict[str, Any]:
     """Read ``name=value`` pairs as given with ``--set``.
 
     Args:
-        items: The pairs; values are read as YAML scalars or lists.
+        items: The pairs. A value stays text, which its field then reads; ``null`` takes a setting
+            back to its default; ``[a, b]`` is a list, and so is ``a,b`` where one is asked for.
 
     Returns:
         Settings by name, not validated yet.
@@ -241,11 +245,20 @@ def read_assignments(items: tuple[str, ...] | list[str]) -> dict[str, Any]:
         name, equals, value = item.partition("=")
         if not equals:
             raise ConfigError("--set name=value", repr(item), "Put '=' between the two.")
-        try:
-            values[name.strip()] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            values[name.strip()] = value
+        values[name.strip()] = _assigned(value.strip())
     return values
+
+
+def _assigned(value: str) -> str | list[Any] | None:
+    if value == "null":
+        return None
+    if not value.startswith("["):
+        return value
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return read if isinstance(read, list) else value
 
 
 def write_settings(config: FitConfig, path: Path) -> None:

@@ -58,7 +58,7 @@ def test_it_tries_once_more_then_fine_tunes_plainly(stage: str, ended: str, tmp_
 
 
 def test_a_second_attempt_can_succeed(tmp_path: Path) -> None:
-    line = f"head(steps=60, lr=1e-3, head_lr=4e-3) > {LAST}"
+    line = f"head(steps=60, head_lr=1e-3) > {LAST}"
     watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))
     first, second, last = watch.result.stages
     assert (first.train_skill or 0) < LEARNED <= (second.train_skill or 0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -55,5 +56,7 @@ def make_feed() -> Callable[..., Rows]:
 
 
 @pytest.fixture
-def runtime() -> Runtime:
-    return Runtime("cpu", "fp32", 1)
+def runtime() -> Iterator[Runtime]:
+    gc.freeze()  # each stage ends with a collection, which need not walk the libraries' objects
+    yield Runtime("cpu", "fp32", 1)
+    gc.unfreeze()

@@ -112,7 +112,7 @@ def _print_plan(settings: FitConfig) -> None:
 
     plan = plan_run(settings)
     if is_main_process():
-        show(*describe_plan(plan))
+        show(*describe_plan(plan), *(f"note: {note}" for note in plan.notes))
 
 
 def _print_result(result: RunResult, *, quiet: bool) -> None:

@@ -75,7 +75,7 @@ class Ready:
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
-        return make_plan(self.strategy.name, self.stages, self.prepared, facts)
+        return make_plan(self.strategy.name, self.stages, self.prepared, facts, self.notes)
 
 
 def default_out(config: FitConfig) -> Path:

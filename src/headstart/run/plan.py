@@ -22,12 +22,14 @@ class Plan:
         stages: Its stages, decided.
         counts: Trainable and frozen numbers, one for each stage.
         facts: Everything else worth knowing beforehand, as (name, value).
+        notes: What was decided or found and may surprise.
     """
 
     strategy: str
     stages: tuple[StagePlan, ...]
     counts: tuple[ParameterCount, ...]
     facts: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return one row a stage: stage, steps, ends, rate, head rate, trainable, frozen."""
@@ -56,7 +58,11 @@ class Plan:
 
 
 def make_plan(
-    strategy: str, stages: tuple[StagePlan, ...], prepared: Prepared, facts: dict[str, str]
+    strategy: str,
+    stages: tuple[StagePlan, ...],
+    prepared: Prepared,
+    facts: dict[str, str],
+    notes: list[str],
 ) -> Plan:
     """Count parameters and describe the data.
 
@@ -65,13 +71,15 @@ def make_plan(
         stages: Its stages, decided.
         prepared: Rows, model, tokens.
         facts: Facts that go first, by name.
+        notes: What was decided and may surprise.
 
     Returns:
         The plan. The model is left as it was.
     """
     counts = tuple(_count(prepared.split, plan) for plan in stages)
     told = {**facts, **_data_facts(prepared), "head input": describe_pooling(prepared.split)}
-    return Plan(strategy, stages, counts, tuple(told.items()))
+    found = (*notes, *prepared.splits.warnings)
+    return Plan(strategy, stages, counts, tuple(told.items()), found)
 
 
 def _count(split: SplitModel, plan: StagePlan) -> ParameterCount:

@@ -16,6 +16,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -93,7 +94,8 @@ class Options:
         seed: The run's seed.
         batch_size: Rows per optimizer step.
         micro_batch_size: Rows at once.
-        eval_every: Steps between evaluations; an epoch if ``None``.
+        eval_every: Steps between evaluations; by default an epoch, or as many steps as the
+            validation rows would fill if they are more than the training rows.
         guard: Whether a head that has not learned is held back.
         select: ``last`` or ``best``: which state of the last stage stays in the model.
     """
@@ -300,7 +302,7 @@ class StrategyRunner:
             optimizer=plan.optimizer,
             batch_size=options.batch_size,
             micro_batch_size=options.micro_batch_size,
-            eval_every=options.eval_every,
+            eval_every=options.eval_every or self._interval(),
             patience=plan.stage.patience or 2,
             chance=materials.chance,
             seed=options.seed,
@@ -326,6 +328,15 @@ class StrategyRunner:
     def _changed_backbone(self) -> dict[str, torch.Tensor]:
         """Return copies of what earlier stages have merged into the backbone."""
         return {name: self.split.backbone[name].detach().clone() for name in self._kept}
+
+    def _interval(self) -> int:
+        """Return the steps between evaluations: an epoch, or more where evaluating costs more.
+
+        A row costs about a third as much to evaluate as to train on, so this bounds evaluation to
+        about a third of the training time.
+        """
+        rows = max(len(self.materials.train.lengths), len(self.materials.validation.lengths))
+        return math.ceil(rows / self.options.batch_size)
 
     @contextlib.contextmanager
     def _feeds(self, tuner: Tuner) -> Iterator[tuple[Feed, Feed]]:

@@ -27,8 +27,8 @@ class Bitfit(InPlaceTuner):
         add: Whether to give biases to layers that have none.
     """
 
-    lr: ClassVar[float] = 1e-3
-    head_lr: ClassVar[float] = 1e-3
+    lr: ClassVar[float] = 3e-3
+    head_lr: ClassVar[float] = 1e-2
     add: bool = True
     _added: dict[str, nn.Linear] = field(default_factory=dict, init=False, repr=False)
 

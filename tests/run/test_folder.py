@@ -1,0 +1,288 @@
+"""A run's folder holds a whole run or the one before it, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import SafetensorError
+
+import headstart as hs
+from headstart.config import FitConfig
+from headstart.errors import ConfigError, DataError, HeadstartError, RunError
+from headstart.models import saving
+from headstart.run import folder as folders
+from headstart.run import main
+from headstart.run.folder import RunFolder
+from headstart.run.listener import Listener
+from tiny_runs import Tensors, Watch, frame, inputs, same, saved
+
+Settings = dict[str, Any]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return inputs(tmp_path, strategy="full(steps=2)", out=tmp_path / "run")
+
+
+@pytest.fixture
+def old(settings: Settings) -> Tensors:
+    """What a finished run saved in the place that the next one is to take."""
+    hs.fit(**settings)
+    return saved(settings["out"])
+
+
+def around(settings: Settings) -> set[str]:
+    """Names beside the run's folder that begin like it."""
+    return {path.name for path in settings["out"].parent.glob("run*")}
+
+
+def test_a_finished_run_is_refused(settings: Settings, old: Tensors) -> None:
+    with pytest.raises(RunError) as error:
+        hs.fit(**settings | {"seed": 1})
+    assert "another run there" in error.value.found
+    assert "--overwrite" in error.value.fix
+    assert same(saved(settings["out"]), old)
+    assert around(settings) == {"run"}
+
+
+def test_overwrite_replaces_it(settings: Settings, old: Tensors) -> None:
+    hs.fit(**settings | {"seed": 1, "overwrite": True})
+    assert not same(saved(settings["out"]), old)
+    assert hs.RunResult.read(settings["out"] / "result.json").seed == 1
+    assert around(settings) == {"run"}
+
+
+def fail_in_training(patch: pytest.MonkeyPatch) -> Listener:
+    def at_step(_attempt: int, step: int) -> None:
+        raise ZeroDivisionError
+
+    return Watch(at_step)
+
+
+def fail_in_saving(patch: pytest.MonkeyPatch) -> Listener:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError
+
+    patch.setattr(saving, "_compare", fail)
+    return Watch()
+
+
+def fail_in_reading_back(patch: pytest.MonkeyPatch) -> Listener:
+    """The model is written, but one of its bits is lost."""
+    load = saving.load_saved
+
+    def damaged(source: str) -> Any:
+        split, target = load(source)
+        next(iter(split.backbone.values())).data.view(-1)[0] += 1
+        return split, target
+
+    patch.setattr(saving, "load_saved", damaged)
+    return Watch()
+
+
+@pytest.mark.parametrize("fail", [fail_in_training, fail_in_saving, fail_in_reading_back])
+def test_a_failure_leaves_the_old_run_whole(
+    fail: Callable[[pytest.MonkeyPatch], Listener],
+    settings: Settings,
+    old: Tensors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch, pytest.raises((ZeroDivisionError, HeadstartError)):
+        hs.fit(listener=fail(patch), **settings | {"seed": 1, "overwrite": True})
+    assert same(saved(settings["out"]), old)
+    assert hs.load(settings["out"]).predict("a b c")[0].label in ("good", "bad")
+    assert around(settings) == {"run", "run.partial"}
+    hs.fit(**settings | {"seed": 1, "overwrite": True})
+    assert hs.RunResult.read(settings["out"] / "result.json").seed == 1
+    assert around(settings) == {"run"}
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_crash_between_the_two_moves_heals(
+    resume: bool, settings: Settings, old: Tensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def crash(self: Path, target: Path) -> Path:
+        if self.name == "run.partial":
+            raise ZeroDivisionError
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(ZeroDivisionError):
+        hs.fit(**settings | {"seed": 1, "overwrite": True})
+    monkeypatch.undo()
+    assert around(settings) == {"run.partial", "run.replaced"}
+
+    # The next start puts the old run back first, and keeps it until it is done itself.
+    def at_step(_attempt: int, _step: int) -> None:
+        assert same(saved(settings["out"]), old)
+
+    again = {"seed": 1, "resume": True} if resume else {"seed": 2, "overwrite": True}
+    hs.fit(listener=Watch(at_step), **settings | again)
+    assert around(settings) == {"run"}
+    assert hs.RunResult.read(settings["out"] / "result.json").seed == again["seed"]
+
+
+def test_an_interrupted_run_is_not_thrown_away_unasked(settings: Settings) -> None:
+    with pytest.raises(ZeroDivisionError):
+        hs.fit(listener=fail_in_training(pytest.MonkeyPatch()), **settings)
+    with pytest.raises(RunError) as error:
+        hs.fit(**settings)
+    assert "an interrupted run in" in error.value.found
+    assert "--resume" in error.value.fix
+    hs.fit(**settings | {"overwrite": True})
+    assert around(settings) == {"run"}
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_files_that_are_no_run_are_never_touched(overwrite: bool, settings: Settings) -> None:
+    settings["out"].mkdir()
+    (settings["out"] / "thesis.txt").write_text("years of work")
+    with pytest.raises(RunError) as error:
+        hs.fit(**settings | {"overwrite": overwrite})
+    assert "files there that are not a run" in error.value.found
+    assert "--overwrite" not in error.value.fix
+    assert [path.name for path in settings["out"].iterdir()] == ["thesis.txt"]
+
+
+def test_an_empty_folder_is_free(settings: Settings) -> None:
+    settings["out"].mkdir()
+    hs.fit(**settings)
+    assert (settings["out"] / "result.json").is_file()
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(settings: Settings) -> None:
+    settings["out"].write_text("x")
+    with pytest.raises(RunError, match="not a run"):
+        hs.fit(**settings | {"overwrite": True})
+    assert settings["out"].read_text() == "x"
+
+
+FULL = [
+    OSError(errno.ENOSPC, "No space left on device"),
+    SafetensorError(
+        'Error while serializing: I/O error: Os { code: 28, kind: StorageFull, message: "No space '
+        'left on device" }'
+    ),
+]
+
+
+@pytest.mark.parametrize("error", FULL, ids=["system", "safetensors"])
+@pytest.mark.parametrize("where", ["checkpoint", "model", "result"])
+def test_a_full_disk_loses_nothing(
+    where: str,
+    error: Exception,
+    settings: Settings,
+    old: Tensors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise error
+
+    places = {
+        "checkpoint": "headstart.training.checkpoint.save_file",
+        "model": "transformers.PreTrainedModel.save_pretrained",
+        "result": "headstart.run.save.replace_text",
+    }
+    changed = settings | {"seed": 1, "overwrite": True, "checkpoint_steps": 1}
+    with monkeypatch.context() as patch, pytest.raises(RunError) as told:
+        patch.setattr(places[where], full)
+        hs.fit(**changed)
+    assert "a full disk" in told.value.found
+    assert "--resume" in told.value.fix
+    assert same(saved(settings["out"]), old)
+    hs.fit(**changed | {"overwrite": False, "resume": True})
+    assert hs.RunResult.read(settings["out"] / "result.json").seed == 1
+
+
+def test_other_errors_are_not_taken_for_a_full_disk(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.save_pretrained", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        hs.fit(**settings)
+
+
+def test_a_forbidden_folder_is_told_of(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbid(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere")
+
+    monkeypatch.setattr(Path, "mkdir", forbid)
+    with pytest.raises(RunError, match=r"/somewhere: Permission denied\. Choose another"):
+        hs.fit(**settings)
+
+
+def test_too_little_space_is_found_before_training(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(settings["out"].parent)
+    monkeypatch.setattr(folders.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
+    watch = Watch()
+    with pytest.raises(RunError, match="MiB of free space"):
+        hs.fit(listener=watch, **settings)
+    assert watch.points == []
+    assert around(settings) == set()
+
+
+BAD = [
+    ({"text": "sentense"}, DataError),
+    ({"train": frame(24).assign(label="good")}, DataError),
+    ({"train": frame(24).assign(sentence="")}, DataError),
+    ({"validation": frame(4).assign(label="other")}, DataError),
+    ({"strategy": "bitfitt > full"}, ConfigError),
+    ({"strategy": "prefix"}, ConfigError),
+    ({"task": "rte", "text": ()}, HeadstartError),
+    ({"model": "does-not-exist"}, HeadstartError),
+    ({"max_length": 5000}, ConfigError),
+    ({"head": "does-not-exist"}, HeadstartError),
+    ({"train_rows": 1000}, ConfigError),
+]
+
+
+@pytest.mark.parametrize(("wrong", "kind"), BAD)
+def test_bad_input_leaves_no_folder(
+    wrong: Settings, kind: type[HeadstartError], settings: Settings
+) -> None:
+    if "task" in wrong:
+        settings |= {"train": None, "validation": None, "data": settings["out"].parent}
+    with pytest.raises(kind):
+        hs.fit(**settings | wrong)
+    assert around(settings) == set()
+
+
+def test_a_plan_writes_nothing(settings: Settings) -> None:
+    hs.plan(**settings)
+    assert around(settings) == set()
+
+
+def test_checks_come_before_anything_is_loaded(
+    settings: Settings, old: Tensors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(main, "_make_ready", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(RunError):
+        hs.fit(**settings)
+
+
+def test_without_a_name_the_folder_says_what_the_run_is(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(settings["out"].parent)
+    hs.fit(**settings | {"out": None, "strategy": "bitfit(steps=1) > full(steps=1)", "seed": 4})
+    found = sorted(Path("runs").iterdir())
+    assert [p.name for p in found] == ["train-bitfit-steps=1-full-steps=1-seed4"]
+    assert (found[0] / "model" / "config.json").is_file()
+
+
+def test_the_working_folder_stands_beside_the_final_one(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "a.b")
+    assert folder.work == tmp_path / "a.b.partial"
+    folder.check(FitConfig())
