@@ -22,7 +22,7 @@ help: ## list the targets
 	@echo "  WORKERS=4            processes for the tests"
 
 demo: $(VENV)/.demo ## fine-tune a small model plainly and from a pretrained head, and compare
-	@$(BIN)/headstart demo
+	@$(BIN)/headstart demo --overwrite
 
 test: $(VENV)/.test ## run all tests
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal

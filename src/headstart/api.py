@@ -291,7 +291,7 @@ def pretrain_head(
     Args:
         model: An ``AutoModelFor…`` classifier. Changed in place: only its head.
         dataset: Tokenised rows: mappings with ``input_ids`` and the label, such as a ``datasets``
-            data set; further model inputs are used as they are.
+            data set; ``token_type_ids`` and ``attention_mask`` are used where they are there.
         tuner: What trains beside the head, in the strategy notation, for example ``lora(r=16)``.
         label_column: Name of the label; ``labels`` is understood too.
         new_parameters: Names of further parameters that the checkpoint did not provide, from

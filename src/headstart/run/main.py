@@ -20,11 +20,12 @@ from headstart.run.folder import CHECKPOINTS, LOG, RESULT, RunFolder, require_sp
 from headstart.run.interrupt import Pauser
 from headstart.run.listener import Listener
 from headstart.run.logfile import logging_to
+from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Frames, Prepared, data_record, find_task, prepare, source_name
 from headstart.run.save import save_run
 from headstart.run.settings import Choices, choose, optimizer_settings
-from headstart.run.stages import Materials, Options, StagePlan, StrategyRunner
+from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
 from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy

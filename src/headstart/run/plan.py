@@ -8,8 +8,8 @@ import numpy as np
 
 from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.models.headfile import describe_pooling
+from headstart.run.parts import StagePlan
 from headstart.run.prepare import Prepared
-from headstart.run.stages import StagePlan
 from headstart.tuners._bind import bind
 
 

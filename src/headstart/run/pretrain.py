@@ -5,17 +5,22 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 
 from headstart.config import FitConfig
-from headstart.data.encode import Encoded, Padding
+from headstart.data.encode import Encoded
+from headstart.data.labels import Classes, Numbers
 from headstart.errors import ConfigError, DataError
 from headstart.models.backbone import SplitModel
+from headstart.models.rescale import rescale_output
 from headstart.run.listener import Listener
+from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.settings import optimizer_settings
-from headstart.run.stages import Materials, Options, StagePlan, StrategyRunner
+from headstart.run.stages import StrategyRunner
+from headstart.run.tokenised import encode_dataset
 from headstart.strategies.plan import lengths
 from headstart.strategies.presets import get_preset
 from headstart.strategies.stages import Strategy
@@ -68,10 +73,13 @@ def pretrain(
     given = {key: value for key, value in changes.items() if value is not None}
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))
     encoded = encode_dataset(dataset, label_column, pad=_pad_token(split))
+    encoded, mean, scale = _fitted_to_model(encoded, split)
     runtime = Runtime(device)
     with _as_it_was(split):
         runner = _runner(split, strategy, encoded, batch_size, seed, runtime)
         runner.run(stages=1)
+        if runner.pretrained_head and scale:
+            rescale_output(split, mean, scale)
     for note in runner.guard_notes:
         warnings.warn(f"headstart: {note}", stacklevel=3)
 
@@ -84,17 +92,9 @@ def _runner(
     seed: int,
     runtime: Runtime,
 ) -> StrategyRunner:
-    labels = encoded.labels
-    if labels is None:
-        raise RuntimeError("encode_dataset reads the labels")
-    outputs = int(cast(Any, split.model.config).num_labels)
+    labels = _labels(encoded)
+    outputs = _outputs(split)
     classes = 0 if labels.dtype.kind == "f" else outputs
-    if classes and int(labels.max()) >= classes:
-        raise DataError(
-            f"class indices below {classes}, the model's number of classes",
-            f"{int(labels.max())}",
-            "Load the model with a larger num_labels.",
-        )
     preset = get_preset("default")
     numbers = lengths(strategy, rows=len(encoded), batch_size=batch_size, epochs=preset.epochs)
     size = sum(p.numel() for p in split.backbone.values())
@@ -119,47 +119,42 @@ def _runner(
     return StrategyRunner(strategy, plans, materials, options, runtime, Listener())
 
 
-def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad: int) -> Encoded:
-    """Lay out rows that the user has tokenised.
-
-    Args:
-        dataset: Rows with ``input_ids``, further inputs of the same length, and the label.
-        label_column: Name of the label; ``labels`` is understood too.
-        pad: The padding token.
+def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, float, float]:
+    """Check the labels against the model's outputs, and standardise numbers.
 
     Returns:
-        The rows, with labels.
-
-    Raises:
-        DataError: If there are no rows, or a row lacks tokens or label.
+        The rows, and mean and standard deviation of the numbers; 0 and 0 for classes.
     """
-    rows = [dict(row) for row in dataset]
-    if not rows:
-        raise DataError("tokenised rows", "none", "Give a data set with rows.")
-    label = label_column if label_column in rows[0] else "labels"
-    for name in ("input_ids", label):
-        if name not in rows[0]:
+    labels, outputs = _labels(encoded), _outputs(split)
+    if len(np.unique(labels)) < 2:
+        raise DataError("labels that differ", f"{labels[0]} in every row", "Check the label.")
+    if outputs > 1 and labels.dtype.kind == "f":
+        raise DataError(
+            f"class indices as integers for a model with {outputs} classes",
+            f"numbers such as {labels[0]:g}",
+            "Convert them, or load the model with num_labels=1 to predict numbers.",
+        )
+    if outputs > 1:
+        if labels.min() < 0 or labels.max() >= outputs:
             raise DataError(
-                f"rows with input_ids and {label_column}",
-                f"columns {', '.join(sorted(rows[0]))}",
-                "Tokenise the rows first, and name the label by label_column=…",
+                f"class indices from 0 to {outputs - 1}, the model's number of classes",
+                f"{labels.min()} to {labels.max()}",
+                "Load the model with a larger num_labels, or remove these rows.",
             )
-    tokens = [np.asarray(row["input_ids"], np.int32) for row in rows]
-    sizes = np.array([len(t) for t in tokens], np.int64)
-    features = {"input_ids": np.concatenate(tokens)}
-    if "token_type_ids" in rows[0]:
-        kinds = [np.asarray(row["token_type_ids"], np.int32) for row in rows]
-        features["token_type_ids"] = np.concatenate(kinds)
-    answers = np.asarray([row[label] for row in rows])
-    number = answers.dtype.kind == "f"
-    return Encoded(
-        features=features,
-        starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)]),
-        lengths=sizes,
-        truncated=np.zeros(len(rows), np.bool_),
-        padding=Padding({"input_ids": pad, "token_type_ids": 0}),
-        labels=answers.astype(np.float64) if number else answers.astype(np.int64),
-    )
+        return encoded, 0.0, 0.0
+    rescale_output(split, 0.0, 1.0)  # refuses a head that could not be rescaled afterwards
+    mean, scale = float(labels.mean()), float(labels.std())
+    return replace(encoded, labels=np.asarray((labels - mean) / scale)), mean, scale
+
+
+def _labels(encoded: Encoded) -> Classes | Numbers:
+    if encoded.labels is None:
+        raise RuntimeError("encode_dataset reads the labels")
+    return encoded.labels
+
+
+def _outputs(split: SplitModel) -> int:
+    return int(cast(Any, split.model.config).num_labels)
 
 
 def _pad_token(split: SplitModel) -> int:
@@ -169,14 +164,18 @@ def _pad_token(split: SplitModel) -> int:
 
 @contextlib.contextmanager
 def _as_it_was(split: SplitModel) -> Iterator[None]:
-    """Give the model back in its mode, on its device, with the same parameters trainable."""
+    """Train with dropout; give the model back in its modes, on its device, as it was trainable."""
     model = split.model
-    training, device = model.training, next(model.parameters()).device
+    device = next(model.parameters()).device
+    modes = {module: module.training for module in model.modules()}
     trainable = [(p, p.requires_grad) for p in model.parameters()]
+    model.train()
     try:
         yield
     finally:
         for parameter, wanted in trainable:
             parameter.requires_grad_(wanted)
             parameter.grad = None
-        model.train(training).to(device)
+        for module, training in modes.items():
+            module.training = training
+        model.to(device)

@@ -18,26 +18,23 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from headstart.errors import NumericalError
-from headstart.models.backbone import SplitModel
 from headstart.results import StageResult, stage_from_dict
 from headstart.run.listener import Listener
 from headstart.run.origin import Origin
-from headstart.strategies.plan import Length
+from headstart.run.parts import Materials, Options, StagePlan
 from headstart.strategies.stages import Stage, Strategy
-from headstart.training.evaluate import Floats, Judge, predict_logits, skill
+from headstart.training.evaluate import Floats, predict_logits, skill
 from headstart.training.features import frozen_features
 from headstart.training.feed import Feed, PartFeed
 from headstart.training.loop import StageLoop, StageSetup
-from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
 from headstart.tuners._base import Tuner
@@ -46,66 +43,6 @@ from headstart.tuners._bind import bind
 LEARNED = 0.1
 """Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
 SKILL_ROWS = 1000
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """One stage with everything decided.
-
-    Args:
-        stage: As written.
-        length: Its steps and what ends it.
-        optimizer: Rates and constants.
-    """
-
-    stage: Stage
-    length: Length
-    optimizer: OptimizerSettings
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What the stages work on.
-
-    Args:
-        split: The model.
-        train: Training rows.
-        validation: Rows that scores are measured on.
-        train_labels: Labels of the training rows, (n,).
-        judge: Turns validation logits into metrics.
-        outputs: Logits per row.
-        chance: Loss of the best constant guess on the training rows.
-    """
-
-    split: SplitModel
-    train: Feed
-    validation: Feed
-    train_labels: npt.NDArray[np.generic]
-    judge: Judge
-    outputs: int
-    chance: float
-
-
-@dataclass(frozen=True)
-class Options:
-    """Settings that hold for every stage.
-
-    Args:
-        seed: The run's seed.
-        batch_size: Rows per optimizer step.
-        micro_batch_size: Rows at once.
-        eval_every: Steps between evaluations; by default an epoch, or as many steps as the
-            validation rows would fill if they are more than the training rows.
-        guard: Whether a head that has not learned is held back.
-        select: ``last`` or ``best``: which state of the last stage stays in the model.
-    """
-
-    seed: int
-    batch_size: int
-    micro_batch_size: int | None = None
-    eval_every: int | None = None
-    guard: bool = True
-    select: str = "last"
 
 
 Save = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]

@@ -165,6 +165,7 @@ class StageLoop:
         elif setup.length.until == "plateau":
             self.rule = PlateauRule(setup.patience)
         self._every = setup.eval_every or self.order.per_epoch
+        self._epoch, self._batches = -1, self.order.epoch(0)
         self._look = min(self.order.per_epoch, 100)
 
     def run(self) -> LoopState:
@@ -176,7 +177,8 @@ class StageLoop:
         began = time.perf_counter() - self.state.seconds
         if not self.state.curve:
             self._point()
-        with self.runtime.prepared(self.model, self.optimizer) as (model, stepper):
+        prepared = self.runtime.prepared(self.model, self.optimizer)
+        with self.runtime.own_randomness(), prepared as (model, stepper):
             while not self.state.ended:
                 self._step(model, stepper)
                 self._after_step()
@@ -190,7 +192,7 @@ class StageLoop:
 
     def _rows(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         epoch, place = divmod(self.state.step, self.order.per_epoch)
-        if getattr(self, "_epoch", None) != epoch:
+        if self._epoch != epoch:
             self._epoch, self._batches = epoch, self.order.epoch(epoch)
         return self._batches[place]
 
@@ -225,11 +227,8 @@ class StageLoop:
         mean = float(runtime.sum(total) if runtime.world > 1 else total)
         state.step += 1
         state.tokens += int(self.feed.lengths[rows].sum())
-        state.window = (state.window[0] + mean * len(rows), state.window[1] + len(rows))
-        state.since_point = (
-            state.since_point[0] + mean * len(rows),
-            state.since_point[1] + len(rows),
-        )
+        state.window = _added(state.window, mean, len(rows))
+        state.since_point = _added(state.since_point, mean, len(rows))
         state.training_seconds += time.perf_counter() - began
         self.on_step(state.step, mean)
 
@@ -323,3 +322,7 @@ class StageLoop:
             for name, t in tensors.items()
             if name.startswith("best/")
         }
+
+
+def _added(sums: tuple[float, int], mean: float, rows: int) -> tuple[float, int]:
+    return sums[0] + mean * rows, sums[1] + rows

@@ -95,6 +95,10 @@ class Runtime:
             for mark in vars(model).keys() - own:
                 delattr(model, mark)
 
+    def own_randomness(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context after which torch's random generators are as they were before."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+
     def backward(self, loss: torch.Tensor) -> None:
         """Compute gradients, scaled where fp16 needs it.
 

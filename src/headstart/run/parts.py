@@ -1,0 +1,75 @@
+"""What the stages of a run are given: their plan, the model and data, the common options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.models.backbone import SplitModel
+from headstart.strategies.plan import Length
+from headstart.strategies.stages import Stage
+from headstart.training.evaluate import Judge
+from headstart.training.feed import Feed
+from headstart.training.optim import OptimizerSettings
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """One stage with everything decided.
+
+    Args:
+        stage: As written.
+        length: Its steps and what ends it.
+        optimizer: Rates and constants.
+    """
+
+    stage: Stage
+    length: Length
+    optimizer: OptimizerSettings
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What the stages work on.
+
+    Args:
+        split: The model.
+        train: Training rows.
+        validation: Rows that scores are measured on.
+        train_labels: Labels of the training rows, (n,).
+        judge: Turns validation logits into metrics.
+        outputs: Logits per row.
+        chance: Loss of the best constant guess on the training rows.
+    """
+
+    split: SplitModel
+    train: Feed
+    validation: Feed
+    train_labels: npt.NDArray[np.generic]
+    judge: Judge
+    outputs: int
+    chance: float
+
+
+@dataclass(frozen=True)
+class Options:
+    """Settings that hold for every stage.
+
+    Args:
+        seed: The run's seed.
+        batch_size: Rows per optimizer step.
+        micro_batch_size: Rows at once.
+        eval_every: Steps between evaluations; by default an epoch, or as many steps as the
+            validation rows would fill if they are more than the training rows.
+        guard: Whether a head that has not learned is held back.
+        select: ``last`` or ``best``: which state of the last stage stays in the model.
+    """
+
+    seed: int
+    batch_size: int
+    micro_batch_size: int | None = None
+    eval_every: int | None = None
+    guard: bool = True
+    select: str = "last"
