@@ -214,12 +214,12 @@ def watched(watch: Watch | None = None, **settings: Any) -> Watch:
     watch = watch or Watch()
     with watching(watch):
         watch.result = hs.fit(listener=watch, **settings)
-    _spare_the_collector()
+    spare_the_collector()
     return watch
 
 
 @cache
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Take what is imported out of its sight.
 
     Accelerate collects garbage after every stage, which takes longer than a tiny stage if all

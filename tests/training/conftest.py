@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,8 +13,15 @@ import torch
 
 import tiny
 from headstart.data.encode import Encoded, Padding
+from headstart.models.backbone import SplitModel
+from headstart.strategies.plan import Length
+from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.feed import EncodedFeed
+from headstart.training.loop import StageLoop, StageSetup
+from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
+
+SEVEN = Length(7, 1, "end")
 
 
 class Rows(EncodedFeed):
@@ -60,3 +68,43 @@ def runtime() -> Iterator[Runtime]:
     gc.freeze()  # each stage ends with a collection, which need not walk the libraries' objects
     yield Runtime("cpu", "fp32", 1)
     gc.unfreeze()
+
+
+@pytest.fixture
+def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Callable[..., StageLoop]:
+    """Return a maker of loops over a tiny BERT, the whole of which trains."""
+
+    def make(
+        length: Length = SEVEN,
+        *,
+        rows: int = 12,
+        batch_size: int = 5,
+        dropout: float = 0.0,
+        seed: int = 0,
+        chance: float = math.log(2),
+        evaluate: Callable[[], dict[str, float]] | None = None,
+        optimizer: dict[str, Any] | None = None,
+        head_only: bool = False,
+        **more: Any,
+    ) -> StageLoop:
+        rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        split = SplitModel(tiny.build("bert", **rates))
+        split.model.train()
+        tuner = {} if head_only else split.backbone
+        split.train_only(tuner)
+        feed = make_feed(rows)
+        judge = Judge(feed.labels, ("accuracy",))
+
+        def score() -> dict[str, float]:
+            return judge(predict_logits(split.model, make_feed(rows), runtime, 2))
+
+        settings = {"lr": 1e-3, "head_lr": 1e-2, **(optimizer or {})}
+        calls = {
+            k: more.pop(k) for k in ("on_step", "on_point", "pause", "checkpoint") if k in more
+        }
+        setup = StageSetup(length, OptimizerSettings(**settings), batch_size, chance, seed, **more)
+        return StageLoop(
+            split.model, split.head, tuner, feed, evaluate or score, setup, runtime, **calls
+        )
+
+    return make

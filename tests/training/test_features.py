@@ -138,12 +138,14 @@ def test_features_carry_no_dropout_but_the_head_does(
     make_feed: Callable[..., Any], runtime: Runtime
 ) -> None:
     split = build("bert", hidden_dropout_prob=0.5, classifier_dropout=0.0)
-    split.model.train()
     rows = list(range(6))
+    expected = logits_and_gradients(split, make_feed(6), rows)[0]
+    split.model.train()
     with frozen_features(split, [make_feed(6)], runtime) as feeds:
         assert feeds is not None
         first, second = (logits_and_gradients(split, feeds[0], rows)[0] for _ in range(2))
         assert torch.equal(first, second)
+        torch.testing.assert_close(first, expected, atol=1e-5, rtol=1e-5)
         for dropout in (m for m in split.model.modules() if isinstance(m, nn.Dropout)):
             dropout.p = 0.5
         assert not torch.equal(logits_and_gradients(split, feeds[0], rows)[0], first)

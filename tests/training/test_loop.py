@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -14,59 +12,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-import tiny
-from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
-from headstart.training.evaluate import Judge, predict_logits
-from headstart.training.loop import LoopState, StageLoop, StageSetup
-from headstart.training.optim import OptimizerSettings
-from headstart.training.runtime import Runtime
-from headstart.training.stopping import LearnedRule
+from headstart.training.loop import LoopState, StageLoop
 
 Make = Callable[..., StageLoop]
 # With a large eps AdamW's step is proportional to the gradient, so that its scale is tested too.
-SEVEN = Length(7, 1, "end")
 LINEAR = {"eps": 1.0, "betas": (0.0, 0.0), "weight_decay": 0.0, "clip": 0.0, "warmup": 0.0}
-
-
-@pytest.fixture
-def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Make:
-    """Return a maker of loops over a tiny BERT, the whole of which trains."""
-
-    def make(
-        length: Length = SEVEN,
-        *,
-        rows: int = 12,
-        batch_size: int = 5,
-        dropout: float = 0.0,
-        seed: int = 0,
-        chance: float = math.log(2),
-        evaluate: Callable[[], dict[str, float]] | None = None,
-        optimizer: dict[str, Any] | None = None,
-        head_only: bool = False,
-        **more: Any,
-    ) -> StageLoop:
-        rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-        split = SplitModel(tiny.build("bert", **rates))
-        split.model.train()
-        tuner = {} if head_only else split.backbone
-        split.train_only(tuner)
-        feed = make_feed(rows)
-        judge = Judge(feed.labels, ("accuracy",))
-
-        def score() -> dict[str, float]:
-            return judge(predict_logits(split.model, make_feed(rows), runtime, 2))
-
-        settings = {"lr": 1e-3, "head_lr": 1e-2, **(optimizer or {})}
-        calls = {
-            k: more.pop(k) for k in ("on_step", "on_point", "pause", "checkpoint") if k in more
-        }
-        setup = StageSetup(length, OptimizerSettings(**settings), batch_size, chance, seed, **more)
-        return StageLoop(
-            split.model, split.head, tuner, feed, evaluate or score, setup, runtime, **calls
-        )
-
-    return make
 
 
 def parameters(loop: StageLoop) -> dict[str, torch.Tensor]:
@@ -242,85 +193,6 @@ def test_a_plateau_ends_the_stage(make_loop: Make) -> None:
     assert (bound.run().step, bound.state.ended) == (5, "end")
 
 
-class At(LearnedRule):
-    """A rule that says at a given window that the head has learned."""
-
-    def __init__(self, window: int) -> None:
-        super().__init__(1.0)
-        self.window, self.seen = window, list[float]()
-
-    def update(self, loss: float) -> bool:
-        """Note the window's loss."""
-        self.seen.append(loss)
-        return len(self.seen) >= self.window
-
-
-def rates(loop: StageLoop) -> list[float]:
-    """Run, and return each step's rate as a share of its peak."""
-    found: list[float] = []
-
-    def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        (share,) = {round(group["lr"] / group["peak"], 9) for group in optimizer.param_groups}
-        found.append(share)
-
-    loop.optimizer.register_step_pre_hook(note)
-    loop.run()
-    return found
-
-
-def test_a_fixed_length_rises_and_falls(make_loop: Make) -> None:
-    found = rates(make_loop(Length(10, 1, "end"), optimizer={"warmup": 0.2}))
-    assert found == pytest.approx([1 / 3, 2 / 3, *(n / 8 for n in range(8, 0, -1))])
-
-
-def test_an_open_end_holds_the_rate_until_the_head_has_learned_then_falls(
-    make_loop: Make,
-) -> None:
-    loop = make_loop(Length(60, 4, "learned"), optimizer={"warmup": 0.05}, head_only=True)
-    loop.rule = At(5)  # a window is an epoch of three steps
-    found = rates(loop)
-    assert found == pytest.approx([1 / 4, 2 / 4, 3 / 4, *[1] * 12, 1, 2 / 3, 1 / 3])
-    assert (loop.state.ended, loop.state.step, loop.state.fall_from) == ("learned", 18, 15)
-
-
-def test_it_is_not_ended_before_its_least(make_loop: Make) -> None:
-    loop = make_loop(Length(60, 10, "learned"), head_only=True)
-    loop.rule = At(1)
-    assert loop.run().fall_from == 12
-
-
-def test_a_head_that_never_learns_goes_to_the_bound(make_loop: Make) -> None:
-    loop = make_loop(Length(24, 4, "learned"), optimizer={"warmup": 0.0}, head_only=True)
-    loop.rule = At(99)
-    found = rates(loop)
-    assert found == pytest.approx([1] * 21 + [3 / 4, 2 / 4, 1 / 4])
-    assert (loop.state.ended, loop.state.step) == ("bound", 24)
-    late = make_loop(Length(24, 4, "learned"), head_only=True)
-    late.rule = At(7)  # at step 21 the fall has begun by itself
-    assert late.run().step == 24
-
-
-def test_the_rule_sees_the_mean_loss_of_each_epoch(make_loop: Make) -> None:
-    steps: list[float] = []
-    loop = make_loop(
-        Length(12, 1, "learned"), on_step=lambda _, loss: steps.append(loss), eval_every=2
-    )
-    loop.rule = rule = At(99)
-    loop.run()
-    sizes = [len(rows) for epoch in range(4) for rows in loop.order.epoch(epoch)]
-    expected = [np.average(steps[i : i + 3], weights=sizes[i : i + 3]) for i in range(0, 12, 3)]
-    assert rule.seen == pytest.approx(expected)
-
-
-def test_a_head_that_learns_ends_its_stage(make_loop: Make) -> None:
-    # The class can be read off the second token, so that a few epochs learn it.
-    loop = make_loop(Length(300, 20, "learned"), optimizer={"lr": 3e-3, "head_lr": 3e-2})
-    state = loop.run()
-    assert state.ended == "learned"
-    assert 20 <= state.step < 200
-    assert state.curve[-1].scores["accuracy"] > 0.9
-
-
 def test_one_seed_gives_one_result_whatever_else_draws_numbers(make_loop: Make) -> None:
     def noisy() -> dict[str, float]:
         torch.rand(3)
@@ -365,54 +237,3 @@ def test_each_stage_begins_with_a_fresh_optimizer(make_loop: Make) -> None:
     assert second.optimizer is not first.optimizer
     assert not second.optimizer.state
     assert second.state == LoopState()
-
-
-STAGES: dict[str, dict[str, Any]] = {
-    "end": {"length": Length(7, 1, "end"), "keep_best": True, "eval_every": 2},
-    # A tiny rate and a chance far above the loss: level at once, so the rule's memory decides.
-    "learned": {
-        "length": Length(40, 4, "learned"), "chance": 1.0,
-        "optimizer": {"lr": 1e-7, "head_lr": 1e-7}, "head_only": True,
-    },
-    "plateau": {"length": Length(20, 1, "plateau"), "patience": 3, "eval_every": 2,
-        "head_only": True,
-    },
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", STAGES)
-def test_it_resumes_from_any_step_to_the_same_bits(make_loop: Make, case: str) -> None:
-    settings = {**STAGES[case], "dropout": 0.3, "micro_batch_size": 3}
-    saved: list[tuple[str, dict[str, torch.Tensor]]] = []
-
-    def save(loop: StageLoop) -> None:
-        tensors = {name: t.detach().clone() for name, t in loop.tensors().items()}
-        saved.append((json.dumps(loop.snapshot()), tensors))
-
-    whole = make_loop(pause=lambda: True, checkpoint=save, **settings)
-    expected = copy.deepcopy(whole.run())
-    assert len(saved) == expected.step >= 6
-    if case != "end":
-        assert expected.ended == case
-    for number, (state, tensors) in enumerate(saved, 1):
-        resumed = make_loop(**settings)
-        resumed.restore(json.loads(state), tensors)
-        assert resumed.state.step == number
-        found = resumed.run()
-        assert same(parameters(resumed), parameters(whole))
-        assert same(resumed.tensors(), whole.tensors())
-        assert found.curve == expected.curve
-        for name in ("step", "tokens", "best_step", "fall_from", "ended", "since_point"):
-            assert getattr(found, name) == getattr(expected, name), name
-        assert resumed.snapshot()["rule"] == whole.snapshot()["rule"]
-        asked = resumed.feed.asked  # type: ignore[attr-defined]
-        done = whole.feed.asked  # type: ignore[attr-defined]
-        assert asked == done[len(done) - len(asked) :]
-
-
-def test_a_checkpoint_is_written_only_when_it_is_time(make_loop: Make) -> None:
-    steps: list[int] = []
-    loop = make_loop(checkpoint=lambda each: steps.append(each.state.step))
-    loop.pause = lambda: loop.state.step in (2, 5)
-    loop.run()
-    assert steps == [2, 5]

@@ -90,7 +90,9 @@ class RunFolder:
             "checkpoint_minutes",
             "checkpoint_steps",
         }
-        differ = sorted(k for k in now if k not in ignored and before.get(k) != now[k])
+        # The file holds what was decided at the start where the user left a setting open.
+        open_now = {k for k, v in now.items() if v is None}
+        differ = sorted(k for k in {*now} - ignored - open_now if before.get(k) != now[k])
         if differ:
             told = ", ".join(f"{k} {before.get(k)!r} -> {now[k]!r}" for k in differ)
             raise RunError(

@@ -24,7 +24,7 @@ from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Frames, Prepared, data_record, find_task, prepare, source_name
 from headstart.run.save import save_run
-from headstart.run.settings import Choices, choose, optimizer_settings
+from headstart.run.settings import Choices, choose, optimizer_settings, resolved
 from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
 from headstart.strategies.plan import lengths
@@ -64,6 +64,11 @@ class Ready:
     stages: tuple[StagePlan, ...]
     fingerprint: str
     notes: list[str]
+
+    @property
+    def settings(self) -> FitConfig:
+        """The settings with everything decided, for the run's folder."""
+        return resolved(self.config, self.choices, self.prepared.max_length)
 
     @property
     def plan(self) -> Plan:
@@ -140,7 +145,7 @@ def run(
     runtime.wait()
     with told_when_full(folder.out):
         if runtime.is_main:
-            folder.open(config)
+            folder.open(ready.settings)
         runtime.wait()
         with logging_to(folder.work / LOG, active=runtime.is_main):
             result = _carry_out(ready, folder, listener, began)
@@ -227,7 +232,7 @@ def _record(ready: Ready) -> RunResult:
             "target": task.target, "metrics": list(task.metrics),
             "labels": list(splits.label_names), "max_length": ready.prepared.max_length,
         },
-        settings=config.plain(),
+        settings=ready.settings.plain(),
         data=data_record(splits),
         backbone={
             "source": config.model, "fingerprint": ready.fingerprint,

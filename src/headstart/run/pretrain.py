@@ -169,9 +169,13 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     trainable = [(p, p.requires_grad) for p in model.parameters()]
+    head = split.head_state()
     model.train()
     try:
         yield
+    except BaseException:
+        split.load_head(head)
+        raise
     finally:
         for parameter, wanted in trainable:
             parameter.requires_grad_(wanted)

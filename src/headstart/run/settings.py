@@ -57,6 +57,28 @@ def choose(config: FitConfig, task: TaskSpec) -> Choices:
     )
 
 
+def resolved(config: FitConfig, choices: Choices, max_length: int) -> FitConfig:
+    """Write what was decided into the settings, so that they repeat the run by themselves.
+
+    Args:
+        config: The settings as given.
+        choices: The numbers of the run.
+        max_length: Longest input in tokens.
+
+    Returns:
+        Settings in which only the stages' own learning rates may still be open.
+    """
+    preset = choices.preset
+    decided = {
+        "total_epochs": choices.total_epochs,
+        "epochs": None if choices.total_epochs else choices.epochs,
+        "head_type": choices.head,
+        "max_length": max_length,
+        **{k: getattr(preset, k) for k in ("batch_size", "weight_decay", "clip", "warmup")},
+    }
+    return config.model_copy(update=decided)
+
+
 def optimizer_settings(
     stage: Stage, tuner: type[Tuner], config: FitConfig, preset: Preset, backbone: int, last: bool
 ) -> OptimizerSettings:

@@ -179,7 +179,7 @@ class StrategyRunner:
             plan.optimizer.lr, plan.optimizer.head_lr, asdict(count),
         )  # fmt: skip
         self.listener.stage_started(result, index + 1, len(self.plans))
-        with self._feeds(tuner) as (train, validation):
+        with self._detached_on_error(tuner, last), self._feeds(tuner) as (train, validation):
             loop = self._loop(index, attempt, plan, start, trained, (train, validation), last)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
@@ -274,6 +274,16 @@ class StrategyRunner:
         """
         rows = max(len(self.materials.train.lengths), len(self.materials.validation.lengths))
         return math.ceil(rows / self.options.batch_size)
+
+    @contextlib.contextmanager
+    def _detached_on_error(self, tuner: Tuner, last: bool) -> Iterator[None]:
+        """Give the model back clean to whoever goes on with it after an error or an interrupt."""
+        try:
+            yield
+        except BaseException:
+            if not last:
+                tuner.detach(self.split)
+            raise
 
     @contextlib.contextmanager
     def _feeds(self, tuner: Tuner) -> Iterator[tuple[Feed, Feed]]:

@@ -112,6 +112,12 @@ def _compute(
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Run every row through the base model once, without dropout.
 
+    Args:
+        split: The model.
+        feed: The rows.
+        runtime: Device and precision.
+        first_only: Whether the first token's states are enough.
+
     Returns:
         For each row its states, (choices, L, D); and the pooled outputs, (n, choices, D), if any.
     """
@@ -185,6 +191,9 @@ def _listening(
         base: The base model.
         leaves: Whether to cut the states off from what computed them.
         pooler: Pools the cut-off states anew; otherwise what was pooled is a constant.
+
+    Yields:
+        A list that grows by one output with each call of the base model.
     """
     outputs: list[Any] = []
 
