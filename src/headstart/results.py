@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -147,8 +148,9 @@ class RunResult:
         return values
 
     def to_json(self) -> str:
-        """Return the record as JSON text."""
-        return json.dumps(self.to_dict(), indent=1, ensure_ascii=False, default=str) + "\n"
+        """Return the record as JSON text; what is not a finite number becomes ``null``."""
+        plain = _finite(self.to_dict())
+        return json.dumps(plain, indent=1, ensure_ascii=False, default=str, allow_nan=False) + "\n"
 
     def write(self, path: Path) -> None:
         """Write the record as JSON.
@@ -205,6 +207,14 @@ def stage_from_dict(values: Mapping[str, Any]) -> StageResult:
     plain = {k: v for k, v in values.items() if k in _names(StageResult)}
     plain["curve"] = [Point(**point) for point in plain.get("curve", [])]
     return StageResult(**plain)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _names(record: Any) -> set[str]:

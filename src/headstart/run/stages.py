@@ -294,7 +294,9 @@ class StrategyRunner:
         self.split.model.to(self.runtime.device)
         with frozen_features(self.split, [train, validation], self.runtime) as stored:
             if stored is None:
-                self.listener.message("The frozen features do not fit; computed in every epoch.")
+                self.listener.message(
+                    "The frozen features cannot be kept; computed in every epoch."
+                )
             yield (stored[0], stored[1]) if stored else (train, validation)
 
     def _skill(self, train: Feed) -> float:

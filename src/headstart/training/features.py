@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
@@ -36,11 +36,13 @@ class _StandIn(nn.Module):
         self.pooler = cast("nn.Module | None", base.pooler if live_pooler else None)
         self.stored: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
-    def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPooling:
+    def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPoolingAndCrossAttentions:
         states, pooled = cast("tuple[torch.Tensor, torch.Tensor | None]", self.stored)
         if self.pooler is not None:
             pooled = self.pooler(states)
-        return BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+        return BaseModelOutputWithPoolingAndCrossAttentions(
+            last_hidden_state=states, pooler_output=pooled
+        )
 
 
 class _FeatureFeed:
@@ -55,7 +57,7 @@ class _FeatureFeed:
     ) -> None:
         self._feed, self._stand_in = feed, stand_in
         self._states, self._pooled = states, pooled
-        self.lengths = feed.lengths
+        self.lengths, self.left_padded = feed.lengths, feed.left_padded
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the inputs for some rows and hand their features to the stand-in."""
@@ -80,10 +82,14 @@ def frozen_features(
         runtime: Device and precision.
 
     Yields:
-        The feeds to use instead; ``None`` where the features are too many to keep, or the head
-        reaches into the base model at another place than its pooler.
+        The feeds to use instead; ``None`` where the features are too many to keep, rows are
+        padded on the left, or the head reaches into the base model at another place than its
+        pooler.
     """
     model, base = split.model, split.base
+    if any(feed.left_padded for feed in feeds):
+        yield None
+        return
     inside = {n for n in split.head if n.startswith(f"{split.prefix}.")}
     live_pooler = bool(inside)
     if inside and not _pooler_can_be_replayed(split, inside, feeds[0]):
@@ -203,7 +209,9 @@ def _listening(
             pooled = output.get("pooler_output")
             pooled = pooled.detach() if pooled is not None else None
             pooled = pooler(states) if pooler is not None else pooled
-            output = BaseModelOutputWithPooling(last_hidden_state=states, pooler_output=pooled)
+            output = BaseModelOutputWithPoolingAndCrossAttentions(
+                last_hidden_state=states, pooler_output=pooled
+            )
         outputs.append(output)
         return output
 

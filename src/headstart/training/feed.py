@@ -22,6 +22,8 @@ class Feed(Protocol):
 
     lengths: Indices
     """Tokens of each row, (n,)."""
+    left_padded: bool
+    """Whether shorter rows are filled up in front."""
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows, ``labels`` among them where they are known."""
@@ -37,7 +39,7 @@ class EncodedFeed:
 
     def __init__(self, encoded: Encoded, device: torch.device) -> None:
         self._encoded, self._device = encoded, device
-        self.lengths = encoded.lengths
+        self.lengths, self.left_padded = encoded.lengths, encoded.padding.left
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows.
@@ -64,7 +66,7 @@ class PartFeed:
 
     def __init__(self, feed: Feed, rows: Indices) -> None:
         self._feed, self._rows = feed, rows
-        self.lengths = feed.lengths[rows]
+        self.lengths, self.left_padded = feed.lengths[rows], feed.left_padded
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some of these rows.
