@@ -19,4 +19,5 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     OMP_NUM_THREADS="1",
     MKL_NUM_THREADS="1",
+    COLUMNS="160",  # tables are not folded, whatever terminal the tests run in
 )
