@@ -63,6 +63,9 @@ class FitConfig(BaseModel):
     train_rows: int | None = _option(
         "Data", "Use only so many training rows, drawn by seed, stratified.", ge=2
     )
+    validation_rows: int | None = _option(
+        "Data", "Use only so many validation rows: the same ones whatever the seed.", ge=2
+    )
     max_length: int | None = _option("Data", "Longest input in tokens; longer ones are cut.", ge=4)
 
     strategy: str = _option("Strategy", "Strategy line or alias (`headstart strategies`).", "eh-ft")

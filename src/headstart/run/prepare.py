@@ -158,6 +158,9 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
     if config.train_rows:
         chosen = sample(_known(rows), config.train_rows, stream(config.seed, "sample"), stratify)
         rows = rows.take(chosen)
+    if config.validation_rows and config.validation_rows < len(held_out):
+        # Not by the run's seed, so that the scores of several seeds are about the same rows.
+        held_out = held_out.take(sample(_known(held_out), config.validation_rows, 0, stratify))
     mean, scale = 0.0, 1.0
     if task.target == "number":
         numbers = _known(rows)
