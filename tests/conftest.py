@@ -21,3 +21,9 @@ os.environ.update(
     MKL_NUM_THREADS="1",
     COLUMNS="160",  # tables are not folded, whatever terminal the tests run in
 )
+
+from hypothesis import settings  # noqa: E402  after the environment is set
+
+# The same cases on every machine: a failure elsewhere is a failure here.
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")

@@ -17,7 +17,7 @@ EVERYTHING: dict[str, Any] = {
     "model": "some/model", "out": Path("runs/x"), "train": "t.csv", "validation": "d.tsv",
     "task": "rte", "data": Path("folder"), "text": ("a, b", "c"), "label": "y",
     "choices": ("c1", "c2"), "span": "word", "target": "number", "metrics": ("f1", "accuracy"),
-    "validation_share": 0.123456789, "train_rows": 100, "max_length": 64,
+    "validation_share": 0.123456789, "train_rows": 100, "validation_rows": 50, "max_length": 64,
     "strategy": "lora(r=4) >> full", "preset": "paper", "epochs": 1e-05, "total_epochs": 12.5,
     "guard": False, "head_type": "mlp", "head": "h", "ignore_backbone_mismatch": True,
     "lr": 5e-05, "head_lr": 0.001, "batch_size": 8, "micro_batch_size": 2, "weight_decay": 0.0,

@@ -114,5 +114,6 @@ def _show(value: Scalar) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and float(f"{value:g}") == value:
-        return f"{value:g}"  # only where it is exact: a name reads back as the same strategy
+        # Only where it is exact: a name reads back as the same strategy. -0.0 is 0.
+        return f"{value or 0:g}"
     return str(value)
