@@ -42,7 +42,7 @@ POINTS: list[tuple[str, tuple[int, int], dict[str, Any]]] = [
     ("bitfit(steps=4) >> lora(steps=3) > full(steps=3)", (3, 2), {"family": "modernbert"}),
     ("lora(steps=4) > bitfit(steps=3) >> full(steps=3)", (2, 1), {"family": "modernbert"}),
     ("prefix(steps=4) > bitfit(steps=3) >> full(steps=3)", (3, 1), {"family": "modernbert"}),
-    ("bitfit(lr=1e-2, head_lr=1e-2) > full(steps=3)", (1, 30), {}),
+    ("bitfit(until=learned, steps=50) > full(steps=3)", (1, 30), {}),
     ("bitfit(until=plateau, steps=40) > full(steps=3)", (1, 5), {}),
     ("lora(steps=4)", (1, 2), {}),
 ]
@@ -208,6 +208,20 @@ def test_other_settings_cannot_resume(tmp_path: Path) -> None:
     assert "batch_size 8 -> 4" in error.value.found
     assert "strategy" not in error.value.found
     assert state(tmp_path / "run") == before
+
+
+def test_settings_that_are_left_out_are_those_of_the_start(tmp_path: Path) -> None:
+    settings = inputs(tmp_path, strategy=SHORT, guard=False)
+    given = {"lr": 1e-3, "eval_every": 1, "max_length": 8, "epochs": 2}
+    watched(out=tmp_path / "whole", **settings | given)
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(listener=interrupt((1, 1)), out=tmp_path / "run", **settings | given)
+    hs.fit(out=tmp_path / "run", resume=True, **settings)
+    assert same_run(tmp_path / "whole", tmp_path / "run")
+    records = [hs.RunResult.read(tmp_path / n / "result.json").settings for n in ("whole", "run")]
+    for record in records:
+        record.update(out="", resume=False)
+    assert records[0] == records[1]
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path) -> None:

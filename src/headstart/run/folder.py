@@ -53,6 +53,20 @@ class RunFolder:
                 "Go on with it by --resume, or start again with --overwrite.",
             )
 
+    def settle(self, config: FitConfig) -> FitConfig:
+        """Fill in what a resumed run leaves open, as it was at the start.
+
+        Args:
+            config: The settings, checked.
+
+        Returns:
+            The settings to go on with.
+        """
+        if not config.resume:
+            return config
+        before, now = read_settings(self.work / SETTINGS), config.plain()
+        return FitConfig.build({k: before.get(k) if v is None else v for k, v in now.items()})
+
     def open(self, config: FitConfig) -> None:
         """Make the working folder ready.
 

@@ -138,6 +138,7 @@ def run(
         config = config.model_copy(update={"out": default_out(config)})
     folder = RunFolder(Path(str(config.out)))
     folder.check(config)
+    config = folder.settle(config)
     runtime = _runtime(config)
     ready = _make_ready(config, runtime, frames)
     size = sum(p.nbytes for p in ready.prepared.split.model.parameters())
