@@ -13,11 +13,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from headstart.config import FitConfig, read_settings, write_settings
-from headstart.errors import RunError
+from headstart.errors import ConfigError, RunError
 
-SETTINGS, RESULT, LOG = "settings.yaml", "result.json", "log.txt"
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+SETTINGS, RESULT, LOG, LOCK = "settings.yaml", "result.json", "log.txt", ".lock"
 MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
 
 
@@ -29,8 +35,11 @@ class RunFolder:
     """
 
     def __init__(self, out: Path) -> None:
-        self.out = out
-        self.work = out.with_name(f"{out.name}.partial")
+        self.out = out if out.name else out.resolve()
+        if not self.out.name:
+            raise ConfigError("a folder of its own for --out", str(out), "Choose another --out.")
+        self.work = self.out.with_name(f"{self.out.name}.partial")
+        self._lock: IO[str] | None = None
 
     def check(self, config: FitConfig) -> None:
         """Make sure that the run may go here, before anything is loaded or written.
@@ -47,11 +56,17 @@ class RunFolder:
         if self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir())):
             self._refuse_occupied(config)
         if self.work.exists() and not config.overwrite:
-            raise RunError(
-                f"a free folder for --out {self.out}",
-                f"an interrupted run in {self.work}",
-                "Go on with it by --resume, or start again with --overwrite.",
-            )
+            raise self._in_the_way()
+
+    def _in_the_way(self) -> RunError:
+        failed = (self.work / RESULT).is_file()
+        return RunError(
+            f"a free folder for --out {self.out}",
+            f"{'a failed' if failed else 'an interrupted'} run in {self.work}",
+            "Start again with --overwrite."
+            if failed
+            else "Go on with it by --resume, or start again with --overwrite.",
+        )
 
     def settle(self, config: FitConfig) -> FitConfig:
         """Fill in what a resumed run leaves open, as it was at the start.
@@ -72,15 +87,47 @@ class RunFolder:
 
         Args:
             config: The settings.
+
+        Raises:
+            RunError: If another process works in it.
         """
         replaced = self._replaced
         if replaced.exists() and not self.out.exists():
             # A crash fell between the two moves of close(); the old run is the whole one.
             replaced.replace(self.out)
+        if self.work.exists():
+            self._take()
         if not config.resume:
-            shutil.rmtree(self.work, ignore_errors=True)
-            self.work.mkdir(parents=True)
+            if config.overwrite:
+                shutil.rmtree(self.work, ignore_errors=True)
+            try:
+                self.work.mkdir(parents=True)
+            except FileExistsError:
+                raise self._in_the_way() from None
+            self._take()
             write_settings(config, self.work / SETTINGS)
+
+    def _take(self) -> None:
+        """Lock the working folder for this process, where the system can."""
+        if fcntl is None:
+            return
+        self.release()
+        self._lock = (self.work / LOCK).open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.release()
+            raise RunError(
+                f"a run in {self.work} that no other process works on",
+                "one that is in progress",
+                "Wait for it, or choose another --out.",
+            ) from None
+
+    def release(self) -> None:
+        """Let other processes work on the run."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     @property
     def _replaced(self) -> Path:
@@ -130,6 +177,8 @@ class RunFolder:
     def close(self) -> None:
         """Move the finished work to its place and remove what it replaces."""
         shutil.rmtree(self.work / CHECKPOINTS, ignore_errors=True)
+        self.release()
+        (self.work / LOCK).unlink(missing_ok=True)
         replaced = self._replaced
         if self.out.exists():
             shutil.rmtree(replaced, ignore_errors=True)

@@ -141,6 +141,7 @@ def run(
     config = folder.settle(config)
     runtime = _runtime(config)
     ready = _make_ready(config, runtime, frames)
+    plan = ready.plan
     size = sum(p.nbytes for p in ready.prepared.split.model.parameters())
     require_space(folder.work, 4 * size)
     runtime.wait()
@@ -148,8 +149,13 @@ def run(
         if runtime.is_main:
             folder.open(ready.settings)
         runtime.wait()
-        with logging_to(folder.work / LOG, active=runtime.is_main):
-            result = _carry_out(ready, folder, listener, began)
+        try:
+            with logging_to(folder.work / LOG, active=runtime.is_main):
+                listener.plan(plan)
+                result = _carry_out(ready, folder, listener, began)
+        except BaseException:
+            folder.release()
+            raise
         if runtime.is_main:
             folder.close()
     runtime.wait()
@@ -203,17 +209,18 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
 
 def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float) -> RunResult:
     result = _record(ready)
-    listener.plan(ready.plan)
     for note in ready.notes:
         listener.message(note)
     for warning in result.warnings:
         listener.warning(warning)
     try:
-        runner = _train(ready, folder, listener, result)
-        _finish(ready, runner, result, listener)
-        result.seconds = time.perf_counter() - began
-        if ready.runtime.is_main:
-            save_run(ready, runner, result, folder.work)
+        # Ctrl-C while the result is being saved waits until it is: that takes seconds.
+        with Pauser(ready.config.checkpoint_minutes, ready.config.checkpoint_steps) as pauser:
+            runner = _train(ready, folder, listener, result, pauser)
+            _finish(ready, runner, result, listener)
+            result.seconds = time.perf_counter() - began
+            if ready.runtime.is_main:
+                save_run(ready, runner, result, folder.work)
     except RunError as error:
         result.status, result.error = "failed", str(error)
         result.seconds = time.perf_counter() - began
@@ -258,7 +265,7 @@ def _rule(config: FitConfig) -> str:
 
 
 def _train(
-    ready: Ready, folder: RunFolder, listener: Listener, result: RunResult
+    ready: Ready, folder: RunFolder, listener: Listener, result: RunResult, pauser: Pauser
 ) -> StrategyRunner:
     prepared, config, runtime = ready.prepared, ready.config, ready.runtime
     splits = prepared.splits
@@ -287,21 +294,20 @@ def _train(
     if resumed:
         stage, step = resumed[0]["stage"] + 1, resumed[0]["loop"]["step"]
         listener.message(f"Resuming in stage {stage} after step {step}.")
-    with Pauser(config.checkpoint_minutes, config.checkpoint_steps) as pauser:
 
-        def save(state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-            if runtime.is_main:
-                name = f"stage{state['stage'] + 1}-{state['attempt']}-{state['loop']['step']}"
-                save_checkpoint(folder.work / CHECKPOINTS, name, state, tensors)
-            if pauser.interrupted:
-                raise KeyboardInterrupt
+    def save(state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        if runtime.is_main:
+            name = f"stage{state['stage'] + 1}-{state['attempt']}-{state['loop']['step']}"
+            save_checkpoint(folder.work / CHECKPOINTS, name, state, tensors)
+        if pauser.interrupted:
+            raise KeyboardInterrupt
 
-        runner = StrategyRunner(
-            ready.strategy, ready.stages, materials, options, runtime, listener, pauser, save
-        )
-        result.stages = runner.results
-        result.guard = runner.guard_notes
-        runner.run(resumed)
+    runner = StrategyRunner(
+        ready.strategy, ready.stages, materials, options, runtime, listener, pauser, save
+    )
+    result.stages = runner.results
+    result.guard = runner.guard_notes
+    runner.run(resumed)
     result.stages, result.guard = runner.results, runner.guard_notes
     return runner
 

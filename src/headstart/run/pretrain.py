@@ -122,6 +122,10 @@ def _runner(
 def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, float, float]:
     """Check the labels against the model's outputs, and standardise numbers.
 
+    Args:
+        encoded: The rows.
+        split: The model.
+
     Returns:
         The rows, and mean and standard deviation of the numbers; 0 and 0 for classes.
     """
