@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,38 @@ def test_an_interrupted_run_is_not_thrown_away_unasked(settings: Settings) -> No
     assert "--resume" in error.value.fix
     hs.fit(**settings | {"overwrite": True})
     assert around(settings) == {"run"}
+
+
+@pytest.mark.parametrize("how", ["overwrite", "resume"])
+def test_a_run_in_progress_is_left_alone(how: str, settings: Settings) -> None:
+    told = []
+
+    def at_step(_attempt: int, step: int) -> None:
+        if step == 1:
+            with pytest.raises(RunError) as error:
+                hs.fit(**settings | {how: True})
+            told.append(error.value.found)
+
+    hs.fit(listener=Watch(at_step), **settings)
+    assert told == ["one that is in progress"]
+    assert around(settings) == {"run"}
+    assert not (settings["out"] / ".lock").exists()
+
+
+def test_ctrl_c_waits_until_the_result_is_saved(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compare = saving._compare
+
+    def pressed(*args: Any) -> None:
+        signal.raise_signal(signal.SIGINT)
+        compare(*args)
+
+    monkeypatch.setattr(saving, "_compare", pressed)
+    result = hs.fit(**settings)
+    assert result.status == "done"
+    assert around(settings) == {"run"}
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
