@@ -56,6 +56,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         hs.fit(**settings)
     (folder / "settings.json").write_text(json.dumps(two))
     (folder / "child.py").write_text(CHILD)
+    # With --cpu accelerate starts a single process; --multi_gpu starts several anywhere, and the
+    # setting device=cpu keeps them on the processor.
     command = [
         sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
         "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
