@@ -298,3 +298,18 @@ def test_an_interrupted_process_saves_and_resumes(tmp_path: Path) -> None:
     hs.fit(out=out, resume=True, **settings)
     watched(out=tmp_path / "whole", **settings)
     assert same_run(tmp_path / "whole", out)
+
+
+def test_other_rows_than_at_the_start_are_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    settings, out = inputs(tmp_path, guard=False) | {"strategy": SHORT}, tmp_path / "run"
+    watched(out=tmp_path / "whole", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(listener=interrupt((1, 2)), out=out, **settings)
+    train = Path(settings["train"])
+    text = train.read_text()
+    train.write_text("\n".join(text.splitlines()[:-1]) + "\n")
+    with pytest.raises(RunError, match="other rows"):
+        hs.fit(out=out, resume=True, **settings)
+    train.write_text(text)
+    hs.fit(out=out, resume=True, **settings)
+    assert same_run(tmp_path / "whole", out)

@@ -38,6 +38,8 @@ from headstart.training.stopping import chance_loss
 from headstart.tuners import TUNERS
 from headstart.tuners._bind import read_strategy
 
+Checkpoint = tuple[dict[str, Any], dict[str, torch.Tensor]]
+
 
 @dataclass
 class Ready:
@@ -209,6 +211,7 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
 
 def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float) -> RunResult:
     result = _record(ready)
+    resumed = _checkpoint(ready, folder, result)
     for note in ready.notes:
         listener.message(note)
     for warning in result.warnings:
@@ -216,7 +219,7 @@ def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float
     try:
         # Ctrl-C while the result is being saved waits until it is: that takes seconds.
         with Pauser(ready.config.checkpoint_minutes, ready.config.checkpoint_steps) as pauser:
-            runner = _train(ready, folder, listener, result, pauser)
+            runner = _train(ready, folder, listener, result, pauser, resumed)
             _finish(ready, runner, result, listener)
             result.seconds = time.perf_counter() - began
             if ready.runtime.is_main:
@@ -265,7 +268,12 @@ def _rule(config: FitConfig) -> str:
 
 
 def _train(
-    ready: Ready, folder: RunFolder, listener: Listener, result: RunResult, pauser: Pauser
+    ready: Ready,
+    folder: RunFolder,
+    listener: Listener,
+    result: RunResult,
+    pauser: Pauser,
+    resumed: Checkpoint | None,
 ) -> StrategyRunner:
     prepared, config, runtime = ready.prepared, ready.config, ready.runtime
     splits = prepared.splits
@@ -290,7 +298,6 @@ def _train(
         guard=config.guard,
         select=config.select,
     )
-    resumed = load_checkpoint(folder.work / CHECKPOINTS) if config.resume else None
     if resumed:
         stage, step = resumed[0]["stage"] + 1, resumed[0]["loop"]["step"]
         listener.message(f"Resuming in stage {stage} after step {step}.")
@@ -298,6 +305,7 @@ def _train(
     def save(state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
         if runtime.is_main:
             name = f"stage{state['stage'] + 1}-{state['attempt']}-{state['loop']['step']}"
+            state = {**state, "origin": _origin(ready, result)}
             save_checkpoint(folder.work / CHECKPOINTS, name, state, tensors)
         if pauser.interrupted:
             raise KeyboardInterrupt
@@ -310,6 +318,27 @@ def _train(
     runner.run(resumed)
     result.stages, result.guard = runner.results, runner.guard_notes
     return runner
+
+
+def _origin(ready: Ready, result: RunResult) -> dict[str, Any]:
+    """Return what must be the same when a run is resumed, for its bits to be the same."""
+    return {"rows": result.data, "backbone": ready.fingerprint}
+
+
+def _checkpoint(ready: Ready, folder: RunFolder, result: RunResult) -> Checkpoint | None:
+    """Load what a resumed run goes on from, refusing other rows or another backbone."""
+    found = load_checkpoint(folder.work / CHECKPOINTS) if ready.config.resume else None
+    if found is None:
+        return None
+    before, now = found[0]["origin"], _origin(ready, result)
+    changed = [name for name in now if before[name] != now[name]]
+    if changed:
+        raise RunError(
+            "the rows and the backbone with which the run was started",
+            f"another {' and another '.join(changed)}".replace("another rows", "other rows"),
+            "Put back what has changed, or start again with --overwrite.",
+        )
+    return found
 
 
 def _finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Listener) -> None:
