@@ -8,6 +8,7 @@ rows. Both strategies of a seed see the same rows, the same initial head and the
 from __future__ import annotations
 
 import argparse
+import csv
 import statistics
 import subprocess
 import sys
@@ -37,6 +38,8 @@ SETS = {
     "wic": Set(600, "pairs with marked words, 2 classes"),
     "stsb": Set(500, "pairs, a number"),
 }
+DEMO_ROWS = 1500
+"""Of the demo's sample, training and validation: the first ones, however many are drawn."""
 STRATEGIES = {"FT": "full", "EH-FT": "eh-ft"}
 
 
@@ -45,7 +48,8 @@ def options(name: str, arguments: argparse.Namespace) -> tuple[str, ...]:
     carved = arguments.rows == "carved"
     if name == "films":
         data = arguments.out / "films"
-        source = ["--train", str(data / "train.csv"), "--text", "sentence", "--label", "label"]
+        rows = "others.csv" if carved else "train.csv"
+        source = ["--train", str(data / rows), "--text", "sentence", "--label", "label"]
         if not carved:
             source += ["--validation", str(data / "validation.csv")]
     elif carved:
@@ -60,6 +64,17 @@ def options(name: str, arguments: argparse.Namespace) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def export_films(out: Path) -> None:
+    """Write the demo's rows, and as ``others.csv`` such that are not among them."""
+    for folder, rows in (("films", 500), ("more-films", 3500)):
+        export = ["-m", "headstart", "demo", "--export", str(out / folder), "--rows", str(rows)]
+        subprocess.run([sys.executable, *export], check=True)  # noqa: S603
+    with (out / "more-films/train.csv").open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    with (out / "films/others.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([head, *rows[DEMO_ROWS:]])
+
+
 def main() -> None:
     """Run and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -72,9 +87,8 @@ def main() -> None:
     parser.add_argument("--strategy", action="append", default=[], help="NAME=LINE, further ones")
     parser.add_argument("--workers", type=int, default=2)
     arguments = parser.parse_args()
-    if not (arguments.out / "films").is_dir():
-        export = ["-m", "headstart", "demo", "--export", str(arguments.out / "films")]
-        subprocess.run([sys.executable, *export], check=True)  # noqa: S603
+    if not (arguments.out / "films/others.csv").is_file():
+        export_films(arguments.out)
     strategies = STRATEGIES | dict(item.split("=", 1) for item in arguments.strategy)
     seeds, names = range(arguments.seeds), arguments.sets.split(",")
     jobs = [

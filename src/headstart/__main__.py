@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import sys
 
-from headstart.cli import main
+
+def main() -> int:
+    """Run the command line; Ctrl-C is no fault even while it is still being imported.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        from headstart.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return 130
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -105,7 +105,8 @@ class FitConfig(BaseModel):
 
     eval_every: int | None = _option(
         "Evaluation",
-        "Optimizer steps between evaluations. Default: an epoch, more with many validation rows.",
+        "Optimizer steps between evaluations. Default: an epoch, more with many validation rows or "
+        "epochs of a few steps.",
         ge=1,
     )
     select: Literal["last", "best"] = _option(

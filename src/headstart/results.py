@@ -39,6 +39,7 @@ class StageResult:
         attempt: 1, or 2 where the guard tried again.
         planned_steps: Its length, or upper bound.
         steps: Optimizer steps done.
+        until: What was to end it: ``end``, ``learned`` or ``plateau``.
         ended: Why it ended: ``end``, ``learned``, ``bound``, ``plateau`` or ``nan``.
         lr: Peak learning rate of the tuner's parameters.
         head_lr: Peak learning rate of the head.
@@ -64,6 +65,7 @@ class StageResult:
     lr: float
     head_lr: float
     trainable: dict[str, int]
+    until: str = "end"
     steps: int = 0
     ended: str = "end"
     seconds: float = 0.0
@@ -207,6 +209,20 @@ def stage_from_dict(values: Mapping[str, Any]) -> StageResult:
     plain = {k: v for k, v in values.items() if k in _names(StageResult)}
     plain["curve"] = [Point(**point) for point in plain.get("curve", [])]
     return StageResult(**plain)
+
+
+def show_scores(scores: Mapping[str, float]) -> str:
+    """Write metrics in a line.
+
+    Args:
+        scores: Values by name; a ``score`` that repeats the only metric is left out.
+
+    Returns:
+        For example ``accuracy 0.7900, loss 0.4800``.
+    """
+    metrics = [name for name in scores if name not in {"score", "loss"}]
+    names = [*metrics, *(["score"] if len(metrics) != 1 else []), "loss"]
+    return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
 
 
 def _finite(value: Any) -> Any:

@@ -134,3 +134,17 @@ def test_version_and_lists(cli: Run) -> None:
     assert "targets='attention'" in cli("strategies").out
     assert "Rank:" in cli("strategies", "lora").out
     assert "head > full" in cli("strategies", "lp-ft").out
+
+
+def test_resume_without_a_folder_names_the_unfinished_runs(
+    cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert "Name the folder" in cli("fit", "--resume").err
+    folder = Path("runs/x.partial")
+    folder.mkdir(parents=True)
+    (folder / "settings.yaml").touch()
+    answer = cli("fit", "--resume")
+    assert answer.code == 2
+    assert "--out FOLDER beside --resume" in answer.err
+    assert f"Unfinished runs here: {Path('runs/x')}." in answer.err

@@ -103,9 +103,9 @@ def test_a_failure_leaves_the_old_run_whole(
     assert around(settings) == {"run"}
 
 
-@pytest.mark.parametrize("resume", [False, True])
+@pytest.mark.parametrize("again", [{"resume": True}, {}, {"overwrite": True, "seed": 2}])
 def test_a_crash_between_the_two_moves_heals(
-    resume: bool, settings: Settings, old: Tensors, monkeypatch: pytest.MonkeyPatch
+    again: Settings, settings: Settings, old: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     replace = Path.replace
 
@@ -120,14 +120,18 @@ def test_a_crash_between_the_two_moves_heals(
     monkeypatch.undo()
     assert around(settings) == {"run.partial", "run.replaced"}
 
-    # The next start puts the old run back first, and keeps it until it is done itself.
-    def at_step(_attempt: int, _step: int) -> None:
-        assert same(saved(settings["out"]), old)
-
-    again = {"seed": 1, "resume": True} if resume else {"seed": 2, "overwrite": True}
-    hs.fit(listener=Watch(at_step), **settings | again)
+    # The new run was whole, so whatever comes next first makes up for its move.
+    out = settings["out"]
+    if again.get("overwrite"):
+        moved: list[bool] = []
+        listener = Watch(lambda _attempt, _step: moved.append(not same(saved(out), old)))
+        hs.fit(listener=listener, **settings | again)
+        assert all(moved)
+    else:
+        with pytest.raises(RunError, match="finished run" if again else "another run"):
+            hs.fit(**settings | {"seed": 1} | again)
     assert around(settings) == {"run"}
-    assert hs.RunResult.read(settings["out"] / "result.json").seed == again["seed"]
+    assert hs.RunResult.read(out / "result.json").seed == again.get("seed", 1)
 
 
 def test_an_interrupted_run_is_not_thrown_away_unasked(settings: Settings) -> None:
@@ -313,6 +317,29 @@ def test_without_a_name_the_folder_says_what_the_run_is(
     found = sorted(Path("runs").iterdir())
     assert [p.name for p in found] == ["train-bitfit-steps=1-full-steps=1-seed4"]
     assert (found[0] / "model" / "config.json").is_file()
+
+
+def test_an_interrupt_before_the_first_checkpoint_leaves_nothing_in_the_way(
+    settings: Settings,
+) -> None:
+    def interrupt(_attempt: int, _step: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(listener=Watch(interrupt), **settings)
+    assert around(settings) == set()
+    hs.fit(**settings)
+
+
+def test_the_mark_of_unfinished_runs_is_no_name(settings: Settings) -> None:
+    for more in ({}, {"resume": True}):
+        with pytest.raises(ConfigError, match=r"Write --out .*run$"):
+            hs.fit(**settings | {"out": Path(f"{settings['out']}.partial"), **more})
+
+
+def test_a_plan_looks_at_the_folder_too(settings: Settings, old: Tensors) -> None:
+    with pytest.raises(RunError, match="another run"):
+        hs.plan(**settings)
 
 
 def test_the_working_folder_stands_beside_the_final_one(tmp_path: Path) -> None:

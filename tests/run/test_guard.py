@@ -57,6 +57,16 @@ def test_it_tries_once_more_then_fine_tunes_plainly(stage: str, ended: str, tmp_
     assert watch.stages[1].moments == watch.stages[2].moments == 0
 
 
+def test_where_a_budget_was_shared_the_fallback_is_plain_fine_tuning_of_the_whole(
+    tmp_path: Path,
+) -> None:
+    settings = inputs(tmp_path)
+    line = "bitfit(share=0.5, lr=1e-7, head_lr=1e-7) > full"
+    watched(strategy=line, epochs=4, out=tmp_path / "guarded", **settings)
+    watched(strategy="full", epochs=4, out=tmp_path / "plain", **settings)
+    assert same(model_of(tmp_path / "guarded"), model_of(tmp_path / "plain"))
+
+
 def test_a_second_attempt_can_succeed(tmp_path: Path) -> None:
     line = f"head(steps=60, head_lr=1e-3) > {LAST}"
     watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))

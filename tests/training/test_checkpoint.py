@@ -81,7 +81,6 @@ def half_written(tensors: Any, path: Path) -> None:
         (module, "save_file", crash, 1),
         (module, "save_file", half_written, 1),
         (module.json, "dumps", crash, 1),
-        (Path, "write_text", crash, 1),
         (module.os, "fsync", crash, 1),
         (Path, "replace", crash, 1),
         (Path, "iterdir", crash, 2),

@@ -11,7 +11,7 @@ import torch
 
 import headstart.training.evaluate as module
 import tiny
-from headstart.training.evaluate import Judge, decide, predict_logits, skill
+from headstart.training.evaluate import Judge, decide, evaluating, predict_logits, skill
 from headstart.training.runtime import Runtime
 
 
@@ -139,3 +139,11 @@ def test_broken_logits_score_nothing(number: bool) -> None:
     found = Judge(labels, ("pearson" if number else "accuracy",))(logits)
     assert found["score"] == 0
     assert np.isnan(found["loss"])
+
+
+def test_each_module_gets_its_own_mode_back() -> None:
+    model = torch.nn.Sequential(torch.nn.Dropout(), torch.nn.Dropout().eval())
+    with pytest.raises(ZeroDivisionError), evaluating(model):
+        assert not any(module.training for module in model.modules())
+        raise ZeroDivisionError
+    assert [module.training for module in model.modules()] == [True, True, False]

@@ -200,6 +200,9 @@ def test_too_many_features_are_not_kept(
         monkeypatch.setattr(module, "LARGEST_STORE", limit)
         with frozen_features(build("roberta"), [make_feed(6), make_feed(6)], runtime) as feeds:
             assert (feeds is not None) == kept
+        pairs = make_feed(6, choices=2)
+        with frozen_features(build("roberta", "choice"), [pairs], runtime) as feeds:
+            assert (feeds is not None) == kept
 
 
 def test_models_without_a_mask_are_served(make_feed: Callable[..., Any], runtime: Runtime) -> None:

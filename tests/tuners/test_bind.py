@@ -57,6 +57,12 @@ def test_every_alias_binds(alias: str) -> None:
         ("top(1, 2) > full", "2", "at most 1"),
         ("full(2)", "2", "at most 0"),
         ("top(3, k=2)", "k=2", "once"),
+        ("top(0) > full", "0", "1 or more"),
+        ("lora(r=0)", "r=0", "1 or more"),
+        ("lora(8, alpha=0)", "alpha=0", "above 0"),
+        ("lora(dropout=1)", "dropout=1", "below 1"),
+        ("prefix(tokens=0) > full", "tokens=0", "1 or more"),
+        ("prefix(init_std=-1) > full", "init_std=-1", "above 0"),
     ],
 )
 def test_an_unfit_knob_is_marked_at_its_place(line: str, marked: str, told: str) -> None:

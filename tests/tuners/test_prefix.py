@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, GPT2Config
 from transformers.models.modernbert import modeling_modernbert
 
 import tiny
-from headstart.errors import Faults, ModelError
+from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.tuners._prefix_attention import _FAMILIES
 from headstart.tuners.prefix import Prefix
@@ -236,12 +236,6 @@ def test_an_attention_function_that_cannot_be_chosen_is_refused(
 def test_a_decoder_of_a_supported_family_is_refused() -> None:
     with pytest.raises(ModelError, match="BertModel"):
         Prefix().attach(SplitModel(tiny.build("bert", is_decoder=True)))
-
-
-def test_all_odd_knobs_are_told_at_once() -> None:
-    with pytest.raises(Faults) as error:
-        Prefix(tokens=0, init_std=0.0).attach(SplitModel(tiny.build("bert")))
-    assert len(error.value.faults) == 2
 
 
 def test_detach_before_attach_is_a_mistake_of_the_caller() -> None:

@@ -19,8 +19,8 @@ from rich.progress import (
 from transformers.utils import logging as bars
 
 from headstart.cli._console import show
-from headstart.cli._tables import describe_plan, show_score, stage_end, stage_start
-from headstart.results import Point, StageResult
+from headstart.cli._tables import describe_plan, stage_end, stage_start
+from headstart.results import Point, StageResult, show_scores
 from headstart.run.listener import Listener
 from headstart.run.plan import Plan
 
@@ -106,7 +106,7 @@ class Lines(Warnings):
         """
         super().point(point)
         loss = "" if point.train_loss is None else f", training loss {point.train_loss:.4f}"
-        show(f"  step {point.step}: {show_score(point.scores)}{loss}", to=self.console)
+        show(f"  step {point.step}: {show_scores(point.scores)}{loss}", to=self.console)
 
     def stage_ended(self, stage: StageResult) -> None:
         """Show that a stage is over.

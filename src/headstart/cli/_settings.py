@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from headstart.cli._console import escape_markup
 from headstart.config import FitConfig, read_assignments, read_settings
+from headstart.errors import ConfigError
 
 _KINDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
@@ -68,6 +69,29 @@ def _saved(asked: Mapping[str, Any]) -> dict[str, Any]:
         folder.check(FitConfig(out=out, resume=True))
     saved = read_settings(folder.work / SETTINGS)
     return {name: saved[name] for name in saved if name not in {"resume", "overwrite", "out"}}
+
+
+def require_folder(settings: Mapping[str, Any]) -> None:
+    """Refuse ``--resume`` alone.
+
+    Args:
+        settings: As gathered.
+
+    Raises:
+        ConfigError: If neither a folder is named nor the whole command, from which it follows.
+    """
+    if settings.get("resume") and not settings.get("out") and not settings.get("model"):
+        raise ConfigError("--out FOLDER beside --resume", "none", _unfinished_runs())
+
+
+def _unfinished_runs() -> str:
+    from headstart.run.folder import PARTIAL, SETTINGS
+
+    found = sorted(Path().glob(f"runs/*{PARTIAL}/{SETTINGS}"))
+    if not found:
+        return "Name the folder of the run that was interrupted."
+    names = ", ".join(str(path.parent).removesuffix(PARTIAL) for path in found)
+    return f"Unfinished runs here: {names}."
 
 
 def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.cli._console import facts, table
-from headstart.results import RunResult, StageResult
+from headstart.results import RunResult, StageResult, show_scores
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -58,8 +58,9 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
         One line.
     """
     again = ", second attempt" if stage.attempt > 1 else ""
+    most = "" if stage.until == "end" else "at most "
     return (
-        f"Stage {number} of {of}{again}: {stage.stage}, at most {stage.planned_steps} steps, "
+        f"Stage {number} of {of}{again}: {stage.stage}, {most}{stage.planned_steps:,} steps, "
         f"{_trainable(stage)} numbers train"
     )
 
@@ -77,7 +78,7 @@ def stage_end(stage: StageResult) -> str:
     skill = "" if stage.train_skill is None else f" (skill {stage.train_skill:.2f}, 0 is chance)"
     passed = _HANDED_ON.get(stage.handed_on, stage.handed_on)
     return (
-        f"ended after {stage.steps} steps and {stage.seconds:.1f} s: "
+        f"ended after {stage.steps:,} steps and {stage.seconds:.1f} s: "
         f"{_ENDS.get(stage.ended, stage.ended)}{learned[stage.learned]}{skill}"
         f"{'; ' + passed if passed else ''}"
     )
@@ -98,7 +99,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
         (
             stage.stage + (f" (attempt {stage.attempt})" if stage.attempt > 1 else ""),
             *(before_after(stage, name) for name in names),
-            stage.steps,
+            f"{stage.steps:,}",
             f"{stage.seconds:.1f}",
             f"{stage.tokens_per_second:,.0f}",
             _trainable(stage),
@@ -110,7 +111,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
 
 
 def closing(result: RunResult) -> str:
-    """Say what came out, what was saved by which rule, what is doubtful, and where things are.
+    """Say what came out, what was saved by which rule, what the guard did, and where things are.
 
     Args:
         result: The run's record.
@@ -121,17 +122,16 @@ def closing(result: RunResult) -> str:
     out = Path(str(result.settings["out"]))
     origin = f"{result.data['validation_rows']:,} rows, {result.data['validation_origin']}"
     lines = [
-        f"Score ({origin}): {show_score(result.scores)}",
+        f"Score ({origin}): {show_scores(result.scores)}",
         f"Saved: the {result.selected} state; {result.rule}.",
     ]
     other = "last" if result.selected == "best" else "best"
     unsaved = result.last if other == "last" else result.best
     if unsaved.get("score") != result.scores.get("score"):
-        lines.append(f"Not saved: the {other} state, {show_score(unsaved)}")
+        lines.append(f"Not saved: the {other} state, {show_scores(unsaved)}")
     if result.untouched:
-        lines.append(f"On rows that no selection has seen: {show_score(result.untouched)}")
+        lines.append(f"On rows that no selection has seen: {show_scores(result.untouched)}")
     lines += [f"Guard: {note}" for note in result.guard]
-    lines += [f"Warning: {note}" for note in result.warnings]
     quoted = shlex.quote(str(out))
     return "\n".join(
         [
@@ -154,21 +154,7 @@ def short_result(result: RunResult) -> str:
     Returns:
         One line.
     """
-    return f"{result.settings['out']}: {show_score(result.scores)}"
-
-
-def show_score(scores: Mapping[str, float]) -> str:
-    """Write metrics in a line.
-
-    Args:
-        scores: Values by name; a ``score`` that repeats the only metric is left out.
-
-    Returns:
-        For example ``accuracy 0.7900, loss 0.4800``.
-    """
-    metrics = [name for name in scores if name not in {"score", "loss"}]
-    names = [*metrics, *(["score"] if len(metrics) != 1 else []), "loss"]
-    return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+    return f"{result.settings['out']}: {show_scores(result.scores)}"
 
 
 def before_after(stage: StageResult, name: str) -> str:

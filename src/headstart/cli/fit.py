@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart.cli._console import errors, is_main_process, output, show
-from headstart.cli._settings import gather, with_settings
+from headstart.cli._settings import gather, require_folder, with_settings
 from headstart.config import FitConfig
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def fit(
     The result is a plain Hugging Face checkpoint in OUT/model, with the scores of every stage
     in OUT/result.json. Each option can also stand in the file given by --config, under its name.
     """
-    settings = FitConfig.build(gather(config, assignments or (), options))
+    gathered = gather(config, assignments or (), options)
+    require_folder(gathered)
+    settings = FitConfig.build(gathered)
     if dry_run:
         _print_plan(settings)
         return
@@ -131,5 +133,5 @@ def _tell_how_to_resume(settings: FitConfig) -> None:
     if (folder.work / CHECKPOINTS / "latest.json").is_file():
         text = f"interrupted; go on with: headstart fit --resume --out {folder.out}"
     else:
-        text = "interrupted before anything was saved"
+        text = "interrupted before the first checkpoint; nothing was kept"
     errors().print(text, style="yellow", soft_wrap=True)

@@ -2,13 +2,15 @@
 
 A run works in ``<out>.partial`` beside its final place and is moved there once it is complete, so
 that whatever stood in ``<out>`` before stays whole until then. An interrupted run leaves its
-``.partial`` folder, from which it resumes.
+``.partial`` folder, from which it resumes. The record is written last: where it says ``done``,
+only the move is missing, and whoever looks next makes up for it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ except ImportError:  # Windows
 
 SETTINGS, RESULT, LOG, LOCK = "settings.yaml", "result.json", "log.txt", ".lock"
 MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
+PARTIAL = ".partial"
 
 
 class RunFolder:
@@ -38,7 +41,13 @@ class RunFolder:
         self.out = out if out.name else out.resolve()
         if not self.out.name:
             raise ConfigError("a folder of its own for --out", str(out), "Choose another --out.")
-        self.work = self.out.with_name(f"{self.out.name}.partial")
+        if self.out.name.endswith(PARTIAL):
+            raise ConfigError(
+                f"a folder for --out that does not end in {PARTIAL}, the mark of unfinished runs",
+                str(out),
+                f"Write --out {str(self.out).removesuffix(PARTIAL)}",
+            )
+        self.work = self.out.with_name(f"{self.out.name}{PARTIAL}")
         self._lock: IO[str] | None = None
 
     def check(self, config: FitConfig) -> None:
@@ -50,6 +59,7 @@ class RunFolder:
         Raises:
             RunError: If something is in the way, or there is nothing to resume.
         """
+        self._recover()
         if config.resume:
             self._check_resumed(config)
             return
@@ -91,10 +101,6 @@ class RunFolder:
         Raises:
             RunError: If another process works in it.
         """
-        replaced = self._replaced
-        if replaced.exists() and not self.out.exists():
-            # A crash fell between the two moves of close(); the old run is the whole one.
-            replaced.replace(self.out)
         if self.work.exists():
             self._take()
         if not config.resume:
@@ -128,6 +134,19 @@ class RunFolder:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+    def abandon(self) -> None:
+        """Clear away an interrupted run from which nothing can be resumed."""
+        if not (self.work / CHECKPOINTS).exists():
+            shutil.rmtree(self.work, ignore_errors=True)
+
+    def _recover(self) -> None:
+        """Make up for the moves that a crash at the end of an earlier run has left out."""
+        if _is_done(self.work):
+            self._take()
+            self.close()
+        elif self._replaced.exists() and not self.out.exists():
+            self._replaced.replace(self.out)
 
     @property
     def _replaced(self) -> Path:
@@ -185,6 +204,14 @@ class RunFolder:
             self.out.replace(replaced)
         self.work.replace(self.out)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _is_done(folder: Path) -> bool:
+    try:
+        record = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("status") == "done"
 
 
 def require_space(folder: Path, needed: int) -> None:

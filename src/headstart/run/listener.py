@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from headstart.results import Point, StageResult
+from headstart.results import Point, StageResult, show_scores
 
 if TYPE_CHECKING:
     from headstart.run.plan import Plan
@@ -50,9 +50,9 @@ class Listener:
             of: How many there are.
         """
         log.info(
-            "stage %d of %d: %s, at most %d steps, lr %g, head lr %g, %d trainable",
-            number, of, stage.stage, stage.planned_steps, stage.lr, stage.head_lr,
-            stage.trainable["head"] + stage.trainable["tuner"],
+            "stage %d of %d: %s, attempt %d, %d steps until %s, lr %g, head lr %g, %d trainable",
+            number, of, stage.stage, stage.attempt, stage.planned_steps, stage.until,
+            stage.lr, stage.head_lr, stage.trainable["head"] + stage.trainable["tuner"],
         )  # fmt: skip
 
     def step(self, step: int, loss: float) -> None:
@@ -69,8 +69,7 @@ class Listener:
         Args:
             point: Step and scores.
         """
-        scores = ", ".join(f"{k} {v:.4f}" for k, v in point.scores.items())
-        log.info("  step %d: %s", point.step, scores)
+        log.info("  step %d: %s", point.step, show_scores(point.scores))
 
     def stage_ended(self, stage: StageResult) -> None:
         """Hear that a stage is over.

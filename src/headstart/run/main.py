@@ -112,6 +112,10 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> Plan:
     Returns:
         The plan.
     """
+    if config.out is not None:
+        folder = RunFolder(config.out)
+        folder.check(config)
+        config = folder.settle(config)
     return _make_ready(config, _runtime(config), frames).plan
 
 
@@ -155,8 +159,10 @@ def run(
             with logging_to(folder.work / LOG, active=runtime.is_main):
                 listener.plan(plan)
                 result = _carry_out(ready, folder, listener, began)
-        except BaseException:
+        except BaseException as error:
             folder.release()
+            if runtime.is_main and isinstance(error, KeyboardInterrupt):
+                folder.abandon()
             raise
         if runtime.is_main:
             folder.close()
@@ -296,6 +302,7 @@ def _train(
         micro_batch_size=config.micro_batch_size,
         eval_every=config.eval_every,
         guard=config.guard,
+        plain_steps=_plain_steps(ready),
         select=config.select,
     )
     if resumed:
@@ -318,6 +325,12 @@ def _train(
     runner.run(resumed)
     result.stages, result.guard = runner.results, runner.guard_notes
     return runner
+
+
+def _plain_steps(ready: Ready) -> int | None:
+    """Return the budget of all stages, where that is what was asked for."""
+    shared = ready.choices.total_epochs or any(s.share for s in ready.strategy.stages)
+    return sum(plan.length.steps for plan in ready.stages) if shared else None
 
 
 def _origin(ready: Ready, result: RunResult) -> dict[str, Any]:

@@ -61,9 +61,11 @@ class Options:
         seed: The run's seed.
         batch_size: Rows per optimizer step.
         micro_batch_size: Rows at once.
-        eval_every: Steps between evaluations; by default an epoch, or as many steps as the
-            validation rows would fill if they are more than the training rows.
+        eval_every: Steps between evaluations; by default an epoch, or more where validation rows
+            are many or epochs short.
         guard: Whether a head that has not learned is held back.
+        plain_steps: Steps that the last stage takes where the guard has given up every stage before
+            it: those of plain fine-tuning. Its own length if ``None``.
         select: ``last`` or ``best``: which state of the last stage stays in the model.
     """
 
@@ -72,4 +74,5 @@ class Options:
     micro_batch_size: int | None = None
     eval_every: int | None = None
     guard: bool = True
+    plain_steps: int | None = None
     select: str = "last"

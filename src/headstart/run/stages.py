@@ -43,6 +43,8 @@ from headstart.tuners._bind import bind
 LEARNED = 0.1
 """Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
 SKILL_ROWS = 1000
+MOST_POINTS = 20
+"""Evaluations in a stage, where the user does not say how often."""
 
 
 Save = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
@@ -79,7 +81,6 @@ class StrategyRunner:
         self.split = materials.split
         self.results: list[StageResult] = []
         self.guard_notes: list[str] = []
-        self.warnings: list[str] = []
         self.pretrained_head: dict[str, torch.Tensor] | None = None
         self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
         self._fingerprint = self.split.fingerprint()
@@ -113,7 +114,7 @@ class StrategyRunner:
         if resume:
             index, attempt, start = self._go_back(*resume)
         while index < (stages or len(self.plans)):
-            plan = self._again(self.plans[index]) if attempt == 2 else self.plans[index]
+            plan = self._plan(index, attempt)
             result = self._train(index, attempt, plan, start, resume)
             resume = None
             last = index == len(self.plans) - 1
@@ -139,6 +140,16 @@ class StrategyRunner:
                     f"going on with {self.plans[-1].stage} from {fresh}."
                 )
         return self.results
+
+    def _plan(self, index: int, attempt: int) -> StagePlan:
+        """Return a stage's plan, changed for a second attempt and where the guard gave up."""
+        plan, steps = self.plans[index], self.options.plain_steps
+        if attempt == 2:
+            return self._again(plan)
+        nothing_handed_on = index > 0 and all(r.handed_on == "nothing" for r in self.results)
+        if nothing_handed_on and steps:
+            return replace(plan, length=replace(plan.length, steps=steps))
+        return plan
 
     def _note(self, text: str) -> None:
         self.guard_notes.append(text)
@@ -176,7 +187,7 @@ class StrategyRunner:
         count = self.split.train_only(trained)
         result = StageResult(
             str(plan.stage), plan.stage.trains, attempt, plan.length.steps,
-            plan.optimizer.lr, plan.optimizer.head_lr, asdict(count),
+            plan.optimizer.lr, plan.optimizer.head_lr, asdict(count), plan.length.until,
         )  # fmt: skip
         self.listener.stage_started(result, index + 1, len(self.plans))
         with self._detached_on_error(tuner, last), self._feeds(tuner) as (train, validation):
@@ -239,7 +250,7 @@ class StrategyRunner:
             optimizer=plan.optimizer,
             batch_size=options.batch_size,
             micro_batch_size=options.micro_batch_size,
-            eval_every=options.eval_every or self._interval(),
+            eval_every=options.eval_every or self._interval(plan.length.steps),
             patience=plan.stage.patience or 2,
             chance=materials.chance,
             seed=options.seed,
@@ -266,14 +277,14 @@ class StrategyRunner:
         """Return copies of what earlier stages have merged into the backbone."""
         return {name: self.split.backbone[name].detach().clone() for name in self._kept}
 
-    def _interval(self) -> int:
+    def _interval(self, steps: int) -> int:
         """Return the steps between evaluations: an epoch, or more where evaluating costs more.
 
         A row costs about a third as much to evaluate as to train on, so this bounds evaluation to
-        about a third of the training time.
+        about a third of the training time. Epochs of a few steps do not fill the screen either.
         """
         rows = max(len(self.materials.train.lengths), len(self.materials.validation.lengths))
-        return math.ceil(rows / self.options.batch_size)
+        return max(math.ceil(rows / self.options.batch_size), math.ceil(steps / MOST_POINTS))
 
     @contextlib.contextmanager
     def _detached_on_error(self, tuner: Tuner, last: bool) -> Iterator[None]:

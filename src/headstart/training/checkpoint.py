@@ -38,7 +38,8 @@ def save_checkpoint(
     new.mkdir(parents=True)
     plain = {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}
     save_file(plain, new / "tensors.safetensors")
-    (new / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    sync(new / "tensors.safetensors")
+    replace_text(new / "state.json", json.dumps(state))
     replace_text(folder / _POINTER, json.dumps({"checkpoint": name}))
     for other in folder.iterdir():
         if other.is_dir() and other.name != name:
@@ -70,6 +71,16 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
             f"{folder}: {error}",
             "Start the run again with --overwrite.",
         ) from None
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file to the disk now, so that a power cut finds it whole.
+
+    Args:
+        path: The file, closed.
+    """
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,25 @@ TOKENS_PER_BATCH = 8192
 ROWS_PER_BATCH = 256
 
 
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into evaluation mode, and afterwards each module into the mode it had.
+
+    Args:
+        model: The model.
+
+    Yields:
+        Nothing.
+    """
+    before = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in before.items():
+            module.training = mode
+
+
 @torch.inference_mode()
 def predict_logits(model: nn.Module, feed: Feed, runtime: Runtime, outputs: int) -> Floats:
     """Compute the logits of all rows.
@@ -33,17 +54,14 @@ def predict_logits(model: nn.Module, feed: Feed, runtime: Runtime, outputs: int)
     Returns:
         Logits in the rows' own order, (n, outputs).
     """
-    training = {module: module.training for module in model.modules()}
-    model.eval()
     logits = torch.zeros(len(feed.lengths), outputs)
     batches = budget_batches(feed.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
-    for rows in batches[runtime.rank :: runtime.world]:
-        batch = feed.batch(rows)
-        batch.pop("labels", None)
-        with runtime.autocast():
-            logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
-    for module, state in training.items():
-        module.training = state
+    with evaluating(model):
+        for rows in batches[runtime.rank :: runtime.world]:
+            batch = feed.batch(rows)
+            batch.pop("labels", None)
+            with runtime.autocast():
+                logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
     if runtime.world > 1:
         logits = runtime.sum(logits.to(runtime.device)).cpu()
     return logits.numpy()

@@ -19,6 +19,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
+from headstart.training.evaluate import evaluating
 from headstart.training.feed import Feed
 from headstart.training.runtime import Runtime
 
@@ -95,8 +96,8 @@ def frozen_features(
     if inside and not _pooler_can_be_replayed(split, inside, feeds[0]):
         yield None
         return
-    first_only = not _reads_beyond_first(split, feeds[0], live_pooler)
-    tokens = sum(len(f.lengths) if first_only else int(f.lengths.sum()) for f in feeds)
+    first_only, choices = _reading(split, feeds[0], live_pooler)
+    tokens = choices * sum(len(f.lengths) if first_only else f.lengths.sum() for f in feeds)
     width = int(getattr(model.config, "hidden_size", 0) or 0)
     if 4 * tokens * max(1, width) > LARGEST_STORE:
         yield None
@@ -129,12 +130,10 @@ def _compute(
     """
     states: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
-    training = split.model.training
-    split.model.eval()
     for rows in budget_batches(feed.lengths, 8192, 256):
         batch = feed.batch(rows)
         batch.pop("labels", None)
-        with _listening(split.base) as outputs, runtime.autocast():
+        with evaluating(split.model), _listening(split.base) as outputs, runtime.autocast():
             split.model(**batch)
         output = outputs[0]
         found = output.last_hidden_state.float().unflatten(0, (len(rows), -1))
@@ -144,7 +143,6 @@ def _compute(
             states[row] = found[place, :, :length].clone()
             if extra is not None:
                 pooled[row] = extra.float().unflatten(0, (len(rows), -1))[place].clone()
-    split.model.train(training)
     has_pooled = bool(len(pooled)) and pooled[0].numel() > 0
     return states, torch.stack(pooled) if has_pooled else None
 
@@ -163,28 +161,27 @@ def _pooler_can_be_replayed(split: SplitModel, inside: set[str], feed: Feed) -> 
     return pooled.shape == wanted.shape and torch.allclose(pooled, wanted, atol=1e-5)
 
 
-def _reads_beyond_first(split: SplitModel, feed: Feed, live_pooler: bool) -> bool:
-    """Whether the head reads more of the final states than the first token's.
+def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[bool, int]:
+    """Return whether the head reads no final states but the first token's, and texts per row.
 
     Told by the gradient: what the head does not read gets none.
     """
     pooler = cast(Any, split.base).pooler if live_pooler else None
     with _listening(split.base, leaves=True, pooler=pooler) as outputs, torch.enable_grad():
-        torch.autograd.backward(_run_longest(split, feed).square().sum())
+        logits = _run_longest(split, feed)
+        torch.autograd.backward(logits.square().sum())
     split.model.zero_grad(set_to_none=True)
-    gradient = outputs[0].last_hidden_state.grad
-    return gradient is not None and bool((gradient[:, 1:] != 0).any())
+    states = outputs[0].last_hidden_state
+    first_only = states.grad is None or not bool((states.grad[:, 1:] != 0).any())
+    return first_only, len(states) // len(logits)
 
 
 def _run_longest(split: SplitModel, feed: Feed) -> torch.Tensor:
     """Return the logits of the two longest rows, without dropout."""
     batch = feed.batch(np.argsort(-feed.lengths, kind="stable")[:2])
     batch.pop("labels", None)
-    training = split.model.training
-    split.model.eval()
-    logits = cast(torch.Tensor, split.model(**batch).logits)
-    split.model.train(training)
-    return logits.float()
+    with evaluating(split.model):
+        return cast(torch.Tensor, split.model(**batch).logits).float()
 
 
 @contextlib.contextmanager

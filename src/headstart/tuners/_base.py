@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import Snapshot, SplitModel
+
+Range = tuple[str, Callable[[Any], bool]]
+"""What a knob may be: in words, and as a test."""
+ONE_OR_MORE: Range = ("1 or more", lambda value: value >= 1)
+ABOVE_0: Range = ("above 0", lambda value: value > 0)
+A_RATE: Range = ("from 0 to below 1", lambda value: 0 <= value < 1)
 
 
 class Tuner(ABC):
@@ -28,6 +35,8 @@ class Tuner(ABC):
     """Whether the backbone stays as it is while this trains, so that its output can be reused."""
     rate_follows_size: ClassVar[bool] = False
     """Whether it trains pretrained weights as they are, so that larger models need lower rates."""
+    ranges: ClassVar[Mapping[str, Range]] = {}
+    """What a strategy line may give for a knob, where its type does not say it all."""
     no_merge: ClassVar[str] = ""
     """Why the change cannot be written into the backbone; empty where it can."""
 

@@ -71,7 +71,11 @@ def bind(stage: Stage, line: str = "") -> Tuner:
         given[name] = value
     places = {knobs[i]: str(i) for i in range(len(stage.arguments))}
     for name, value in given.items():
-        given[name] = _fit(stage, line, places.get(name, name), name, value, kinds[name])
+        place = places.get(name, name)
+        given[name] = _fit(stage, line, place, name, value, kinds[name])
+        wanted, holds = factory.ranges.get(name, ("", lambda _: True))
+        if not holds(given[name]):
+            raise _fault(stage, line, place, f"{stage.trains}({name}=…) {wanted}", repr(value))
     return factory(**given)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -11,9 +12,9 @@ from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from headstart.errors import ConfigError, HeadstartError, ModelError, raise_all
+from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import Tuner
+from headstart.tuners._base import A_RATE, ABOVE_0, ONE_OR_MORE, Range, Tuner
 
 
 @dataclass
@@ -33,6 +34,11 @@ class Lora(Tuner):
 
     lr: ClassVar[float] = 1e-3
     head_lr: ClassVar[float] = 1e-3
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "r": ONE_OR_MORE,
+        "alpha": ABOVE_0,
+        "dropout": A_RATE,
+    }
     r: int = 8
     alpha: float = 16.0
     dropout: float = 0.0
@@ -49,10 +55,8 @@ class Lora(Tuner):
             The parameters of every ``A`` and ``B``, by name.
 
         Raises:
-            ConfigError: If a knob is out of range.
             ModelError: If the model has no linear map of the wanted kind.
         """
-        raise_all(self._faults())
         chosen = _linears(split, self.targets)
         base: Any = split.base
         config = LoraConfig(
@@ -89,19 +93,6 @@ class Lora(Tuner):
         for layer in _wrapped(split).values():
             layer.merge()
         self.detach(split)
-
-    def _faults(self) -> list[HeadstartError]:
-        limits = {
-            "r": (self.r >= 1, "1 or more", self.r),
-            "alpha": (self.alpha > 0, "above 0", self.alpha),
-            "dropout": (0 <= self.dropout < 1, "from 0 to below 1", self.dropout),
-            "targets": (self.targets in ("attention", "all"), "attention or all", self.targets),
-        }
-        return [
-            ConfigError(f"lora({name}=…) {wanted}", repr(value), "Change the value.")
-            for name, (fine, wanted, value) in limits.items()
-            if not fine
-        ]
 
 
 def _linears(split: SplitModel, targets: str) -> dict[str, nn.Module]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from torch import nn
 
-from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import Tuner
+from headstart.tuners._base import ABOVE_0, ONE_OR_MORE, Range, Tuner
 from headstart.tuners._prefix_attention import PrefixedAttention
 
 
@@ -30,6 +30,7 @@ class Prefix(Tuner):
     lr: ClassVar[float] = 5e-3
     head_lr: ClassVar[float] = 5e-3
     no_merge: ClassVar[str] = "A prefix acts beside the weights and cannot be written into them."
+    ranges: ClassVar[Mapping[str, Range]] = {"tokens": ONE_OR_MORE, "init_std": ABOVE_0}
     tokens: int = 17
     init_std: float = 0.01
     _attention: PrefixedAttention | None = field(default=None, init=False, repr=False)
@@ -45,10 +46,8 @@ class Prefix(Tuner):
             Two parameters for each layer, (heads, tokens, head width), by name.
 
         Raises:
-            ConfigError: If a knob is out of range.
             ModelError: If the model's family is not supported.
         """
-        raise_all(self._faults())
         self._attention = PrefixedAttention(split)
         return self._attention.install(self.tokens, self.init_std)
 
@@ -65,17 +64,6 @@ class Prefix(Tuner):
             raise RuntimeError("detach() needs attach()")
         self._attention.remove()
         self._attention = None
-
-    def _faults(self) -> list[HeadstartError]:
-        limits = {
-            "tokens": (self.tokens >= 1, "1 or more", self.tokens),
-            "init_std": (self.init_std > 0, "above 0", self.init_std),
-        }
-        return [
-            ConfigError(f"prefix({name}=…) {wanted}", repr(value), "Change the value.")
-            for name, (fine, wanted, value) in limits.items()
-            if not fine
-        ]
 
 
 TUNER = Prefix

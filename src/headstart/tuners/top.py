@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import InPlaceTuner
+from headstart.tuners._base import ONE_OR_MORE, InPlaceTuner, Range
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Top(InPlaceTuner):
     lr: ClassVar[float] = 5e-5
     head_lr: ClassVar[float] = 5e-5
     rate_follows_size: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, Range]] = {"k": ONE_OR_MORE}
     k: int = 1
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
@@ -35,10 +37,10 @@ class Top(InPlaceTuner):
             The chosen backbone parameters.
 
         Raises:
-            ConfigError: If the model has fewer than ``k`` layers, or ``k`` is below 1.
+            ConfigError: If the model has fewer than ``k`` layers.
         """
         layers = split.layers()
-        if not 1 <= self.k <= len(layers):
+        if self.k > len(layers):
             raise ConfigError(
                 f"top(k) with k from 1 to {len(layers)}, the layers of this model",
                 f"k = {self.k}",
