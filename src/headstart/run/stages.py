@@ -161,15 +161,14 @@ class StrategyRunner:
         return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
 
     def _again(self, plan: StagePlan) -> StagePlan:
-        """Return the plan for a second attempt: gentler if the loss blew up, else bolder."""
+        """Return the plan for a second attempt: gentler if the loss blew up, else twice as long."""
         first = self.results[-1]
         loss = first.curve[-1].train_loss if first.curve else None
         blew_up = first.ended == "nan" or (loss or 0.0) > 1.2 * self.materials.chance
-        factor = 0.1 if blew_up else 3.0
-        rates = replace(
-            plan.optimizer, lr=plan.optimizer.lr * factor, head_lr=plan.optimizer.head_lr * factor
-        )
-        return replace(plan, optimizer=rates)
+        if not blew_up:
+            return replace(plan, length=replace(plan.length, steps=2 * plan.length.steps))
+        lr, head_lr = plan.optimizer.lr * 0.1, plan.optimizer.head_lr * 0.1
+        return replace(plan, optimizer=replace(plan.optimizer, lr=lr, head_lr=head_lr))
 
     def _train(
         self,
