@@ -62,12 +62,16 @@ class SplitModel:
         head_names: Names, as in ``model.named_parameters()``, of the parameters that the
             checkpoint did not provide. What lies outside the base model is added to them.
 
+    Attributes:
+        unused_head: Whether the checkpoint carries a trained head that the model was not given.
+
     Raises:
         ModelError: If the model has no base model or no head.
     """
 
     def __init__(self, model: nn.Module, head_names: Iterable[str] = ()) -> None:
         self.model = model
+        self.unused_head = False
         self.prefix = cast(str, getattr(model, "base_model_prefix", ""))
         if not self.prefix or not isinstance(getattr(model, self.prefix, None), nn.Module):
             raise ModelError(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 import transformers
@@ -18,6 +16,14 @@ from torch import nn
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
+from headstart.models.model_config import (
+    load_config,
+    require_text_model,
+    set_dropout,
+    set_target,
+)
+from headstart.models.rescale import require_rescalable
+from headstart.models.source import locate, quiet, short
 
 ModelKind = Literal["sequence", "choice"]
 OWN_HEAD_FILE = "headstart.json"
@@ -45,19 +51,6 @@ class Target:
         return 1 if self.kind == "choice" else max(1, len(self.labels))
 
 
-def find_model(source: str) -> str:
-    """Resolve what the user calls a model: a run's folder means the model inside it.
-
-    Args:
-        source: Folder or hub name.
-
-    Returns:
-        Folder or hub name for transformers.
-    """
-    inside = Path(source) / "model"
-    return str(inside) if (inside / "config.json").is_file() else source
-
-
 def load_classifier(
     source: str,
     target: Target,
@@ -69,11 +62,14 @@ def load_classifier(
 ) -> SplitModel:
     """Load a checkpoint as a classifier and split it into backbone and head.
 
+    The head is drawn from the seed. One that the checkpoint carries is not used, so that equal
+    seeds mean equal heads; the answer's ``unused_head`` says that there was one.
+
     Args:
         source: Folder or hub name.
         target: What it shall predict.
         head: ``native``, ``linear`` or ``mlp`` (see ``headstart.models.heads``).
-        seed: Seed of whatever the checkpoint does not provide.
+        seed: Seed of the head, and of whatever else the checkpoint does not provide.
         trust_remote_code: Whether code that comes with the checkpoint may run.
         dropout: Overrides every dropout rate of the configuration.
 
@@ -83,17 +79,24 @@ def load_classifier(
     Raises:
         ModelError: If there is no usable checkpoint.
     """
-    config = _load_config(find_model(source), trust_remote_code)
-    _set_target(config, target)
+    folder = locate(source)
+    config = load_config(folder, trust_remote_code=trust_remote_code)
+    own = head != "native" or bool(target.spans)
+    require_text_model(config, source, own_head=own)
+    set_target(config, target.labels, choice=target.kind == "choice")
     if dropout is not None:
-        _set_dropout(config, dropout)
+        set_dropout(config, dropout)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
-        if head == "native" and not target.spans:
-            split = _load_native(source, config, target.kind, trust_remote_code)
-        else:
+        if own:
             spec = _own_head(head, target, dropout)
-            split = _load_own(source, config, spec, trust_remote_code)
+            split = _load_own(folder, config, spec, trust_remote_code)
+        else:
+            split, info = _load_native(folder, config, target.kind, trust_remote_code)
+            _draw_head(split, info, seed)
+    split.unused_head |= (Path(folder) / OWN_HEAD_FILE).is_file()
+    if not target.labels:
+        require_rescalable(split)
     split.model.train()
     return split
 
@@ -110,9 +113,10 @@ def load_saved(source: str) -> tuple[SplitModel, Target]:
     Raises:
         ModelError: If the checkpoint has no trained head.
     """
-    folder = find_model(source)
-    config = _load_config(folder, trust_remote_code=False)
+    folder = locate(source)
+    config = load_config(folder, trust_remote_code=False)
     own = Path(folder) / OWN_HEAD_FILE
+    require_text_model(config, source, own_head=own.is_file())
     with quiet():
         if own.is_file():
             target, spec, head = _read_own(Path(folder))
@@ -124,8 +128,9 @@ def load_saved(source: str) -> tuple[SplitModel, Target]:
                 if any("MultipleChoice" in a for a in config.architectures or ())
                 else "sequence"
             )
-            split = _load_native(folder, config, kind, trust=False, need_head=True)
-            names = [config.id2label[i] for i in range(config.num_labels)]
+            split, info = _load_native(folder, config, kind, trust=False)
+            _require_head(split, info, source)
+            names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
             number = config.problem_type == "regression" or (kind == "sequence" and len(names) < 2)
             target = Target(() if number else tuple(names), kind)
     split.model.eval()
@@ -146,17 +151,16 @@ def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = Fa
     Raises:
         ModelError: If there is none, or it does not belong to the model.
     """
-    folder = find_model(source)
+    folder = locate(source)
     fix = "Copy the tokenizer's files (tokenizer.json, tokenizer_config.json …) into the folder."
     try:
         with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=trust_remote_code
             )
-    except Exception as error:  # noqa: BLE001  the library raises many kinds for one cause
-        raise ModelError(
-            "a tokenizer beside the model", f"{folder}: {_short(error)}", fix
-        ) from None
+    # The files' parser, written in Rust, raises plain Exceptions.
+    except Exception as error:  # noqa: BLE001
+        raise ModelError("a tokenizer beside the model", f"{folder}: {short(error)}", fix) from None
     # Without vocabulary files transformers builds a tokenizer that knows special tokens only.
     if len(tokenizer) <= max(len(tokenizer.all_special_tokens), 1) + 1:
         raise ModelError("a tokenizer beside the model", f"{folder} with no vocabulary file", fix)
@@ -167,27 +171,6 @@ def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = Fa
             "Use the tokenizer that belongs to this checkpoint.",
         )
     return tokenizer
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers' load report and progress bars silent inside a block.
-
-    Headstart itself says what a checkpoint does not provide.
-
-    Yields:
-        Nothing.
-    """
-    log = transformers.utils.logging
-    level, bars = log.get_verbosity(), log.is_progress_bar_enabled()
-    log.set_verbosity_error()
-    log.disable_progress_bar()
-    try:
-        yield
-    finally:
-        log.set_verbosity(level)
-        if bars:
-            log.enable_progress_bar()
 
 
 def positions(split: SplitModel) -> int | None:
@@ -203,12 +186,15 @@ def positions(split: SplitModel) -> int | None:
     embedding = getattr(getattr(split.base, "embeddings", None), "position_embeddings", None)
     # RoBERTa and its kin count positions from behind the padding token's index.
     offset = getattr(embedding, "padding_idx", None)
-    return None if limit is None else int(limit) - (0 if offset is None else offset + 1)
+    if limit is None or limit < 0:  # XLNet writes -1 for no limit
+        return None
+    return int(limit) - (0 if offset is None else offset + 1)
 
 
 def _load_native(
-    source: str, config: Any, kind: ModelKind, trust: bool, need_head: bool = False
-) -> SplitModel:
+    folder: str, config: Any, kind: ModelKind, trust: bool
+) -> tuple[SplitModel, Any]:
+    """Load a model class's own head; return the loading info beside the model."""
     name = "SequenceClassification" if kind == "sequence" else "MultipleChoice"
     auto = getattr(transformers, f"AutoModelFor{name}")
     if type(config) not in auto._model_mapping and not trust:
@@ -217,28 +203,53 @@ def _load_native(
             f"{config.model_type}",
             "Use --head-type linear, which works on any encoder.",
         )
-    model, info = _from_pretrained(auto, source, config, trust)
+    model, info = _from_pretrained(auto, folder, config, trust)
     missing = _not_provided(info)
     split = SplitModel(model, missing)
-    _refuse_holes(split, missing, source)
-    if need_head and missing:
+    _refuse_holes(split, missing, folder)
+    return split, info
+
+
+def _require_head(split: SplitModel, info: Any, source: str) -> None:
+    missing = sorted(_not_provided(info))
+    if missing:
         raise ModelError(
             "a checkpoint with a trained head",
-            f"{source} without {', '.join(sorted(missing))}",
+            f"{source} without {', '.join(missing)}",
             "Train one with `headstart fit`.",
         )
-    return split
 
 
-def _load_own(source: str, config: Any, spec: HeadSpec, trust: bool) -> SplitModel:
-    backbone, info = _from_pretrained(transformers.AutoModel, source, config, trust)
+@torch.no_grad()
+def _draw_head(split: SplitModel, info: Any, seed: int) -> None:
+    """Draw the head anew where the checkpoint carries one, just as if it carried none.
+
+    A checkpoint carries a head if it has the last of the head's tensors, in whatever shape. Parts
+    below that come without it are left from pre-training, and stay.
+    """
+    if list(split.head)[-1] in info["missing_keys"]:
+        return
+    split.unused_head = True
+    # transformers initialises what does not bear this mark, and bears its weights no other way.
+    head = {id(parameter) for parameter in split.head.values()}
+    for parameter in split.head.values():
+        parameter._is_hf_initialized = False  # type: ignore[attr-defined]
+    for module in split.model.modules():
+        if any(id(parameter) in head for parameter in module.parameters()):
+            module._is_hf_initialized = False  # type: ignore[assignment]
+    torch.manual_seed(seed)
+    cast(Any, split.model).initialize_weights()
+
+
+def _load_own(folder: str, config: Any, spec: HeadSpec, trust: bool) -> SplitModel:
+    backbone, info = _from_pretrained(transformers.AutoModel, folder, config, trust)
     # A pooler that nothing reads would only be dead weight, all the more one without weights.
     if getattr(backbone, "pooler", None) is not None:
         backbone.register_module("pooler", None)
     read = set(backbone.state_dict())
     missing = {f"backbone.{key}" for key in _not_provided(info) & read}
     split = SplitModel(EncoderClassifier(backbone, spec))
-    _refuse_holes(split, missing, source)
+    _refuse_holes(split, missing, folder)
     return split
 
 
@@ -255,13 +266,12 @@ def _read_own(folder: Path) -> tuple[Target, HeadSpec, dict[str, torch.Tensor]]:
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise ModelError(
             f"{OWN_HEAD_FILE} and {OWN_HEAD_WEIGHTS} as headstart wrote them",
-            f"{folder}: {type(error).__name__} {_short(error)}",
+            f"{folder}: {type(error).__name__} {short(error)}",
             "Copy the model folder again, or repeat the run.",
         ) from None
 
 
-def _from_pretrained(auto: Any, source: str, config: Any, trust: bool) -> tuple[nn.Module, Any]:
-    folder = find_model(source)
+def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[nn.Module, Any]:
     try:
         model, info = auto.from_pretrained(
             folder,
@@ -275,44 +285,23 @@ def _from_pretrained(auto: Any, source: str, config: Any, trust: bool) -> tuple[
     except SafetensorError as error:
         raise ModelError(
             "a complete safetensors file",
-            f"{folder}: {_short(error)}",
+            f"{folder}: {short(error)}",
             "The file is cut off or damaged; copy or download it again.",
         ) from None
     except OSError as error:
         raise ModelError(
             "a checkpoint with weights as safetensors",
-            f"{folder}: {_short(error)}",
+            f"{folder}: {short(error)}",
             "Give a folder with config.json and model.safetensors. Files ending in .bin are "
             "pickles and are not read; save the model again with save_pretrained.",
         ) from None
     except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
         raise ModelError(
             "a config.json and weights that transformers can make a model of",
-            f"{folder}: {type(error).__name__} {_short(error)}",
+            f"{folder}: {type(error).__name__} {short(error)}",
             "Compare both files with those of the model's origin.",
         ) from None
     return model, info
-
-
-def _load_config(folder: str, trust_remote_code: bool) -> Any:
-    path = Path(folder)
-    if path.exists() and not (path / "config.json").is_file():
-        raise ModelError(
-            "a model folder with config.json",
-            f"{folder} without it",
-            "Give the folder that save_pretrained wrote.",
-        )
-    try:
-        with quiet():
-            return transformers.AutoConfig.from_pretrained(
-                folder, trust_remote_code=trust_remote_code
-            )
-    except Exception as error:  # noqa: BLE001  the library raises many kinds for one cause
-        raise ModelError(
-            "a model folder, or the name of a model that the hub or its local cache has",
-            f"{folder}: {_short(error)}",
-            "Check the spelling and, for a hub name, the connection.",
-        ) from None
 
 
 def _refuse_holes(split: SplitModel, missing: set[str], source: str) -> None:
@@ -333,23 +322,3 @@ def _own_head(head: str, target: Target, dropout: float | None) -> HeadSpec:
         return HeadSpec.mlp(target.outputs, choices=choices, spans=target.spans)
     rate = 0.1 if dropout is None else dropout
     return HeadSpec.linear(target.outputs, dropout=rate, spans=target.spans)
-
-
-def _set_target(config: Any, target: Target) -> None:
-    names = target.labels or ("score",)
-    config.id2label = dict(enumerate(names))
-    config.label2id = {name: i for i, name in enumerate(names)}
-    config.num_labels = len(names)
-    if target.kind == "sequence":
-        config.problem_type = "single_label_classification" if target.labels else "regression"
-
-
-def _set_dropout(config: Any, rate: float) -> None:
-    for name, value in list(vars(config).items()):
-        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
-            setattr(config, name, rate)
-
-
-def _short(error: BaseException) -> str:
-    line = str(error).strip().split("\n", 1)[0][:200]
-    return line.rstrip(".") or type(error).__name__

@@ -21,9 +21,23 @@ def rescale_output(split: SplitModel, mean: float, scale: float) -> None:
         split: A model with one output.
         mean: What is added.
         scale: What is multiplied by.
+    """
+    output = require_rescalable(split)
+    output.weight.mul_(scale)
+    output.bias.mul_(scale).add_(mean)
+
+
+def require_rescalable(split: SplitModel) -> nn.Linear:
+    """Make sure, before any training, that the head's output can be rescaled after it.
+
+    Args:
+        split: A model with one output.
+
+    Returns:
+        The linear map that the head ends in.
 
     Raises:
-        ModelError: If the head does not end in a linear map with a bias.
+        ModelError: If it does not end in one with a bias.
     """
     head = {id(p) for p in split.head.values()}
     ends = [
@@ -37,5 +51,4 @@ def rescale_output(split: SplitModel, mean: float, scale: float) -> None:
             type(split.model).__name__,
             "Use --head-type linear for regression with this model.",
         )
-    ends[-1].weight.mul_(scale)
-    ends[-1].bias.mul_(scale).add_(mean)
+    return ends[-1]

@@ -12,8 +12,10 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.folders import whole_folder
 from headstart.models.heads import EncoderClassifier
-from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, Target, load_saved, quiet
+from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, Target, load_saved
+from headstart.models.source import quiet
 
 
 def save_classifier(
@@ -22,19 +24,25 @@ def save_classifier(
     """Write a checkpoint with tokenizer and model card, then read it back and compare.
 
     With a native head the folder is a plain transformers checkpoint. With a head of ours it is a
-    plain checkpoint of the backbone, the head standing beside it.
+    plain checkpoint of the backbone, the head standing beside it. The folder is there only once all
+    of it has been written and compared.
 
     Args:
         split: The trained model, without tuner modules.
         target: What it predicts.
         tokenizer: Its tokenizer.
-        folder: Where to.
+        folder: Where to; what stands there is replaced.
         card: Text of the model card.
 
     Raises:
         ModelError: If what was written does not read back bit for bit.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with whole_folder(folder) as new:
+        _write(split, target, tokenizer, new, card)
+        _compare(split.model, new)
+
+
+def _write(split: SplitModel, target: Target, tokenizer: Any, folder: Path, card: str) -> None:
     model = split.model
     own = isinstance(model, EncoderClassifier)
     plain = cast(Any, model.backbone if own else model)
@@ -50,7 +58,6 @@ def save_classifier(
             "head": model.head.spec.to_dict(),
         }
         (folder / OWN_HEAD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
-    _compare(model, folder)
 
 
 def _compare(model: nn.Module, folder: Path) -> None:

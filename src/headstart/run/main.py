@@ -24,7 +24,7 @@ from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Frames, Prepared, data_record, find_task, prepare, source_name
 from headstart.run.save import save_run
-from headstart.run.settings import Choices, choose, optimizer_settings, resolved
+from headstart.run.settings import Choices, choose, plan_stages, resolved
 from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
 from headstart.strategies.plan import lengths
@@ -35,7 +35,6 @@ from headstart.training.evaluate import Judge, predict_logits, skill
 from headstart.training.feed import EncodedFeed
 from headstart.training.runtime import Runtime
 from headstart.training.stopping import chance_loss
-from headstart.tuners import TUNERS
 from headstart.tuners._bind import read_strategy
 
 Checkpoint = tuple[dict[str, Any], dict[str, torch.Tensor]]
@@ -201,17 +200,7 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
         total_epochs=choices.total_epochs,
         share=choices.share,
     )
-    stages = tuple(
-        StagePlan(
-            stage,
-            length,
-            optimizer_settings(
-                stage, TUNERS.get(stage.trains), config, choices.preset, size,
-                last=stage is strategy.stages[-1],
-            ),
-        )
-        for stage, length in zip(strategy.stages, numbers, strict=True)
-    )  # fmt: skip
+    stages = plan_stages(strategy, numbers, config, choices.preset, size)
     return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from headstart.config import FitConfig
+from headstart.run.parts import StagePlan
+from headstart.strategies.plan import Length
 from headstart.strategies.presets import Preset, fine_tuning_rate, get_preset
-from headstart.strategies.stages import Stage
+from headstart.strategies.stages import Stage, Strategy
 from headstart.tasks.spec import TaskSpec
 from headstart.training.optim import OptimizerSettings
+from headstart.tuners import TUNERS
 from headstart.tuners._base import Tuner
 
 
@@ -77,6 +81,38 @@ def resolved(config: FitConfig, choices: Choices, max_length: int) -> FitConfig:
         **{k: getattr(preset, k) for k in ("batch_size", "weight_decay", "clip", "warmup")},
     }
     return config.model_copy(update=decided)
+
+
+def plan_stages(
+    strategy: Strategy,
+    numbers: Sequence[Length],
+    config: FitConfig,
+    preset: Preset,
+    backbone: int,
+) -> tuple[StagePlan, ...]:
+    """Decide everything about each stage.
+
+    Args:
+        strategy: The stages.
+        numbers: Their lengths.
+        config: The settings.
+        preset: The preset with the user's values put in.
+        backbone: Numbers in the backbone.
+
+    Returns:
+        One plan for each stage.
+    """
+    return tuple(
+        StagePlan(
+            stage,
+            length,
+            optimizer_settings(
+                stage, TUNERS.get(stage.trains), config, preset, backbone,
+                last=stage is strategy.stages[-1],
+            ),
+        )
+        for stage, length in zip(strategy.stages, numbers, strict=True)
+    )  # fmt: skip
 
 
 def optimizer_settings(
