@@ -19,7 +19,8 @@ from headstart.data.rows import build_rows
 from headstart.data.sources import read_table
 from headstart.errors import DataError, ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.loading import Target, find_model, load_saved, load_tokenizer, positions
+from headstart.models.loading import Target, load_saved, load_tokenizer, positions
+from headstart.models.source import at_home, find_model
 from headstart.results import RunResult
 from headstart.run.folder import RESULT, SETTINGS
 from headstart.run.listener import Listener
@@ -133,7 +134,7 @@ class Classifier:
         self._split.model.to(runtime.device)
         config: Any = self._split.model.config
         self._tokenizer = load_tokenizer(source, config.vocab_size)
-        self.task, asked = _saved_task(Path(source), self.target)
+        self.task, asked = _saved_task(Path(at_home(source)), self.target)
         self._max_length = asked or resolve_max_length(
             self._tokenizer, positions(self._split), default=LONGEST_BY_DEFAULT
         )

@@ -11,10 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import headstart.models.headfile
 import tiny
 from headstart.errors import Faults, ModelError
 from headstart.models.backbone import SplitModel, tensor_bytes
 from headstart.models.headfile import RECORD, WEIGHTS, Head, describe_pooling
+from headstart.models.loading import Target, load_classifier
 
 LABELS = ("no", "yes")
 ABOUT: dict[str, Any] = {
@@ -126,7 +128,7 @@ def test_another_backbone_is_refused_unless_allowed() -> None:
     ("split", "labels", "told"),
     [
         (lambda: SplitModel(tiny.build("bert")), ("yes", "no"), "in this order"),
-        (lambda: SplitModel(tiny.build("bert")), (), "for the labels"),
+        (lambda: SplitModel(tiny.build("bert")), (), "for a number; found one for the labels"),
         (lambda: SplitModel(tiny.build("bert", num_labels=3)), LABELS, r"weight \(3, 32\)"),
     ],
 )
@@ -150,6 +152,8 @@ def rewrite(folder: Path, **changes: Any) -> None:
         lambda f: (f / RECORD).write_text("{"),
         lambda f: (f / RECORD).write_text("[]"),
         lambda f: (f / RECORD).write_text("{}"),
+        lambda f: (f / RECORD).write_text("3"),
+        lambda f: rewrite(f, version=2, of_later=1),
         lambda f: rewrite(f, labels=None),
         lambda f: rewrite(f, unheard_of=1),
         lambda f: rewrite(f, version=2),
@@ -187,3 +191,81 @@ def test_pooling_is_told_in_words() -> None:
         "none": "first token vector",
         "mean": "mean vector",
     }
+
+
+def test_other_poolings_are_told_too(gpt2: Path, folder: Path) -> None:
+    target = Target(LABELS, spans=2)
+    assert describe_pooling(load_classifier(str(gpt2), Target(LABELS))) == "last token vector"
+    own = load_classifier(str(folder), target)
+    assert describe_pooling(own) == "first token vector and 2 span vectors"
+
+
+def test_a_failed_write_leaves_the_head_that_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = head(strategy="first")
+    (tmp_path / "notes.txt").write_text("mine")
+    first.save(tmp_path)
+
+    def full(_path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(headstart.models.headfile, "sync", full)
+        with pytest.raises(OSError, match="space"):
+            head(strategy="second").save(tmp_path)
+    assert Head.from_pretrained(tmp_path).strategy == "first"
+    head(strategy="third").save(tmp_path)
+    assert Head.from_pretrained(tmp_path).strategy == "third"
+    assert {path.name for path in tmp_path.iterdir()} == {WEIGHTS, RECORD, "notes.txt"}
+
+
+def test_a_crash_between_the_files_leaves_no_head(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head().save(tmp_path)
+    replace = Path.replace
+
+    def crash(path: Path, target: Path) -> Path:
+        if target.name == RECORD:
+            raise KeyboardInterrupt
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        head().save(tmp_path)
+    with pytest.raises(ModelError, match="with neither"):
+        Head.from_pretrained(tmp_path)
+
+
+def test_what_is_no_head_folder_is_told(tmp_path: Path) -> None:
+    head().save(tmp_path / "head")
+    for name in (WEIGHTS, RECORD):
+        with pytest.raises(ModelError) as error:
+            Head.from_pretrained(tmp_path / "head" / name)
+        assert str(tmp_path / "head") in error.value.fix
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ModelError, match=r"head.json, or a run or checkpoint with config.json"):
+        Head.from_pretrained(tmp_path / "empty")
+
+
+def test_the_home_folder_is_put_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    head().save("~/head")
+    assert (tmp_path / "head" / RECORD).is_file()
+    assert Head.from_pretrained("~/head").labels == LABELS
+
+
+def test_a_checkpoints_own_head_goes_back_onto_its_backbone(
+    checkpoint: Callable[..., Path],
+) -> None:
+    """What `fit --model X` leaves out, `fit --model X --head X` puts in."""
+    source = str(checkpoint(head=True))
+    given = Head.from_pretrained(source)
+    assert given.labels == ("LABEL_0", "LABEL_1")
+    split = load_classifier(source, Target(given.labels), seed=1)
+    assert not same(split.head_state(), given.tensors)
+    given.apply(split, given.labels)
+    assert same(split.head_state(), given.tensors)
+    with pytest.raises(ModelError, match="LABEL_0"):
+        given.apply(split, LABELS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel
+from transformers import AutoModel, AutoModelForMaskedLM, XLNetConfig, XLNetModel
 
 import tiny
 from headstart.errors import ModelError
@@ -21,10 +22,12 @@ from headstart.models.backbone import SplitModel, tensor_bytes
 from headstart.models.heads import EncoderClassifier
 from headstart.models.loading import (
     Target,
-    find_model,
     load_classifier,
     load_saved,
+    load_tokenizer,
+    positions,
 )
+from headstart.models.saving import save_classifier
 
 WEIGHTS = "model.safetensors"
 TWO, THREE = Target(("no", "yes")), Target(("a", "b", "c"))
@@ -108,29 +111,53 @@ def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_a_head_in_the_checkpoint_is_kept(family: str, checkpoint: Callable[..., Path]) -> None:
-    original = SplitModel(tiny.build(family))
-    split = load_classifier(str(checkpoint(family, head=True)), TWO, seed=9)
-    assert modules(split) == HEADS[family]
-    assert same_head(split, original)
-    assert split.fingerprint() == original.fingerprint()
-
-
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-def test_another_number_of_classes_gets_a_new_output_on_the_same_backbone(
-    family: str, checkpoint: Callable[..., Path]
+@pytest.mark.parametrize("target", [TWO, THREE])
+def test_a_head_in_the_checkpoint_is_left_for_one_of_the_seed(
+    family: str, target: Target, checkpoint: Callable[..., Path]
 ) -> None:
-    original = SplitModel(tiny.build(family))
+    """Bit for bit the head that the same backbone gets without one."""
     source = str(checkpoint(family, head=True))
-    split = load_classifier(source, THREE, seed=3)
+    split = load_classifier(source, target, seed=9)
+    bare = load_classifier(str(checkpoint(family)), target, seed=9)
+    assert (split.unused_head, bare.unused_head) == (source, "")
     assert modules(split) == HEADS[family]
-    assert split.fingerprint() == original.fingerprint()
-    assert split.model(**tiny.batch()).logits.shape == (4, 3)
-    fitting = [n for n, p in split.head.items() if p.shape == original.head[n].shape]
-    assert all(torch.equal(split.head[n], original.head[n]) for n in fitting)
-    assert len(fitting) < len(split.head)
-    assert same_head(load_classifier(source, THREE, seed=3), split)
-    assert not same_head(load_classifier(source, THREE, seed=4), split)
+    assert same_head(split, bare)
+    assert split.fingerprint() == bare.fingerprint() == SplitModel(tiny.build(family)).fingerprint()
+    assert not same_head(split, load_classifier(source, target, seed=10))
+    assert same_head(load_saved(source)[0], SplitModel(tiny.build(family)))
+
+
+def test_what_pretraining_left_between_encoder_and_output_stays(tmp_path: Path) -> None:
+    """ModernBERT's head has layers of the masked language model's below a new output."""
+    config = tiny.build("modernbert").config
+    pretrained: Any = AutoModelForMaskedLM.from_config(config)
+    pretrained.head.dense.weight.data.normal_()
+    pretrained.save_pretrained(tmp_path)
+    split = load_classifier(str(tmp_path), TWO, seed=1)
+    assert modules(split) == HEADS["modernbert"]
+    assert torch.equal(split.head["head.dense.weight"], pretrained.head.dense.weight)
+    assert not split.unused_head
+
+
+def test_a_fine_tuned_pooler_is_backbone_and_stays(checkpoint: Callable[..., Path]) -> None:
+    source = checkpoint(head=True)
+    stored = load_file(source / WEIGHTS)
+    for seed in (1, 2):
+        split = load_classifier(str(source), TWO, seed=seed)
+        for name in ("bert.pooler.dense.weight", "bert.pooler.dense.bias"):
+            assert torch.equal(split.backbone[name], stored[name])
+
+
+@pytest.mark.parametrize("head", ["native", "linear"])
+def test_a_head_of_ours_beside_the_backbone_is_not_used_unasked(
+    head: str, checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    first = load_classifier(str(checkpoint()), TWO, head="linear", seed=1)
+    save_classifier(first, TWO, tiny.tokenizer(), tmp_path / "model", "card")
+    again = load_classifier(str(tmp_path / "model"), TWO, head=head, seed=2)
+    assert again.unused_head == str(tmp_path / "model")
+    assert head == "native" or not same_head(again, first)
+    assert not first.unused_head
 
 
 @pytest.mark.parametrize("family", tiny.FAMILIES)
@@ -175,11 +202,12 @@ def test_half_precision_weights_are_loaded_as_fp32(tmp_path: Path) -> None:
     model: Any = tiny.build("bert").to(torch.bfloat16)
     model.save_pretrained(tmp_path)
     assert load_file(tmp_path / WEIGHTS)["classifier.bias"].dtype == torch.bfloat16
-    for split in (load_classifier(str(tmp_path), TWO), load_saved(str(tmp_path))[0]):
+    stored = dict(model.named_parameters())
+    classifier, saved = load_classifier(str(tmp_path), TWO), load_saved(str(tmp_path))[0]
+    for split, read in ((classifier, classifier.backbone), (saved, dict(stored))):
         assert {p.dtype for p in split.model.parameters()} == {torch.float32}
-        for name, parameter in model.named_parameters():
-            read = dict(split.model.named_parameters())[name]
-            assert torch.equal(read, parameter.float())
+        found = dict(split.model.named_parameters())
+        assert all(torch.equal(found[name], stored[name].float()) for name in read)
 
 
 @pytest.mark.parametrize("head", ["linear", "mlp"])
@@ -198,14 +226,6 @@ def test_targets_need_a_head_of_ours(checkpoint: Callable[..., Path]) -> None:
     split = load_classifier(str(checkpoint()), Target(("no", "yes"), spans=2))
     assert isinstance(split.model, EncoderClassifier)
     assert (split.model.head.spec.kind, split.model.head.spec.spans) == ("mlp", 2)
-
-
-def test_a_run_stands_for_the_model_inside(folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(folder, tmp_path / "run" / "model")
-    assert find_model(str(tmp_path / "run")) == str(tmp_path / "run" / "model")
-    assert find_model(str(folder)) == str(folder)
-    assert find_model("org/name") == "org/name"
-    assert load_classifier(str(tmp_path / "run"), TWO).head
 
 
 def test_a_finished_classifier_tells_what_it_predicts(
@@ -236,3 +256,35 @@ def test_the_bytes_of_a_backbone_are_those_of_the_file(folder: Path) -> None:
             stored = tensors[name.removeprefix(f"{split.prefix}.")]
             assert tensor_bytes(parameter) == tensor_bytes(stored)
             assert isinstance(parameter, nn.Parameter)
+
+
+def test_no_limit_of_positions_is_none(tmp_path: Path) -> None:
+    config = XLNetConfig(
+        vocab_size=tiny.VOCABULARY, d_model=32, n_layer=2, n_head=4, d_inner=48, pad_token_id=1
+    )
+    model: Any = XLNetModel(config)
+    model.save_pretrained(tmp_path)
+    assert positions(load_classifier(str(tmp_path), TWO)) is None
+
+
+def test_a_regression_that_could_not_be_saved_is_refused_before_it_trains(
+    gpt2: Path,
+) -> None:
+    assert load_classifier(str(gpt2), TWO).head
+    with pytest.raises(ModelError, match="a linear map with one output and a bias"):
+        load_classifier(str(gpt2), Target(()))
+
+
+def test_labels_that_the_config_does_not_name_get_the_usual_names(
+    checkpoint: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(checkpoint(head=True), tmp_path / "bert"))
+    record = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(record | {"id2label": {"1": "a", "2": "b"}}))
+    assert load_saved(str(folder))[1].labels == ("LABEL_0", "a")
+
+
+def test_the_tokenizer_is_found_where_the_model_is(folder: Path, tmp_path: Path) -> None:
+    folder.rename(tmp_path / "x") and (tmp_path / "run").mkdir()
+    (tmp_path / "x").rename(tmp_path / "run" / "model")
+    assert len(load_tokenizer(str(tmp_path / "run"), tiny.VOCABULARY)) == len(tiny.tokenizer())

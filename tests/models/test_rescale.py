@@ -11,7 +11,7 @@ import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
-from headstart.models.rescale import rescale_output
+from headstart.models.rescale import require_rescalable, rescale_output
 
 MEAN, SCALE = -120.0, 35.5
 
@@ -44,16 +44,18 @@ def test_predictions_come_in_the_users_units(family: str, head: str) -> None:
     torch.testing.assert_close(predictions(split), before, atol=1e-4, rtol=1e-4)
 
 
-def test_the_neutral_scale_changes_no_bit() -> None:
-    split = regressor("bert")
-    head = split.head_state()
-    rescale_output(split, 0.0, 1.0)
-    assert all(torch.equal(head[name], tensor) for name, tensor in split.head.items())
-
-
 def test_a_head_without_a_last_linear_map_is_refused() -> None:
     for model in (tiny.build("bert", num_labels=3), tiny.build("bert", num_labels=1)):
         if model.classifier.out_features == 1:  # type: ignore[union-attr]
             model.classifier.bias = None  # type: ignore[union-attr]
         with pytest.raises(ModelError, match="ends in a linear map"):
             rescale_output(SplitModel(model), MEAN, SCALE)
+        with pytest.raises(ModelError, match="ends in a linear map"):
+            require_rescalable(SplitModel(model))
+
+
+def test_asking_whether_a_head_can_be_rescaled_changes_nothing() -> None:
+    split = regressor("bert")
+    head = split.head_state()
+    assert require_rescalable(split).weight is split.head["classifier.weight"]
+    assert all(torch.equal(head[name], tensor) for name, tensor in split.head.items())

@@ -105,3 +105,27 @@ def test_a_model_that_a_tuner_still_sits_on_is_noticed(tmp_path: Path) -> None:
     split.base.register_parameter("left_over", torch.nn.Parameter(torch.zeros(2)))
     with pytest.raises(ModelError, match="left_over"):
         save_classifier(split, TARGET, tiny.tokenizer(), tmp_path / "model", "card")
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_failed_write_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split, out = classifier("bert", tmp_path / "checkpoint"), tmp_path / "out" / "model"
+    save_classifier(split, TARGET, tiny.tokenizer(), out, "first")
+
+    def fail(_folder: str) -> None:
+        assert names(out.parent) == {"model", ".model.new"}
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(headstart.models.saving, "load_saved", fail)
+        with pytest.raises(OSError, match="space"):
+            save_classifier(split, TARGET, tiny.tokenizer(), out, "second")
+    assert (out / "README.md").read_text() == "first"
+    save_classifier(split, TARGET, tiny.tokenizer(), out, "third")
+    assert (out / "README.md").read_text() == "third"
+    assert names(out.parent) == {"model"}

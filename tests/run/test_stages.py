@@ -137,13 +137,24 @@ def test_the_head_folder_holds_the_pretrained_head(
     assert same(head.tensors, seen.last_head)
     assert head.strategy == strategy
     assert head.labels == ("bad", "good")
-    assert head.scores == watch.results[which].end
     handed_on = watch.results[which].handed_on == "head"
+    # Those of the head without the tuner, which the next stage begins with.
+    scores = watch.results[which + 1].start if handed_on else watch.results[which].end
+    assert head.scores == scores
     expected = watch.result.backbone["fingerprint"] if handed_on else watch.split.fingerprint()
     assert head.fingerprint == expected
     model = {n.split("/")[-1]: t for n, t in saved(tmp_path / "run" / "model").items()}
     final = {n: model[n] for n in head.tensors}
     assert same(final, watch.stages[-1].last_head)
+
+
+def test_a_head_that_the_checkpoint_carries_is_used_only_if_asked_for(tmp_path: Path) -> None:
+    run(tmp_path, F)
+    carrying = str(tmp_path / "run" / "model")
+    settings = inputs(tmp_path, strategy=F) | {"model": carrying}
+    said = "own head is not used; give --head"
+    assert [note for note in hs.plan(**settings).notes if said in note and carrying in note]
+    assert not [note for note in hs.plan(**settings, head=carrying).notes if said in note]
 
 
 def test_a_saved_head_can_begin_another_run(tmp_path: Path) -> None:

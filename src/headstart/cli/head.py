@@ -69,7 +69,7 @@ def _show(head: Head, place: str | Path) -> None:
         ("backbone", head.backbone),
         ("fingerprint", head.fingerprint),
         ("trained by", head.strategy or "not recorded"),
-        *((f"{name}, as recorded", f"{value:.4f}") for name, value in head.scores.items()),
+        *((f"{name} on that backbone", f"{value:.4f}") for name, value in head.scores.items()),
     ]
     shapes = [
         (name, " x ".join(map(str, t.shape)), f"{t.numel():,}") for name, t in head.tensors.items()

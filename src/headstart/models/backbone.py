@@ -63,7 +63,8 @@ class SplitModel:
             checkpoint did not provide. What lies outside the base model is added to them.
 
     Attributes:
-        unused_head: Whether the checkpoint carries a trained head that the model was not given.
+        unused_head: What to give as ``--head`` to start from the head that the checkpoint carries
+            and that is not in the model; empty if there is none.
 
     Raises:
         ModelError: If the model has no base model or no head.
@@ -71,7 +72,7 @@ class SplitModel:
 
     def __init__(self, model: nn.Module, head_names: Iterable[str] = ()) -> None:
         self.model = model
-        self.unused_head = False
+        self.unused_head = ""
         self.prefix = cast(str, getattr(model, "base_model_prefix", ""))
         if not self.prefix or not isinstance(getattr(model, self.prefix, None), nn.Module):
             raise ModelError(

@@ -14,11 +14,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from headstart.errors import HeadstartError, ModelError, raise_all
 from headstart.models.backbone import SplitModel
-from headstart.models.loading import find_model, load_saved
+from headstart.models.folders import sync
+from headstart.models.heads import EncoderClassifier
+from headstart.models.loading import load_saved
+from headstart.models.model_config import is_decoder
+from headstart.models.source import CONFIG, at_home, find_model
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
 FORMAT_VERSION = 1
@@ -36,7 +40,7 @@ class Head:
         backbone: Where that backbone came from.
         pooling: How the backbone's output becomes the head's input, in words.
         strategy: The stages that trained it.
-        scores: Validation metrics, as measured when it was handed on.
+        scores: Validation metrics of the head on that backbone, with nothing else attached.
         version: Version of this form.
     """
 
@@ -84,30 +88,43 @@ class Head:
         Raises:
             ModelError: If there is no head, or its files are damaged.
         """
-        for folder in (Path(source), Path(source) / "head"):
+        model = find_model(str(source))
+        path = Path(at_home(source))
+        for folder in (path, path / "head"):
             if (folder / RECORD).is_file():
                 return cls._read(folder)
+        if path.name in (WEIGHTS, RECORD) and path.is_file():
+            raise ModelError("a head's folder", f"the file {path}", f"Give {path.parent}")
+        if path.is_dir() and not (Path(model) / CONFIG).is_file():
+            raise ModelError(
+                f"a head folder with {RECORD}, or a run or checkpoint with {CONFIG}",
+                f"{path} with neither",
+                "Give the folder that `headstart head extract` or a run wrote.",
+            )
         split, target = load_saved(str(source))
-        return cls.of(split, target.labels, backbone=find_model(str(source)))
+        return cls.of(split, target.labels, backbone=model)
 
     @classmethod
     def _read(cls, folder: Path) -> Head:
         try:
             record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            tensors = load_file(folder / WEIGHTS)
-            shapes = record.pop("shapes")
-            record["labels"] = tuple(record["labels"])
-            head = cls(tensors, **record)
+            version = record["version"]
+            if version == FORMAT_VERSION:
+                tensors = load_file(folder / WEIGHTS)
+                shapes = record.pop("shapes")
+                record["labels"] = tuple(record["labels"])
+                head = cls(tensors, **record)
+        # Broken JSON or no text (ValueError), JSON that is no such record (KeyError, TypeError).
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             raise ModelError(
                 f"a head folder with {RECORD} and {WEIGHTS}",
                 f"{folder}: {type(error).__name__} {error}",
                 "Write it again with `headstart head extract`.",
             ) from None
-        if head.version != FORMAT_VERSION:
+        if version != FORMAT_VERSION:
             raise ModelError(
                 f"a head folder of version {FORMAT_VERSION}",
-                f"{folder} of version {head.version}",
+                f"{folder} of version {version}",
                 "Use the version of headstart that wrote it, or extract the head again.",
             )
         if {name: list(t.shape) for name, t in tensors.items()} != shapes:
@@ -121,14 +138,28 @@ class Head:
     def save(self, folder: str | Path) -> None:
         """Write the head folder.
 
+        Both files are written beside their places and moved there, the record last: a folder with
+        a record is whole.
+
         Args:
-            folder: Created if need be.
+            folder: Created if need be. A head that it holds is replaced, other files stay.
         """
-        path = Path(folder)
+        path = Path(at_home(folder))
         path.mkdir(parents=True, exist_ok=True)
-        save_file(self.tensors, path / WEIGHTS)
+        weights, record = path / f".{WEIGHTS}.new", path / f".{RECORD}.new"
         text = json.dumps(self.record(), indent=1, ensure_ascii=False)
-        (path / RECORD).write_text(text + "\n", encoding="utf-8")
+        try:
+            weights.write_bytes(save(self.tensors))
+            record.write_text(text + "\n", encoding="utf-8")
+            sync(weights)
+            sync(record)
+            (path / RECORD).unlink(missing_ok=True)
+            weights.replace(path / WEIGHTS)
+            record.replace(path / RECORD)
+            sync(path)
+        finally:
+            weights.unlink(missing_ok=True)
+            record.unlink(missing_ok=True)
 
     def record(self) -> dict[str, Any]:
         """Return everything but the values, as plain data."""
@@ -153,8 +184,8 @@ class Head:
         if tuple(labels) != self.labels:
             faults.append(
                 ModelError(
-                    f"a head for the labels {list(labels)}, in this order",
-                    f"one for {list(self.labels)}",
+                    f"a head for {_told(labels)}",
+                    f"one for {_told(self.labels)}",
                     "Use data with the head's labels, or train a new head.",
                 )
             )
@@ -184,6 +215,10 @@ class Head:
         split.load_head(self.tensors)
 
 
+def _told(labels: Sequence[str]) -> str:
+    return f"the labels {list(labels)}, in this order" if labels else "a number"
+
+
 def describe_pooling(split: SplitModel) -> str:
     """Say how the backbone's output becomes the head's input, and what of that is pretrained.
 
@@ -193,9 +228,14 @@ def describe_pooling(split: SplitModel) -> str:
     Returns:
         A short phrase.
     """
+    config: Any = getattr(split.model, "config", None)
+    if isinstance(split.model, EncoderClassifier):
+        spans = split.model.head.spec.spans
+        return f"first token vector{f' and {spans} span vectors' if spans else ''}"
+    if is_decoder(config):
+        return "last token vector"
     pooler = [name for name in split.backbone if ".pooler." in name]
     fresh = [name for name in split.head if "pooler" in name]
-    config: Any = getattr(split.model, "config", None)
     if pooler:
         return "first token through the checkpoint's own pooler"
     if fresh:

@@ -93,8 +93,11 @@ def load_classifier(
             split = _load_own(folder, config, spec, trust_remote_code)
         else:
             split, info = _load_native(folder, config, target.kind, trust_remote_code)
-            _draw_head(split, info, seed)
-    split.unused_head |= (Path(folder) / OWN_HEAD_FILE).is_file()
+            if _carries_head(split, info):
+                split.unused_head = folder
+                _draw_head(split, seed)
+    if (Path(folder) / OWN_HEAD_FILE).is_file():
+        split.unused_head = folder
     if not target.labels:
         require_rescalable(split)
     split.model.train()
@@ -129,7 +132,7 @@ def load_saved(source: str) -> tuple[SplitModel, Target]:
                 else "sequence"
             )
             split, info = _load_native(folder, config, kind, trust=False)
-            _require_head(split, info, source)
+            _require_head(info, source)
             names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
             number = config.problem_type == "regression" or (kind == "sequence" and len(names) < 2)
             target = Target(() if number else tuple(names), kind)
@@ -191,9 +194,7 @@ def positions(split: SplitModel) -> int | None:
     return int(limit) - (0 if offset is None else offset + 1)
 
 
-def _load_native(
-    folder: str, config: Any, kind: ModelKind, trust: bool
-) -> tuple[SplitModel, Any]:
+def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tuple[SplitModel, Any]:
     """Load a model class's own head; return the loading info beside the model."""
     name = "SequenceClassification" if kind == "sequence" else "MultipleChoice"
     auto = getattr(transformers, f"AutoModelFor{name}")
@@ -210,7 +211,7 @@ def _load_native(
     return split, info
 
 
-def _require_head(split: SplitModel, info: Any, source: str) -> None:
+def _require_head(info: Any, source: str) -> None:
     missing = sorted(_not_provided(info))
     if missing:
         raise ModelError(
@@ -220,17 +221,18 @@ def _require_head(split: SplitModel, info: Any, source: str) -> None:
         )
 
 
-@torch.no_grad()
-def _draw_head(split: SplitModel, info: Any, seed: int) -> None:
-    """Draw the head anew where the checkpoint carries one, just as if it carried none.
+def _carries_head(split: SplitModel, info: Any) -> bool:
+    """Return whether the checkpoint has the last of the head's tensors, in whatever shape.
 
-    A checkpoint carries a head if it has the last of the head's tensors, in whatever shape. Parts
-    below that come without it are left from pre-training, and stay.
+    Parts of the head that come without it are left from pre-training, and stay.
     """
-    if list(split.head)[-1] in info["missing_keys"]:
-        return
-    split.unused_head = True
-    # transformers initialises what does not bear this mark, and bears its weights no other way.
+    return list(split.head)[-1] not in info["missing_keys"]
+
+
+@torch.no_grad()
+def _draw_head(split: SplitModel, seed: int) -> None:
+    """Draw the head anew, bit for bit as if the checkpoint had carried none."""
+    # transformers initialises whatever does not bear this mark.
     head = {id(parameter) for parameter in split.head.values()}
     for parameter in split.head.values():
         parameter._is_hf_initialized = False  # type: ignore[attr-defined]
@@ -271,6 +273,18 @@ def _read_own(folder: Path) -> tuple[Target, HeadSpec, dict[str, torch.Tensor]]:
         ) from None
 
 
+_UNBUILDABLE = (
+    ValueError,  # sizes that do not fit each other, a rate above 1, an index that is no JSON
+    KeyError,  # an activation that there is none of, an index without a map of the weights
+    TypeError,  # a value of another type
+    AttributeError,  # the same, where a name is looked up by it
+    AssertionError,  # a padding token outside the vocabulary
+    ZeroDivisionError,  # no attention heads
+    RuntimeError,  # a negative size, weights that do not convert to the family's present form
+)
+"""What transformers lets through from a configuration or weights that make no model."""
+
+
 def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[nn.Module, Any]:
     try:
         model, info = auto.from_pretrained(
@@ -295,7 +309,7 @@ def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[
             "Give a folder with config.json and model.safetensors. Files ending in .bin are "
             "pickles and are not read; save the model again with save_pretrained.",
         ) from None
-    except (ValueError, KeyError, TypeError, RuntimeError, AttributeError) as error:
+    except _UNBUILDABLE as error:
         raise ModelError(
             "a config.json and weights that transformers can make a model of",
             f"{folder}: {type(error).__name__} {short(error)}",

@@ -49,6 +49,6 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
         raise ModelError(
             "a head that ends in a linear map with one output and a bias",
             type(split.model).__name__,
-            "Use --head-type linear for regression with this model.",
+            "Predict numbers with an encoder; with --head-type linear if its own head has no bias.",
         )
     return ends[-1]

@@ -184,6 +184,11 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
     prepared = prepare(config, task, choices, frames)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
+    unused = prepared.split.unused_head
+    if unused and not config.head:
+        notes.append(
+            f"The checkpoint's own head is not used; give --head {unused} to start from it."
+        )
     if config.head:
         head = Head.from_pretrained(config.head)
         ignore = config.ignore_backbone_mismatch

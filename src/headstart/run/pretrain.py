@@ -15,7 +15,7 @@ from headstart.data.encode import Encoded
 from headstart.data.labels import Classes, Numbers
 from headstart.errors import ConfigError, DataError
 from headstart.models.backbone import SplitModel
-from headstart.models.rescale import rescale_output
+from headstart.models.rescale import require_rescalable, rescale_output
 from headstart.run.listener import Listener
 from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.settings import optimizer_settings
@@ -146,7 +146,7 @@ def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, floa
                 "Load the model with a larger num_labels, or remove these rows.",
             )
         return encoded, 0.0, 0.0
-    rescale_output(split, 0.0, 1.0)  # refuses a head that could not be rescaled afterwards
+    require_rescalable(split)
     mean, scale = float(labels.mean()), float(labels.std())
     return replace(encoded, labels=np.asarray((labels - mean) / scale)), mean, scale
 

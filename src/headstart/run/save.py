@@ -49,7 +49,9 @@ def _save_head(ready: Ready, runner: StrategyRunner, result: RunResult, folder: 
     _to_own_units(ready)
     head = Head.of(split, ready.prepared.splits.label_names, scores=result.scores, **about)
     if runner.pretrained_head is not None and handed:
-        head.fingerprint, head.scores = ready.fingerprint, handed[-1].end
+        # The next stage begins with this head on the restored backbone, before its first step.
+        after = result.stages[result.stages.index(handed[-1]) + 1]
+        head.fingerprint, head.scores = ready.fingerprint, after.start
     head.save(folder)
     split.load_head(final)
 

@@ -1,0 +1,174 @@
+"""A checkpoint's config.json: read, checked for what headstart can train, and adjusted."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import transformers
+from huggingface_hub.errors import StrictDataclassError
+
+from headstart.errors import ModelError, did_you_mean
+from headstart.models.source import CONFIG, quiet, short
+
+
+def load_config(folder: str, *, trust_remote_code: bool) -> Any:
+    """Load a checkpoint's configuration.
+
+    Args:
+        folder: Folder with config.json, or hub name.
+        trust_remote_code: Whether code that comes with the checkpoint may run.
+
+    Returns:
+        The transformers configuration.
+
+    Raises:
+        ModelError: If it cannot be read, or transformers can make nothing of it.
+    """
+    path = Path(folder) / CONFIG
+    if path.is_file():
+        _check_json(path)
+    try:
+        with quiet():
+            record, _ = transformers.PretrainedConfig.get_config_dict(folder)
+            _check_family(record, folder, trust_remote_code)
+            config = transformers.AutoConfig.from_pretrained(
+                folder, trust_remote_code=trust_remote_code
+            )
+    except OSError as error:
+        # Only a hub name: the model may be gated or without config.json, the connection lost.
+        raise ModelError(
+            f"a model on the hub with a {CONFIG} that you may read",
+            f"{folder}: {short(error)}",
+            "Check the connection and, for a gated model, log in with `hf auth login`.",
+        ) from None
+    # A value of another type (StrictDataclassError; in fields that are not declared TypeError and
+    # AttributeError), or one that contradicts another (ValueError).
+    except (StrictDataclassError, ValueError, TypeError, AttributeError) as error:
+        raise ModelError(
+            f"a {CONFIG} that transformers can read",
+            f"{folder}: {short(error)}",
+            "Compare it with that of the model's origin.",
+        ) from None
+    if getattr(config, "quantization_config", None) is not None:
+        raise ModelError(
+            "a checkpoint with weights as plain numbers",
+            f"{folder}, whose weights are quantised",
+            "Use the model that it was made from.",
+        )
+    return config
+
+
+def is_decoder(config: Any) -> bool:
+    """Return whether each token sees only those before it, as in GPT-2.
+
+    Args:
+        config: The model's configuration.
+
+    Returns:
+        Whether the family writes text and fills no gaps, or the configuration asks for it.
+    """
+    causal = type(config) in transformers.AutoModelForCausalLM._model_mapping
+    gaps = type(config) in transformers.AutoModelForMaskedLM._model_mapping
+    return bool(getattr(config, "is_decoder", False)) or (causal and not gaps)
+
+
+def require_text_model(config: Any, source: str, *, own_head: bool) -> None:
+    """Refuse models that headstart cannot train.
+
+    Args:
+        config: The model's configuration.
+        source: What the user called the model.
+        own_head: Whether the head is one of headstart's own, on the first token.
+
+    Raises:
+        ModelError: If the model reads no text, has both an encoder and a decoder, or is a decoder
+            under a head on the first token, which would see nothing of the text.
+    """
+    found = f"{source}, a model of the family {config.model_type}"
+    if getattr(config, "vocab_size", None) is None or _main_input(config) != "input_ids":
+        raise ModelError(
+            "a text encoder, such as BERT or RoBERTa",
+            f"{found}, which reads no text or not text alone",
+            "headstart trains text models; choose one with a tokenizer.",
+        )
+    if config.is_encoder_decoder:
+        raise ModelError(
+            "a text encoder, such as BERT or RoBERTa",
+            f"{found}, which has an encoder and a decoder",
+            "Choose a model that has an encoder alone, for example roberta-base.",
+        )
+    if own_head and is_decoder(config):
+        raise ModelError(
+            "an encoder for a head on the first token",
+            f"{found}, a decoder, whose first token sees nothing of the text",
+            "Use --head-type native, which reads the last token, or an encoder.",
+        )
+
+
+def set_target(config: Any, labels: Sequence[str], *, choice: bool) -> None:
+    """Write into a configuration what the model predicts.
+
+    Args:
+        config: Changed in place.
+        labels: Class names in the order of the logits; empty for a number.
+        choice: Whether the classes are the candidates of a multiple choice.
+    """
+    names = tuple(labels) or ("score",)
+    config.id2label = dict(enumerate(names))
+    config.label2id = {name: i for i, name in enumerate(names)}
+    config.num_labels = len(names)
+    if not choice:
+        config.problem_type = "single_label_classification" if labels else "regression"
+
+
+def set_dropout(config: Any, rate: float) -> None:
+    """Set every dropout rate of a configuration.
+
+    Args:
+        config: Changed in place.
+        rate: The rate.
+    """
+    for name, value in list(vars(config).items()):
+        if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
+            setattr(config, name, rate)
+
+
+def _check_json(path: Path) -> None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found = f"{path}, which holds no JSON object"
+    except ValueError as error:  # broken JSON, or bytes that are no text
+        record, found = None, f"{path}: {short(error)}"
+    if not isinstance(record, dict):
+        raise ModelError(
+            f"a {CONFIG} that is JSON", found, "Copy the file again from the model's origin."
+        )
+
+
+def _check_family(record: dict[str, Any], folder: str, trust: bool) -> None:
+    family = record.get("model_type")
+    if family is None or family in transformers.CONFIG_MAPPING:
+        return
+    if "auto_map" in record:
+        if trust:
+            return
+        raise ModelError(
+            "a model that transformers has the code of",
+            f"{folder}, which brings code of its own",
+            "Read that code, then pass --trust-remote-code.",
+        )
+    near = did_you_mean(str(family), transformers.CONFIG_MAPPING)
+    raise ModelError(
+        f"a {CONFIG} with a model_type that transformers {transformers.__version__} knows",
+        f"{folder} with {family!r}",
+        near if near.startswith("Did") else "Perhaps a newer transformers has it.",
+    )
+
+
+def _main_input(config: Any) -> str:
+    found = transformers.AutoModel._model_mapping.get(type(config), None)
+    model = found[0] if isinstance(found, tuple | list) else found
+    return getattr(model, "main_input_name", "input_ids")

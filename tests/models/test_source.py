@@ -1,0 +1,171 @@
+"""What the user calls a model: found, or refused at once with what was probably meant."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import pytest
+from huggingface_hub.errors import RepositoryNotFoundError
+
+from headstart.errors import ModelError
+from headstart.models.loading import Target, load_classifier
+from headstart.models.source import find_model, locate
+
+
+def refused(source: str | Path) -> ModelError:
+    with pytest.raises(ModelError) as error:
+        locate(str(source))
+    return error.value
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A hub that has ``org/name`` alone; the names that it was asked for."""
+    asked: list[str] = []
+
+    def model_info(_self: object, name: str, **_more: Any) -> object:
+        asked.append(name)
+        if name == "org/name":
+            return object()
+        raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+    return asked
+
+
+@pytest.fixture
+def no_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No connection."""
+
+    def model_info(*_: object, **__: object) -> None:
+        raise RuntimeError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+
+
+def test_a_run_stands_for_the_model_inside(folder: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(folder, run / "model")
+    assert find_model(str(run)) == locate(str(run)) == str(run / "model")
+    assert find_model(str(folder)) == locate(str(folder)) == str(folder)
+    assert find_model("org/name") == "org/name"
+    assert load_classifier(str(run), Target(("no", "yes"))).head
+    shutil.copytree(folder, folder / "model")
+    assert find_model(str(folder)) == str(folder)
+
+
+def test_the_home_folder_is_put_in(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert locate("~/bert") == str(folder)
+    assert "'" + str(folder) + "'" in refused("~/brt").fix
+    assert "does not exist" in refused("~nobody-of-this-name/bert").found
+
+
+@pytest.mark.parametrize(
+    "source", ["./brt", "models/brt/", "../models/brt", "a/b/c", "/nowhere", ""]
+)
+def test_a_path_is_not_sought_on_the_hub(
+    source: str, hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    monkeypatch.chdir(tmp_path)
+    assert refused(source).found == f"{source or 'an empty name'}, which does not exist"
+    assert hub == []
+
+
+@pytest.mark.parametrize(
+    ("source", "meant"),
+    [
+        ("models/brt/", "models/bert"),
+        ("./modles/bert", "models/bert"),
+        ("./BERT", "bert"),
+        ("model/bert/deep", "models/bert/deep"),
+    ],
+)
+def test_near_names_are_suggested(
+    source: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("models/bert/deep", "models/brrt.partial", "bert"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert refused(source).fix == f"Check the spelling. Did you mean '{meant}'?"
+
+
+def test_what_could_be_a_hub_name_is_asked_for_once(
+    hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "org" / "names").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert locate("org/name") == "org/name"
+    error = refused("org/nam")
+    assert hub == ["org/name", "org/nam"]
+    assert "the hub has no such model" in error.found
+    assert "Check the spelling" in error.fix
+    assert "'org/names'" in error.fix
+    assert "no name that" in refused("two words").found
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_without_a_connection_it_fails_at_once_and_in_few_words(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    began = time.perf_counter()
+    error = refused("nobody/nothing")
+    assert time.perf_counter() - began < 2
+    assert error.found.startswith("nobody/nothing: no folder, not in the local cache")
+    assert "Name or service not known" in error.found
+    assert "connection" in error.fix
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_without_a_connection_the_cache_serves(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cached(name: str, file: str) -> str | None:
+        return str(folder / file) if name == "org/name" else None
+
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    assert locate("org/name") == str(folder)
+    refused("org/other")
+
+
+def test_a_file_is_pointed_to_its_folder(folder: Path, tmp_path: Path) -> None:
+    error = refused(folder / "model.safetensors")
+    assert error.found == f"the file {folder / 'model.safetensors'}"
+    assert str(folder) in error.fix
+    (tmp_path / "rows.csv").write_text("a,b")
+    assert "Give a folder with config.json" in refused(tmp_path / "rows.csv").fix
+
+
+@pytest.mark.parametrize("source", ["x", "x.partial"])
+def test_a_run_that_did_not_finish_is_told(
+    source: str, hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x.partial" / "checkpoints").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for error in (refused(source), refused(f"./{source}")):
+        assert "x.partial, a run that did not finish" in error.found
+        assert "--out x --resume" in error.fix
+    assert hub == []
+
+
+def test_a_folder_around_models_names_them(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "run" / "model")
+    error = refused(tmp_path)
+    assert "with config.json" in error.expected
+    assert f"Inside it are {tmp_path / 'bert'}, {tmp_path / 'run'}." in error.fix
+    (tmp_path / "empty").mkdir()
+    assert refused(tmp_path / "empty").fix == "Give the folder that save_pretrained wrote."
+
+
+def test_a_head_folder_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "head.json").write_text("{}")
+    assert f"--head {tmp_path}" in refused(tmp_path).fix
