@@ -141,7 +141,8 @@ def test_a_plain_checkpoint_is_measured_when_it_is_told_the_columns(
     with pytest.raises(DataError, match="--text COLUMN"):
         hs.evaluate(tmp_path, data)
     measured = hs.evaluate(tmp_path, data, text=("sentence",))
-    assert measured == pytest.approx(hs.evaluate(single, data))
+    # Nothing says in which precision it was trained, so the machine's fastest is taken.
+    assert measured == pytest.approx(hs.evaluate(single, data), rel=0.02)
 
 
 def test_a_backbone_alone_cannot_predict(single: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -79,7 +81,8 @@ def load(source: str | Path, *, device: str = "auto", precision: str = "auto") -
     Args:
         source: A run, its ``model`` folder, or any sequence-classification checkpoint.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+        precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: that in which the run was evaluated,
+            so that its scores come out again, and ``fp32`` for a model that predicts a number.
 
     Returns:
         The classifier.
@@ -87,7 +90,7 @@ def load(source: str | Path, *, device: str = "auto", precision: str = "auto") -
     Raises:
         ModelError: If there is no trained model.
     """
-    return Classifier(str(source), Runtime(device, precision))
+    return Classifier(str(source), device, precision)
 
 
 def evaluate(
@@ -125,13 +128,17 @@ class Classifier:
 
     Args:
         source: A run or a checkpoint.
-        runtime: Device and precision.
+        device: Where to compute.
+        precision: As for ``load``.
     """
 
-    def __init__(self, source: str, runtime: Runtime) -> None:
+    def __init__(self, source: str, device: str = "auto", precision: str = "auto") -> None:
         self._split, self.target = load_saved(source)
-        self._runtime = runtime
-        self._split.model.to(runtime.device)
+        if precision == "auto":
+            # bf16 has three digits, too few for a number in the user's units.
+            precision = _trained_in(Path(at_home(source))) if self.target.labels else "fp32"
+        self._runtime = Runtime(device, precision)
+        self._split.model.to(self._runtime.device)
         config: Any = self._split.model.config
         self._tokenizer = load_tokenizer(source, config.vocab_size)
         self.task, asked = _saved_task(Path(at_home(source)), self.target)
@@ -332,6 +339,15 @@ def softmax(logits: Floats) -> npt.NDArray[np.float64]:
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     total: npt.NDArray[np.float64] = powers.sum(axis=1, keepdims=True)
     return np.asarray(powers / total)
+
+
+def _trained_in(source: Path) -> str:
+    """Return the precision of the run that a model comes from; ``auto`` where none is told."""
+    for folder in (source, source.parent):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            record = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+            return {"bf16": "bf16", "fp32": "fp32"}.get(record["machine"]["precision"], "auto")
+    return "auto"
 
 
 def _saved_task(source: Path, target: Target) -> tuple[TaskSpec | None, int | None]:

@@ -106,6 +106,6 @@ def test_one_process_writes(name: str, folders: tuple[Path, Path]) -> None:
         lines = (folder / name / "log.txt").read_text().splitlines()
         assert sum("INFO strategy:" in line for line in lines) == 1
         stages = LINES[name].count(">") + 1 - LINES[name].count(">>")
-        assert sum(" at most " in line for line in lines) == stages
+        assert sum(", attempt 1, " in line for line in lines) == stages
     names = [sorted(p.name for p in (folder / name).rglob("*")) for folder in folders]
     assert names[0] == names[1]

@@ -188,9 +188,9 @@ def test_without_a_checkpoint_a_run_starts_from_the_beginning(tmp_path: Path) ->
     settings = inputs(tmp_path, strategy=SHORT, guard=False)
 
     def at_step(_attempt: int, _step: int) -> None:
-        raise KeyboardInterrupt
+        raise ZeroDivisionError
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(ZeroDivisionError):
         hs.fit(listener=Watch(at_step), out=tmp_path / "run", **settings)
     hs.fit(out=tmp_path / "run", resume=True, **settings)
     watched(out=tmp_path / "whole", **settings)
