@@ -171,10 +171,11 @@ def test_ctrl_c_waits_until_the_result_is_saved(
         compare(*args)
 
     monkeypatch.setattr(saving, "_compare", pressed)
+    before = signal.getsignal(signal.SIGINT)
     result = hs.fit(**settings)
     assert result.status == "done"
     assert around(settings) == {"run"}
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
