@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 import headstart as hs
 import tiny
-from headstart.errors import DataError, ModelError
+from headstart.errors import ConfigError, DataError, ModelError, RunError
 from tiny_runs import frame, inputs
 
 SHORT = "full(steps=12, lr=3e-2, head_lr=3e-2)"
@@ -155,9 +156,73 @@ def test_a_backbone_alone_cannot_predict(single: Path) -> None:
 def test_many_rows_are_computed_in_parts(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = frame(20, 7)["sentence"].tolist()
     whole = hs.load(single).predict(texts)
-    monkeypatch.setattr("headstart.api.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("headstart.run.predict.ROWS_AT_ONCE", 7)
     parts = hs.load(single).predict(texts)
     assert [p.label for p in whole] == [p.label for p in parts]
 
 
 # pretrain_head
+
+
+def test_columns_that_are_added_may_not_be_there(single: Path) -> None:
+    table = pd.DataFrame({"sentence": ["a b"], "p_good": [1.0]})
+    with pytest.raises(DataError, match="p_good") as error:
+        hs.load(single).predict_frame(table)
+    assert "Rename or remove" in error.value.fix
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (3, "int"),
+        ([3], "int at position 0"),
+        ([None], "NoneType at position 0"),
+        ([("a", "b", "c")], "str and str and str"),
+        ({"text": "a"}, "dict"),
+        (pd.DataFrame({"sentence": ["a"]}), "a DataFrame"),
+    ],
+)
+def test_what_is_no_text(single: Path, given: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        hs.load(single).predict(given)
+
+
+def test_a_fit_takes_paths_and_data_sets_and_gives_what_load_takes(tmp_path: Path) -> None:
+    from datasets import Dataset, DatasetDict
+
+    settings = inputs(tmp_path)
+    rows = Dataset.from_pandas(frame(24), preserve_index=False)
+    held_out = DatasetDict({"validation": Dataset.from_pandas(frame(10), preserve_index=False)})
+    settings |= {"model": Path(settings["model"]), "train": rows, "validation": held_out}
+    result = hs.fit(**settings, strategy=SHORT, out=tmp_path / "run")
+    assert (result.data["train_rows"], result.data["validation_rows"]) == (24, 10)
+    assert hs.load(result).predict("a b c d e")[0].label == "good"
+    assert hs.evaluate(result, held_out, split="validation") == pytest.approx(
+        result.scores, abs=1e-6
+    )
+
+
+def test_a_table_stands_for_rows_alone(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="a DataFrame as model"):
+        hs.fit(**inputs(tmp_path) | {"model": frame(4)}, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="train=…"):
+        hs.plan(**inputs(tmp_path) | {"train": "(data frame)"})
+
+
+def test_a_run_goes_on_by_its_folder_alone(tmp_path: Path) -> None:
+    class Impatient(hs.Listener):
+        def step(self, step: int, loss: float) -> None:
+            if step == 5:
+                signal.raise_signal(signal.SIGINT)
+
+    settings = inputs(tmp_path) | {"train": frame(24)}
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(listener=Impatient(), **settings, strategy=SHORT, out=tmp_path / "run")
+    with pytest.raises(ConfigError, match="Give the same table again"):
+        hs.fit(resume=True, out=tmp_path / "run")
+    result = hs.fit(resume=True, out=tmp_path / "run", train=frame(24))
+    assert result.stages[0].steps == 12
+    whole = hs.fit(**settings, strategy=SHORT, out=tmp_path / "whole")
+    assert result.last == whole.last
+    with pytest.raises(RunError, match="nothing left to do"):
+        hs.fit(resume=True, out=tmp_path / "run")

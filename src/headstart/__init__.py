@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headstart.errors import HeadstartError
     from headstart.models.headfile import Head
     from headstart.results import RunResult, StageResult
+    from headstart.run.listener import Listener
 
 __version__ = "0.1.0"
 
@@ -22,6 +23,7 @@ __all__ = [
     "FitConfig",
     "Head",
     "HeadstartError",
+    "Listener",
     "Prediction",
     "RunResult",
     "StageResult",
@@ -37,6 +39,7 @@ _HOMES = {
     "FitConfig": "config",
     "Head": "models.headfile",
     "HeadstartError": "errors",
+    "Listener": "run.listener",
     "Prediction": "api",
     "RunResult": "results",
     "StageResult": "results",

@@ -2,45 +2,31 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from torch import nn
 
-from headstart.config import FitConfig, read_settings
-from headstart.data.encode import encode, resolve_max_length
-from headstart.data.labels import LabelMap
-from headstart.data.rows import build_rows
+from headstart.config import FitConfig
+from headstart.data.objects import as_frame, is_table
 from headstart.data.sources import read_table
-from headstart.errors import DataError, ModelError
+from headstart.errors import ConfigError, ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.loading import Target, load_saved, load_tokenizer, positions
-from headstart.models.source import at_home, find_model
 from headstart.results import RunResult
-from headstart.run.folder import RESULT, SETTINGS
+from headstart.run.folder import interrupted_settings
 from headstart.run.listener import Listener
 from headstart.run.main import plan_run, run
 from headstart.run.plan import Plan
-from headstart.run.prepare import find_task
+from headstart.run.predict import Classifier, Prediction
 from headstart.run.pretrain import pretrain
-from headstart.tasks.metrics import default_metrics
-from headstart.tasks.spec import TaskSpec
-from headstart.tasks.userfile import from_columns
-from headstart.training.evaluate import Floats, Judge, decide, predict_logits
-from headstart.training.feed import EncodedFeed
-from headstart.training.runtime import Runtime
 
-Text = str | tuple[str, str]
-LONGEST_BY_DEFAULT = 512
-ROWS_AT_ONCE = 16384
-"""Rows that are tokenised and computed at a time, so that memory does not grow with the file."""
+__all__ = ["Classifier", "Prediction", "evaluate", "fit", "load", "plan", "pretrain_head"]
+
+TABLES = ("train", "validation")
+IN_MEMORY = "(data frame)"
+"""What a run's settings say in place of a table that has no file."""
 
 
 def fit(*, listener: Listener | None = None, **settings: Any) -> RunResult:
@@ -48,17 +34,17 @@ def fit(*, listener: Listener | None = None, **settings: Any) -> RunResult:
 
     Args:
         listener: Hears what happens along the way.
-        **settings: Fields of ``FitConfig``. ``train`` and ``validation`` may also be data frames.
+        **settings: Fields of ``FitConfig``. ``train`` and ``validation`` may also be data frames,
+            or data sets of ``datasets``. With ``resume=True``, ``out`` alone will do.
 
     Returns:
-        The record; the model stands in ``<out>/model``.
+        The record. The model stands in its folder, ``result.out``; ``load(result)`` loads it.
 
     Raises:
         HeadstartError: If the input is at fault or the run fails.
     """
-    frames = {k: v for k, v in settings.items() if isinstance(v, pd.DataFrame)}
-    named = {k: "(data frame)" if k in frames else v for k, v in settings.items()}
-    return run(FitConfig.build(named), listener, frames)
+    config, frames = _read(settings)
+    return run(config, listener, frames)
 
 
 def plan(**settings: Any) -> Plan:
@@ -70,16 +56,17 @@ def plan(**settings: Any) -> Plan:
     Returns:
         Stages, steps, parameter counts, facts about the data.
     """
-    frames = {k: v for k, v in settings.items() if isinstance(v, pd.DataFrame)}
-    named = {k: "(data frame)" if k in frames else v for k, v in settings.items()}
-    return plan_run(FitConfig.build(named), frames)
+    return plan_run(*_read(settings))
 
 
-def load(source: str | Path, *, device: str = "auto", precision: str = "auto") -> Classifier:
+def load(
+    source: str | Path | RunResult, *, device: str = "auto", precision: str = "auto"
+) -> Classifier:
     """Load a finished model for prediction.
 
     Args:
-        source: A run, its ``model`` folder, or any sequence-classification checkpoint.
+        source: A run, what ``fit`` returned, a ``model`` folder, or any sequence-classification
+            checkpoint.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: that in which the run was evaluated,
             so that its scores come out again, and ``fp32`` for a model that predicts a number.
@@ -88,192 +75,38 @@ def load(source: str | Path, *, device: str = "auto", precision: str = "auto") -
         The classifier.
 
     Raises:
-        ModelError: If there is no trained model.
+        HeadstartError: If there is no trained model.
     """
-    return Classifier(str(source), device, precision)
+    config = FitConfig.build({"model": "-", "task": "-", "device": device, "precision": precision})
+    where = source.out if isinstance(source, RunResult) else source
+    return Classifier(str(where), config.device, config.precision)
 
 
 def evaluate(
-    source: str | Path, data: str | Path | pd.DataFrame, **columns: Any
+    source: str | Path | RunResult,
+    data: Any,
+    *,
+    split: str | None = None,
+    device: str = "auto",
+    **columns: Any,
 ) -> dict[str, float]:
     """Measure a finished model on labelled rows.
 
     Args:
-        source: A run or a checkpoint.
-        data: A file, a saved data set, or a data frame.
-        **columns: ``task``, or ``text``, ``label`` …, where the run's own do not fit.
+        source: As for ``load``.
+        data: A file, a saved data set, a data frame, or a data set of ``datasets``.
+        split: Which split of a data set that has several.
+        device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        **columns: ``task``, or ``text``, ``label``, ``choices``, ``span`` as for ``fit``, where
+            the run's own do not fit.
 
     Returns:
         Metrics by name, ``score`` (their mean) and ``loss`` among them.
     """
-    frame = data if isinstance(data, pd.DataFrame) else read_table(data)
-    return load(source).use_columns(**columns).evaluate_frame(frame)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One prediction.
-
-    Args:
-        label: The class name, or the number.
-        probabilities: Probability of each class by name; empty for a number.
-    """
-
-    label: str | float
-    probabilities: dict[str, float]
-
-
-class Classifier:
-    """A finished model with its tokenizer and the columns it reads.
-
-    Args:
-        source: A run or a checkpoint.
-        device: Where to compute.
-        precision: As for ``load``.
-    """
-
-    def __init__(self, source: str, device: str = "auto", precision: str = "auto") -> None:
-        self._split, self.target = load_saved(source)
-        if precision == "auto":
-            # bf16 has three digits, too few for a number in the user's units.
-            precision = _trained_in(Path(at_home(source))) if self.target.labels else "fp32"
-        self._runtime = Runtime(device, precision)
-        self._split.model.to(self._runtime.device)
-        config: Any = self._split.model.config
-        self._tokenizer = load_tokenizer(source, config.vocab_size)
-        self.task, asked = _saved_task(Path(at_home(source)), self.target)
-        self._max_length = asked or resolve_max_length(
-            self._tokenizer, positions(self._split), default=LONGEST_BY_DEFAULT
-        )
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Class names in the order of the probabilities; empty for a number."""
-        return self.target.labels
-
-    def use_columns(self, **columns: Any) -> Classifier:
-        """Read other columns than those the model was trained with.
-
-        Args:
-            **columns: ``task``, or ``text``, ``label``, ``choices``, ``span`` as for ``fit``.
-
-        Returns:
-            The same classifier.
-        """
-        given = {k: v for k, v in columns.items() if v}
-        if given:
-            config = FitConfig(model="-", train="-", **given)
-            base = find_task(config) if config.task or config.text else self.task
-            self.task = _with_target(base or _plain_task(), self.target)
-            if config.label:
-                self.task = replace(self.task, label=config.label)
-        return self
-
-    def predict(self, inputs: Sequence[Text] | Text) -> list[Prediction]:
-        """Predict texts, or pairs of texts.
-
-        Args:
-            inputs: Texts, or (first, second) for a model of pairs.
-
-        Returns:
-            One prediction for each, in order.
-        """
-        texts = [inputs] if isinstance(inputs, str | tuple) else list(inputs)
-        pairs = [t if isinstance(t, tuple) else (t,) for t in texts]
-        wanted = 2 if self.task and self.task.shape == "pair" else 1
-        if self.task and self.task.shape == "choice":
-            raise DataError(
-                "rows with their candidates for a multiple-choice model",
-                "plain texts",
-                "Use predict_frame with a data frame.",
-            )
-        wrong = next((i for i, p in enumerate(pairs) if len(p) != wanted), None)
-        if wrong is not None and self.task is not None:
-            raise DataError(
-                f"{'pairs of texts' if wanted == 2 else 'single texts'}, as in training",
-                f"{len(pairs[wrong])} text(s) at position {wrong}",
-                "Give (first, second) tuples." if wanted == 2 else "Give strings.",
-            )
-        if not pairs:
-            return []
-        frame = pd.DataFrame(pairs, columns=["text", "text2"][: len(pairs[0])])
-        task = from_columns(tuple(frame.columns), "label")
-        return self._predictions(self._logits(frame, task))
-
-    def predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Predict the rows of a data frame.
-
-        Args:
-            frame: With the columns that the model reads.
-
-        Returns:
-            The same rows in the same order, with ``prediction`` and, for classes, the
-            probability of each as ``p_<label>``.
-        """
-        logits = self._logits(frame, self._task())
-        answer = frame.copy()
-        names = self._names(logits)
-        if not names:
-            answer["prediction"] = logits[:, 0]
-            return answer
-        chosen = decide(logits, number=False)
-        answer["prediction"] = [names[int(i)] for i in chosen]
-        for name, column in zip(names, softmax(logits).T, strict=True):
-            answer[f"p_{name}"] = column
-        return answer
-
-    def evaluate_frame(self, frame: pd.DataFrame) -> dict[str, float]:
-        """Measure the model on labelled rows.
-
-        Args:
-            frame: With the columns that the model reads and the label.
-
-        Returns:
-            Metrics by name, ``score`` and ``loss`` among them.
-        """
-        task = self._task()
-        labels = LabelMap(self.target.labels or task.choices) if task.target == "classes" else None
-        rows = build_rows(frame, task, labels, where="data")
-        if rows.labels is None:
-            raise RuntimeError("rows built with labels carry labels")
-        return Judge(rows.labels, task.metrics)(self._compute(rows))
-
-    def _task(self) -> TaskSpec:
-        if self.task is None:
-            raise DataError(
-                "the columns that the model reads",
-                "a checkpoint that was not trained by headstart and does not say",
-                "Pass --text COLUMN (and --label), or --task NAME.",
-            )
-        return self.task
-
-    def _logits(self, frame: pd.DataFrame, task: TaskSpec) -> Floats:
-        return self._compute(build_rows(frame, task, None, where="data", need_labels=False))
-
-    def _compute(self, rows: Any) -> Floats:
-        outputs = rows.choices if self.target.kind == "choice" else self.target.outputs
-        parts = []
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows.take(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))
-            feed = EncodedFeed(
-                encode(part, self._tokenizer, self._max_length), self._runtime.device
-            )
-            parts.append(predict_logits(self._split.model, feed, self._runtime, outputs))
-        return np.concatenate(parts)
-
-    def _names(self, logits: Floats) -> tuple[str, ...]:
-        if self.target.kind == "choice":
-            return self.task.choices if self.task else tuple(map(str, range(logits.shape[1])))
-        return self.target.labels
-
-    def _predictions(self, logits: Floats) -> list[Prediction]:
-        names = self._names(logits)
-        if not names:
-            return [Prediction(float(value), {}) for value in logits[:, 0]]
-        return [
-            Prediction(names[int(row.argmax())], dict(zip(names, map(float, row), strict=True)))
-            for row in softmax(logits)
-        ]
+    classifier = load(source, device=device).use_columns(**columns)
+    if is_table(data):
+        return classifier.evaluate_frame(as_frame(data, split=split, where="the data"))
+    return classifier.evaluate_frame(read_table(data, split=split))
 
 
 def pretrain_head(
@@ -327,46 +160,26 @@ def pretrain_head(
     return model
 
 
-def softmax(logits: Floats) -> npt.NDArray[np.float64]:
-    """Turn logits into probabilities.
-
-    Args:
-        logits: (n, classes).
-
-    Returns:
-        Rows that add up to 1, (n, classes).
-    """
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    total: npt.NDArray[np.float64] = powers.sum(axis=1, keepdims=True)
-    return np.asarray(powers / total)
-
-
-def _trained_in(source: Path) -> str:
-    """Return the precision of the run that a model comes from; ``auto`` where none is told."""
-    for folder in (source, source.parent):
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-            return {"bf16": "bf16", "fp32": "fp32"}.get(record["machine"]["precision"], "auto")
-    return "auto"
-
-
-def _saved_task(source: Path, target: Target) -> tuple[TaskSpec | None, int | None]:
-    """Return what a run's folder says of its columns and its longest input, if it is one."""
-    folder = next((f for f in (source, source.parent) if (f / SETTINGS).is_file()), None)
-    if folder is None or find_model(str(folder)) != find_model(str(source)):
-        return None, None
-    task = find_task(FitConfig.build(read_settings(folder / SETTINGS)))
-    longest = RunResult.read(folder / RESULT).task["max_length"]
-    return _with_target(task, target), longest
-
-
-def _with_target(task: TaskSpec, target: Target) -> TaskSpec:
-    """Settle what the saved model knows and the columns alone do not."""
-    if target.labels or target.kind == "choice":
-        return replace(task, target="classes")
-    metrics = task.metrics if task.target == "number" else default_metrics("number")
-    return replace(task, target="number", metrics=metrics)
-
-
-def _plain_task() -> TaskSpec:
-    return from_columns(("text",), "label")
+def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
+    """Return the settings, and the tables among them by the name of their split."""
+    resumes = settings.get("resume") is True and settings.get("out")
+    before = interrupted_settings(Path(settings["out"])) if resumes else {}
+    named = {**before, **settings}
+    given = {name: value for name, value in named.items() if is_table(value)}
+    wrong = next((name for name in given if name not in TABLES), None)
+    if wrong is not None:
+        raise ConfigError(
+            "a table as train or validation alone",
+            f"a {type(given[wrong]).__name__} as {wrong}",
+            f"Give {wrong} as text, a number, or the name of a file or column.",
+        )
+    config = FitConfig.build({**named, **dict.fromkeys(given, IN_MEMORY)})
+    for name in TABLES:
+        if getattr(config, name) == IN_MEMORY and name not in given:
+            raise ConfigError(
+                f"{name}=…, the table with which the run was started",
+                "none",
+                "Give the same table again.",
+            )
+    frames = {k: as_frame(v, split=k, where=f"the data for {k}") for k, v in given.items()}
+    return config, frames

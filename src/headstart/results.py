@@ -138,6 +138,11 @@ class RunResult:
     schema_version: int = SCHEMA_VERSION
 
     @property
+    def out(self) -> Path:
+        """The folder that the run was written to."""
+        return Path(self.settings["out"])
+
+    @property
     def scores(self) -> dict[str, float]:
         """Validation metrics of the state that was saved."""
         return self.best if self.selected == "best" else self.last

@@ -269,13 +269,15 @@ def test_no_space_left_while_saving(
     [
         (("--out", "p.xlsx"), (".csv, .tsv, .jsonl, .parquet", "p.xlsx")),
         (("--out", "none/p.csv"), ("none/p.csv", "Make the folder")),
-        (("--out", "new.csv"), ("new.csv exists", "--overwrite")),
+        (("--out", "old.csv"), ("old.csv exists", "--overwrite")),
+        (("--out", "new.csv", "--overwrite"), ("another file for --out than --data", "new.csv")),
     ],
 )
 def test_predictions_that_cannot_be_written(
     cli: Run, run_folder: Path, place: Path, words: tuple[str, ...], parts: tuple[str, ...]
 ) -> None:
-    (place / "new.csv").write_bytes(csv("a film,yes"))
+    for name in ("new.csv", "old.csv"):
+        (place / name).write_bytes(csv("a film,yes"))
     answer = cli("predict", run_folder, "--data", "new.csv", *words)
     assert answer.code == 2
     for part in parts:

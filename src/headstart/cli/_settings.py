@@ -54,21 +54,11 @@ def gather(
     asked = read_settings(config) if config else {}
     asked |= {**read_assignments(list(assignments)), **given}
     asked = {name.replace("-", "_"): value for name, value in asked.items()}
-    return {**_saved(asked), **asked}
+    if asked.get("resume") in (True, "true") and asked.get("out"):
+        from headstart.run.folder import interrupted_settings
 
-
-def _saved(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of the interrupted run that shall go on."""
-    from headstart.run.folder import SETTINGS, RunFolder
-
-    if asked.get("resume") not in (True, "true") or not asked.get("out"):
-        return {}
-    out = Path(str(asked["out"]))
-    folder = RunFolder(out)
-    if not (folder.work / SETTINGS).is_file():
-        folder.check(FitConfig(out=out, resume=True))
-    saved = read_settings(folder.work / SETTINGS)
-    return {name: saved[name] for name in saved if name not in {"resume", "overwrite", "out"}}
+        return {**interrupted_settings(Path(str(asked["out"]))), **asked}
+    return asked
 
 
 def require_folder(settings: Mapping[str, Any]) -> None:
@@ -85,7 +75,8 @@ def require_folder(settings: Mapping[str, Any]) -> None:
 
 
 def _unfinished_runs() -> str:
-    from headstart.run.folder import PARTIAL, SETTINGS
+    from headstart.models.folders import PARTIAL
+    from headstart.run.folder import SETTINGS
 
     found = sorted(Path().glob(f"runs/*{PARTIAL}/{SETTINGS}"))
     if not found:

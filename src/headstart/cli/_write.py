@@ -11,15 +11,17 @@ import pandas as pd
 from headstart.errors import DataError, did_you_mean
 
 
-def check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool, read: str) -> None:
     """Make sure that rows can be written, before anything is computed.
 
     Args:
         path: The file to write.
         overwrite: Whether an existing file may be replaced.
+        read: What the rows are read from, which stays as it is.
 
     Raises:
-        DataError: If the ending is unknown, the folder is missing, or the file exists.
+        DataError: If the ending is unknown, the folder is missing, the file exists, or it is the
+            one that is read.
     """
     if path.suffix.lower() not in WRITERS:
         raise DataError(
@@ -29,6 +31,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
     if not path.absolute().parent.is_dir():
         raise DataError("--out in an existing folder", str(path), "Make the folder first.")
+    if path.exists() and Path(read).exists() and path.samefile(read):
+        raise DataError("another file for --out than --data", str(path), "Choose another --out.")
     if path.exists() and not overwrite:
         raise DataError("a free name for --out", f"{path} exists", "Pass --overwrite.")
 

@@ -101,12 +101,11 @@ def predict(
     from headstart.data.sources import read_table
 
     if out is not None:
-        check_target(out, overwrite=overwrite)
+        check_target(out, overwrite=overwrite, read=data)
     lines = data == "-"
     frame = None if lines else read_table(data, split=split)
     classifier = _load(run, device, task=task, text=text)
     rows = _lines(classifier) if frame is None else frame
-    _refuse_taken(rows, classifier)
     predictions = classifier.predict_frame(rows)
     if out is not None:
         write_rows(predictions, out)
@@ -165,18 +164,6 @@ def _read_input() -> list[str]:
             f"byte 0x{error.object[error.start]:02x}",
             "Convert it, for example by: iconv -f WINDOWS-1252 -t UTF-8",
         ) from None
-
-
-def _refuse_taken(frame: pd.DataFrame, classifier: Classifier) -> None:
-    from headstart.errors import DataError
-
-    names = (*classifier.labels, *(classifier.task.choices if classifier.task else ()))
-    added = ("prediction", *(f"p_{name}" for name in names))
-    taken = [name for name in added if name in frame.columns]
-    if taken:
-        raise DataError(
-            "rows without the columns that are added", ", ".join(taken), "Rename or remove them."
-        )
 
 
 def _print_lines(frame: pd.DataFrame) -> None:

@@ -46,7 +46,7 @@ def read_table(source: str | Path, *, split: str | None = None) -> pd.DataFrame:
         frame = _read_hub(str(source), split)
     else:
         raise _missing_file(path)
-    return _checked(frame, str(source))
+    return check_table(frame, str(source))
 
 
 def list_columns(source: str | Path, *, split: str | None = None) -> list[str]:
@@ -147,7 +147,7 @@ def _read_saved(path: Path, split: str | None) -> pd.DataFrame:
     from datasets import load_from_disk
 
     try:
-        return _from_dataset(load_from_disk(str(path)), split, str(path))
+        return from_dataset(load_from_disk(str(path)), split, str(path))
     except (OSError, ValueError, KeyError) as error:
         raise _damaged("folder saved by datasets", path, error) from None
 
@@ -172,10 +172,23 @@ def _read_hub(source: str, split: str | None) -> pd.DataFrame:
             reason,
             "Check the name (path:configuration) and the connection; offline, give files instead.",
         ) from None
-    return _from_dataset(loaded, split, source)
+    return from_dataset(loaded, split, source)
 
 
-def _from_dataset(loaded: Any, split: str | None, source: str) -> pd.DataFrame:
+def from_dataset(loaded: Any, split: str | None, source: str) -> pd.DataFrame:
+    """Return the rows of a ``Dataset``, or of one split of a ``DatasetDict``.
+
+    Args:
+        loaded: What ``datasets`` gave.
+        split: Which split; not needed where there is one only.
+        source: What messages call it.
+
+    Returns:
+        The rows in order; ``class_names`` gives the names of their classes.
+
+    Raises:
+        DataError: If the split is unknown, or not named where there are several.
+    """
     dataset = _pick(loaded, split, source) if isinstance(loaded, dict) else loaded
     frame = _from_arrow(dataset.with_format("arrow")[:])
     features = dataset.features or {}
@@ -196,7 +209,19 @@ def _pick(splits: dict[str, Any], split: str | None, source: str) -> Any:
     raise DataError(f"a split of {source}", repr(split), did_you_mean(split, splits))
 
 
-def _checked(frame: pd.DataFrame, source: str) -> pd.DataFrame:
+def check_table(frame: pd.DataFrame, source: str) -> pd.DataFrame:
+    """Refuse rows that could not be read by column.
+
+    Args:
+        frame: The rows.
+        source: What messages call them.
+
+    Returns:
+        The same rows.
+
+    Raises:
+        DataError: If a column's name is repeated, or there are no rows.
+    """
     names = [str(name) for name in frame.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

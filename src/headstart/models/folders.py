@@ -8,6 +8,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+PARTIAL = ".partial"
+"""What the name of a run's folder ends in until the run is finished."""
+
 
 @contextlib.contextmanager
 def whole_folder(folder: Path) -> Iterator[Path]:

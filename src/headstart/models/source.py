@@ -14,10 +14,9 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from headstart.errors import ModelError
+from headstart.models.folders import PARTIAL
 
 CONFIG = "config.json"
-UNFINISHED = ".partial"
-"""What the name of a run's folder ends in until the run is finished."""
 PATIENCE = 10.0
 """Seconds for the hub's answer to whether it has a model."""
 
@@ -58,7 +57,7 @@ def locate(source: str) -> str:
         if not (path / CONFIG).is_file():
             raise _no_config(path)
         return name
-    working = Path(f"{path!s}{UNFINISHED}")
+    working = Path(f"{path!s}{PARTIAL}")
     if working.is_dir():
         raise _unfinished(working)
     if _is_path(name):
@@ -139,7 +138,7 @@ def _near(path: Path) -> str:
         names = [entry.name for entry in missing.parent.iterdir() if entry.is_dir()]
     except OSError:  # a folder that may not be listed suggests nothing
         return ""
-    folded = {name.lower(): name for name in names if not name.endswith(UNFINISHED)}
+    folded = {name.lower(): name for name in names if not name.endswith(PARTIAL)}
     close = difflib.get_close_matches(missing.name.lower(), folded, n=3)
     found = [missing.with_name(folded[name]) / path.relative_to(missing) for name in close]
     told = " or ".join(repr(str(folder)) for folder in found if folder.is_dir())
@@ -158,7 +157,7 @@ def _is_a_file(path: Path) -> ModelError:
 
 
 def _no_config(path: Path) -> ModelError:
-    if path.name.endswith(UNFINISHED):
+    if path.name.endswith(PARTIAL):
         return _unfinished(path)
     expected = f"a model folder with {CONFIG}"
     if (path / "head.json").is_file():
@@ -181,7 +180,7 @@ def _is_model(folder: Path) -> bool:
 
 
 def _unfinished(working: Path) -> ModelError:
-    out = str(working).removesuffix(UNFINISHED)
+    out = str(working).removesuffix(PARTIAL)
     return ModelError(
         "a model, or a run that is finished",
         f"{working}, a run that did not finish",

@@ -15,10 +15,11 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from headstart.config import FitConfig, read_settings, write_settings
 from headstart.errors import ConfigError, RunError
+from headstart.models.folders import PARTIAL
 
 try:
     import fcntl
@@ -27,7 +28,6 @@ except ImportError:  # Windows
 
 SETTINGS, RESULT, LOG, LOCK = "settings.yaml", "result.json", "log.txt", ".lock"
 MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
-PARTIAL = ".partial"
 
 
 class RunFolder:
@@ -204,6 +204,25 @@ class RunFolder:
             self.out.replace(replaced)
         self.work.replace(self.out)
         shutil.rmtree(replaced, ignore_errors=True)
+
+
+def interrupted_settings(out: Path) -> dict[str, Any]:
+    """Return the settings of the interrupted run that shall go on.
+
+    Args:
+        out: The run's final place.
+
+    Returns:
+        Settings by name, without those that say where and how the run goes on.
+
+    Raises:
+        RunError: If there is nothing to resume.
+    """
+    folder = RunFolder(out)
+    if not (folder.work / SETTINGS).is_file():
+        folder.check(FitConfig(out=out, resume=True))
+    saved = read_settings(folder.work / SETTINGS)
+    return {name: saved[name] for name in saved if name not in {"resume", "overwrite", "out"}}
 
 
 def _is_done(folder: Path) -> bool:

@@ -24,6 +24,7 @@ from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Frames, Prepared, data_record, find_task, prepare, source_name
 from headstart.run.save import save_run
+from headstart.run.saved import task_record
 from headstart.run.settings import Choices, choose, plan_stages, resolved
 from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
@@ -242,6 +243,7 @@ def _record(ready: Ready) -> RunResult:
             "name": source_name(config, task), "version": task.version, "shape": task.shape,
             "target": task.target, "metrics": list(task.metrics),
             "labels": list(splits.label_names), "max_length": ready.prepared.max_length,
+            "spec": task_record(task),
         },
         settings=ready.settings.plain(),
         data=data_record(splits),

@@ -17,8 +17,8 @@ from headstart.errors import ConfigError, DataError
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import require_rescalable, rescale_output
 from headstart.run.listener import Listener
-from headstart.run.parts import Materials, Options, StagePlan
-from headstart.run.settings import optimizer_settings
+from headstart.run.parts import Materials, Options
+from headstart.run.settings import plan_stages
 from headstart.run.stages import StrategyRunner
 from headstart.run.tokenised import encode_dataset
 from headstart.strategies.plan import lengths
@@ -29,7 +29,6 @@ from headstart.training.evaluate import Judge
 from headstart.training.feed import EncodedFeed, PartFeed
 from headstart.training.runtime import Runtime
 from headstart.training.stopping import chance_loss
-from headstart.tuners import TUNERS
 from headstart.tuners._bind import read_strategy
 
 NEVER = 10**9
@@ -98,16 +97,7 @@ def _runner(
     preset = get_preset("default")
     numbers = lengths(strategy, rows=len(encoded), batch_size=batch_size, epochs=preset.epochs)
     size = sum(p.numel() for p in split.backbone.values())
-    plans = tuple(
-        StagePlan(
-            stage,
-            length,
-            optimizer_settings(
-                stage, TUNERS.get(stage.trains), FitConfig(), preset, size, last=number == 1
-            ),
-        )
-        for number, (stage, length) in enumerate(zip(strategy.stages, numbers, strict=True))
-    )
+    plans = plan_stages(strategy, numbers, FitConfig(), preset, size)
     feed = EncodedFeed(encoded, runtime.device)
     few = np.arange(min(len(encoded), SHOWN_ROWS))
     metrics = default_metrics("classes" if classes else "number")

@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from headstart.errors import RunError
+from headstart.models.folders import sync
 
 _POINTER = "latest.json"
 
@@ -71,16 +72,6 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
             f"{folder}: {error}",
             "Start the run again with --overwrite.",
         ) from None
-
-
-def sync(path: Path) -> None:
-    """Have the system write a file to the disk now, so that a power cut finds it whole.
-
-    Args:
-        path: The file, closed.
-    """
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -1,0 +1,272 @@
+"""A finished model put to use: texts and tables in, classes or numbers and scores out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from headstart.config import FitConfig
+from headstart.data.encode import encode, resolve_max_length
+from headstart.data.labels import LabelMap
+from headstart.data.objects import as_frame, is_table
+from headstart.data.rows import Rows, build_rows
+from headstart.errors import ConfigError, DataError, did_you_mean, raise_all
+from headstart.models.loading import load_saved, load_tokenizer, positions
+from headstart.run.prepare import find_task
+from headstart.run.saved import fit_to_model, require_finished, saved_precision, saved_task
+from headstart.tasks.spec import TaskSpec
+from headstart.tasks.userfile import from_columns
+from headstart.training.evaluate import Floats, Judge, decide, predict_logits
+from headstart.training.feed import EncodedFeed
+from headstart.training.runtime import Runtime
+
+Text = str | tuple[str, str]
+COLUMNS = ("task", "text", "label", "choices", "span")
+"""The settings that say how rows are read."""
+LONGEST_BY_DEFAULT = 512
+ROWS_AT_ONCE = 16384
+"""Rows that are tokenised and computed at a time, so that memory does not grow with the file."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One prediction.
+
+    Args:
+        label: The class name, or the number.
+        probabilities: Probability of each class by name; empty for a number.
+    """
+
+    label: str | float
+    probabilities: dict[str, float]
+
+
+class Classifier:
+    """A finished model with its tokenizer and the columns it reads.
+
+    Args:
+        source: A run or a checkpoint.
+        device: Where to compute.
+        precision: ``auto`` is that of the run, and ``fp32`` for a number.
+    """
+
+    def __init__(self, source: str, device: str = "auto", precision: str = "auto") -> None:
+        require_finished(source)
+        self._source = source
+        self._split, self.target = load_saved(source)
+        if precision == "auto":
+            # bf16 has three digits, too few for a number in the user's units.
+            precision = saved_precision(source) if self.target.labels else "fp32"
+        self._runtime = Runtime(device, precision)
+        self._split.model.to(self._runtime.device)
+        config: Any = self._split.model.config
+        self._tokenizer = load_tokenizer(source, config.vocab_size)
+        task, asked = saved_task(source)
+        self.task = fit_to_model(task, self.target) if task else None
+        self._max_length = asked or resolve_max_length(
+            self._tokenizer, positions(self._split), default=LONGEST_BY_DEFAULT
+        )
+
+    def __repr__(self) -> str:
+        reads = f"reads {', '.join(self.task.columns)}" if self.task else "knows no columns"
+        gives = ", ".join(self._names) or "a number"
+        return f"Classifier({self._source!r}, {reads}, gives {gives})"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Class names in the order of the probabilities; empty for a number."""
+        return self.target.labels
+
+    def use_columns(self, **columns: Any) -> Classifier:
+        """Read other columns than those the model was trained with.
+
+        Args:
+            **columns: ``task``, or ``text``, ``label``, ``choices``, ``span`` as for ``fit``.
+
+        Returns:
+            The same classifier.
+
+        Raises:
+            HeadstartError: If a name is unknown, or the columns are not what the model wants.
+        """
+        raise_all(
+            ConfigError("task, or the role of a column", repr(name), did_you_mean(name, COLUMNS))
+            for name in columns
+            if name not in COLUMNS
+        )
+        given = {name: value for name, value in columns.items() if value}
+        if not given:
+            return self
+        before = self.task
+        own = {} if given.keys() & {"task", "text"} else {"text": self._task().text}
+        config = FitConfig.build({"model": "-", "train": "-", **own, **given})
+        task = find_task(config) if given.keys() - {"label"} else self._task()
+        if before is None:
+            # Rows for a checkpoint from elsewhere mostly number the classes, in its own order.
+            task = replace(task, labels=task.labels or self.labels or None)
+        if config.label or (before and not config.task):
+            task = replace(task, label=config.label or (before or task).label)
+        self.task = fit_to_model(task, self.target)
+        return self
+
+    def predict(self, inputs: Sequence[Text] | Text) -> list[Prediction]:
+        """Predict texts, or pairs of texts.
+
+        Args:
+            inputs: Texts, or (first, second) for a model of pairs.
+
+        Returns:
+            One prediction for each, in order.
+
+        Raises:
+            DataError: If they are not what the model was trained on.
+        """
+        if self.target.kind == "choice" or self.target.spans or (self.task and self.task.spans):
+            raise DataError(
+                "rows with all columns that the model reads: candidates, or target spans",
+                "plain texts",
+                "Use predict_frame with a data frame.",
+            )
+        pairs = _read_texts(inputs)
+        if not pairs:
+            return []
+        wanted = len(self.task.text) if self.task else len(pairs[0])
+        wrong = next((i for i, p in enumerate(pairs) if len(p) != wanted), None)
+        if wrong is not None:
+            raise DataError(
+                f"{'pairs of texts' if wanted == 2 else 'single texts'}"
+                f"{', as in training' if self.task else ' throughout'}",
+                f"{len(pairs[wrong])} text(s) at position {wrong}",
+                "Give (first, second) tuples." if wanted == 2 else "Give strings.",
+            )
+        frame = pd.DataFrame(pairs, columns=["text", "text2"][:wanted])
+        return self._predictions(self._logits(frame, from_columns(tuple(frame.columns), "label")))
+
+    def predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Predict the rows of a table.
+
+        Args:
+            frame: A data frame, or a ``Dataset``, with the columns that the model reads.
+
+        Returns:
+            The same rows in the same order, with ``prediction`` and, for classes, the
+            probability of each as ``p_<label>``.
+
+        Raises:
+            DataError: If the table lacks a column, or has one of those that are added.
+        """
+        table = as_frame(frame, where="the data", empty=True)
+        task = self._task()
+        taken = [n for n in ("prediction", *(f"p_{n}" for n in self._names)) if n in table.columns]
+        if taken:
+            raise DataError(
+                "rows without the columns that are added",
+                ", ".join(taken),
+                "Rename or remove them.",
+            )
+        logits = self._logits(table, task)
+        answer = table.copy()
+        if not self._names:
+            answer["prediction"] = logits[:, 0]
+            return answer
+        chosen = decide(logits, number=False)
+        answer["prediction"] = [self._names[int(i)] for i in chosen]
+        for name, column in zip(self._names, softmax(logits).T, strict=True):
+            answer[f"p_{name}"] = column
+        return answer
+
+    def evaluate_frame(self, frame: pd.DataFrame) -> dict[str, float]:
+        """Measure the model on labelled rows.
+
+        Args:
+            frame: A data frame, or a ``Dataset``, with the columns that the model reads and the
+                label.
+
+        Returns:
+            Metrics by name, ``score`` and ``loss`` among them.
+        """
+        task = self._task()
+        labels = LabelMap(self.target.labels or task.choices) if task.target == "classes" else None
+        rows = build_rows(as_frame(frame, where="the data"), task, labels, where="data")
+        if rows.labels is None:
+            raise RuntimeError("rows built with labels carry labels")
+        return Judge(rows.labels, task.metrics)(self._compute(rows))
+
+    def _task(self) -> TaskSpec:
+        if self.task is None:
+            raise DataError(
+                "the columns that the model reads",
+                f"{self._source}, a model without the record of a run, which would say",
+                "Pass --text COLUMN (and --label), or --task NAME.",
+            )
+        return self.task
+
+    def _logits(self, frame: pd.DataFrame, task: TaskSpec) -> Floats:
+        return self._compute(build_rows(frame, task, None, where="data", need_labels=False))
+
+    def _compute(self, rows: Rows) -> Floats:
+        outputs = rows.choices if self.target.kind == "choice" else self.target.outputs
+        parts: list[Floats] = [np.zeros((0, outputs), np.float32)]
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            part = rows.take(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))
+            feed = EncodedFeed(
+                encode(part, self._tokenizer, self._max_length), self._runtime.device
+            )
+            parts.append(predict_logits(self._split.model, feed, self._runtime, outputs))
+        return np.concatenate(parts)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the answers in the order of the logits; the candidates' columns for a choice."""
+        if self.target.kind == "choice":
+            return self.task.choices if self.task else ()
+        return self.target.labels
+
+    def _predictions(self, logits: Floats) -> list[Prediction]:
+        if not self._names:
+            return [Prediction(float(value), {}) for value in logits[:, 0]]
+        return [
+            Prediction(
+                self._names[int(row.argmax())], dict(zip(self._names, map(float, row), strict=True))
+            )
+            for row in softmax(logits)
+        ]
+
+
+def softmax(logits: Floats) -> npt.NDArray[np.float64]:
+    """Turn logits into probabilities.
+
+    Args:
+        logits: (n, classes).
+
+    Returns:
+        Rows that add up to 1, (n, classes).
+    """
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    total: npt.NDArray[np.float64] = powers.sum(axis=1, keepdims=True)
+    return np.asarray(powers / total)
+
+
+def _read_texts(inputs: Any) -> list[tuple[str, ...]]:
+    """Return each input as a tuple of one text or two."""
+    if is_table(inputs):
+        raise DataError("texts", f"a {type(inputs).__name__}", "Use predict_frame for tables.")
+    if isinstance(inputs, str | tuple):
+        inputs = [inputs]
+    if isinstance(inputs, Mapping | bytes) or not hasattr(inputs, "__iter__"):
+        raise DataError("a list of texts", type(inputs).__name__, 'Give, for example, ["A film."].')
+    pairs = [tuple(item) if isinstance(item, list | tuple) else (item,) for item in inputs]
+    for place, pair in enumerate(pairs):
+        if len(pair) not in (1, 2) or not all(isinstance(text, str) for text in pair):
+            found = f"{' and '.join(type(text).__name__ for text in pair) or 'nothing'}"
+            raise DataError(
+                "a text, or a pair of texts, at every position",
+                f"{found} at position {place}",
+                "Give strings, or (first, second) tuples of strings.",
+            )
+    return pairs
