@@ -146,7 +146,8 @@ class FitConfig(BaseModel):
             HeadstartError: If a name is unknown or a value does not fit.
         """
         named = {key.replace("-", "_"): value for key, value in values.items()}
-        clean = {k: str(v) if isinstance(v, Path) else v for k, v in named.items() if v is not None}
+        given = {k: v for k, v in named.items() if v is not None}
+        clean: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in given.items()}
         for name in ("text", "choices", "metrics"):
             if isinstance(clean.get(name), str):
                 clean[name] = tuple(part.strip() for part in clean[name].split(","))
