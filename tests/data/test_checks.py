@@ -42,9 +42,22 @@ def test_training_needs_two_classes() -> None:
 
 
 def test_a_class_without_rows_is_warned_of() -> None:
-    assert check_training(np.array([0, 1, 2]), LABELS) == []
-    (warning,) = check_training(np.array([0, 2]), LABELS)
+    assert check_training(np.repeat([0, 1, 2], 5), LABELS) == []
+    (warning,) = check_training(np.repeat([0, 2], 5), LABELS)
     assert "'maybe'" in warning
+
+
+def test_rare_classes_and_odd_names_are_warned_of() -> None:
+    classes = np.repeat([0, 1, 2], [5, 4, 9])
+    (warning,) = check_training(classes, LABELS)
+    assert "fewer than 5" in warning
+    assert warning.endswith("'maybe' (4).")
+    (warning,) = check_training(np.repeat([0, 1, 2], 5), LabelMap(("No", "no", "yes")))
+    assert "case alone" in warning
+    assert "'No', 'no'" in warning
+    (warning,) = check_training(np.repeat([0, 1, 2], 5), LabelMap(("38", "no", "yes")))
+    assert "others are words: '38'" in warning
+    assert check_training(np.repeat([0, 1, 2], 5), LabelMap(("1", "2", "3"))) == []
 
 
 def test_cut_rows_and_targets_are_warned_of(tokenizer: Any) -> None:

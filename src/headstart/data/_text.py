@@ -19,6 +19,7 @@ from headstart.errors import DataError
 
 Row = tuple[int, list[str]]  # the line on which a row begins (1-based), and its fields
 
+_SEPARATORS = (";", "\t", "|", ",")
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _LONGEST_FIELD = 2**31 - 1  # csv's own limit of 128 KiB is less than a long document
 
@@ -33,7 +34,7 @@ def read_text(path: Path) -> str:
         Its text, line ends as they are.
 
     Raises:
-        DataError: If it is empty, not UTF-8, or damaged.
+        DataError: If it is empty, not UTF-8, damaged, or holds NUL bytes, which no text has.
     """
     try:
         data = path.read_bytes()
@@ -45,9 +46,12 @@ def read_text(path: Path) -> str:
     if not data[mark:].strip():
         raise DataError("a file with rows", f"an empty file: {path}", "Check the path.")
     try:
-        return data[mark:].decode("utf-8")
+        text = data[mark:].decode("utf-8")
     except UnicodeDecodeError as error:
         raise _wrong_encoding(path, data, error.start + mark) from None
+    if "\0" in text:
+        raise _wrong_encoding(path, data, data.index(b"\0"))
+    return text
 
 
 def read_csv(path: Path) -> pd.DataFrame:
@@ -117,12 +121,15 @@ def read_json(path: Path) -> pd.DataFrame:
 
 def _wrong_encoding(path: Path, data: bytes, offset: int) -> DataError:
     line = data.count(b"\n", 0, offset) + 1
-    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or data[:4].count(0) == 2
     guess = "UTF-16" if utf16 else "WINDOWS-1252"
+    fix = f"Convert the file, for example: iconv -f {guess} -t UTF-8 {path.name} > utf8-{path.name}"
+    if not utf16 and not data[offset]:
+        fix = f"Remove these bytes: tr -d '\\000' < {path.name} > clean-{path.name}"
     return DataError(
         f"UTF-8 text in {path}",
-        f"byte 0x{data[offset]:02x} at offset {offset}, line {line}, which is not UTF-8",
-        f"Convert the file, for example: iconv -f {guess} -t UTF-8 {path.name} > utf8-{path.name}",
+        f"byte 0x{data[offset]:02x} at offset {offset}, line {line}, which no text holds",
+        fix,
     )
 
 
@@ -153,6 +160,14 @@ def _unquote(field: str) -> str:
 
 def _table(path: Path, rows: Iterator[Row]) -> pd.DataFrame:
     _, header = next(rows, (1, []))
+    other = next((mark for mark in _SEPARATORS if mark in header[0]), None) if header else None
+    if len(header) == 1 and other:
+        kind = "tabs" if path.name.lower().endswith((".tsv", ".tsv.gz")) else "commas"
+        raise DataError(
+            f"columns separated by {kind} in {path}",
+            f"the one column {header[0]!r}, as if they were separated by {other!r}",
+            f"Save it with {kind}. Tabs go with the ending .tsv, commas with .csv.",
+        )
     body = list(rows)
     uneven = [(line, len(fields)) for line, fields in body if len(fields) != len(header)]
     if uneven:

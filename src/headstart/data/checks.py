@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 import numpy as np
 
+from headstart.data._faults import some
 from headstart.data.encode import Encoded
 from headstart.data.labels import Classes, LabelMap
 from headstart.data.rows import Rows
 from headstart.errors import DataError
+
+FEW = 5
+"""Rows of a class below which it is pointed out."""
 
 
 def duplicate_rows(train: Rows, validation: Rows) -> int:
@@ -58,8 +65,15 @@ def check_training(classes: Classes, labels: LabelMap) -> list[str]:
         fix = "Check the label column, or add rows of another class."
         found = f"only {there!r} in {len(classes)} rows"
         raise DataError("at least two classes in the training rows", found, fix)
-    names = ", ".join(map(repr, absent))
-    return [f"No training row is of class {names}, so it cannot be learned."] if absent else []
+    rare = {name: count for name, count in counts.items() if 0 < count < FEW}
+    warnings = []
+    if absent:
+        names = some(map(repr, absent))
+        warnings.append(f"No training row is of class {names}, so it cannot be learned.")
+    if rare:
+        shown = some(f"{name!r} ({count})" for name, count in rare.items())
+        warnings.append(f"Classes with fewer than {FEW} training rows are hard to learn: {shown}.")
+    return warnings + _odd_names(labels.names)
 
 
 def length_warnings(encoded: Encoded, where: str) -> list[str]:
@@ -85,6 +99,30 @@ def length_warnings(encoded: Encoded, where: str) -> list[str]:
             "these rows teach nothing. Raise --max-length or shorten the texts."
         )
     return warnings
+
+
+def _odd_names(names: Iterable[str]) -> list[str]:
+    """Warn of class names that look like slips: of another case, or numbers among words."""
+    names = list(names)
+    folded = Counter(name.casefold() for name in names)
+    twins = [name for name in names if folded[name.casefold()] > 1]
+    numbers = [name for name in names if _is_number(name)]
+    warnings = []
+    if twins:
+        warnings.append(
+            f"Labels that differ in case alone are different classes: {some(map(repr, twins))}."
+        )
+    if numbers and len(numbers) < len(names):
+        warnings.append(f"Some labels are numbers, others are words: {some(map(repr, numbers))}.")
+    return warnings
+
+
+def _is_number(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _questions(rows: Rows) -> list[object]:

@@ -24,7 +24,7 @@ from headstart.tasks.spec import TaskSpec
 Classes = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
 
-MANY = 50
+MANY = 20
 """Distinct values above which labels are looked at with suspicion."""
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")

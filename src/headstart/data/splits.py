@@ -38,8 +38,9 @@ def carve(
     counts = np.unique(labels, return_counts=True)[1] if stratify else np.array([rows])
     size = max(1, round(rows * share))
     if counts.max(initial=0) < 2 or size >= rows:
+        found = f"{rows} rows" + (f" of {len(counts)} classes" if stratify else "")
         fix = "Give a validation file, or more rows."
-        raise DataError(f"enough rows to set {share:.0%} of them apart", f"{rows}", fix)
+        raise DataError(f"enough rows of a class to set {share:.0%} of them apart", found, fix)
     # What training must keep of each class bounds what validation may take.
     held_out = _draw(labels, size, np.minimum(counts - 1, 1), counts - 1, seed, stratify)
     return np.setdiff1d(np.arange(rows), held_out), held_out
