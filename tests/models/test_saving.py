@@ -85,7 +85,7 @@ def test_a_write_that_went_wrong_is_noticed(
     read = headstart.models.saving.load_saved
     name = "layer.1.output.dense.bias"
 
-    def flip_one_bit(folder: str) -> Any:
+    def flip_one_bit(folder: str, **_: bool) -> Any:
         path = Path(folder) / "model.safetensors"
         tensors = load_file(path)
         (key,) = (key for key in tensors if key.endswith(name))
@@ -117,7 +117,7 @@ def test_a_failed_write_leaves_what_was_there(
     split, out = classifier("bert", tmp_path / "checkpoint"), tmp_path / "out" / "model"
     save_classifier(split, TARGET, tiny.tokenizer(), out, "first")
 
-    def fail(_folder: str) -> None:
+    def fail(_folder: str, **_: bool) -> None:
         assert names(out.parent) == {"model", ".model.new"}
         raise OSError(28, "No space left on device")
 

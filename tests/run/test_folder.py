@@ -77,7 +77,7 @@ def fail_in_reading_back(patch: pytest.MonkeyPatch) -> Listener:
     """The model is written, but one of its bits is lost."""
     load = saving.load_saved
 
-    def damaged(source: str) -> Any:
+    def damaged(source: str, **_: bool) -> Any:
         split, target = load(source)
         next(iter(split.backbone.values())).data.view(-1)[0] += 1
         return split, target

@@ -41,10 +41,10 @@ def test_it_tries_once_more_then_fine_tunes_plainly(stage: str, ended: str, tmp_
     assert [s.learned for s in result.stages] == [False, False, None]
     assert [s.ended for s in result.stages] == [ended, ended, "end"]
     first, second, _ = result.stages
-    gentler, longer = (0.1, 1) if ended == "nan" else (1, 2)
-    assert second.lr == pytest.approx(first.lr * gentler)
-    assert second.head_lr == pytest.approx(first.head_lr * gentler)
-    assert second.planned_steps == first.planned_steps * longer
+    rate, head_rate = (0.1, 0.1) if ended == "nan" else (1, 3)
+    assert second.lr == pytest.approx(first.lr * rate)
+    assert second.head_lr == pytest.approx(first.head_lr * head_rate)
+    assert second.planned_steps == first.planned_steps
 
     assert len(result.guard) == 2
     assert "trying once more" in result.guard[0]

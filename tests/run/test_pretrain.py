@@ -264,3 +264,15 @@ def test_the_model_goes_on_with_the_hugging_face_trainer(tmp_path: Path) -> None
     assert np.isfinite(outcome.training_loss)
     moved = {n for n, t in model.state_dict().items() if not torch.equal(t, start[n])}
     assert {"classifier.weight", "bert.embeddings.word_embeddings.weight"} <= moved
+
+
+@pytest.mark.usefixtures("easy")
+@pytest.mark.parametrize("tuner", ["bitfit", "head", "lora", "full"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_half_precision_model_comes_back_as_it_was(tuner: str, dtype: torch.dtype) -> None:
+    model = own_model().to(dtype)
+    before, split = copies(model.state_dict()), SplitModel(model)
+    hs.pretrain_head(model, tokenised(), tuner, **FAST | {"lr": 1e-3})
+    assert {t.dtype for t in model.parameters()} == {dtype}
+    changed = {n for n, t in model.state_dict().items() if not torch.equal(t, before[n])}
+    assert changed == set(split.head)

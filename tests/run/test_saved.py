@@ -67,6 +67,20 @@ def test_a_damaged_record_costs_the_columns_alone(
     assert hs.evaluate(run, rows, text="sentence")["accuracy"] >= 0.5
 
 
+def test_a_precision_that_is_not_here_is_replaced(
+    by_file: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run = shutil.copytree(by_file, tmp_path / "run")
+    record = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    record["machine"]["precision"] = "fp16"
+    (run / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    with caplog.at_level(logging.WARNING, "headstart"):
+        assert hs.load(run, device="cpu").predict("a b c d e")[0].label == "good"
+    assert "evaluated in fp16" in caplog.text
+    with pytest.raises(ConfigError, match="fp16"):
+        hs.load(run, device="cpu", precision="fp16")
+
+
 def test_a_model_that_was_copied_elsewhere_has_no_record(by_file: Path, tmp_path: Path) -> None:
     shutil.copytree(by_file / "model", tmp_path / "model")
     assert saved_task(str(tmp_path / "model")) == (None, None)

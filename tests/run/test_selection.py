@@ -149,3 +149,10 @@ def test_dropout_is_off_when_it_is_set_to_none(tmp_path: Path) -> None:
     losses = [[p.train_loss for p in w.points[1:]] for w in (whole, parts, noisy)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     assert losses[0] != pytest.approx(losses[2], abs=1e-6)
+
+
+def test_a_length_that_a_score_has_chosen_is_told(tmp_path: Path) -> None:
+    line = "full(until=plateau, patience=1, steps=20, lr=3e-2, head_lr=3e-2)"
+    assert run(tmp_path, strategy=line).result.rule.endswith(
+        "the length of full was chosen by the score on the validation rows"
+    )

@@ -150,3 +150,14 @@ def test_a_last_stage_that_is_left_nothing_is_refused_at_its_place(
 def test_lengths_that_contradict_the_total_are_refused(line: str) -> None:
     with pytest.raises(ConfigError, match="add up to the total of 120 steps"):
         plan(line, total_epochs=12)
+
+
+def test_a_share_that_does_not_fit_the_last_stages_own_length_is_refused() -> None:
+    with pytest.raises(ConfigError, match="add up to the total of 60 steps; found 90 steps"):
+        plan("bitfit(share=0.5) > full(epochs=6)", epochs=6)
+
+
+def test_a_presets_share_needs_no_total() -> None:
+    assert steps("bitfit > full", epochs=10, share=0.1) == [10, 90]
+    assert steps("bitfit(epochs=3) > full", epochs=10, share=0.1) == [30, 100]
+    assert steps("full", epochs=10, share=0.1) == [100]

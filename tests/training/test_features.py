@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import headstart.training.features as module
 import tiny
@@ -217,3 +219,32 @@ def test_models_without_a_mask_are_served(make_feed: Callable[..., Any], runtime
     with frozen_features(split, [feed], runtime) as feeds:
         assert feeds is not None
         assert predict_logits(split.model, feeds[0], runtime, 2).shape == (6, 2)
+
+
+def test_an_output_with_further_parts_is_not_replayed(
+    make_feed: Callable[..., Any], runtime: Runtime
+) -> None:
+    @dataclass
+    class Longer(BaseModelOutputWithPooling):
+        global_attentions: torch.Tensor | None = None
+
+    split = build("bert")
+    split.base.register_forward_hook(
+        lambda *call: Longer(*call[-1].to_tuple(), global_attentions=torch.ones(1))
+    )
+    with frozen_features(split, [make_feed(6)], runtime) as feeds:
+        assert feeds is None
+
+
+def test_a_head_of_zeros_does_not_hide_what_it_reads(
+    make_feed: Callable[..., Any], runtime: Runtime
+) -> None:
+    split, feed = build("modernbert", classifier_pooling="mean"), make_feed(12)
+    for name, parameter in split.head.items():
+        if name.startswith("classifier"):
+            parameter.data.zero_()
+    with frozen_features(split, [feed], runtime) as feeds:
+        assert feeds is not None
+        feeds[0].batch(np.arange(12))
+        states, _ = split.base.stored  # type: ignore[misc]
+        assert states.shape[1] == int(feed.lengths.max())

@@ -223,7 +223,8 @@ def test_what_trains_does_not_change_the_order_of_the_rows(make_loop: Make) -> N
     for loop in loops:
         loop.run()
     first, *others = (loop.feed.asked for loop in loops)  # type: ignore[attr-defined]
-    assert all(asked == first for asked in others)
+    assert all(asked == first[: len(asked)] for asked in others)
+    assert min(map(len, others)) > 1
 
 
 def test_each_stage_begins_with_a_fresh_optimizer(make_loop: Make) -> None:

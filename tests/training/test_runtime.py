@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch import nn
 
 import headstart.training.runtime as module
 from headstart.errors import ConfigError
-from headstart.training.runtime import Runtime
+from headstart.training.runtime import Runtime, accelerate_as_found
 
 
 @pytest.fixture
@@ -126,3 +128,18 @@ def test_a_prepared_model_comes_back_as_it_was(precision: str) -> None:
     assert model.forward == forward
     assert vars(model).keys() == before.keys()
     assert model(torch.ones(1, 4)).dtype == torch.float32
+
+
+def test_accelerates_state_is_given_back() -> None:
+    AcceleratorState._reset_state()
+    own = Accelerator(cpu=True, mixed_precision="no")
+    with accelerate_as_found():
+        assert Runtime("cpu", "bf16").precision == "bf16"
+    assert own.mixed_precision == "no"
+    assert str(own.device) == "cpu"
+
+
+def test_one_process_agrees_with_itself() -> None:
+    runtime = Runtime("cpu", "fp32")
+    assert runtime.any(True) is True
+    assert runtime.any(False) is False

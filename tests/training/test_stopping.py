@@ -15,7 +15,7 @@ CHANCE = math.log(2)
 
 def stops(losses: list[float], chance: float = CHANCE, **settings: float) -> int | None:
     """Return the window, counted from 1, at which the rule lets the stage end."""
-    rule = LearnedRule(chance, **settings)  # type: ignore[arg-type]
+    rule = LearnedRule(chance, **{"enough": 0.9, **settings})  # type: ignore[arg-type]
     return next((i for i, loss in enumerate(losses, 1) if rule.update(loss)), None)
 
 
@@ -66,6 +66,11 @@ def test_it_stops_at_once_when_enough_is_learned() -> None:
     assert stops(of_chance(0.6, 0.3, 0.09)) == 3
     assert stops(of_chance(0.6, 0.3, 0.11)) is None
     assert stops(of_chance(0.05)) == 1
+
+
+def test_a_fifth_is_enough_unless_told_otherwise() -> None:
+    enough = LearnedRule(CHANCE).enough
+    assert stops(of_chance(0.99, 0.9, 0.81, 0.79, 0.7), enough=enough) == 4
 
 
 def test_one_class_alone_is_never_learned() -> None:

@@ -7,7 +7,7 @@ provide, plus whatever lies outside the base model. No head is ever found by gue
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -218,7 +218,7 @@ class Snapshot:
         tensors: What to remember, by name. The copies stay on the tensors' own device.
     """
 
-    def __init__(self, tensors: dict[str, nn.Parameter]) -> None:
+    def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:
         self._live = dict(tensors)
         self._copies = {name: t.detach().clone() for name, t in tensors.items()}
 
@@ -237,4 +237,13 @@ def _layer_list(base: nn.Module) -> tuple[str, nn.ModuleList]:
             f"{type(base).__name__}, which has none",
             "Use the tuner 'head' or 'full', which need no layers.",
         )
-    return max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+    name, chosen = max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))
+    parent = name.rpartition(".")[0]
+    beside = [n for n, m in lists if n.rpartition(".")[0] == parent and len(m) == len(chosen)]
+    if len(beside) > 1:
+        raise ModelError(
+            "a base model that keeps each encoder layer in one piece",
+            f"{type(base).__name__}, whose layers lie in {len(beside)} lists: {', '.join(beside)}",
+            "Use the tuner 'head' or 'full', which need no layers.",
+        )
+    return name, chosen

@@ -71,6 +71,21 @@ class HeadSpec:
         return asdict(self)
 
 
+class NoPooler(nn.Module):
+    """Stands where a base model has a pooler that nothing reads."""
+
+    def forward(self, states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        """Give the first token's vector: some families go on to compute with what is pooled.
+
+        Args:
+            states: Final hidden states, (b, L, D).
+
+        Returns:
+            (b, D).
+        """
+        return states[:, 0]
+
+
 class FirstTokenHead(nn.Module):
     """First-token vector (and span vectors) to logits.
 

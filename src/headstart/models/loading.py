@@ -15,7 +15,7 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.heads import EncoderClassifier, HeadSpec
+from headstart.models.heads import EncoderClassifier, HeadSpec, NoPooler
 from headstart.models.model_config import (
     load_config,
     require_text_model,
@@ -104,11 +104,12 @@ def load_classifier(
     return split
 
 
-def load_saved(source: str) -> tuple[SplitModel, Target]:
+def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitModel, Target]:
     """Load a finished classifier, whichever kind of head it has.
 
     Args:
         source: A run, its model folder, or any sequence-classification checkpoint.
+        trust_remote_code: Whether code that comes with the checkpoint may run.
 
     Returns:
         The model in evaluation mode, and what it predicts.
@@ -117,13 +118,13 @@ def load_saved(source: str) -> tuple[SplitModel, Target]:
         ModelError: If the checkpoint has no trained head.
     """
     folder = locate(source)
-    config = load_config(folder, trust_remote_code=False)
+    config = load_config(folder, trust_remote_code=trust_remote_code)
     own = Path(folder) / OWN_HEAD_FILE
     require_text_model(config, source, own_head=own.is_file())
     with quiet():
         if own.is_file():
             target, spec, head = _read_own(Path(folder))
-            split = _load_own(folder, config, spec, trust=False)
+            split = _load_own(folder, config, spec, trust_remote_code)
             split.load_head(head)
         else:
             kind: ModelKind = (
@@ -247,7 +248,7 @@ def _load_own(folder: str, config: Any, spec: HeadSpec, trust: bool) -> SplitMod
     backbone, info = _from_pretrained(transformers.AutoModel, folder, config, trust)
     # A pooler that nothing reads would only be dead weight, all the more one without weights.
     if getattr(backbone, "pooler", None) is not None:
-        backbone.register_module("pooler", None)
+        backbone.register_module("pooler", NoPooler())
     read = set(backbone.state_dict())
     missing = {f"backbone.{key}" for key in _not_provided(info) & read}
     split = SplitModel(EncoderClassifier(backbone, spec))

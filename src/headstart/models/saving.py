@@ -19,7 +19,13 @@ from headstart.models.source import quiet
 
 
 def save_classifier(
-    split: SplitModel, target: Target, tokenizer: Any, folder: Path, card: str
+    split: SplitModel,
+    target: Target,
+    tokenizer: Any,
+    folder: Path,
+    card: str,
+    *,
+    trust_remote_code: bool = False,
 ) -> None:
     """Write a checkpoint with tokenizer and model card, then read it back and compare.
 
@@ -33,13 +39,14 @@ def save_classifier(
         tokenizer: Its tokenizer.
         folder: Where to; what stands there is replaced.
         card: Text of the model card.
+        trust_remote_code: Whether code that comes with the model may run to read it back.
 
     Raises:
         ModelError: If what was written does not read back bit for bit.
     """
     with whole_folder(folder) as new:
         _write(split, target, tokenizer, new, card)
-        _compare(split.model, new)
+        _compare(split.model, new, trust_remote_code)
 
 
 def _write(split: SplitModel, target: Target, tokenizer: Any, folder: Path, card: str) -> None:
@@ -60,8 +67,8 @@ def _write(split: SplitModel, target: Target, tokenizer: Any, folder: Path, card
         (folder / OWN_HEAD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
 
-def _compare(model: nn.Module, folder: Path) -> None:
-    again, _ = load_saved(str(folder))
+def _compare(model: nn.Module, folder: Path, trust: bool) -> None:
+    again, _ = load_saved(str(folder), trust_remote_code=trust)
     written, read = model.state_dict(), again.model.state_dict()
     differ = sorted(
         name

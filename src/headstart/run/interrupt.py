@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -20,10 +21,16 @@ class Pauser:
     Args:
         minutes: Minutes between checkpoints.
         steps: Steps between checkpoints, beside the minutes.
+        agree: Tells whether a flag is set in any process: all stop at the same step.
     """
 
-    def __init__(self, minutes: float, steps: int | None = None) -> None:
-        self.interrupted = False
+    def __init__(
+        self,
+        minutes: float,
+        steps: int | None = None,
+        agree: Callable[[bool], bool] = bool,
+    ) -> None:
+        self.interrupted, self._agree = False, agree
         self._seconds, self._steps = minutes * 60, steps
         self._last, self._count = time.monotonic(), 0
         self._before: dict[int, Any] = {}
@@ -31,6 +38,7 @@ class Pauser:
     def __call__(self) -> bool:
         """Return whether a checkpoint is due after one more step."""
         self._count += 1
+        self.interrupted = self._agree(self.interrupted)
         due = bool(self._steps and self._count % self._steps == 0)
         late = time.monotonic() - self._last >= self._seconds
         if due or late:

@@ -38,6 +38,7 @@ from headstart.training.runtime import Runtime
 from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
 
+_UNSEEN = "no score was looked at to choose it"
 Checkpoint = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
 
@@ -149,7 +150,8 @@ def run(
     ready = _make_ready(config, runtime, frames)
     plan = ready.plan
     size = sum(p.nbytes for p in ready.prepared.split.model.parameters())
-    require_space(folder.work, 4 * size)
+    # Two checkpoints with moments and best state stand side by side while one replaces the other.
+    require_space(folder.work, 8 * size)
     runtime.wait()
     with told_when_full(folder.out):
         if runtime.is_main:
@@ -219,7 +221,8 @@ def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float
         listener.warning(warning)
     try:
         # Ctrl-C while the result is being saved waits until it is: that takes seconds.
-        with Pauser(ready.config.checkpoint_minutes, ready.config.checkpoint_steps) as pauser:
+        minutes, steps = ready.config.checkpoint_minutes, ready.config.checkpoint_steps
+        with Pauser(minutes, steps, ready.runtime.any) as pauser:
             runner = _train(ready, folder, listener, result, pauser, resumed)
             _finish(ready, runner, result, listener)
             result.seconds = time.perf_counter() - began
@@ -255,15 +258,18 @@ def _record(ready: Ready) -> RunResult:
         machine=ready.runtime.describe(),
         versions=versions(),
         selected=config.select,
-        rule=_rule(config),
+        rule=_rule(config, ready.strategy),
         warnings=list(splits.warnings),
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 
 
-def _rule(config: FitConfig) -> str:
+def _rule(config: FitConfig, strategy: Strategy) -> str:
     if config.select == "last":
-        return "the state after the last step; no score was looked at to choose it"
+        rows = "carved rows" if config.selection == "carve" else "validation rows"
+        stopped = [stage.trains for stage in strategy.stages if stage.until == "plateau"]
+        looked = f"the length of {' and '.join(stopped)} was chosen by the score on the {rows}"
+        return f"the state after the last step; {looked if stopped else _UNSEEN}"
     if config.selection == "carve":
         return "the highest score on rows carved from the training rows"
     return "the highest score on the validation rows, the same rows that the score is reported on"

@@ -76,16 +76,20 @@ def make_plan(
     Returns:
         The plan. The model is left as it was.
     """
-    counts = tuple(_count(prepared.split, plan) for plan in stages)
+    counts = tuple(_count(prepared.split, plan, last=plan is stages[-1]) for plan in stages)
     told = {**facts, **_data_facts(prepared), "head input": describe_pooling(prepared.split)}
     found = (*notes, *prepared.splits.warnings)
     return Plan(strategy, stages, counts, tuple(told.items()), found)
 
 
-def _count(split: SplitModel, plan: StagePlan) -> ParameterCount:
+def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
     tuner = bind(plan.stage)
     count = split.train_only(tuner.attach(split))
-    tuner.detach(split)
+    try:
+        if last or plan.stage.reserve:
+            tuner.require_merge(split)
+    finally:
+        tuner.detach(split)
     return count
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,8 @@ from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
 from headstart.training.feed import EncodedFeed
 from headstart.training.runtime import Runtime
+
+log = logging.getLogger("headstart")
 
 Text = str | tuple[str, str]
 COLUMNS = ("task", "text", "label", "choices", "span")
@@ -59,10 +62,11 @@ class Classifier:
         require_finished(source)
         self._source = source
         self._split, self.target = load_saved(source)
-        if precision == "auto":
+        own_choice = precision != "auto"
+        if not own_choice:
             # bf16 has three digits, too few for a number in the user's units.
             precision = saved_precision(source) if self.target.labels else "fp32"
-        self._runtime = Runtime(device, precision)
+        self._runtime = _runtime(device, precision, asked=own_choice)
         self._split.model.to(self._runtime.device)
         config: Any = self._split.model.config
         self._tokenizer = load_tokenizer(source, config.vocab_size)
@@ -236,6 +240,18 @@ class Classifier:
             )
             for row in softmax(logits)
         ]
+
+
+def _runtime(device: str, precision: str, *, asked: bool) -> Runtime:
+    """Return a runtime; one of another precision where the machine has not the run's own."""
+    try:
+        return Runtime(device, precision)
+    except ConfigError:
+        if asked or precision == "auto":
+            raise
+        own = Runtime(device)
+        log.warning("The run was evaluated in %s, here it is %s.", precision, own.precision)
+        return own
 
 
 def softmax(logits: Floats) -> npt.NDArray[np.float64]:

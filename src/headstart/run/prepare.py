@@ -22,6 +22,7 @@ from headstart.data.splits import carve, sample
 from headstart.errors import DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import Target, load_classifier, load_tokenizer, positions
+from headstart.models.model_config import is_decoder
 from headstart.run.settings import Choices
 from headstart.tasks.builtin import get_task, read_task_folder
 from headstart.tasks.metrics import default_metrics, metric_faults
@@ -209,9 +210,6 @@ def prepare(
     tokenizer = load_tokenizer(
         config.model, model_config.vocab_size, trust_remote_code=config.trust_remote_code
     )
-    if model_config.pad_token_id is None:
-        # Decoders find a row's last token by their padding token.
-        model_config.pad_token_id = tokenizer.pad_token_id or tokenizer.eos_token_id
     longest = resolve_max_length(
         tokenizer, positions(split), config.max_length, default=choices.preset.max_length
     )
@@ -219,6 +217,9 @@ def prepare(
         _standardised(encode(rows, tokenizer, longest), splits) if rows is not None else None
         for rows in (splits.train, splits.validation, splits.untouched)
     )
+    if is_decoder(model_config):
+        # Decoders find a row's last token by the padding token.
+        model_config.pad_token_id = train.padding.values["input_ids"]  # type: ignore[union-attr]
     splits.warnings += length_warnings(train, "training rows")  # type: ignore[arg-type]
     return Prepared(splits, split, tokenizer, train, validation, untouched, longest)  # type: ignore[arg-type]
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from headstart.config import FitConfig
 from headstart.data.encode import Encoded
@@ -27,7 +28,7 @@ from headstart.strategies.stages import Strategy
 from headstart.tasks.metrics import default_metrics
 from headstart.training.evaluate import Judge
 from headstart.training.feed import EncodedFeed, PartFeed
-from headstart.training.runtime import Runtime
+from headstart.training.runtime import Runtime, accelerate_as_found
 from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
 
@@ -73,8 +74,8 @@ def pretrain(
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))
     encoded = encode_dataset(dataset, label_column, pad=_pad_token(split))
     encoded, mean, scale = _fitted_to_model(encoded, split)
-    runtime = Runtime(device)
-    with _as_it_was(split):
+    with accelerate_as_found(), _as_it_was(split):
+        runtime = Runtime(device)
         runner = _runner(split, strategy, encoded, batch_size, seed, runtime)
         runner.run(stages=1)
         if runner.pretrained_head and scale:
@@ -158,12 +159,19 @@ def _pad_token(split: SplitModel) -> int:
 
 @contextlib.contextmanager
 def _as_it_was(split: SplitModel) -> Iterator[None]:
-    """Train with dropout; give the model back in its modes, on its device, as it was trainable."""
+    """Train in fp32 with dropout; give the model back in its modes, types, and on its device."""
     model = split.model
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
     trainable = [(p, p.requires_grad) for p in model.parameters()]
     head = split.head_state()
+    halves = [
+        (tensor, tensor.dtype)
+        for tensor in (*model.parameters(), *model.buffers())
+        if tensor.dtype in (torch.float16, torch.bfloat16)
+    ]
+    for tensor, _ in halves:
+        tensor.data = tensor.data.float()
     model.train()
     try:
         yield
@@ -171,6 +179,9 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
         split.load_head(head)
         raise
     finally:
+        # Back from fp32, in which every half has a place, the backbone's bits are the same.
+        for tensor, dtype in halves:
+            tensor.data = tensor.data.to(dtype)
         for parameter, wanted in trainable:
             parameter.requires_grad_(wanted)
             parameter.grad = None

@@ -34,7 +34,9 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
     _to_own_units(ready)
     card = model_card(result, own_head=isinstance(split.model, EncoderClassifier))
     target = ready.prepared.splits.target
-    save_classifier(split, target, ready.prepared.tokenizer, folder / MODEL, card)
+    trust = ready.config.trust_remote_code
+    tokenizer = ready.prepared.tokenizer
+    save_classifier(split, target, tokenizer, folder / MODEL, card, trust_remote_code=trust)
     replace_text(folder / RESULT, result.to_json())
 
 

@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
+from headstart.models.backbone import Snapshot
 from headstart.results import StageResult, stage_from_dict
 from headstart.run.listener import Listener
 from headstart.run.origin import Origin
@@ -161,14 +162,13 @@ class StrategyRunner:
         return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
 
     def _again(self, plan: StagePlan) -> StagePlan:
-        """Return the plan for a second attempt: gentler if the loss blew up, else twice as long."""
+        """Return the plan for a second attempt: gentler if the loss blew up, else a bolder head."""
         first = self.results[-1]
         loss = first.curve[-1].train_loss if first.curve else None
         blew_up = first.ended == "nan" or (loss or 0.0) > 1.2 * self.materials.chance
-        if not blew_up:
-            return replace(plan, length=replace(plan.length, steps=2 * plan.length.steps))
-        lr, head_lr = plan.optimizer.lr * 0.1, plan.optimizer.head_lr * 0.1
-        return replace(plan, optimizer=replace(plan.optimizer, lr=lr, head_lr=head_lr))
+        old = plan.optimizer
+        lr, head_lr = (old.lr / 10, old.head_lr / 10) if blew_up else (old.lr, 3 * old.head_lr)
+        return replace(plan, optimizer=replace(old, lr=lr, head_lr=head_lr))
 
     def _train(
         self,
@@ -183,6 +183,7 @@ class StrategyRunner:
         tuner = bind(plan.stage, self.strategy.line)
         with seeded(stream(self.options.seed, "tuner", plan.stage.trains)):
             trained = tuner.attach(self.split, reversible=not last)
+        buffers = Snapshot(dict(self.split.buffers()))
         count = self.split.train_only(trained)
         result = StageResult(
             str(plan.stage), plan.stage.trains, attempt, plan.length.steps,
@@ -204,7 +205,8 @@ class StrategyRunner:
             result.learned = result.ended != "nan" and (result.train_skill or 0) >= LEARNED
         else:
             self._choose_state(loop)
-        self._hand_on(plan.stage, tuner, result, last)
+        if self._hand_on(plan.stage, tuner, result, last):
+            self._check_backbone(plan.stage.trains, buffers)
         self.results.append(result)
         self.listener.stage_ended(result)
         return result
@@ -318,29 +320,35 @@ class StrategyRunner:
         logits = predict_logits(self.split.model, part, self.runtime, self.materials.outputs)
         return skill(logits, labels[rows])
 
-    def _hand_on(self, stage: Stage, tuner: Tuner, result: StageResult, last: bool) -> None:
+    def _check_backbone(self, name: str, buffers: Snapshot) -> None:
+        """Put running statistics back too, and make sure that nothing else has changed."""
+        buffers.restore()
+        if not self._kept and self.split.fingerprint() != self._fingerprint:
+            raise RuntimeError(f"{name}.detach() did not restore the backbone")
+
+    def _hand_on(self, stage: Stage, tuner: Tuner, result: StageResult, last: bool) -> bool:
+        """Merge or detach the tuner; say whether the backbone shall be what it was before."""
         given_up = not last and self.options.guard and not result.learned
         if last or (stage.reserve and not given_up):
             tuner.merge(self.split)
             self._kept |= set() if last else set(self.split.backbone)
             result.handed_on = "model" if last else "everything"
-        else:
-            tuner.detach(self.split)
-            if self._origin and not given_up:
-                self._origin.restore()
-                self._kept.clear()
-            if not self._kept and self.split.fingerprint() != self._fingerprint:
-                raise RuntimeError(f"{stage.trains}.detach() did not restore the backbone")
-            result.handed_on = "nothing" if given_up else "head"
-            if not given_up:
-                self.pretrained_head = self.split.head_state()
+            return False
+        tuner.detach(self.split)
+        if self._origin and not given_up:
+            self._origin.restore()
+            self._kept.clear()
+        result.handed_on = "nothing" if given_up else "head"
+        if not given_up:
+            self.pretrained_head = self.split.head_state()
+        return True
 
     @torch.no_grad()
     def _go_back(
         self, state: dict[str, Any], tensors: dict[str, torch.Tensor]
     ) -> tuple[int, int, dict[str, torch.Tensor]]:
-        self.results = [stage_from_dict(r) for r in state["results"]]
-        self.guard_notes = list(state["guard"])
+        self.results[:] = [stage_from_dict(r) for r in state["results"]]
+        self.guard_notes[:] = state["guard"]
         self._kept = set(state["kept"])
         for plan in self.plans[: state["stage"]]:
             if plan.stage.reserve and not self._kept <= self.split.backbone.keys():

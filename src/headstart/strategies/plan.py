@@ -74,26 +74,29 @@ def lengths(
         batch_size: Rows per optimizer step, over all devices.
         epochs: Epochs of the last stage; the total where a stage carries a share.
         total_epochs: Epochs of all stages together.
-        share: Share of the total that a stage before the last takes when a total is asked for
-            and its line gives no length; an equal split if ``None``.
+        share: A preset's: the share of the total that a stage before the last takes where its
+            line gives no length. If ``None``, such a stage goes on until its head has learned;
+            where a total is asked for, the stages then take equal shares.
         bounds: Limits of stages that end when the head has learned.
 
     Returns:
         One length for each stage.
 
     Raises:
-        ConfigError: If a total leaves nothing for the last stage.
+        ConfigError: If the stages do not add up to the total that was asked for.
     """
     limits = bounds or Bounds()
     per_epoch = math.ceil(rows / batch_size)
     total = max(1, round((total_epochs or epochs) * per_epoch))
-    if total_epochs is not None or any(s.share is not None for s in strategy.stages):
+    asked = total_epochs is not None or any(s.share is not None for s in strategy.stages)
+    open_ends = [s for s in strategy.stages[:-1] if _own(s, per_epoch, total) is None]
+    if asked or (share is not None and any(s.until is None for s in open_ends)):
         steps = _divide(strategy, per_epoch, total, share)
-        if total_epochs is not None and sum(steps) != total:
+        if asked and sum(steps) != total:
             raise ConfigError(
                 f"stages that add up to the total of {total} steps",
                 f"{sum(steps)} steps",
-                "Leave the last stage without a length, or drop --total-epochs.",
+                "Leave the last stage without a length, or drop the total and every share.",
             )
         return tuple(_length(s, n, limits) for s, n in zip(strategy.stages, steps, strict=True))
     *early, last = strategy.stages

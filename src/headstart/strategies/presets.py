@@ -92,5 +92,5 @@ def fine_tuning_rate(parameters: int) -> float:
         The learning rate.
     """
     if parameters < 60_000_000:
-        return 5e-5
+        return 1e-4
     return 2e-5 if parameters < 250_000_000 else 1e-5

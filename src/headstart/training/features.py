@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any, cast
 
 import numpy as np
@@ -24,8 +25,13 @@ from headstart.training.feed import Feed
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
+_KEPT_PARTS = {f.name for f in fields(BaseModelOutputWithPoolingAndCrossAttentions)}
 LARGEST_STORE = 2 * 2**30
 """Bytes of features up to which they are kept; beyond, they are computed anew each time."""
+
+
+class _MoreThanIsKept(Exception):  # noqa: N818  no error: it never leaves this file
+    """The base model's output has parts that are not stored."""
 
 
 class _StandIn(nn.Module):
@@ -84,8 +90,8 @@ def frozen_features(
 
     Yields:
         The feeds to use instead; ``None`` where the features are too many to keep, rows are
-        padded on the left, or the head reaches into the base model at another place than its
-        pooler.
+        padded on the left, the head reaches into the base model at another place than its
+        pooler, or reads more of its output than states and what is pooled of them.
     """
     model, base = split.model, split.base
     if any(feed.left_padded for feed in feeds):
@@ -96,7 +102,11 @@ def frozen_features(
     if inside and not _pooler_can_be_replayed(split, inside, feeds[0]):
         yield None
         return
-    first_only, choices = _reading(split, feeds[0], live_pooler)
+    read = _reading(split, feeds[0], live_pooler)
+    if read is None:
+        yield None
+        return
+    first_only, choices = read
     tokens = choices * sum(len(f.lengths) if first_only else f.lengths.sum() for f in feeds)
     width = int(getattr(model.config, "hidden_size", 0) or 0)
     if 4 * tokens * max(1, width) > LARGEST_STORE:
@@ -161,19 +171,33 @@ def _pooler_can_be_replayed(split: SplitModel, inside: set[str], feed: Feed) -> 
     return pooled.shape == wanted.shape and torch.allclose(pooled, wanted, atol=1e-5)
 
 
-def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[bool, int]:
+def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[bool, int] | None:
     """Return whether the head reads no final states but the first token's, and texts per row.
 
-    Told by the gradient: what the head does not read gets none.
+    Told by the gradient: what the head does not read gets none. ``None`` where the base model's
+    output has parts that are not kept, such as Longformer's, whose head reads them.
     """
     pooler = cast(Any, split.base).pooler if live_pooler else None
-    with _listening(split.base, leaves=True, pooler=pooler) as outputs, torch.enable_grad():
-        logits = _run_longest(split, feed)
-        torch.autograd.backward(logits.square().sum())
+    try:
+        with _listening(split.base, leaves=True, pooler=pooler) as outputs, torch.enable_grad():
+            logits = _run_longest(split, feed)
+            torch.autograd.backward(logits.square().sum())
+    except _MoreThanIsKept:
+        return None
     split.model.zero_grad(set_to_none=True)
     states = outputs[0].last_hidden_state
-    first_only = states.grad is None or not bool((states.grad[:, 1:] != 0).any())
-    return first_only, len(states) // len(logits)
+    choices = len(states) // len(logits)
+    if states.grad is None:
+        return True, choices
+    seen = (states.grad != 0).flatten(2).any(dim=2).any(dim=0)
+    # No gradient at the first token either tells nothing: the head may begin with zeros.
+    first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(feed)
+    return first_only, choices
+
+
+def _reads_spans(feed: Feed) -> bool:
+    """Whether the head is told of target spans, of which the longest rows may have lost theirs."""
+    return "span_masks" in feed.batch(np.zeros(1, np.int64))
 
 
 def _run_longest(split: SplitModel, feed: Feed) -> torch.Tensor:
@@ -202,6 +226,8 @@ def _listening(
 
     def hear(_: nn.Module, __: Any, output: Any) -> Any:
         if leaves:
+            if not output.keys() <= _KEPT_PARTS:
+                raise _MoreThanIsKept
             states = output.last_hidden_state.detach().requires_grad_()
             pooled = output.get("pooler_output")
             pooled = pooled.detach() if pooled is not None else None

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, GradientState, PartialState
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import nn
 
@@ -143,9 +143,33 @@ class Runtime:
         """
         return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
 
+    def any(self, flag: bool) -> bool:
+        """Return whether a flag is set in any process."""
+        if self.world == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
+
     def wait(self) -> None:
         """Wait until every process is here."""
         self._accelerator.wait_for_everyone()
+
+
+@contextlib.contextmanager
+def accelerate_as_found() -> Iterator[None]:
+    """Give accelerate's state of this process back as it was: a trainer may already rely on it.
+
+    Yields:
+        Nothing.
+    """
+    shared = [kind._shared_state for kind in (PartialState, AcceleratorState, GradientState)]
+    before = [dict(state) for state in shared]
+    try:
+        yield
+    finally:
+        for state, values in zip(shared, before, strict=True):
+            if values:
+                state.clear()
+                state.update(values)
 
 
 def _choose_device(asked: str) -> str:

@@ -46,7 +46,7 @@ class LearnedRule:
     least: float = 0.1
     gain: float = 0.02
     patience: int = 2
-    enough: float = 0.9
+    enough: float = 0.2
     best: float = math.inf
     level: int = field(default=0)
 

@@ -61,20 +61,33 @@ class Tuner(ABC):
             split: The model that the tuner is attached to.
         """
 
-    def merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
+    def require_merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
+        """Refuse before any training what ``merge`` could not do after it.
+
+        Args:
+            split: The model that the tuner is attached to.
+
+        Raises:
+            ConfigError: If this tuner's change has no form as plain weights of this model.
+        """
+        if self.no_merge:
+            raise ConfigError(
+                "a tuner that can be merged before '>>' or at the end of a strategy",
+                type(self).__name__.lower(),
+                f"{self.no_merge} Put '>' and another stage after it.",
+            )
+
+    def merge(self, split: SplitModel) -> None:
         """Write the learned change into the backbone and take the tuner's modules away.
 
         Args:
             split: The model that the tuner is attached to.
 
         Raises:
-            ConfigError: If this tuner's change has no form as plain weights.
+            ConfigError: As ``require_merge``.
         """
-        raise ConfigError(
-            "a tuner that can be merged before '>>' or at the end of a strategy",
-            type(self).__name__.lower(),
-            f"{self.no_merge} Put '>' and another stage after it.",
-        )
+        self.require_merge(split)
+        raise NotImplementedError(f"{type(self).__name__} says neither how nor why not to merge")
 
 
 class InPlaceTuner(Tuner):

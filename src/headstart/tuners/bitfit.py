@@ -28,7 +28,7 @@ class Bitfit(InPlaceTuner):
     """
 
     lr: ClassVar[float] = 3e-3
-    head_lr: ClassVar[float] = 1e-2
+    head_lr: ClassVar[float] = 1e-3
     add: bool = True
     _added: dict[str, nn.Linear] = field(default_factory=dict, init=False, repr=False)
 
@@ -87,6 +87,15 @@ class Bitfit(InPlaceTuner):
         for linear in self._added.values():
             linear.register_parameter("bias", None)
         self._added = {}
+
+    def require_merge(self, split: SplitModel) -> None:
+        """Refuse to keep added biases where the model's configuration cannot say them.
+
+        Args:
+            split: The model that the tuner is attached to.
+        """
+        if self._added:
+            _switches(split)
 
     def merge(self, split: SplitModel) -> None:
         """Keep the biases; added ones become part of the backbone and of its configuration.

@@ -15,8 +15,8 @@ from headstart.tuners._base import InPlaceTuner
 class Full(InPlaceTuner):
     """The whole backbone trains together with the head."""
 
-    lr: ClassVar[float] = 5e-5
-    head_lr: ClassVar[float] = 5e-5
+    lr: ClassVar[float] = 1e-4
+    head_lr: ClassVar[float] = 1e-4
     rate_follows_size: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:

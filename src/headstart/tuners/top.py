@@ -21,8 +21,8 @@ class Top(InPlaceTuner):
         k: Number of layers, counted from the output.
     """
 
-    lr: ClassVar[float] = 5e-5
-    head_lr: ClassVar[float] = 5e-5
+    lr: ClassVar[float] = 1e-4
+    head_lr: ClassVar[float] = 1e-4
     rate_follows_size: ClassVar[bool] = True
     ranges: ClassVar[Mapping[str, Range]] = {"k": ONE_OR_MORE}
     k: int = 1
