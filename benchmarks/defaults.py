@@ -33,8 +33,8 @@ SETS = {
     "mrpc": Set(500, "pairs, 2 classes, 67 : 33"),
     "rte": Set(400, "pairs, 2 classes"),
     "qnli": Set(500, "pairs, 2 classes"),
-    "cb": Set(200, "pairs, 3 classes, 48 : 46 : 6"),
-    "copa": Set(300, "choice of two"),
+    "cb": Set(170, "pairs, 3 classes, 48 : 46 : 6"),
+    "copa": Set(270, "choice of two"),
     "wic": Set(600, "pairs with marked words, 2 classes"),
     "stsb": Set(500, "pairs, a number"),
 }

@@ -28,7 +28,7 @@ class Bitfit(InPlaceTuner):
     """
 
     lr: ClassVar[float] = 3e-3
-    head_lr: ClassVar[float] = 1e-3
+    head_lr: ClassVar[float] = 5e-4
     add: bool = True
     _added: dict[str, nn.Linear] = field(default_factory=dict, init=False, repr=False)
 
