@@ -23,7 +23,7 @@ class Stage:
         steps: Length in optimizer steps.
         share: Length as a share of the whole strategy's steps, between 0 and 1.
         until: ``end`` runs the whole length; ``learned`` ends when the score on the training rows
-            has levelled off well above chance; ``plateau`` ends when the validation score stops
+            is well above chance; ``plateau`` ends when the validation score stops
             rising. For both the length is an upper bound.
         patience: Evaluations without a gain after which ``plateau`` ends the stage.
         lr: Learning rate of the tuner's parameters.

@@ -1,7 +1,7 @@
 """When a stage ends before its last step.
 
 ``LearnedRule`` looks at the loss on the training rows as they are trained on, which costs
-nothing: the stage has served its purpose once that has levelled off well above chance.
+nothing: the stage has served its purpose once that is well below the loss of a constant guess.
 ``PlateauRule`` looks at the validation score.
 """
 
@@ -32,14 +32,15 @@ def chance_loss(labels: npt.NDArray[np.generic], classes: int) -> float:
 
 @dataclass
 class LearnedRule:
-    """Ends a stage when its training loss has levelled off well below chance.
+    """Ends a stage when its training loss is well below chance.
 
     Args:
         chance: Loss of the best constant guess.
         least: Share of that loss which must be gone before levelling off counts.
         gain: Gain per window, as a share of ``chance``, below which it counts as level.
         patience: Level windows in a row that end the stage.
-        enough: Share of ``chance`` that, once gone, leaves nothing worth waiting for.
+        enough: Share of ``chance`` that, once gone, ends the stage at once. Waiting for the loss to
+            level off would mean learning a few hundred rows by heart, which did harm.
     """
 
     chance: float
