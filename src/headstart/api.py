@@ -60,7 +60,11 @@ def plan(**settings: Any) -> Plan:
 
 
 def load(
-    source: str | Path | RunResult, *, device: str = "auto", precision: str = "auto"
+    source: str | Path | RunResult,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    trust_remote_code: bool = False,
 ) -> Classifier:
     """Load a finished model for prediction.
 
@@ -70,6 +74,7 @@ def load(
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: that in which the run was evaluated,
             so that its scores come out again, and ``fp32`` for a model that predicts a number.
+        trust_remote_code: Whether code that comes with the model may run.
 
     Returns:
         The classifier.
@@ -79,7 +84,9 @@ def load(
     """
     config = FitConfig.build({"model": "-", "task": "-", "device": device, "precision": precision})
     where = source.out if isinstance(source, RunResult) else source
-    return Classifier(str(where), config.device, config.precision)
+    return Classifier(
+        str(where), config.device, config.precision, trust_remote_code=trust_remote_code
+    )
 
 
 def evaluate(
@@ -88,6 +95,7 @@ def evaluate(
     *,
     split: str | None = None,
     device: str = "auto",
+    trust_remote_code: bool = False,
     **columns: Any,
 ) -> dict[str, float]:
     """Measure a finished model on labelled rows.
@@ -97,13 +105,15 @@ def evaluate(
         data: A file, a saved data set, a data frame, or a data set of ``datasets``.
         split: Which split of a data set that has several.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+        trust_remote_code: Whether code that comes with the model may run.
         **columns: ``task``, or ``text``, ``label``, ``choices``, ``span`` as for ``fit``, where
             the run's own do not fit.
 
     Returns:
         Metrics by name, ``score`` (their mean) and ``loss`` among them.
     """
-    classifier = load(source, device=device).use_columns(**columns)
+    classifier = load(source, device=device, trust_remote_code=trust_remote_code)
+    classifier.use_columns(**columns)
     if is_table(data):
         return classifier.evaluate_frame(as_frame(data, split=split, where="the data"))
     return classifier.evaluate_frame(read_table(data, split=split))

@@ -52,6 +52,9 @@ _Label = Annotated[
 _Device = Annotated[
     str, typer.Option("--device", metavar="[auto|cpu|cuda|mps]", help="Where to compute.")
 ]
+_Trust = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+]
 
 
 def evaluate(
@@ -62,12 +65,14 @@ def evaluate(
     text: _Text = None,
     label: _Label = None,
     device: _Device = "auto",
+    trust_remote_code: _Trust = False,
 ) -> None:
     """Measure a finished model on labelled rows."""
     from headstart.data.sources import read_table
 
     frame = read_table(data, split=split)
-    scores = _load(run, device, task=task, text=text, label=label).evaluate_frame(frame)
+    classifier = _load(run, device, trust_remote_code, task=task, text=text, label=label)
+    scores = classifier.evaluate_frame(frame)
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]
     show(f"{run} on {len(frame):,} rows of {data}", facts(rows))
 
@@ -90,6 +95,7 @@ def predict(
     task: _Task = None,
     text: _Text = None,
     device: _Device = "auto",
+    trust_remote_code: _Trust = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
 ) -> None:
     """Label rows, or lines of text.
@@ -104,7 +110,7 @@ def predict(
         check_target(out, overwrite=overwrite, read=data)
     lines = data == "-"
     frame = None if lines else read_table(data, split=split)
-    classifier = _load(run, device, task=task, text=text)
+    classifier = _load(run, device, trust_remote_code, task=task, text=text)
     rows = _lines(classifier) if frame is None else frame
     predictions = classifier.predict_frame(rows)
     if out is not None:
@@ -117,10 +123,10 @@ def predict(
         predictions.to_csv(sys.stdout, index=False)
 
 
-def _load(run: str, device: str, **columns: Any) -> Classifier:
+def _load(run: str, device: str, trust: bool, **columns: Any) -> Classifier:
     from headstart.api import load
 
-    return load(run, device=device).use_columns(**columns)
+    return load(run, device=device, trust_remote_code=trust).use_columns(**columns)
 
 
 def _lines(classifier: Classifier) -> pd.DataFrame:

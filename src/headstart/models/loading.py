@@ -132,7 +132,7 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
                 if any("MultipleChoice" in a for a in config.architectures or ())
                 else "sequence"
             )
-            split, info = _load_native(folder, config, kind, trust=False)
+            split, info = _load_native(folder, config, kind, trust_remote_code)
             _require_head(info, source)
             names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
             number = config.problem_type == "regression" or (kind == "sequence" and len(names) < 2)

@@ -56,12 +56,20 @@ class Classifier:
         source: A run or a checkpoint.
         device: Where to compute.
         precision: ``auto`` is that of the run, and ``fp32`` for a number.
+        trust_remote_code: Whether code that comes with the model may run.
     """
 
-    def __init__(self, source: str, device: str = "auto", precision: str = "auto") -> None:
+    def __init__(
+        self,
+        source: str,
+        device: str = "auto",
+        precision: str = "auto",
+        *,
+        trust_remote_code: bool = False,
+    ) -> None:
         require_finished(source)
         self._source = source
-        self._split, self.target = load_saved(source)
+        self._split, self.target = load_saved(source, trust_remote_code=trust_remote_code)
         own_choice = precision != "auto"
         if not own_choice:
             # bf16 has three digits, too few for a number in the user's units.
@@ -69,7 +77,9 @@ class Classifier:
         self._runtime = _runtime(device, precision, asked=own_choice)
         self._split.model.to(self._runtime.device)
         config: Any = self._split.model.config
-        self._tokenizer = load_tokenizer(source, config.vocab_size)
+        self._tokenizer = load_tokenizer(
+            source, config.vocab_size, trust_remote_code=trust_remote_code
+        )
         task, asked = saved_task(source)
         self.task = fit_to_model(task, self.target) if task else None
         self._max_length = asked or resolve_max_length(
