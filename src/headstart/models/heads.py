@@ -74,7 +74,7 @@ class HeadSpec:
 class NoPooler(nn.Module):
     """Stands where a base model has a pooler that nothing reads."""
 
-    def forward(self, states: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
         """Give the first token's vector: some families go on to compute with what is pooled.
 
         Args:
