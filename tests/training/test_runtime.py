@@ -143,3 +143,29 @@ def test_one_process_agrees_with_itself() -> None:
     runtime = Runtime("cpu", "fp32")
     assert runtime.any(True) is True
     assert runtime.any(False) is False
+
+
+def test_each_stage_scales_its_loss_anew_or_as_in_the_checkpoint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def new(*_: Any) -> torch.amp.GradScaler:
+        return torch.amp.GradScaler("cpu", init_scale=8.0, growth_interval=1)
+
+    monkeypatch.setattr(module, "get_grad_scaler", new)
+    runtime = Runtime("cpu", "fp32")
+    assert runtime.loss_scale == {}
+    runtime._accelerator.scaler = new()
+    model = nn.Linear(2, 1)
+
+    def stage() -> float:
+        with runtime.prepared(model, torch.optim.SGD(model.parameters(), 0.1)) as (own, stepper):
+            began = float(runtime.loss_scale["scale"])
+            runtime.backward(own(torch.ones(1, 2)).sum())
+            stepper.step()
+        return began
+
+    assert stage() == stage() == 8
+    assert runtime.loss_scale["scale"] == 16
+    runtime.resume_loss_scale(runtime.loss_scale)
+    assert stage() == 16
+    assert stage() == 8

@@ -327,7 +327,8 @@ def _refuse_holes(split: SplitModel, missing: set[str], source: str) -> None:
         raise ModelError(
             f"a checkpoint that provides the whole encoder of {type(split.model).__name__}",
             f"{source} without {len(holes)} of its tensors, for example {holes[0]}",
-            "Check that config.json and the weights belong together.",
+            "Check that config.json and the weights belong together. --head-type linear reads the "
+            "encoder's states and needs no more of it, should only a pooler be missing.",
         )
 
 

@@ -52,6 +52,7 @@ class LoopState:
         rule: Memory of the stopping rule.
         window: Loss sum and rows since the rule last looked.
         since_point: Loss sum and rows since the last evaluation.
+        scale: State of fp16's loss scale.
     """
 
     step: int = 0
@@ -65,6 +66,7 @@ class LoopState:
     rule: dict[str, Any] = field(default_factory=dict)
     window: tuple[float, int] = (0.0, 0)
     since_point: tuple[float, int] = (0.0, 0)
+    scale: dict[str, Any] = field(default_factory=dict)
 
     @property
     def best(self) -> dict[str, float]:
@@ -295,6 +297,7 @@ class StageLoop:
         """Return the plain data of a checkpoint."""
         if self.rule is not None:
             self.state.rule = {"best": self.rule.best, "level": self.rule.level}
+        self.state.scale = self.runtime.loss_scale
         return self.state.to_dict()
 
     @torch.no_grad()
@@ -306,6 +309,7 @@ class StageLoop:
             tensors: From ``tensors``.
         """
         self.state = LoopState.from_dict(state)
+        self.runtime.resume_loss_scale(self.state.scale)
         if self.rule is not None and self.state.rule:
             self.rule.best, self.rule.level = self.state.rule["best"], self.state.rule["level"]
         for name, parameter in self.trained.items():

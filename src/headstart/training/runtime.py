@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DistributedDataParallelKwargs, get_grad_scaler
 from torch import nn
 
 from headstart.errors import ConfigError
@@ -44,6 +44,7 @@ class Runtime:
             kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
         )
         self.device = self._accelerator.device
+        self._scale: dict[str, Any] = {}
 
     @property
     def rank(self) -> int:
@@ -84,6 +85,13 @@ class Runtime:
             The wrapped pair; afterwards the model is unwrapped again.
         """
         model.to(self.device)
+        if self._accelerator.scaler is not None:
+            # The loss scale of fp16 is a stage's own, as its optimizer is.
+            self._accelerator.scaler = get_grad_scaler(self._accelerator.distributed_type)
+            self._accelerator.scaler.load_state_dict(
+                self._scale or self._accelerator.scaler.state_dict()
+            )
+            self._scale = {}
         own = set(vars(model))
         wrapped, stepper = self._accelerator.prepare(model, optimizer)
         try:
@@ -94,6 +102,20 @@ class Runtime:
             # The mark that accelerate leaves would keep a later trainer from wrapping the model.
             for mark in vars(model).keys() - own:
                 delattr(model, mark)
+
+    @property
+    def loss_scale(self) -> dict[str, Any]:
+        """The state of fp16's loss scale as plain data; empty in other precisions."""
+        scaler = self._accelerator.scaler
+        return {} if scaler is None else dict(scaler.state_dict())
+
+    def resume_loss_scale(self, state: dict[str, Any]) -> None:
+        """Begin the next stage with a loss scale from a checkpoint.
+
+        Args:
+            state: What ``loss_scale`` was.
+        """
+        self._scale = state
 
     def own_randomness(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context after which torch's random generators are as they were before."""
