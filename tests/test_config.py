@@ -167,3 +167,17 @@ def test_what_contradicts_is_refused(values: dict[str, Any], expected: str) -> N
     (fault,) = faults(**values)
     assert expected in fault.expected
     assert fault.fix
+
+
+@pytest.mark.parametrize(
+    ("more", "option"),
+    [
+        ({"choices": "a,b"}, "--choices"),
+        ({"span": "w"}, "--span"),
+        ({"target": "number"}, "--target"),
+    ],
+)
+def test_what_a_task_says_is_not_said_again(more: dict[str, str], option: str) -> None:
+    with pytest.raises(ConfigError, match=f"--task or {option}; found both"):
+        FitConfig.build({"model": "m", "task": "cb", **more})
+    assert FitConfig.build({"model": "m", "task": "cb", "label": "gold"}).label == "gold"

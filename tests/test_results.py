@@ -62,7 +62,8 @@ def test_the_file_is_readable_by_people_and_other_programs(tmp_path: Path) -> No
 
 
 def test_the_scores_are_those_of_the_saved_state() -> None:
-    assert result().scores == {"score": 0.8}
+    assert result().selecting == {"score": 0.8}
+    assert result().scores == result().untouched == {"score": 0.6}
     assert RunResult("full", 0, {}, {}, last={"a": 1}, best={"a": 2}).scores == {"a": 1}
 
 

@@ -48,14 +48,18 @@ class FitConfig(BaseModel):
     )
     text: tuple[str, ...] = _option("Data", "Text column; give it twice for pairs of texts.", ())
     label: str | None = _option("Data", "Label column. Default: label.")
-    choices: tuple[str, ...] = _option("Data", "Columns with the candidates (multiple choice).", ())
+    choices: tuple[str, ...] = _option(
+        "Data", "Columns with the candidates (multiple choice); give it twice or more.", ()
+    )
     span: str | None = _option(
         "Data", "Column with the target words to mark in the text, or START:END offset columns."
     )
     target: Literal["auto", "classes", "number"] = _option(
         "Data", "What the label is: classes, or a number to predict.", "auto"
     )
-    metrics: tuple[str, ...] = _option("Data", "Metrics; the score is their mean.", ())
+    metrics: tuple[str, ...] = _option(
+        "Data", "A metric, repeated for several; the score is their mean.", ()
+    )
     validation_share: float = _option(
         "Data", "Share of the training rows held out when no validation file is given.", 0.2,
         gt=0, lt=1,
@@ -173,6 +177,10 @@ class FitConfig(BaseModel):
             faults.append(
                 ConfigError("--task or --text", "both", "A task brings its own columns; drop one.")
             )
+        own = {"--choices": self.choices, "--span": self.span, "--target": self.target != "auto"}
+        for option in (name for name, given in own.items() if self.task and given):
+            fix = f"Drop {option}, or describe the task by --text."
+            faults.append(ConfigError(f"--task or {option}", "both", f"A task says it. {fix}"))
         if not self.task and not self.train:
             faults.append(
                 ConfigError("--train FILE or --task NAME", "neither", "Say what to train on.")

@@ -118,23 +118,25 @@ def settings(
     """
     model = _package_folder(MODEL_PACKAGE) / "model"
     return {
-        name: FitConfig(
-            model=str(model),
-            train=str(out / "train.csv"),
-            validation=str(out / "validation.csv"),
-            text=("sentence",),
-            label="label",
-            strategy=line,
-            total_epochs=epochs,
-            lr=RATE,
-            head_lr=RATE,
-            eval_every=EVALUATE_EVERY,
-            # A second attempt would take steps that the other run does not have.
-            guard=False,
-            max_length=MAX_LENGTH,
-            seed=seed,
-            out=out / name,
-            overwrite=overwrite,
+        name: FitConfig.build(
+            {
+                "model": str(model),
+                "train": str(out / "train.csv"),
+                "validation": str(out / "validation.csv"),
+                "text": ("sentence",),
+                "label": "label",
+                "strategy": line,
+                "total_epochs": epochs,
+                "lr": RATE,
+                "head_lr": RATE,
+                "eval_every": EVALUATE_EVERY,
+                # A second attempt would take steps that the other run does not have.
+                "guard": False,
+                "max_length": MAX_LENGTH,
+                "seed": seed,
+                "out": out / name,
+                "overwrite": overwrite,
+            }
         )
         for name, line in STRATEGIES.items()
     }

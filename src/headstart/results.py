@@ -144,8 +144,20 @@ class RunResult:
 
     @property
     def scores(self) -> dict[str, float]:
-        """Validation metrics of the state that was saved."""
+        """Metrics of the state that was saved: on rows that no selection has seen, if there are."""
+        return self.untouched or self.selecting
+
+    @property
+    def selecting(self) -> dict[str, float]:
+        """Metrics of the state that was saved, on the rows that were evaluated along the way."""
         return self.best if self.selected == "best" else self.last
+
+    @property
+    def reported_on(self) -> str:
+        """Which rows ``scores`` are about, in words."""
+        if self.untouched:
+            return f"{self.data['untouched_rows']:,} validation rows that no selection has seen"
+        return f"{self.data['validation_rows']:,} rows, {self.data['validation_origin']}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as plain data, throughputs included."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
@@ -226,6 +227,24 @@ WRONG: list[tuple[dict[str, Any], type[HeadstartError], str]] = [
     ({"tuner": "bitfit > lora"}, ConfigError, "Name a single stage"),
     ({"tuner": "bitfitt"}, ConfigError, "Did you mean 'bitfit'"),
     ({"tuner": "lora(r=0)"}, ConfigError, "1 or more"),
+    ({"tuner": "bitfit(steps=2)"}, ConfigError, "in epochs or in steps"),
+    ({"batch_size": 0}, ConfigError, "greater than or equal to 1"),
+    ({"lr": -1.0}, ConfigError, "greater than 0"),
+    ({"epochs": 0}, ConfigError, "greater than 0"),
+    ({"seed": "x"}, ConfigError, "valid integer"),
+    ({"dataset": {"train": tokenised(4)}}, DataError, 'dataset["train"]'),
+    ({"dataset": pd.DataFrame({"text": ["a"]})}, DataError, "Tokenise the rows first"),
+    (
+        {"dataset": [{"input_ids": [5, 5000], "label": n % 2} for n in range(4)]},
+        DataError,
+        "token 5000",
+    ),
+    (
+        {"dataset": [{"input_ids": [5] * 200, "label": n % 2} for n in range(4)]},
+        DataError,
+        "at most 160 tokens",
+    ),
+    ({"model": tiny.build("bert", kind="choice")}, ModelError, "found BertForMultipleChoice"),
     ({"model": "bert"}, ModelError, "found str"),
     ({"model": tiny.build("bert").bert}, ModelError, "AutoModelForSequenceClassification"),
 ]

@@ -109,6 +109,10 @@ def test_untouched_rows_take_no_part_in_selection(tmp_path: Path) -> None:
     assert right.untouched["accuracy"] == pytest.approx(1 - wrong.untouched["accuracy"])
     measured = hs.evaluate(tmp_path / "right", rows)
     assert measured == pytest.approx(right.untouched)
+    # The score of the run is theirs, and not that of the rows which selected.
+    assert right.scores == right.untouched != right.selecting
+    assert right.reported_on == "24 validation rows that no selection has seen"
+    assert right.reported_on in (tmp_path / "right" / "model" / "README.md").read_text()
     assert right.rule == "the highest score on rows carved from the training rows"
     assert right.data["train_rows"] == 48
     assert right.data["validation_rows"] == 12
@@ -156,3 +160,18 @@ def test_a_length_that_a_score_has_chosen_is_told(tmp_path: Path) -> None:
     assert run(tmp_path, strategy=line).result.rule.endswith(
         "the length of full was chosen by the score on the validation rows"
     )
+
+
+def test_carved_rows_that_stand_in_training_too_are_counted(tmp_path: Path) -> None:
+    table = pd.DataFrame({"sentence": ["a b", "u v"] * 20, "label": ["good", "bad"] * 20})
+    result = run(tmp_path, train=table, validation=None).result
+    assert any(w.startswith("8 of 8 validation rows also stand") for w in result.warnings)
+
+
+def test_carving_for_nothing_is_pointed_out(tmp_path: Path) -> None:
+    def notes(**more: Any) -> str:
+        return " ".join(hs.plan(**inputs(tmp_path) | {"selection": "carve"} | more).notes)
+
+    assert "no score selects anything" in notes(strategy=LINE)
+    assert "no score selects" not in notes(strategy=LINE, select="best")
+    assert "no score selects" not in notes(strategy="full(until=plateau)")

@@ -120,17 +120,16 @@ def closing(result: RunResult) -> str:
         Several lines.
     """
     out = Path(str(result.settings["out"]))
-    origin = f"{result.data['validation_rows']:,} rows, {result.data['validation_origin']}"
     lines = [
-        f"Score ({origin}): {show_scores(result.scores)}",
+        f"Score ({result.reported_on}): {show_scores(result.scores)}",
         f"Saved: the {result.selected} state; {result.rule}.",
     ]
     other = "last" if result.selected == "best" else "best"
     unsaved = result.last if other == "last" else result.best
-    if unsaved.get("score") != result.scores.get("score"):
+    if unsaved.get("score") != result.selecting.get("score"):
         lines.append(f"Not saved: the {other} state, {show_scores(unsaved)}")
     if result.untouched:
-        lines.append(f"On rows that no selection has seen: {show_scores(result.untouched)}")
+        lines.append(f"On the carved rows, which selected: {show_scores(result.selecting)}")
     lines += [f"Guard: {note}" for note in result.guard]
     quoted = shlex.quote(str(out))
     return "\n".join(

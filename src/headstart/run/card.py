@@ -56,7 +56,7 @@ on {result.data["train_rows"]:,} rows.
 
 {use.format(folder="path/to/this/folder")}
 
-## Scores on {result.data["validation_rows"]:,} validation rows ({result.data["validation_origin"]})
+## Scores ({result.reported_on})
 
 | metric | value |
 |---|---|

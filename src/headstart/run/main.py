@@ -199,6 +199,12 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
         if prepared.splits.labels is None:
             mean, scale = prepared.splits.mean, prepared.splits.scale
             rescale_output(prepared.split, -mean / scale, 1 / scale)
+    decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
+    if config.selection == "carve" and not decides:
+        notes.append(
+            "--selection carve takes rows from training, though no score selects anything here; "
+            "add --select best, or drop it."
+        )
     size = sum(p.numel() for p in prepared.split.backbone.values())
     numbers = lengths(
         strategy,

@@ -97,7 +97,8 @@ def _data_facts(prepared: Prepared) -> dict[str, str]:
     splits, train = prepared.splits, prepared.train
     facts = {
         "rows": f"{len(splits.train):,} training, {len(splits.validation):,} validation "
-        f"({splits.origin})",
+        f"({splits.origin})"
+        + (f", {len(splits.untouched):,} for the final score" if splits.untouched else ""),
         "tokens a row": f"median {np.median(train.lengths):.0f}, "
         f"95 % {np.percentile(train.lengths, 95):.0f}, longest {train.lengths.max()}, "
         f"cut at {prepared.max_length}",

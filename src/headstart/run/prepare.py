@@ -108,6 +108,8 @@ def find_task(config: FitConfig) -> TaskSpec:
     """
     if config.task:
         task = get_task(config.task)
+        if config.label:
+            task = replace(task, label=config.label)
         if config.metrics:
             raise_all(metric_faults(config.metrics, task.target))
             return replace(task, metrics=config.metrics)
@@ -145,12 +147,6 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
     if validation is not None:
         held_out = build_rows(validation, task, labels, where="the validation rows")
         origin = "validation file" if config.validation else "validation split of the task"
-        repeated = duplicate_rows(rows, held_out)
-        if repeated:
-            warnings.append(
-                f"{repeated} of {len(held_out)} validation rows also stand in the training rows; "
-                "scores on them are too good. Remove them from one of the two."
-            )
     if config.selection == "carve" or validation is None:
         untouched = held_out if validation is not None else None
         kept, carved = carve(_known(rows), config.validation_share, seed, stratify=stratify)
@@ -162,6 +158,7 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
     if config.validation_rows and config.validation_rows < len(held_out):
         # Not by the run's seed, so that the scores of several seeds are about the same rows.
         held_out = held_out.take(sample(_known(held_out), config.validation_rows, 0, stratify))
+    warnings += _repeated(rows, held_out) + (_repeated(rows, untouched) if untouched else [])
     mean, scale = 0.0, 1.0
     if task.target == "number":
         numbers = _known(rows)
@@ -173,6 +170,15 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
                 "There is nothing to learn; check the label column.",
             )
     return Splits(task, labels, rows, held_out, origin, untouched, mean, scale, warnings)
+
+
+def _repeated(rows: Rows, held_out: Rows) -> list[str]:
+    repeated = duplicate_rows(rows, held_out)
+    told = (
+        f"{repeated} of {len(held_out)} validation rows also stand in the training rows; "
+        "scores on them are too good. Remove them from one of the two."
+    )
+    return [told] if repeated else []
 
 
 def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
@@ -237,6 +243,7 @@ def data_record(splits: Splits) -> dict[str, Any]:
         "train_rows": len(splits.train),
         "validation_rows": len(splits.validation),
         "validation_origin": splits.origin,
+        "untouched_rows": len(splits.untouched) if splits.untouched is not None else 0,
         "train_fingerprint": _fingerprint(splits.train),
         "validation_fingerprint": _fingerprint(splits.validation),
         "number_mean": splits.mean,

@@ -14,8 +14,9 @@ import torch
 from headstart.config import FitConfig
 from headstart.data.encode import Encoded
 from headstart.data.labels import Classes, Numbers
-from headstart.errors import ConfigError, DataError
+from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.loading import positions
 from headstart.models.rescale import require_rescalable, rescale_output
 from headstart.run.listener import Listener
 from headstart.run.parts import Materials, Options
@@ -33,6 +34,19 @@ from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
 
 NEVER = 10**9
+
+
+class _Silent(Listener):
+    """Says nothing: what has to be said is a warning to the caller."""
+
+    def warning(self, text: str) -> None:
+        """Hear something that may spoil the result.
+
+        Args:
+            text: One sentence or a few.
+        """
+
+
 SHOWN_ROWS = 256
 
 
@@ -66,13 +80,27 @@ def pretrain(
     Raises:
         ConfigError: If the line has more than one stage.
     """
+    changes = {"epochs": epochs, "lr": lr, "head_lr": head_lr}
+    given = {key: value for key, value in changes.items() if value is not None}
+    FitConfig.build(
+        {
+            "model": "-",
+            "task": "-",
+            "batch_size": batch_size,
+            "seed": seed,
+            "device": device,
+            **given,
+        }
+    )
     strategy = read_strategy(f"{line} > full")
     if len(strategy.stages) != 2:
         raise ConfigError("one tuner, for example lora(r=16)", repr(line), "Name a single stage.")
-    changes = {"epochs": epochs, "lr": lr, "head_lr": head_lr}
-    given = {key: value for key, value in changes.items() if value is not None}
+    if epochs is not None and strategy.stages[0].steps is not None:
+        raise ConfigError("a length in epochs or in steps", "both", f"Drop epochs, or {line!r}'s.")
+    _require_classifier(split)
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))
     encoded = encode_dataset(dataset, label_column, pad=_pad_token(split))
+    _require_fit(encoded, split)
     encoded, mean, scale = _fitted_to_model(encoded, split)
     with accelerate_as_found(), _as_it_was(split):
         runtime = Runtime(device)
@@ -107,7 +135,37 @@ def _runner(
         chance_loss(labels, classes),
     )  # fmt: skip
     options = Options(seed=seed, batch_size=batch_size, eval_every=NEVER)
-    return StrategyRunner(strategy, plans, materials, options, runtime, Listener())
+    return StrategyRunner(strategy, plans, materials, options, runtime, _Silent())
+
+
+def _require_classifier(split: SplitModel) -> None:
+    """Refuse models whose logits are not one row of classes, or one number, for each text."""
+    name = type(split.model).__name__
+    if any(part in name for part in ("MultipleChoice", "TokenClassification", "QuestionAnswering")):
+        raise ModelError(
+            "a sequence-classification model",
+            name,
+            "Load it by AutoModelForSequenceClassification; for multiple choice use fit.",
+        )
+
+
+def _require_fit(encoded: Encoded, split: SplitModel) -> None:
+    """Refuse tokens that the model has no embedding or no position for."""
+    most = int(encoded.features["input_ids"].max())
+    words = int(cast(Any, split.model.config).vocab_size)
+    if most >= words:
+        raise DataError(
+            f"tokens below {words}, the size of the model's vocabulary",
+            f"token {most}",
+            "Tokenise the rows with the model's own tokenizer.",
+        )
+    longest, limit = int(encoded.lengths.max()), positions(split)
+    if limit is not None and longest > limit:
+        raise DataError(
+            f"rows of at most {limit} tokens, the model's positions",
+            f"one of {longest}",
+            "Tokenise with truncation=True.",
+        )
 
 
 def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, float, float]:

@@ -136,9 +136,10 @@ class StrategyRunner:
             else:
                 index, attempt = len(self.plans) - 1, 1
                 fresh = "a fresh head" if len(self.results) == 2 else "the head before it"
+                goes_on = f"going on with {self.plans[-1].stage} from {fresh}"
                 self._note(
                     f"{plan.stage} did not learn again: {self._why(result)}; "
-                    f"going on with {self.plans[-1].stage} from {fresh}."
+                    f"{goes_on if stages is None else 'the head is as it was'}."
                 )
         return self.results
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 
 from headstart.data.encode import Encoded, Padding, Tokens
 from headstart.data.labels import Classes, Numbers
@@ -16,8 +17,8 @@ def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad:
     """Lay out rows that the user has tokenised.
 
     Args:
-        dataset: Rows with ``input_ids``, the label and, where the model takes them,
-            ``token_type_ids``. Places that an ``attention_mask`` hides are left out.
+        dataset: Rows, or a data frame, with ``input_ids``, the label and, where the model takes
+            them, ``token_type_ids``. Places that an ``attention_mask`` hides are left out.
         label_column: Name of the label; ``labels`` is understood too.
         pad: The padding token.
 
@@ -25,8 +26,16 @@ def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad:
         The rows, with labels.
 
     Raises:
-        DataError: If there are no rows, or a row lacks tokens or label.
+        DataError: If there are no rows, it has several splits, or a row lacks tokens or label.
     """
+    if isinstance(dataset, pd.DataFrame):
+        dataset = cast("list[Mapping[str, Any]]", dataset.to_dict("records"))
+    if isinstance(dataset, Mapping):
+        raise DataError(
+            "rows, such as one split of a data set",
+            f"a {type(dataset).__name__} with {', '.join(map(repr, list(dataset)[:5]))}",
+            'Give one of its splits, for example dataset["train"].',
+        )
     rows = [dict(row) for row in dataset]
     if not rows:
         raise DataError("tokenised rows", "none", "Give a data set with rows.")
