@@ -226,3 +226,13 @@ def test_a_run_goes_on_by_its_folder_alone(tmp_path: Path) -> None:
     assert result.last == whole.last
     with pytest.raises(RunError, match="nothing left to do"):
         hs.fit(resume=True, out=tmp_path / "run")
+
+
+def test_a_final_head_belongs_to_the_model_that_was_fine_tuned(single: Path) -> None:
+    head = hs.Head.from_pretrained(single / "head")
+    assert head.backbone == str(single / "model")
+    data = single.parent / "train.csv"
+    more = {"train": data, "text": "sentence", "label": "label", "strategy": "full"}
+    hs.plan(model=single / "model", head=single / "head", **more)
+    with pytest.raises(ModelError, match=rf"trained on {single / 'model'} "):
+        hs.plan(model=single.parent / "bert", head=single / "head", **more)

@@ -56,7 +56,10 @@ def test_rare_classes_and_odd_names_are_warned_of() -> None:
     assert "case alone" in warning
     assert "'No', 'no'" in warning
     (warning,) = check_training(np.repeat([0, 1, 2], 5), LabelMap(("38", "no", "yes")))
-    assert "others are words: '38'" in warning
+    assert "the fewer are '38'." in warning
+    names = LabelMap(("1.5", "2", "n/a"))
+    (warning,) = check_training(np.repeat([0, 1, 2], 5), names)
+    assert "the fewer are 'n/a'." in warning
     assert check_training(np.repeat([0, 1, 2], 5), LabelMap(("1", "2", "3"))) == []
 
 

@@ -267,5 +267,6 @@ def test_a_checkpoints_own_head_goes_back_onto_its_backbone(
     assert not same(split.head_state(), given.tensors)
     given.apply(split, given.labels)
     assert same(split.head_state(), given.tensors)
+    given.apply(split, ("0", "1"))  # nobody has named the classes, here or there
     with pytest.raises(ModelError, match="LABEL_0"):
         given.apply(split, LABELS)

@@ -88,7 +88,8 @@ def predict(
         typer.Option(
             "--out",
             metavar="FILE",
-            help="csv, tsv, jsonl or parquet file to write; default: CSV to the output.",
+            help="csv, tsv, jsonl or parquet file to write; default: CSV to the output, or tabs "
+            "for lines of text.",
         ),
     ] = None,
     split: _Split = None,

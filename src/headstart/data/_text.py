@@ -128,7 +128,7 @@ def _wrong_encoding(path: Path, data: bytes, offset: int) -> DataError:
         fix = f"Remove these bytes: tr -d '\\000' < {path.name} > clean-{path.name}"
     return DataError(
         f"UTF-8 text in {path}",
-        f"byte 0x{data[offset]:02x} at offset {offset}, line {line}, which no text holds",
+        f"byte 0x{data[offset]:02x} at offset {offset}, line {line}, which is no UTF-8 text",
         fix,
     )
 

@@ -113,7 +113,12 @@ def _odd_names(names: Iterable[str]) -> list[str]:
             f"Labels that differ in case alone are different classes: {some(map(repr, twins))}."
         )
     if numbers and len(numbers) < len(names):
-        warnings.append(f"Some labels are numbers, others are words: {some(map(repr, numbers))}.")
+        words = [name for name in names if name not in numbers]
+        odd = min(numbers, words, key=len)
+        warnings.append(
+            f"Labels mix numbers and words; the fewer are {some(map(repr, odd))}. Correct them, or "
+            "say --target number if a number is meant."
+        )
     return warnings
 
 

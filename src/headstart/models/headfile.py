@@ -179,9 +179,12 @@ class Head:
 
         Raises:
             HeadstartError: If shapes, labels or the backbone differ; all differences are told.
+                Classes that nobody has named, LABEL_0 and so on, fit labels 0 and so on.
         """
         faults: list[HeadstartError] = []
-        if tuple(labels) != self.labels:
+        numbers = [str(index) for index in range(len(labels))]
+        numbered = list(labels) == numbers and list(self.labels) == [f"LABEL_{n}" for n in numbers]
+        if tuple(labels) != self.labels and not numbered:
             faults.append(
                 ModelError(
                     f"a head for {_told(labels)}",

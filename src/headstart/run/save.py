@@ -43,11 +43,13 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
 def _save_head(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
     """Write the pretrained head with the backbone it belongs to; without one, the final head."""
     split, final = ready.prepared.split, ready.prepared.split.head_state()
-    about = {"backbone": ready.config.model, "strategy": ready.strategy.name}
+    # A final head belongs to the backbone that was fine-tuned with it.
+    about = {"backbone": str(Path(str(ready.config.out)) / MODEL), "strategy": ready.strategy.name}
     handed = [s for s in result.stages[:-1] if s.handed_on == "head"]
     if runner.pretrained_head is not None and handed:
         split.load_head(runner.pretrained_head)
         about["strategy"] = " > ".join(s.stage for s in handed)
+        about["backbone"] = ready.config.model
     _to_own_units(ready)
     head = Head.of(split, ready.prepared.splits.label_names, scores=result.scores, **about)
     if runner.pretrained_head is not None and handed:

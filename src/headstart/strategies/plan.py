@@ -122,8 +122,8 @@ def _divide(strategy: Strategy, per_epoch: int, total: int, share: float | None)
             strategy.line or strategy.name,
             *last.place,
             f"stages that fit into {total} steps ({total / per_epoch:g} epochs) in all",
-            f"{sum(taken)} steps before the last stage",
-            "Shorten the early stages or raise the total.",
+            f"{sum(taken)} steps before the last stage and {final} in it",
+            "Shorten the stages or raise the total; shares must not add up to more than 1.",
         )
     return [*taken, final]
 
