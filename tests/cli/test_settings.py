@@ -131,7 +131,7 @@ def test_version_and_lists(cli: Run) -> None:
     assert "entailment, not_entailment" in cli("tasks").out
     assert "aps/super_glue:wic" in cli("tasks", "wic").out
     assert "bitfit > full" in cli("strategies").out
-    assert "targets='attention'" in cli("strategies").out
+    assert "targets=attention" in cli("strategies").out
     assert "Rank:" in cli("strategies", "lora").out
     assert "head > full" in cli("strategies", "lp-ft").out
 

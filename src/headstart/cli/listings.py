@@ -138,10 +138,16 @@ def _fields(name: str) -> Iterator[tuple[str, str, str]]:
 def _knobs(name: str) -> list[_Knob]:
     meanings = _meanings(name)
     return [
-        _Knob(field, kind, default, meanings.get(field, ""))
+        _Knob(field, kind, _in_notation(default), meanings.get(field, ""))
         for field, kind, default in _fields(name)
         if not field.startswith("_") and not kind.startswith("ClassVar")
     ]
+
+
+def _in_notation(default: str) -> str:
+    """Write a value of Python as a strategy line has it: no quotes, truth values in lower case."""
+    value = ast.literal_eval(default)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _rates(name: str) -> dict[str, str]:
