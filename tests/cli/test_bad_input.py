@@ -301,3 +301,11 @@ def test_bad_lines(
     answer = cli("predict", run_folder, "--data", "-")
     assert answer.code == 2
     assert part in answer.err
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_file_has_no_splits(cli: Run, run_folder: Path, place: Path, command: str) -> None:
+    (place / "new.csv").write_bytes(csv("a film,yes"))
+    answer = cli(command, run_folder, "--data", "new.csv", "--split", "test")
+    assert answer.code == 2
+    assert "new.csv, which has no splits" in answer.err

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import headstart as hs
+from headstart.errors import ConfigError
 from headstart.training.loop import StageLoop
 from tiny_runs import Watch, frame, inputs, same, saved, watched
 
@@ -175,3 +176,9 @@ def test_carving_for_nothing_is_pointed_out(tmp_path: Path) -> None:
     assert "no score selects anything" in notes(strategy=LINE)
     assert "no score selects" not in notes(strategy=LINE, select="best")
     assert "no score selects" not in notes(strategy="full(until=plateau)")
+
+
+def test_f1_is_a_matter_of_two_classes(tmp_path: Path) -> None:
+    table = pd.DataFrame({"sentence": ["a b", "u v", "c d"] * 8, "label": ["a", "b", "c"] * 8})
+    with pytest.raises(ConfigError, match="found 3: a, b, c"):
+        run(tmp_path, train=table, validation=None, metrics=("f1",))

@@ -70,6 +70,7 @@ def evaluate(
     """Measure a finished model on labelled rows."""
     from headstart.data.sources import read_table
 
+    _refuse_split(data, split)
     frame = read_table(data, split=split)
     classifier = _load(run, device, trust_remote_code, task=task, text=text, label=label)
     scores = classifier.evaluate_frame(frame)
@@ -110,6 +111,7 @@ def predict(
     if out is not None:
         check_target(out, overwrite=overwrite, read=data)
     lines = data == "-"
+    _refuse_split(data, split)
     frame = None if lines else read_table(data, split=split)
     classifier = _load(run, device, trust_remote_code, task=task, text=text)
     rows = _lines(classifier) if frame is None else frame
@@ -122,6 +124,15 @@ def predict(
         _print_lines(predictions[[*added, *rows.columns]])
     else:
         predictions.to_csv(sys.stdout, index=False)
+
+
+def _refuse_split(data: str, split: str | None) -> None:
+    from headstart.errors import ConfigError
+
+    if split and (data == "-" or Path(data).is_file()):
+        raise ConfigError(
+            "--split with a saved or hub data set", f"{data}, which has no splits", "Leave it out."
+        )
 
 
 def _load(run: str, device: str, trust: bool, **columns: Any) -> Classifier:

@@ -19,7 +19,7 @@ from headstart.data.labels import LabelMap, guess_target, label_column
 from headstart.data.rows import Rows, build_rows
 from headstart.data.sources import class_names, read_table
 from headstart.data.splits import carve, sample
-from headstart.errors import DataError, raise_all
+from headstart.errors import ConfigError, DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import Target, load_classifier, load_tokenizer, positions
 from headstart.models.model_config import is_decoder
@@ -139,6 +139,12 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
     if not config.task and config.target == "auto":
         task = _settle_target(train, task, config.metrics)
     labels = _labels(train, task)
+    if labels and len(labels.names) > 2 and "f1" in task.metrics:
+        raise ConfigError(
+            "two classes for the metric f1, which is that of the second",
+            f"{len(labels.names)}: {', '.join(labels.names[:5])}",
+            "Use --metrics macro_f1, the mean over the classes.",
+        )
     rows = build_rows(train, task, labels, where=TRAINING)
     stratify = task.target == "classes"
     seed = stream(config.seed, "split")
