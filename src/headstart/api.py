@@ -114,9 +114,9 @@ def evaluate(
     """
     classifier = load(source, device=device, trust_remote_code=trust_remote_code)
     classifier.use_columns(**columns)
-    if is_table(data) or not isinstance(data, str | Path):
-        return classifier.evaluate_frame(as_frame(data, split=split, where="the data"))
-    return classifier.evaluate_frame(read_table(data, split=split))
+    if isinstance(data, str | Path):
+        return classifier.evaluate_frame(read_table(data, split=split))
+    return classifier.evaluate_frame(as_frame(data, split=split, where="the data"))
 
 
 def pretrain_head(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from headstart.data._faults import some
 from headstart.data.encode import Encoded
-from headstart.data.labels import Classes, LabelMap
+from headstart.data.labels import Classes, LabelMap, to_number
 from headstart.data.rows import Rows
 from headstart.errors import DataError
 
@@ -106,7 +107,7 @@ def _odd_names(names: Iterable[str]) -> list[str]:
     names = list(names)
     folded = Counter(name.casefold() for name in names)
     twins = [name for name in names if folded[name.casefold()] > 1]
-    numbers = [name for name in names if _is_number(name)]
+    numbers = [name for name in names if math.isfinite(to_number(name))]
     warnings = []
     if twins:
         warnings.append(
@@ -120,14 +121,6 @@ def _odd_names(names: Iterable[str]) -> list[str]:
             "say --target number if a number is meant."
         )
     return warnings
-
-
-def _is_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _questions(rows: Rows) -> list[object]:

@@ -161,7 +161,7 @@ def guess_target(values: Iterable[Any]) -> Literal["classes", "number"]:
         DataError: If the labels are so many different whole numbers that they may be either.
     """
     codes, names = _coded(values)
-    numbers = [_number(name) for name in names]
+    numbers = [to_number(name) for name in names]
     if not numbers or not all(math.isfinite(number) for number in numbers):
         return "classes"
     if not all(number.is_integer() for number in numbers):
@@ -189,7 +189,7 @@ def read_numbers(values: Iterable[Any], *, where: str = "the rows") -> Numbers:
         DataError: If labels are missing or are no finite numbers.
     """
     cells = list(values)
-    numbers = np.array([_number(cell) for cell in cells], np.float64)
+    numbers = np.array([to_number(cell) for cell in cells], np.float64)
     wrong = ~np.isfinite(numbers)
     missing = np.zeros(len(cells), np.bool_)
     missing[wrong] = [_spelling(cells[place]) is None for place in np.flatnonzero(wrong)]
@@ -235,8 +235,15 @@ def _spelling(value: Any) -> str | None:
     return (whole_text[1] if whole_text else text) or None
 
 
-def _number(value: Any) -> float:
-    """Return a cell as a number, not-a-number if it is none."""
+def to_number(value: Any) -> float:
+    """Return a cell as a number.
+
+    Args:
+        value: A cell of any type.
+
+    Returns:
+        The number; not-a-number if it is none, or a truth value.
+    """
     if isinstance(value, bool | np.bool_) or (isinstance(value, str) and "_" in value):
         return math.nan
     try:
@@ -246,7 +253,7 @@ def _number(value: Any) -> float:
 
 
 def _in_order(names: list[str]) -> tuple[str, ...]:
-    numbers = {name: _number(name) for name in names}
+    numbers = {name: to_number(name) for name in names}
     if all(math.isfinite(number) for number in numbers.values()):
         return tuple(sorted(names, key=lambda name: (numbers[name], name)))
     return tuple(sorted(names))
@@ -261,8 +268,8 @@ def _check_classes(names: list[str], rows: int, where: str) -> None:
         found = f"only {some(map(repr, names)) or 'none'} in {rows} rows of {where}"
         fix = "Check the label column, or add rows of another class."
         raise DataError("at least two classes", found, fix)
-    fractions = [name for name in names if not _number(name).is_integer()]
-    numeric = all(math.isfinite(_number(name)) for name in names)
+    fractions = [name for name in names if not to_number(name).is_integer()]
+    numeric = all(math.isfinite(to_number(name)) for name in names)
     if numeric and len(fractions) > MANY:
         found = f"{len(names)} different numbers ({some(fractions)}) in {where}"
         raise DataError("classes as labels", found, "For numbers, use --target number.")
@@ -291,7 +298,7 @@ def _unknown_labels(
     strange = [names[code] for code in dict.fromkeys(codes[unknown].tolist())]
     counted = (f"{n!r} in {row_numbers(unknown & (codes == names.index(n)))}" for n in strange)
     fix = "Correct these labels, add training rows that have them, or remove the rows."
-    if all(math.isfinite(n) and not n.is_integer() for n in map(_number, strange)):
+    if all(math.isfinite(n) and not n.is_integer() for n in map(to_number, strange)):
         fix = "For numbers, use --target number."
     elif (hint := did_you_mean(strange[0], known)).startswith("Did"):
         fix = f"{hint} {fix}"
