@@ -68,6 +68,17 @@ def test_where_a_budget_was_shared_the_fallback_is_plain_fine_tuning_of_the_whol
     assert same(model_of(tmp_path / "guarded"), model_of(tmp_path / "plain"))
 
 
+def test_what_a_stage_leaves_of_a_budget_goes_to_the_last(tmp_path: Path) -> None:
+    settings = inputs(tmp_path, batch_size=4)  # six steps an epoch
+    line = "head(share=0.8, until=learned, head_lr=3e-2) > full"
+    result = watched(strategy=line, epochs=50, out=tmp_path / "run", **settings).result
+    early, last = result.stages
+    assert early.ended == "learned"
+    assert early.steps < 240
+    assert early.steps + last.steps == 300
+    assert last.planned_steps == last.steps
+
+
 def test_a_second_attempt_can_succeed(tmp_path: Path) -> None:
     line = f"head(steps=60, head_lr=1e-3) > {LAST}"
     watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))

@@ -83,7 +83,17 @@ def test_a_total_is_divided_evenly_or_by_the_share() -> None:
     assert steps("head > lora > full", total_epochs=12) == [40, 40, 40]
     assert steps("bitfit > full", total_epochs=12, share=0.1) == [12, 108]
     assert steps("full", total_epochs=12, share=0.1) == [120]
-    assert {length.until for length in plan("bitfit > full", total_epochs=12)} == {"end"}
+
+
+def test_a_share_of_a_total_is_a_bound_unless_its_length_was_asked_for() -> None:
+    def until(line: str, **more: Any) -> list[str]:
+        return [length.until for length in plan(line, total_epochs=12, **more)]
+
+    assert until("bitfit > full") == ["learned", "end"]
+    assert until("head > bitfit(epochs=3) > full") == ["learned", "end", "end"]
+    assert until("bitfit(share=0.2) > full") == ["end", "end"]
+    assert until("bitfit > full", share=0.1) == ["end", "end"]
+    assert until("bitfit(share=0.2, until=learned) > full") == ["learned", "end"]
 
 
 def test_a_share_in_the_line_makes_the_epochs_a_total() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -81,7 +80,6 @@ def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Callable[..., 
         batch_size: int = 5,
         dropout: float = 0.0,
         seed: int = 0,
-        chance: float = math.log(2),
         evaluate: Callable[[], dict[str, float]] | None = None,
         optimizer: dict[str, Any] | None = None,
         head_only: bool = False,
@@ -102,7 +100,7 @@ def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Callable[..., 
         calls = {
             k: more.pop(k) for k in ("on_step", "on_point", "pause", "checkpoint") if k in more
         }
-        setup = StageSetup(length, OptimizerSettings(**settings), batch_size, chance, seed, **more)
+        setup = StageSetup(length, OptimizerSettings(**settings), batch_size, seed, **more)
         return StageLoop(
             split.model, split.head, tuner, feed, evaluate or score, setup, runtime, **calls
         )

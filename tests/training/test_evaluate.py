@@ -1,4 +1,4 @@
-"""Logits in the rows' own order, metrics in the user's units, and skill above chance."""
+"""Logits in the rows' own order, and metrics in the user's units."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 import headstart.training.evaluate as module
 import tiny
-from headstart.training.evaluate import Judge, decide, evaluating, predict_logits, skill
+from headstart.training.evaluate import Judge, decide, evaluating, predict_logits
 from headstart.training.runtime import Runtime
 
 
@@ -51,45 +51,6 @@ def test_it_predicts_without_dropout_and_puts_every_mode_back(
     assert all(p.grad is None for p in model.parameters())
 
 
-def one_hot(guesses: Any, classes: int) -> Any:
-    return 4 * np.eye(classes, dtype=np.float32)[guesses]
-
-
-def test_skill_is_nothing_for_a_constant_guess_and_one_for_no_error() -> None:
-    labels = np.array([0] * 18 + [1] + [2])
-    for guess in range(3):
-        assert skill(one_hot([guess] * 20, 3), labels) == pytest.approx(0)
-    assert skill(one_hot(labels, 3), labels) == pytest.approx(1)
-    assert skill(one_hot((labels + 1) % 3, 3), labels) == pytest.approx(-0.5)
-    half = np.array([0] * 10 + [1])
-    guesses = np.array([0] * 5 + [1] * 5 + [1])
-    assert skill(one_hot(guesses, 2), half) == pytest.approx(0.5)
-
-
-def test_a_random_guess_has_no_skill_however_the_classes_are_shared() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.choice(3, 20_000, p=[0.9, 0.08, 0.02])
-    guesses = rng.choice(3, 20_000, p=[0.5, 0.3, 0.2])
-    assert abs(skill(one_hot(guesses, 3), labels)) < 0.02
-
-
-def test_skill_on_one_class_or_broken_logits_is_nothing() -> None:
-    assert skill(one_hot([0, 0], 2), np.array([0, 0])) == 0
-    broken = one_hot([0, 1], 2)
-    broken[0, 0] = np.nan
-    assert skill(broken, np.array([0, 1])) == 0
-
-
-def test_skill_for_numbers_is_the_squared_correlation() -> None:
-    rng = np.random.default_rng(0)
-    labels = rng.normal(size=50).astype(np.float32)
-    assert skill(3 * labels[:, None] + 1, labels) == pytest.approx(1)
-    assert skill(np.full((50, 1), 7, np.float32), labels) == 0
-    guess = (labels + rng.normal(size=50)).astype(np.float32)
-    expected = np.corrcoef(guess, labels)[0, 1] ** 2
-    assert skill(guess[:, None], labels) == pytest.approx(expected, rel=1e-5)
-
-
 def test_decisions() -> None:
     logits = np.array([[1, 3, 2], [5, 0, 0]], np.float32)
     assert decide(logits, number=False).tolist() == [1, 0]
@@ -98,7 +59,7 @@ def test_decisions() -> None:
 
 def test_classes_are_judged() -> None:
     judge = Judge(np.array([0, 1, 1, 0]), ("accuracy", "f1"))
-    logits = one_hot([0, 1, 0, 0], 2)
+    logits = 4 * np.eye(2, dtype=np.float32)[[0, 1, 0, 0]]
     found = judge(logits)
     assert found["accuracy"] == 0.75
     assert found["f1"] == pytest.approx(2 / 3)

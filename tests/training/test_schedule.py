@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+import headstart.training.loop as module
 from headstart.strategies.plan import Length
+from headstart.training.evaluate import predict_logits
 from headstart.training.loop import StageLoop
+from headstart.training.skill import skill
 from headstart.training.stopping import LearnedRule
 
 Make = Callable[..., StageLoop]
@@ -20,13 +23,18 @@ class At(LearnedRule):
     """A rule that says at a given window that the head has learned."""
 
     def __init__(self, window: int) -> None:
-        super().__init__(1.0)
+        super().__init__()
         self.window, self.seen = window, list[float]()
 
-    def update(self, loss: float) -> bool:
-        """Note the window's loss."""
-        self.seen.append(loss)
+    def update(self, skill: float) -> bool:
+        """Note the window's skill."""
+        self.seen.append(skill)
         return len(self.seen) >= self.window
+
+
+@pytest.fixture(autouse=True)
+def an_epoch_is_a_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WINDOW_ROWS", 1)
 
 
 def rates(loop: StageLoop) -> list[float]:
@@ -74,16 +82,27 @@ def test_a_head_that_never_learns_goes_to_the_bound(make_loop: Make) -> None:
     assert late.run().step == 24
 
 
-def test_the_rule_sees_the_mean_loss_of_each_epoch(make_loop: Make) -> None:
-    steps: list[float] = []
-    loop = make_loop(
-        Length(12, 1, "learned"), on_step=lambda _, loss: steps.append(loss), eval_every=2
-    )
+def test_the_rule_sees_the_skill_on_each_window(make_loop: Make) -> None:
+    loop = make_loop(Length(12, 1, "learned"), eval_every=2, optimizer={"lr": 0.0, "head_lr": 0.0})
     loop.rule = rule = At(99)
     loop.run()
-    sizes = [len(rows) for epoch in range(4) for rows in loop.order.epoch(epoch)]
-    expected = [np.average(steps[i : i + 3], weights=sizes[i : i + 3]) for i in range(0, 12, 3)]
-    assert rule.seen == pytest.approx(expected)
+    logits = predict_logits(loop.model, loop.feed, loop.runtime, 2)  # no dropout, and no change
+    batches = [rows for epoch in range(4) for rows in loop.order.epoch(epoch)]
+    windows = [np.concatenate(batches[i : i + 3]) for i in range(0, 12, 3)]
+    labels = loop.feed.labels  # type: ignore[attr-defined]
+    assert rule.seen == pytest.approx([skill(logits[rows], labels[rows]) for rows in windows])
+
+
+@pytest.mark.parametrize(
+    ("rows", "batch_size", "expected"),
+    [(12, 5, 40), (500, 5, 100), (230, 5, 46), (3000, 5, 100), (12, 200, 1)],
+)
+def test_a_window_holds_many_rows_and_an_epoch_where_that_is_not_long(
+    make_loop: Make, rows: int, batch_size: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WINDOW_ROWS", 200)
+    loop = make_loop(Length(101, 1, "learned"), rows=rows, batch_size=batch_size, head_only=True)
+    assert loop.window_steps == expected
 
 
 def test_a_head_that_learns_ends_its_stage(make_loop: Make) -> None:

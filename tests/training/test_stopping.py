@@ -1,8 +1,9 @@
-"""When a stage has served its purpose, on loss curves made by hand."""
+"""When a stage has served its purpose, on curves made by hand."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
@@ -13,14 +14,10 @@ from headstart.training.stopping import LearnedRule, PlateauRule, chance_loss
 CHANCE = math.log(2)
 
 
-def stops(losses: list[float], chance: float = CHANCE, **settings: float) -> int | None:
+def stops(skills: Iterable[float], **settings: float) -> int | None:
     """Return the window, counted from 1, at which the rule lets the stage end."""
-    rule = LearnedRule(chance, **{"enough": 0.9, **settings})  # type: ignore[arg-type]
-    return next((i for i, loss in enumerate(losses, 1) if rule.update(loss)), None)
-
-
-def of_chance(*shares: float) -> list[float]:
-    return [CHANCE * share for share in shares]
+    rule = LearnedRule(**{"enough": 0.9, **settings})  # type: ignore[arg-type]
+    return next((i for i, skill in enumerate(skills, 1) if rule.update(skill)), None)
 
 
 def test_chance_is_the_entropy_of_the_classes() -> None:
@@ -38,43 +35,37 @@ def test_chance_for_numbers_is_their_variance() -> None:
 
 
 def test_it_does_not_stop_at_chance() -> None:
-    wobble = np.random.default_rng(0).normal(1, 0.01, 200)
-    assert stops(of_chance(*wobble)) is None
-    assert stops(of_chance(*[2.0] * 50)) is None
-    assert stops(of_chance(*[0.95] * 50)) is None  # below chance, but not well below
+    assert stops(np.random.default_rng(0).normal(0, 0.04, 200)) is None
+    assert stops([-0.3] * 50) is None
+    assert stops([0.1] * 50) is None  # above chance, but not well above
 
 
-def test_it_does_not_stop_while_the_loss_falls() -> None:
-    assert stops(of_chance(*np.arange(1.2, 0.2, -0.03))) is None
+def test_it_does_not_stop_while_the_skill_rises() -> None:
+    assert stops(np.arange(0.0, 0.88, 0.03)) is None
 
 
-def test_it_stops_when_the_loss_has_levelled_off_well_below_chance() -> None:
-    assert stops(of_chance(1.0, 0.8, 0.6, 0.595, 0.59)) == 5
-    assert stops(of_chance(1.0, 0.8, 0.6, 0.7, 0.65)) == 5
-    assert stops(of_chance(1.0, 0.8, 0.6, 0.595, 0.59), patience=3) is None
+def test_it_stops_when_the_skill_has_levelled_off_well_above_chance() -> None:
+    assert stops([0.0, 0.1, 0.2, 0.21, 0.2, 0.22]) == 6
+    assert stops([0.0, 0.1, 0.2, 0.1, 0.05, 0.0]) == 6
+    assert stops([0.0, 0.1, 0.2, 0.21, 0.2], patience=2) == 5
 
 
 def test_a_gain_starts_the_waiting_anew() -> None:
-    assert stops(of_chance(0.8, 0.79, 0.7, 0.69, 0.6, 0.59, 0.58)) == 7
+    assert stops([0.2, 0.2, 0.2, 0.3, 0.3, 0.3, 0.3]) == 7
 
 
 def test_a_late_start_is_waited_for() -> None:
-    assert stops(of_chance(*[1.0] * 30, 0.9, 0.7, 0.5, 0.5, 0.5)) == 35
+    assert stops([0.0] * 30 + [0.2, 0.4, 0.6, 0.6, 0.6, 0.6]) == 36
 
 
 def test_it_stops_at_once_when_enough_is_learned() -> None:
-    assert stops(of_chance(0.6, 0.3, 0.09)) == 3
-    assert stops(of_chance(0.6, 0.3, 0.11)) is None
-    assert stops(of_chance(0.05)) == 1
+    assert stops([0.3, 0.6, 0.91]) == 3
+    assert stops([0.3, 0.6, 0.89]) is None
+    assert stops([0.95]) == 1
 
 
-def test_a_fifth_is_enough_unless_told_otherwise() -> None:
-    enough = LearnedRule(CHANCE).enough
-    assert stops(of_chance(0.99, 0.9, 0.81, 0.79, 0.7), enough=enough) == 4
-
-
-def test_one_class_alone_is_never_learned() -> None:
-    assert stops([0.5, 0.1, 0.01, 0.001, 0.0, 0.0, 0.0], chance=0.0) is None
+def test_three_tenths_are_enough_unless_told_otherwise() -> None:
+    assert stops([0.0, 0.2, 0.29, 0.31, 0.5], enough=LearnedRule().enough) == 4
 
 
 def scores(*values: float, patience: int = 2) -> int | None:

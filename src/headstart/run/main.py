@@ -32,9 +32,10 @@ from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.tasks.spec import TaskSpec
 from headstart.training.checkpoint import load_checkpoint, replace_text, save_checkpoint
-from headstart.training.evaluate import Judge, predict_logits, skill
+from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.feed import EncodedFeed
 from headstart.training.runtime import Runtime
+from headstart.training.skill import skill
 from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
 
@@ -215,6 +216,8 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
         share=choices.share,
     )
     stages = plan_stages(strategy, numbers, config, choices.preset, size)
+    if _budget(choices, stages) and any(p.length.until != "end" for p in stages[:-1]):
+        notes.append("The last stage takes what the stages before it leave of the total.")
     return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
 
 
@@ -310,7 +313,7 @@ def _train(
         micro_batch_size=config.micro_batch_size,
         eval_every=config.eval_every,
         guard=config.guard,
-        plain_steps=_plain_steps(ready),
+        budget=_budget(ready.choices, ready.stages),
         select=config.select,
     )
     if resumed:
@@ -335,10 +338,10 @@ def _train(
     return runner
 
 
-def _plain_steps(ready: Ready) -> int | None:
-    """Return the budget of all stages, where that is what was asked for."""
-    shared = ready.choices.total_epochs or any(s.share for s in ready.strategy.stages)
-    return sum(plan.length.steps for plan in ready.stages) if shared else None
+def _budget(choices: Choices, stages: tuple[StagePlan, ...]) -> int | None:
+    """Return the steps of all stages, where a total is what was asked for."""
+    shared = choices.total_epochs or any(plan.stage.share for plan in stages)
+    return sum(plan.length.steps for plan in stages) if shared else None
 
 
 def _origin(ready: Ready, result: RunResult) -> dict[str, Any]:

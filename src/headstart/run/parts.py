@@ -64,8 +64,8 @@ class Options:
         eval_every: Steps between evaluations; by default an epoch, or more where validation rows
             are many or epochs short.
         guard: Whether a head that has not learned is held back.
-        plain_steps: Steps that the last stage takes where the guard has given up every stage before
-            it: those of plain fine-tuning. Its own length if ``None``.
+        budget: Steps of all stages together, where that was asked for: the last stage takes what
+            those that handed something on have left. Its own length if ``None``.
         select: ``last`` or ``best``: which state of the last stage stays in the model.
     """
 
@@ -74,5 +74,5 @@ class Options:
     micro_batch_size: int | None = None
     eval_every: int | None = None
     guard: bool = True
-    plain_steps: int | None = None
+    budget: int | None = None
     select: str = "last"

@@ -32,12 +32,13 @@ from headstart.run.listener import Listener
 from headstart.run.origin import Origin
 from headstart.run.parts import Materials, Options, StagePlan
 from headstart.strategies.stages import Stage, Strategy
-from headstart.training.evaluate import Floats, predict_logits, skill
+from headstart.training.evaluate import Floats, predict_logits
 from headstart.training.features import frozen_features
 from headstart.training.feed import Feed, PartFeed
 from headstart.training.loop import StageLoop, StageSetup
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
+from headstart.training.skill import skill
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind
 
@@ -144,13 +145,13 @@ class StrategyRunner:
         return self.results
 
     def _plan(self, index: int, attempt: int) -> StagePlan:
-        """Return a stage's plan, changed for a second attempt and where the guard gave up."""
-        plan, steps = self.plans[index], self.options.plain_steps
+        """Return a stage's plan, changed for a second attempt and by what is left of a budget."""
+        plan, budget = self.plans[index], self.options.budget
         if attempt == 2:
             return self._again(plan)
-        nothing_handed_on = index > 0 and all(r.handed_on == "nothing" for r in self.results)
-        if nothing_handed_on and steps:
-            return replace(plan, length=replace(plan.length, steps=steps))
+        if budget and index == len(self.plans) - 1:
+            used = sum(r.steps for r in self.results if r.handed_on != "nothing")
+            return replace(plan, length=replace(plan.length, steps=budget - used))
         return plan
 
     def _note(self, text: str) -> None:
@@ -254,7 +255,6 @@ class StrategyRunner:
             micro_batch_size=options.micro_batch_size,
             eval_every=options.eval_every or self._interval(plan.length.steps),
             patience=plan.stage.patience or 2,
-            chance=materials.chance,
             seed=options.seed,
             keep_best=last and options.select == "best",
         )

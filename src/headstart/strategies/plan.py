@@ -3,7 +3,8 @@
 The epochs that a user asks for are those of fine-tuning, the last stage. A stage before it that
 carries no length of its own goes on until its head has learned, within a bound, and comes on top.
 A total, or a share on any stage, asks for the equal-budget form instead: all stages together then
-take exactly as many steps as plain fine-tuning would.
+take exactly as many steps as plain fine-tuning would, and the last stage takes what stages that
+have ended early leave.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def lengths(
         epochs: Epochs of the last stage; the total where a stage carries a share.
         total_epochs: Epochs of all stages together.
         share: A preset's: the share of the total that a stage before the last takes where its
-            line gives no length. If ``None``, such a stage goes on until its head has learned;
-            where a total is asked for, the stages then take equal shares.
+            line gives no length. If ``None``, such a stage goes on until its head has learned,
+            and where a total is asked for, for an equal share of it at most.
         bounds: Limits of stages that end when the head has learned.
 
     Returns:
@@ -98,12 +99,18 @@ def lengths(
                 f"{sum(steps)} steps",
                 "Leave the last stage without a length, or drop the total and every share.",
             )
-        return tuple(_length(s, n, limits) for s, n in zip(strategy.stages, steps, strict=True))
+        return tuple(
+            _length(s, n, limits, adaptive=s in open_ends and share is None)
+            for s, n in zip(strategy.stages, steps, strict=True)
+        )
     *early, last = strategy.stages
     final = _own(last, per_epoch, total) or total
     bound = limits.bound(final)
     return (
-        *(_early(s, _own(s, per_epoch, total), bound, limits) for s in early),
+        *(
+            _length(s, _own(s, per_epoch, total) or bound, limits, adaptive=s in open_ends)
+            for s in early
+        ),
         _length(last, final, limits),
     )
 
@@ -136,11 +143,6 @@ def _own(stage: Stage, per_epoch: int, total: int) -> int | None:
     return None if stage.share is None else max(1, round(stage.share * total))
 
 
-def _early(stage: Stage, own: int | None, bound: int, limits: Bounds) -> Length:
-    if own is None and stage.until is None:
-        return Length(bound, min(limits.least, bound), "learned")
-    return _length(stage, own or bound, limits)
-
-
-def _length(stage: Stage, steps: int, limits: Bounds) -> Length:
-    return Length(steps, min(limits.least, steps), stage.until or "end")
+def _length(stage: Stage, steps: int, limits: Bounds, *, adaptive: bool = False) -> Length:
+    until = stage.until or ("learned" if adaptive else "end")
+    return Length(steps, min(limits.least, steps), until)

@@ -115,30 +115,3 @@ def decide(logits: Floats, *, number: bool) -> npt.NDArray[np.generic]:
         Class indices or numbers, (n,).
     """
     return logits[:, 0] if number else logits.argmax(axis=1)
-
-
-def skill(logits: Floats, labels: npt.NDArray[np.generic]) -> float:
-    """Return how far above chance some rows are predicted, whatever the shares of the classes.
-
-    For classes: balanced accuracy, rescaled so that a constant guess gives 0 and no error gives
-    1 (also called informedness). For numbers: the squared correlation.
-
-    Args:
-        logits: (n, outputs).
-        labels: Class indices or numbers, (n,).
-
-    Returns:
-        0 for chance, 1 for perfect; below 0 for worse than chance.
-    """
-    if not np.isfinite(logits).all():
-        return 0.0
-    if np.issubdtype(labels.dtype, np.floating):
-        guess, truth = logits[:, 0].astype(np.float64), labels.astype(np.float64)
-        if guess.std() * truth.std() == 0:
-            return 0.0
-        return float(np.corrcoef(guess, truth)[0, 1] ** 2)
-    guesses = logits.argmax(axis=1)
-    present = np.unique(labels)
-    recall = float(np.mean([(guesses[labels == c] == c).mean() for c in present]))
-    chance = 1 / len(present)
-    return (recall - chance) / (1 - chance) if len(present) > 1 else 0.0

@@ -33,7 +33,14 @@ from headstart.training.feed import Feed, row_losses
 from headstart.training.optim import OptimizerSettings, build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
+from headstart.training.skill import skill_of_sums, sums
 from headstart.training.stopping import LearnedRule, PlateauRule
+
+WINDOW_ROWS = 512
+"""Rows that the rule judges at once, or an epoch if it has more: the standard error of a share of
+512 rows is two points."""
+WINDOW_STEPS = 100
+"""Steps after which the rule looks in any case."""
 
 
 @dataclass
@@ -50,7 +57,7 @@ class LoopState:
         fall_from: Step at which the learning rate began to fall, where the rule decided it.
         ended: Why the stage ended, empty while it runs.
         rule: Memory of the stopping rule.
-        window: Loss sum and rows since the rule last looked.
+        window: Sums for the skill on the rows since the rule last looked.
         since_point: Loss sum and rows since the last evaluation.
         scale: State of fp16's loss scale.
     """
@@ -64,7 +71,7 @@ class LoopState:
     fall_from: int | None = None
     ended: str = ""
     rule: dict[str, Any] = field(default_factory=dict)
-    window: tuple[float, int] = (0.0, 0)
+    window: list[list[float]] = field(default_factory=list)
     since_point: tuple[float, int] = (0.0, 0)
     scale: dict[str, Any] = field(default_factory=dict)
 
@@ -88,7 +95,6 @@ class LoopState:
             The state.
         """
         values = {**values, "curve": [Point(**point) for point in values["curve"]]}
-        values["window"] = tuple(values["window"])
         values["since_point"] = tuple(values["since_point"])
         return cls(**values)
 
@@ -104,7 +110,6 @@ class StageSetup:
         micro_batch_size: Rows at once in a process; all of its share if ``None``.
         eval_every: Steps between evaluations; an epoch if ``None``.
         patience: Evaluations without a gain that end an ``until=plateau`` stage.
-        chance: Loss of the best constant guess on the training rows.
         seed: The run's seed.
         keep_best: Whether the best state is remembered.
     """
@@ -112,7 +117,6 @@ class StageSetup:
     length: Length
     optimizer: OptimizerSettings
     batch_size: int
-    chance: float
     seed: int
     micro_batch_size: int | None = None
     eval_every: int | None = None
@@ -163,12 +167,13 @@ class StageLoop:
         self.order = BatchOrder(feed.lengths, setup.batch_size, seed)
         self.rule: LearnedRule | PlateauRule | None = None
         if setup.length.until == "learned":
-            self.rule = LearnedRule(setup.chance)
+            self.rule = LearnedRule()
         elif setup.length.until == "plateau":
             self.rule = PlateauRule(setup.patience)
         self._every = setup.eval_every or self.order.per_epoch
         self._epoch, self._batches = -1, self.order.epoch(0)
-        self._look = min(self.order.per_epoch, 100)
+        whole = max(self.order.per_epoch, math.ceil(WINDOW_ROWS / setup.batch_size))
+        self.window_steps = min(whole, WINDOW_STEPS)
 
     def run(self) -> LoopState:
         """Train to the stage's end.
@@ -209,7 +214,7 @@ class StageLoop:
         size = setup.micro_batch_size or len(mine)
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         torch.manual_seed(stream(setup.seed, "dropout", state.step, runtime.rank))
-        total = torch.zeros((), device=runtime.device)
+        total, judged = torch.zeros((), device=runtime.device), list[torch.Tensor]()
         for number, part in enumerate(parts):
             batch = self.feed.batch(part)
             labels = batch.pop("labels")
@@ -220,6 +225,8 @@ class StageLoop:
                 # Gradients are averaged over processes, so each one's share is scaled up.
                 runtime.backward(loss * runtime.world)
             total += loss.detach()
+            if isinstance(self.rule, LearnedRule):
+                judged.append(sums(logits.detach().float(), labels) * weight)
         if setup.optimizer.clip:
             runtime.clip(self.trained.values(), setup.optimizer.clip)
         warmup = round(setup.optimizer.warmup * setup.length.steps)
@@ -229,8 +236,13 @@ class StageLoop:
         mean = float(runtime.sum(total) if runtime.world > 1 else total)
         state.step += 1
         state.tokens += int(self.feed.lengths[rows].sum())
-        state.window = _added(state.window, mean, len(rows))
-        state.since_point = _added(state.since_point, mean, len(rows))
+        state.since_point = (
+            state.since_point[0] + mean * len(rows),
+            state.since_point[1] + len(rows),
+        )
+        if judged:
+            step = runtime.sum(torch.stack(judged).sum(dim=0)).cpu().double()
+            state.window = (step + torch.tensor(state.window or 0.0).double()).tolist()
         state.training_seconds += time.perf_counter() - began
         self.on_step(state.step, mean)
 
@@ -249,15 +261,14 @@ class StageLoop:
 
     def _after_step(self) -> None:
         state, length = self.state, self.setup.length
-        loss = state.since_point[0] + state.window[0]
-        if not math.isfinite(loss):
+        if not math.isfinite(state.since_point[0]):
             state.ended = "nan"
             return
-        if state.step % self._look == 0 and isinstance(self.rule, LearnedRule):
-            done = self.rule.update(state.window[0] / state.window[1])
+        if state.step % self.window_steps == 0 and isinstance(self.rule, LearnedRule):
+            done = self.rule.update(skill_of_sums(np.array(state.window)))
             if done and state.step >= length.least and state.fall_from is None:
                 state.fall_from = state.step
-            state.window = (0.0, 0)
+            state.window = []
         end = self._schedule(0)[0]
         if state.step >= end:
             open_end = isinstance(self.rule, LearnedRule)
@@ -326,7 +337,3 @@ class StageLoop:
             for name, t in tensors.items()
             if name.startswith("best/")
         }
-
-
-def _added(sums: tuple[float, int], mean: float, rows: int) -> tuple[float, int]:
-    return sums[0] + mean * rows, sums[1] + rows

@@ -1,14 +1,14 @@
 """When a stage ends before its last step.
 
-``LearnedRule`` looks at the loss on the training rows as they are trained on, which costs
-nothing: the stage has served its purpose once that is well below the loss of a constant guess.
-``PlateauRule`` looks at the validation score.
+``LearnedRule`` looks at the training rows as they are trained on, which costs nothing: the stage
+has served its purpose once they are predicted well above chance. ``PlateauRule`` looks at the
+validation score.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -32,39 +32,39 @@ def chance_loss(labels: npt.NDArray[np.generic], classes: int) -> float:
 
 @dataclass
 class LearnedRule:
-    """Ends a stage when its training loss is well below chance.
+    """Ends a stage when its head predicts the training rows well above chance.
+
+    It looks at which class wins and not at the loss: a head has found its direction long before its
+    weights are large enough to lower the loss, and a head that goes on until they are has learned
+    a few hundred rows by heart.
 
     Args:
-        chance: Loss of the best constant guess.
-        least: Share of that loss which must be gone before levelling off counts.
-        gain: Gain per window, as a share of ``chance``, below which it counts as level.
+        enough: Skill on a window of training rows that ends the stage at once.
+        least: Skill from which levelling off ends it too.
+        gain: Gain per window below which it counts as level.
         patience: Level windows in a row that end the stage.
-        enough: Share of ``chance`` that, once gone, ends the stage at once. Waiting for the loss to
-            level off would mean learning a few hundred rows by heart, which did harm.
     """
 
-    chance: float
-    least: float = 0.1
+    enough: float = 0.3
+    least: float = 0.15
     gain: float = 0.02
-    patience: int = 2
-    enough: float = 0.2
-    best: float = math.inf
-    level: int = field(default=0)
+    patience: int = 3
+    best: float = 0.0
+    level: int = 0
 
-    def update(self, loss: float) -> bool:
-        """Take in the mean training loss of one more window.
+    def update(self, skill: float) -> bool:
+        """Take in one more window.
 
         Args:
-            loss: Mean loss over the window's rows.
+            skill: On the window's rows, as they were trained on; 0 is chance, 1 is perfect.
 
         Returns:
             Whether the stage may end.
         """
-        gained = (self.best - loss) / self.chance if self.chance else 0.0
-        self.level = 0 if gained > self.gain else self.level + 1
-        self.best = min(self.best, loss)
-        skill = 1 - self.best / self.chance if self.chance else 0.0
-        return skill >= self.enough or (skill >= self.least and self.level >= self.patience)
+        self.level = 0 if skill > self.best + self.gain else self.level + 1
+        self.best = max(self.best, skill)
+        level = self.best >= self.least and self.level >= self.patience
+        return skill >= self.enough or level
 
 
 @dataclass

@@ -1,0 +1,72 @@
+"""Skill above chance: what a constant, a random and a perfect guess are worth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score
+
+from headstart.training.skill import skill, skill_of_sums, sums
+
+
+def one_hot(guesses: Any, classes: int) -> Any:
+    return 4 * np.eye(classes, dtype=np.float32)[guesses]
+
+
+def test_skill_is_nothing_for_a_constant_guess_and_one_for_no_error() -> None:
+    labels = np.array([0] * 18 + [1] + [2])
+    for guess in range(3):
+        assert skill(one_hot([guess] * 20, 3), labels) == pytest.approx(0)
+    assert skill(one_hot(labels, 3), labels) == pytest.approx(1)
+    assert skill(one_hot((labels + 1) % 3, 3), labels) == pytest.approx(-0.5)
+    half = np.array([0] * 10 + [1])
+    guesses = np.array([0] * 5 + [1] * 5 + [1])
+    assert skill(one_hot(guesses, 2), half) == pytest.approx(0.5)
+
+
+def test_a_random_guess_has_no_skill_however_the_classes_are_shared() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(3, 20_000, p=[0.9, 0.08, 0.02])
+    guesses = rng.choice(3, 20_000, p=[0.5, 0.3, 0.2])
+    assert abs(skill(one_hot(guesses, 3), labels)) < 0.02
+
+
+def test_skill_on_one_class_or_broken_logits_is_nothing() -> None:
+    assert skill(one_hot([0, 0], 2), np.array([0, 0])) == 0
+    broken = one_hot([0, 1], 2)
+    broken[0, 0] = np.nan
+    assert skill(broken, np.array([0, 1])) == 0
+
+
+def test_skill_for_numbers_is_the_squared_correlation() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.normal(size=50).astype(np.float32)
+    assert skill(3 * labels[:, None] + 1, labels) == pytest.approx(1)
+    assert skill(np.full((50, 1), 7, np.float32), labels) == 0
+    guess = (labels + rng.normal(size=50)).astype(np.float32)
+    expected = np.corrcoef(guess, labels)[0, 1] ** 2
+    assert skill(guess[:, None], labels) == pytest.approx(expected, rel=1e-5)
+
+
+def test_sums_of_parts_add_up_to_those_of_the_whole() -> None:
+    rng = np.random.default_rng(0)
+    classes = rng.normal(size=(90, 4)).astype(np.float32), rng.choice(3, 90)
+    numbers = rng.normal(size=(90, 1)).astype(np.float32), rng.normal(size=90).astype(np.float32)
+    for logits, labels in (classes, numbers):
+        parts = [
+            sums(torch.from_numpy(logits[i : i + 7]), torch.from_numpy(labels[i : i + 7])).double()
+            for i in range(0, 90, 7)
+        ]
+        whole = skill_of_sums(torch.stack(parts).sum(dim=0).numpy())
+        assert whole == pytest.approx(skill(logits, labels), abs=1e-5)
+
+
+def test_skill_is_informedness_as_scikit_learn_computes_it() -> None:
+    rng = np.random.default_rng(1)
+    labels, logits = rng.choice(3, 200, p=[0.7, 0.2, 0.1]), rng.normal(size=(200, 3))
+    logits[np.arange(200), labels] += 1
+    expected = balanced_accuracy_score(labels, logits.argmax(axis=1), adjusted=True)
+    assert skill(logits.astype(np.float32), labels) == pytest.approx(expected)
