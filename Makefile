@@ -45,7 +45,8 @@ docstrings: $(VENV)/.dev ## compare docstrings with signatures (pydoclint)
 docs: $(VENV)/.docs ## build the documentation into site/ (mkdocs, strict)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
-format: $(VENV)/.dev ## format the code and mend what can be mended
+format: $(VENV)/.dev ## format the code, mend what can be mended, renew the tables in the documentation
+	@$(BIN)/python scripts/docs_tables.py
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 

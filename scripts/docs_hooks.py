@@ -1,17 +1,15 @@
-"""What mkdocs calls while it builds: generated tables, and a reference page for each package."""
+"""What mkdocs calls while it builds: it checks the tables, and adds a page for each package."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
-from docs_tables import SOURCE, TABLES
+from docs_tables import SOURCE, fill
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
-
-MARK = re.compile(r"^<!-- generated: ([a-z]+) -->$", re.MULTILINE)
+from mkdocs.structure.pages import Page
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -46,24 +44,22 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """Replace each mark ``<!-- generated: name -->`` by what it names.
+def on_page_markdown(markdown: str, page: Page, **_: object) -> None:
+    """Refuse a page whose generated parts are out of date.
 
     Args:
         markdown: Text of a page.
+        page: The page.
         **_: What else mkdocs hands over.
 
-    Returns:
-        The text with its tables.
+    Raises:
+        PluginError: If the text differs from what would be generated now.
     """
-    return MARK.sub(_generated, markdown)
-
-
-def _generated(mark: re.Match[str]) -> str:
-    if mark[1] not in TABLES:
-        known = ", ".join(TABLES)
-        raise PluginError(f"expected one of {known}; found {mark[0]}. Mend the page.")
-    return TABLES[mark[1]]()
+    if fill(markdown) != markdown:
+        name = page.file.src_uri
+        raise PluginError(
+            f"expected the tables of today in docs/{name}; found older ones. Run `make format`."
+        )
 
 
 def reference() -> dict[str, list[str]]:

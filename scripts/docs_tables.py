@@ -1,4 +1,8 @@
-"""Tables of the documentation, made from the registries and settings that they describe."""
+"""Tables of the documentation, made from the registries and settings that they describe.
+
+They stand in the pages, between two marks, so that the pages can be read without building the site.
+Run as a script, this renews them; building the site fails where one is out of date.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,17 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).parents[1] / "src" / "headstart"
+ROOT = Path(__file__).parents[1]
+SOURCE = ROOT / "src" / "headstart"
+BLOCK = re.compile(
+    r"^<!-- generated: ([a-z]+) -->\n.*?^<!-- end of it -->$", re.MULTILINE | re.DOTALL
+)
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
@@ -111,6 +120,31 @@ def metrics() -> str:
     return table(("metric", "for", "what it is"), rows)
 
 
+def taskfile() -> str:
+    """Return the keys of a task file, and those of each of its spans."""
+    from headstart.tasks.spec import Span, TaskSpec
+
+    return f"{_keys(TaskSpec)}\n\nKeys of each of `spans`:\n\n{_keys(Span)}"
+
+
+def _keys(record: type) -> str:
+    meanings = _arguments(inspect.getdoc(record) or "")
+    rows = ((f"`{f.name}`", _prose(meanings[f.name])) for f in dataclasses.fields(record) if f.init)
+    return table(("key", "meaning"), rows)
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """Return what a docstring says of each argument."""
+    found: dict[str, str] = {}
+    for line in docstring.partition("Args:\n")[2].splitlines():
+        name, colon, text = line.strip().partition(": ")
+        if line.startswith("    ") and not line.startswith("     ") and colon:
+            found[name] = text
+        elif line.startswith("     "):
+            found[next(reversed(found))] += " " + line.strip()
+    return {name: text.replace("``", "`") for name, text in found.items()}
+
+
 def settings() -> str:
     """Return every setting of a run: option, key of the settings file, argument of ``fit``."""
     from headstart.config import FitConfig
@@ -186,8 +220,32 @@ TABLES: dict[str, Callable[[], str]] = {
     "presets": presets,
     "tasks": tasks,
     "metrics": metrics,
+    "taskfile": taskfile,
     "settings": settings,
     "commands": commands,
     "grammar": lambda: block("strategies/notation"),
     "loop": lambda: block("training/loop"),
 }
+
+
+def fill(page: str) -> str:
+    """Renew the generated parts of a page.
+
+    Args:
+        page: Its Markdown, with blocks from ``<!-- generated: NAME -->`` to ``<!-- end of it -->``.
+
+    Returns:
+        The page as it should be.
+
+    Raises:
+        KeyError: For a name that is not among ``TABLES``.
+    """
+    return BLOCK.sub(
+        lambda m: f"<!-- generated: {m[1]} -->\n\n{TABLES[m[1]]()}\n\n<!-- end of it -->", page
+    )
+
+
+if __name__ == "__main__":
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        before = path.read_text(encoding="utf-8")
+        path.write_text(fill(before), encoding="utf-8")

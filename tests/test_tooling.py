@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
+
+from headstart.cli.listings import tasks
+from headstart.tasks.spec import TaskSpec
 
 ROOT = Path(__file__).parents[1]
 
@@ -34,3 +39,20 @@ def test_tools_are_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     pinned = [r.split("==")[0] for r in project["optional-dependencies"]["dev"] if "==" in r]
     assert {"ruff", "mypy", "pydoclint"} <= set(pinned)
+
+
+def test_the_tables_in_the_documentation_are_those_of_today() -> None:
+    fill = runpy.run_path(str(ROOT / "scripts" / "docs_tables.py"))["fill"]
+    pages = sorted((ROOT / "docs").rglob("*.md"))
+    marks = sum(page.read_text(encoding="utf-8").count("<!-- generated") for page in pages)
+    assert marks >= 10
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert fill(text) == text, f"{page.name}: run `make format`"
+        assert text.count("<!-- generated") == text.count("<!-- end of it -->")
+
+
+def test_the_help_of_tasks_names_every_key_a_user_may_want() -> None:
+    help_text = tasks.__doc__ or ""
+    internal = {"paper_epochs", "version"}
+    assert {f.name for f in fields(TaskSpec)} - internal <= set(re.findall(r"\w+", help_text))

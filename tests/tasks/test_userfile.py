@@ -113,10 +113,11 @@ labels: [p, q]
         ("", "one 'key: value' a line"),
         ("text: [a", "a task in YAML"),
         ("label: y", "text: the text columns"),
-        ("text: {a: b}", "text.0: input should be a valid string"),
-        ("text: a\nshape: triple", "shape: input should be 'single', 'pair' or 'choice'"),
-        ("text: a\nspans: [b]", "spans.0"),
-        ("text: a\nspans: [{start: x, end: y}]", "spans.0.column"),
+        ("text: {a: b}", "text, item 1: a valid string"),
+        ("text: a\nshape: triple", "shape: 'single', 'pair' or 'choice'"),
+        ("text: a\nhub: [a, b, c]", "hub: path or path:configuration"),
+        ("text: a\nspans: [b]", "span 1: a mapping with the key column"),
+        ("text: a\nspans: [{start: x, end: y}]", "span 1: a mapping with the key column"),
     ],
 )
 def test_faulty_file(tmp_path: Path, text: str, message: str) -> None:

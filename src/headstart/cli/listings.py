@@ -19,7 +19,12 @@ def tasks(
         str | None, typer.Argument(metavar="[NAME]", help="A task, or a task's YAML file.")
     ] = None,
 ) -> None:
-    """List the tasks, or show one."""
+    """List the tasks, or show one.
+
+    A task of your own is a small YAML file with some of these keys: text, label, labels, target,
+    metrics, shape, choices, spans, span_use, values, splits, hub, name, summary.
+    Only text must be there: text: [subject, body]
+    """
     from headstart.tasks.builtin import get_task, task_names
 
     if name is not None:

@@ -261,6 +261,15 @@ def _parse_spans(text: Sequence[str], span: str | Sequence[str] | None) -> tuple
 
 
 def _explain(item: Any) -> ConfigError:
-    place = ".".join(str(part) for part in item["loc"])
-    fix = f"Change {place} in the task file."
-    return ConfigError(f"{place}: {item['msg'].lower()}", repr(item["input"])[:80], fix)
+    key, *inner = item["loc"]
+    found = repr(item["input"])[:80]
+    if key == "spans" and inner:
+        expected = f"span {inner[0] + 1}: a mapping with the key column and others of a span"
+        fix = "For example {column: sentence, start: from, end: to}."
+        fix += f" The keys are: {', '.join(_keys(Span))}."
+        return ConfigError(expected, found, fix)
+    place = ", ".join(f"item {p + 1}" if isinstance(p, int) else str(p) for p in item["loc"])
+    wanted = item["msg"].lower().removeprefix("input should be ")
+    if key == "hub":
+        wanted = "path or path:configuration"
+    return ConfigError(f"{place}: {wanted}", found, f"Change {key} in the task file.")
