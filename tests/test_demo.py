@@ -84,6 +84,16 @@ def test_both_runs_take_the_same_steps(small: Path) -> None:
     assert results["ft"].data == results["eh-ft"].data
 
 
+def test_epochs_too_few_for_both_are_refused_before_anything_trains(
+    small: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", "--out", str(small), "--rows", "3", "--epochs", "0.1"]) == 2
+    printed = capsys.readouterr()
+    assert "expected stages that fit into 1 step in all" in printed.err
+    assert "ft" not in printed.out
+    assert not small.exists()
+
+
 def test_the_command_prints_one_table_and_says_what_it_is_worth(
     small: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

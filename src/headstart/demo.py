@@ -163,10 +163,21 @@ def run_demo(
 
     Returns:
         Results by the name of the run's folder.
+
+    Raises:
+        NotationError: If the epochs are too few for the stages; before anything trains.
     """
     from headstart.run.folder import RunFolder
     from headstart.run.main import run
+    from headstart.strategies.plan import lengths
+    from headstart.strategies.presets import get_preset
+    from headstart.tuners._bind import read_strategy
 
+    batch = get_preset("default").batch_size
+    for line in STRATEGIES.values():
+        lengths(
+            read_strategy(line), rows=rows, batch_size=batch, epochs=epochs, total_epochs=epochs
+        )
     train, validation = sample_rows(rows)
     configs = settings(out, seed=seed, epochs=epochs, overwrite=overwrite)
     for name, config in configs.items():

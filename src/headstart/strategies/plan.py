@@ -95,8 +95,8 @@ def lengths(
         steps = _divide(strategy, per_epoch, total, share)
         if asked and sum(steps) != total:
             raise ConfigError(
-                f"stages that add up to the total of {total} steps",
-                f"{sum(steps)} steps",
+                f"stages that add up to the total of {_steps(total)}",
+                _steps(sum(steps)),
                 "Leave the last stage without a length, or drop the total and every share.",
             )
         return tuple(
@@ -128,11 +128,15 @@ def _divide(strategy: Strategy, per_epoch: int, total: int, share: float | None)
         raise NotationError(
             strategy.line or strategy.name,
             *last.place,
-            f"stages that fit into {total} steps ({total / per_epoch:g} epochs) in all",
-            f"{sum(taken)} steps before the last stage and {final} in it",
+            f"stages that fit into {_steps(total)} in all",
+            f"{_steps(sum(taken))} before the last stage and {final} in it",
             "Shorten the stages or raise the total; shares must not add up to more than 1.",
         )
     return [*taken, final]
+
+
+def _steps(number: int) -> str:
+    return f"{number} step{'s' * (number != 1)}"
 
 
 def _own(stage: Stage, per_epoch: int, total: int) -> int | None:
