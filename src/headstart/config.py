@@ -6,6 +6,7 @@ A field here is an option of ``headstart fit``, a key of ``run.yaml`` and an arg
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
 
+VALIDATION_SHARE = 0.2
 HeadKind = Literal["native", "linear", "mlp"]
 
 
@@ -60,9 +62,9 @@ class FitConfig(BaseModel):
     metrics: tuple[str, ...] = _option(
         "Data", "A metric, repeated for several; the score is their mean.", ()
     )
-    validation_share: float = _option(
-        "Data", "Share of the training rows held out when no validation file is given.", 0.2,
-        gt=0, lt=1,
+    validation_share: float | None = _option(
+        "Data", "Share of the training rows held out where there are no validation rows, or by "
+        f"--selection carve. Default: {VALIDATION_SHARE}.", gt=0, lt=1,
     )  # fmt: skip
     train_rows: int | None = _option(
         "Data", "Use only so many training rows, drawn by seed, stratified.", ge=2
@@ -201,6 +203,13 @@ class FitConfig(BaseModel):
             faults.append(ConfigError("--resume or --overwrite", "both", "Drop one."))
         return faults
 
+    @property
+    def held_out_share(self) -> float | None:
+        """Share of the training rows that is set apart; ``None`` where none are."""
+        without = self.train is not None and self.validation is None
+        needed = without or self.selection == "carve"
+        return (self.validation_share or VALIDATION_SHARE) if needed else None
+
     def plain(self) -> dict[str, Any]:
         """Return the settings as plain data for a YAML or JSON file, in the order of the fields."""
         values = self.model_dump(mode="json")
@@ -287,9 +296,12 @@ def write_settings(config: FitConfig, path: Path) -> None:
 def _explain(item: Any) -> ConfigError:
     name = ".".join(str(part) for part in item["loc"])
     field = FitConfig.model_fields.get(str(item["loc"][0]))
-    about = f" ({field.description})" if field else ""
-    return ConfigError(
-        f"{name}{about} to fit: {item['msg'].lower()}",
-        repr(item["input"]),
-        f"Change --{name.replace('_', '-')}.",
-    )
+    wanted = item["msg"].lower()
+    if wanted.startswith("input should be "):
+        expected = f"{name} to be {wanted.removeprefix('input should be ')}"
+    else:
+        expected = f"{name} to fit: {wanted}"
+    about = f": {field.description}" if field else "."
+    # What is no setting at all, such as a table given in Python, is not shown whole.
+    found = reprlib.repr(item["input"])
+    return ConfigError(expected, found, f"Change --{name.replace('_', '-')}{about}")

@@ -22,10 +22,11 @@ from headstart.run.listener import Listener
 from headstart.run.logfile import logging_to
 from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.plan import Plan, make_plan
-from headstart.run.prepare import Frames, Prepared, data_record, find_task, prepare, source_name
+from headstart.run.prepare import Prepared, prepare
 from headstart.run.save import save_run
 from headstart.run.saved import task_record
 from headstart.run.settings import Choices, choose, plan_stages, resolved
+from headstart.run.splits import Frames, data_record, find_task, source_name
 from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
 from headstart.strategies.plan import lengths

@@ -18,8 +18,8 @@ from headstart.data.objects import as_frame, is_table
 from headstart.data.rows import Rows, build_rows
 from headstart.errors import ConfigError, DataError, did_you_mean, raise_all
 from headstart.models.loading import load_saved, load_tokenizer, positions
-from headstart.run.prepare import find_task
 from headstart.run.saved import fit_to_model, require_finished, saved_precision, saved_task
+from headstart.run.splits import find_task
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits

@@ -76,6 +76,7 @@ def resolved(config: FitConfig, choices: Choices, max_length: int) -> FitConfig:
     decided = {
         "total_epochs": choices.total_epochs,
         "epochs": None if choices.total_epochs else choices.epochs,
+        "validation_share": config.held_out_share,
         "head_type": choices.head,
         "max_length": max_length,
         **{k: getattr(preset, k) for k in ("batch_size", "weight_decay", "clip", "warmup")},
