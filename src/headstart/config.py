@@ -6,9 +6,9 @@ A field here is an option of ``headstart fit``, a key of ``run.yaml`` and an arg
 
 from __future__ import annotations
 
-import reprlib
 import tomllib
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,8 +16,11 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+from headstart.yamlfile import load_yaml
 
 VALIDATION_SHARE = 0.2
+MOST_SHOWN = 80
+"""Characters of an unfit value that a message shows."""
 HeadKind = Literal["native", "linear", "mlp"]
 
 
@@ -154,9 +157,14 @@ class FitConfig(BaseModel):
         named = {key.replace("-", "_"): value for key, value in values.items()}
         given = {k: v for k, v in named.items() if v is not None}
         clean: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in given.items()}
+        for name in ("label", "span"):
+            clean |= {name: _column(clean[name])} if name in clean else {}
         for name in ("text", "choices", "metrics"):
-            if isinstance(clean.get(name), str):
-                clean[name] = tuple(part.strip() for part in clean[name].split(","))
+            value = _column(clean.get(name))
+            if isinstance(value, str):
+                clean[name] = tuple(part.strip() for part in value.split(","))
+            elif isinstance(value, list | tuple):
+                clean[name] = tuple(map(_column, value))
         faults: list[HeadstartError] = [
             ConfigError("the name of a setting", repr(key), did_you_mean(key, cls.model_fields))
             for key in named
@@ -230,16 +238,14 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        values = tomllib.loads(text) if path.suffix == ".toml" else load_yaml(text, path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             "a readable settings file", f"{path}: {reason}", "Check --config."
         ) from None
-    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(
-            "a settings file in YAML or TOML", f"{path}: {error}", "Mend that line."
-        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("a file in TOML", f"{path}: {error}", "Mend that line.") from None
     if not isinstance(values, dict):
         raise ConfigError(
             "a table of settings, one 'name: value' a line",
@@ -260,14 +266,17 @@ def read_assignments(items: tuple[str, ...] | list[str]) -> dict[str, Any]:
         Settings by name, not validated yet.
 
     Raises:
-        ConfigError: If an item has no ``=``.
+        ConfigError: If an item has no ``=``, or a setting comes twice.
     """
     values: dict[str, Any] = {}
     for item in items:
         name, equals, value = item.partition("=")
         if not equals:
             raise ConfigError("--set name=value", repr(item), "Put '=' between the two.")
-        values[name.strip()] = _assigned(value.strip())
+        field = name.strip().replace("-", "_")
+        if field in values:
+            raise ConfigError(f"one --set of {field}", "several", "Keep the one that you mean.")
+        values[field] = _assigned(value.strip())
     return values
 
 
@@ -293,15 +302,20 @@ def write_settings(config: FitConfig, path: Path) -> None:
     path.write_text(yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8")
 
 
+def _column(name: Any) -> Any:
+    """Return a column's name as text: in a file or a data frame it may be a whole number."""
+    return str(name) if isinstance(name, Integral) and not isinstance(name, bool) else name
+
+
 def _explain(item: Any) -> ConfigError:
     name = ".".join(str(part) for part in item["loc"])
     field = FitConfig.model_fields.get(str(item["loc"][0]))
-    wanted = item["msg"].lower()
+    wanted = item["msg"].lower().replace("a valid tuple", "a name or a list of names")
     if wanted.startswith("input should be "):
         expected = f"{name} to be {wanted.removeprefix('input should be ')}"
     else:
         expected = f"{name} to fit: {wanted}"
     about = f": {field.description}" if field else "."
     # What is no setting at all, such as a table given in Python, is not shown whole.
-    found = reprlib.repr(item["input"])
+    found = shown if len(shown := repr(item["input"])) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}…"
     return ConfigError(expected, found, f"Change --{name.replace('_', '-')}{about}")

@@ -266,7 +266,7 @@ def _frames(
     for name, (source, split) in _sources(config, task).items():
         with gathering(faults):
             ready = given.get(name)
-            found[name] = read_table(source, split=split) if ready is None else ready
+            found[name] = read_table(source, split=split, or_all=True) if ready is None else ready
     raise_all(faults)
     return found["train"], found.get("validation")
 
