@@ -176,12 +176,34 @@ def test_all_faults_are_told_at_once() -> None:
         ({"model": "m", "train": "t"}, "--text COLUMN"),
         ({**ENOUGH, "epochs": 2, "total_epochs": 3}, "--total-epochs"),
         ({**ENOUGH, "resume": True, "overwrite": True}, "--resume or --overwrite"),
+        ({"model": "m", "data": "d"}, "--task NAME beside --data"),
+        ({**ENOUGH, "data": "d"}, "--train or --data"),
+        ({"model": "m", "task": "rte", "data": "d", "train": "t"}, "--train or --data"),
+        ({"model": "m", "task": "rte", "validation": "v"}, "--train beside --validation"),
+        ({"model": "m", "task": "rte", "validation_share": 0.3}, "--validation-share where"),
+        ({**ENOUGH, "validation": "v", "validation_share": 0.2}, "--validation-share where"),
     ],
 )
 def test_what_contradicts_is_refused(values: dict[str, Any], expected: str) -> None:
     (fault,) = faults(**values)
     assert expected in fault.expected
     assert fault.fix
+
+
+@pytest.mark.parametrize(
+    ("more", "share"),
+    [
+        ({}, 0.2),
+        ({"validation_share": 0.3}, 0.3),
+        ({"validation": "v"}, None),
+        ({"validation": "v", "selection": "carve"}, 0.2),
+        ({"validation": "v", "selection": "carve", "validation_share": 0.3}, 0.3),
+        ({"task": "rte", "text": None}, 0.2),
+        ({"task": "rte", "text": None, "train": None}, None),
+    ],
+)
+def test_which_share_is_held_out(more: dict[str, Any], share: float | None) -> None:
+    assert FitConfig.build({**ENOUGH, **more}).held_out_share == share
 
 
 @pytest.mark.parametrize(

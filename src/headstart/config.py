@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -142,7 +142,7 @@ class FitConfig(BaseModel):
     overwrite: bool = _option("Output", "Replace the run in --out.", False)
 
     @classmethod
-    def build(cls, values: Mapping[str, Any]) -> FitConfig:
+    def build(cls, values: Mapping[str, Any]) -> Self:
         """Validate settings, reporting all faults at once.
 
         Args:
@@ -173,7 +173,7 @@ class FitConfig(BaseModel):
         try:
             config = cls(**{k: v for k, v in clean.items() if k in cls.model_fields})
         except ValidationError as error:
-            faults += [_explain(item) for item in error.errors()]
+            faults += [_explain(item, cls.model_fields) for item in error.errors()]
             config = cls()
         raise_all([*faults, *(() if faults else config.contradictions())])
         return config
@@ -191,7 +191,11 @@ class FitConfig(BaseModel):
         for option in (name for name, given in own.items() if self.task and given):
             fix = f"Drop {option}, or describe the task by --text."
             faults.append(ConfigError(f"--task or {option}", "both", f"A task says it. {fix}"))
-        if not self.task and not self.train:
+        if not self.task and not self.train and self.data:
+            faults.append(
+                ConfigError("--task NAME beside --data", "none", "Say whose files they are.")
+            )
+        elif not self.task and not self.train:
             faults.append(
                 ConfigError("--train FILE or --task NAME", "neither", "Say what to train on.")
             )
@@ -199,6 +203,7 @@ class FitConfig(BaseModel):
             faults.append(
                 ConfigError("--text COLUMN", "none", "Name the column that holds the text.")
             )
+        faults += self._unused_rows()
         if self.epochs and self.total_epochs:
             faults.append(
                 ConfigError(
@@ -209,6 +214,25 @@ class FitConfig(BaseModel):
             )
         if self.resume and self.overwrite:
             faults.append(ConfigError("--resume or --overwrite", "both", "Drop one."))
+        return faults
+
+    def _unused_rows(self) -> list[HeadstartError]:
+        """Return what is said about rows and would not be looked at."""
+        faults: list[HeadstartError] = []
+        if self.train and self.data:
+            fix = "Drop one: the rows come from a file, or from the folder of a task."
+            faults.append(ConfigError("--train or --data", "both", fix))
+        if self.validation and not self.train:
+            fix = "Name the training rows too, or drop it: a task brings its own validation rows."
+            faults.append(ConfigError("--train beside --validation", "none", fix))
+        elif self.validation_share and self.held_out_share is None:
+            faults.append(
+                ConfigError(
+                    "--validation-share where no validation rows are there already",
+                    "--validation" if self.validation else "a task, which brings its own",
+                    "Drop it, or set rows apart all the same by --selection carve.",
+                )
+            )
         return faults
 
     @property
@@ -307,9 +331,9 @@ def _column(name: Any) -> Any:
     return str(name) if isinstance(name, Integral) and not isinstance(name, bool) else name
 
 
-def _explain(item: Any) -> ConfigError:
+def _explain(item: Any, fields: Mapping[str, Any]) -> ConfigError:
     name = ".".join(str(part) for part in item["loc"])
-    field = FitConfig.model_fields.get(str(item["loc"][0]))
+    field = fields.get(str(item["loc"][0]))
     wanted = item["msg"].lower().replace("a valid tuple", "a name or a list of names")
     if wanted.startswith("input should be "):
         expected = f"{name} to be {wanted.removeprefix('input should be ')}"

@@ -144,6 +144,14 @@ ROWS = {
         words=("--text", "sentence", "--select", "bset"), parts=("--select", "'last' or 'best'")
     ),
     "unknown task": Case(words=("--task", "ret"), parts=("'ret'", "'rte'")),
+    "two lengths of the last stage": Case(
+        words=("--text", "sentence", "--strategy", "head > full(steps=2)", "--epochs", "3"),
+        parts=("steps of the last stage, or --epochs; found both", "           ^^^^^^^\n"),
+    ),
+    "patience without a plateau": Case(
+        words=("--text", "sentence", "--strategy", "head(until=learned, patience=3) > full"),
+        parts=("patience on a stage with until=plateau; found until=learned", "^^^^^^^^^^\n"),
+    ),
     "task and text": Case(words=("--task", "rte", "--text", "sentence"), parts=("both",)),
 }  # fmt: skip
 
@@ -192,7 +200,9 @@ def test_rows_in_both_splits_are_counted(cli: Run, model: Path, place: Path) -> 
     more = ("--strategy", "full(steps=1)", "--out", "x")
     answer = cli("fit", "--model", model, *words, *more)
     assert answer.code == 0
-    assert "warning: 32 of 32 validation rows also stand in the training rows" in answer.out
+    told = "32 of 32 validation rows also stand in the training rows"
+    assert f"warning: {told}" in answer.err
+    assert told not in answer.out
 
 
 def without(*names: str) -> Callable[[Path], None]:
