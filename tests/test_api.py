@@ -209,6 +209,17 @@ def test_a_table_stands_for_rows_alone(tmp_path: Path) -> None:
         hs.plan(**inputs(tmp_path) | {"train": "(data frame)"})
 
 
+def test_a_choice_is_named_by_its_column(tmp_path: Path) -> None:
+    table = frame(12).rename(columns={"sentence": "plot"})
+    table = table.assign(end1="a b", end2="u v", label=np.where(table["label"] == "good", 0, 1))
+    settings = {"train": table, "validation": table, "text": "plot", "choices": ("end1", "end2")}
+    result = hs.fit(**inputs(tmp_path) | settings, strategy="full(steps=1)", out=tmp_path / "run")
+    found = hs.load(result).predict_frame(table)
+    assert list(found.columns[-3:]) == ["prediction", "p_end1", "p_end2"]
+    likelier = np.where(found["p_end1"] > found["p_end2"], "end1", "end2")
+    assert found["prediction"].tolist() == likelier.tolist()
+
+
 def test_columns_may_be_numbered(tmp_path: Path) -> None:
     table = frame(24).set_axis([0, 1], axis="columns")
     settings = inputs(tmp_path) | {"train": table, "validation": None, "text": 0, "label": 1}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cli.rows import Run
-from headstart.cli import main
+from headstart.cli import _write, main
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_a_full_disk(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "predictions.csv")
 
-    monkeypatch.setitem(sys.modules["headstart.cli._write"].WRITERS, ".csv", full)
+    monkeypatch.setitem(_write.WRITERS, ".csv", full)
     answer = cli("predict", run_folder, "--data", files[1], "--out", tmp_path / "p.csv")
     assert answer.code == 2
     assert "No space left" in answer.err

@@ -161,8 +161,10 @@ BROKEN = [
     ("[{}, 7]", "a.json", "found 7 in .*, row 2"),
     ("not gzip", "a.csv.gz", "a readable file; found .*Not a gzipped file"),
     (gzip.compress(b"a,b\n1,2\n" * 50, mtime=0)[:-12], "a.csv.gz", "a readable file"),
-    ("PAR1 no", "a.parquet", "a readable Parquet"),
-    ("ARROW1 no", "a.arrow", "a readable Arrow"),
+    ("PAR1 no", "a.parquet", "a readable Parquet file"),
+    ("ARROW1 no", "a.arrow", "a readable Arrow file"),
+    ("", "a.parquet", "found an empty file"),
+    ("", "a.arrow", "found an empty file"),
     ("text", "a.xlsx", r"one of the kinds \.csv, \.tsv, .*Save it"),
     ("text", "noending", "one of the kinds"),
 ]

@@ -47,7 +47,10 @@ def read_table(
     elif path.exists():
         if split and not or_all:
             raise no_splits(str(source), split)
-        frame = _reader(path)(path)
+        reader = _reader(path)
+        if not path.stat().st_size:
+            raise DataError("a file with rows", f"an empty file: {path}", "Check the path.")
+        frame = reader(path)
     elif _is_hub_name(str(source)):
         frame = _read_hub(str(source), split)
     else:
@@ -91,7 +94,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         with parquet.ParquetFile(path) as file:
             return _from_arrow(file.read())
     except (pa.ArrowException, OSError) as error:
-        raise _damaged("Parquet", path, error) from None
+        raise _damaged("Parquet file", path, error) from None
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -103,7 +106,7 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
         return _from_arrow(opened(pa.BufferReader(data)).read_all())
     except (pa.ArrowException, OSError) as error:
-        raise _damaged("Arrow", path, error) from None
+        raise _damaged("Arrow file", path, error) from None
 
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {

@@ -169,7 +169,9 @@ class Classifier:
 
         Returns:
             The same rows in the same order, with ``prediction`` and, for classes, the
-            probability of each as ``p_<label>``.
+            probability of each as ``p_<label>``. For multiple choice the columns of the
+            candidates are the classes: ``prediction`` names the column of the chosen one, such as
+            ``choice1``, and ``p_choice1``, ``p_choice2`` … say how likely each is.
 
         Raises:
             DataError: If the table lacks a column, or has one of those that are added.
