@@ -13,7 +13,7 @@ from transformers import AutoModelForSequenceClassification
 
 import headstart as hs
 import tiny
-from headstart.errors import ConfigError, DataError, ModelError, RunError
+from headstart.errors import ConfigError, DataError, HeadstartError, ModelError, RunError
 from tiny_runs import frame, inputs
 
 SHORT = "full(steps=12, lr=3e-2, head_lr=3e-2)"
@@ -207,6 +207,40 @@ def test_a_table_stands_for_rows_alone(tmp_path: Path) -> None:
         hs.fit(**inputs(tmp_path) | {"model": frame(4)}, out=tmp_path / "run")
     with pytest.raises(ConfigError, match="train=…"):
         hs.plan(**inputs(tmp_path) | {"train": "(data frame)"})
+
+
+def test_a_choice_is_named_by_its_column(tmp_path: Path) -> None:
+    table = frame(12).rename(columns={"sentence": "plot"})
+    table = table.assign(end1="a b", end2="u v", label=np.where(table["label"] == "good", 0, 1))
+    settings = {"train": table, "validation": table, "text": "plot", "choices": ("end1", "end2")}
+    result = hs.fit(**inputs(tmp_path) | settings, strategy="full(steps=1)", out=tmp_path / "run")
+    found = hs.load(result).predict_frame(table)
+    assert list(found.columns[-3:]) == ["prediction", "p_end1", "p_end2"]
+    likelier = np.where(found["p_end1"] > found["p_end2"], "end1", "end2")
+    assert found["prediction"].tolist() == likelier.tolist()
+
+
+def test_columns_may_be_numbered(tmp_path: Path) -> None:
+    table = frame(24).set_axis([0, 1], axis="columns")
+    settings = inputs(tmp_path) | {"train": table, "validation": None, "text": 0, "label": 1}
+    result = hs.fit(**settings, strategy="full(steps=1)", out=tmp_path / "run")
+    assert result.data["train_rows"] == 19
+    assert hs.load(result).predict_frame(table)["prediction"].isin(["good", "bad"]).all()
+    with pytest.raises(DataError, match="text column '3'"):
+        hs.plan(**settings | {"text": 3})
+
+
+@pytest.mark.parametrize("given", [{"sentence": ["a"] * 999}, [{"sentence": "a"}] * 999, 3])
+def test_what_is_no_table_is_not_shown_whole(given: Any, tmp_path: Path) -> None:
+    with pytest.raises(HeadstartError, match="a data frame or a Dataset as the data for") as error:
+        hs.plan(**inputs(tmp_path) | {"train": given, "validation": given})
+    assert len(str(error.value)) < 500
+    assert "the data for validation" in str(error.value)
+
+
+def test_a_table_has_no_splits(single: Path) -> None:
+    with pytest.raises(DataError, match="no splits, and 'test' asked for"):
+        hs.evaluate(single, frame(10), split="test")
 
 
 def test_a_run_goes_on_by_its_folder_alone(tmp_path: Path) -> None:

@@ -62,6 +62,18 @@ def test_dashes_and_lists_in_one_text_are_understood() -> None:
     assert FitConfig.build({**ENOUGH, "text": ["a, b"]}).text == ("a, b",)
 
 
+def test_columns_may_be_called_by_whole_numbers() -> None:
+    config = FitConfig.build({**ENOUGH, "text": 0, "label": 2020})
+    assert (config.text, config.label) == (("0",), "2020")
+    assert FitConfig.build({**ENOUGH, "text": [0, "b"]}).text == ("0", "b")
+
+
+def test_an_unfit_value_is_not_shown_whole() -> None:
+    (fault,) = faults(**{**ENOUGH, "text": {"rows": ["x" * 1000]}})
+    assert len(fault.found) < 100
+    assert "a name or a list of names" in fault.expected
+
+
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         FitConfig.build(ENOUGH).seed = 3  # type: ignore[misc]
@@ -87,8 +99,11 @@ def test_files_in_yaml_and_toml(tmp_path: Path, name: str, text: str) -> None:
     [
         ("a.yaml", None, "a readable settings file", "No such file"),
         ("a.yaml", b"\xff\xfe\x00z", "a readable settings file", "utf-8"),
-        ("a.yaml", b"model: [", "in YAML or TOML", "line 1"),
-        ("a.toml", b"model = ", "in YAML or TOML", "a.toml"),
+        ("a.yaml", b"model: [", "a file in YAML", "line 1"),
+        ("a.toml", b"model = ", "a file in TOML", "a.toml"),
+        ("a.toml", b"seed = 1\nseed = 2\n", "a file in TOML", "line 2"),
+        ("a.yaml", b"seed: 1\nlr: 1\nseed: 2", "each key once", "'seed' in lines 1 and 3"),
+        ("a.yaml", b"batch-size: 1\nbatch_size: 2", "each key once", "in lines 1 and 2"),
         ("a.yaml", b"", "a table of settings", "holds nothing"),
         ("a.yaml", b"- model", "a table of settings", "holds list"),
         ("a.yaml", b"model", "a table of settings", "holds str"),
@@ -134,7 +149,7 @@ def test_an_unknown_setting_gets_a_suggestion() -> None:
         ("batch_size", 2.5), ("validation_share", 1), ("dropout", 1), ("warmup", -0.1),
         ("clip", -1), ("max_length", 3), ("train_rows", 1), ("precision", "fp8"),
         ("device", "tpu"), ("head_type", "deep"), ("select", "worst"), ("target", "rank"),
-        ("guard", "maybe"), ("label", 3), ("text", 5), ("selection", "none"), ("threads", 0),
+        ("guard", "maybe"), ("label", 3.5), ("text", True), ("selection", "none"), ("threads", 0),
         ("checkpoint_minutes", 0),
     ],
 )  # fmt: skip
@@ -161,12 +176,34 @@ def test_all_faults_are_told_at_once() -> None:
         ({"model": "m", "train": "t"}, "--text COLUMN"),
         ({**ENOUGH, "epochs": 2, "total_epochs": 3}, "--total-epochs"),
         ({**ENOUGH, "resume": True, "overwrite": True}, "--resume or --overwrite"),
+        ({"model": "m", "data": "d"}, "--task NAME beside --data"),
+        ({**ENOUGH, "data": "d"}, "--train or --data"),
+        ({"model": "m", "task": "rte", "data": "d", "train": "t"}, "--train or --data"),
+        ({"model": "m", "task": "rte", "validation": "v"}, "--train beside --validation"),
+        ({"model": "m", "task": "rte", "validation_share": 0.3}, "--validation-share where"),
+        ({**ENOUGH, "validation": "v", "validation_share": 0.2}, "--validation-share where"),
     ],
 )
 def test_what_contradicts_is_refused(values: dict[str, Any], expected: str) -> None:
     (fault,) = faults(**values)
     assert expected in fault.expected
     assert fault.fix
+
+
+@pytest.mark.parametrize(
+    ("more", "share"),
+    [
+        ({}, 0.2),
+        ({"validation_share": 0.3}, 0.3),
+        ({"validation": "v"}, None),
+        ({"validation": "v", "selection": "carve"}, 0.2),
+        ({"validation": "v", "selection": "carve", "validation_share": 0.3}, 0.3),
+        ({"task": "rte", "text": None}, 0.2),
+        ({"task": "rte", "text": None, "train": None}, None),
+    ],
+)
+def test_which_share_is_held_out(more: dict[str, Any], share: float | None) -> None:
+    assert FitConfig.build({**ENOUGH, **more}).held_out_share == share
 
 
 @pytest.mark.parametrize(

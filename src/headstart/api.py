@@ -12,7 +12,7 @@ from torch import nn
 from headstart.config import FitConfig
 from headstart.data.objects import as_frame, is_table
 from headstart.data.sources import read_table
-from headstart.errors import ConfigError, ModelError
+from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.results import RunResult
 from headstart.run.folder import interrupted_settings
@@ -176,6 +176,8 @@ def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFram
     before = interrupted_settings(Path(settings["out"])) if resumes else {}
     named = {**before, **settings}
     given = {name: value for name, value in named.items() if is_table(value)}
+    # What is neither a table nor the name of one is refused below, as a table.
+    given |= {k: v for k in TABLES if not isinstance(v := named.get(k), str | Path | None)}
     wrong = next((name for name in given if name not in TABLES), None)
     if wrong is not None:
         raise ConfigError(
@@ -191,5 +193,10 @@ def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFram
                 "none",
                 "Give the same table again.",
             )
-    frames = {k: as_frame(v, split=k, where=f"the data for {k}") for k, v in given.items()}
+    faults: list[HeadstartError] = []
+    frames = {}
+    for name, value in given.items():
+        with gathering(faults):
+            frames[name] = as_frame(value, split=name, or_all=True, where=f"the data for {name}")
+    raise_all(faults)
     return config, frames

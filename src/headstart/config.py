@@ -8,14 +8,19 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from numbers import Integral
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+from headstart.yamlfile import load_yaml
 
+VALIDATION_SHARE = 0.2
+MOST_SHOWN = 80
+"""Characters of an unfit value that a message shows."""
 HeadKind = Literal["native", "linear", "mlp"]
 
 
@@ -60,9 +65,9 @@ class FitConfig(BaseModel):
     metrics: tuple[str, ...] = _option(
         "Data", "A metric, repeated for several; the score is their mean.", ()
     )
-    validation_share: float = _option(
-        "Data", "Share of the training rows held out when no validation file is given.", 0.2,
-        gt=0, lt=1,
+    validation_share: float | None = _option(
+        "Data", "Share of the training rows held out where there are no validation rows, or by "
+        f"--selection carve. Default: {VALIDATION_SHARE}.", gt=0, lt=1,
     )  # fmt: skip
     train_rows: int | None = _option(
         "Data", "Use only so many training rows, drawn by seed, stratified.", ge=2
@@ -137,7 +142,7 @@ class FitConfig(BaseModel):
     overwrite: bool = _option("Output", "Replace the run in --out.", False)
 
     @classmethod
-    def build(cls, values: Mapping[str, Any]) -> FitConfig:
+    def build(cls, values: Mapping[str, Any]) -> Self:
         """Validate settings, reporting all faults at once.
 
         Args:
@@ -152,9 +157,14 @@ class FitConfig(BaseModel):
         named = {key.replace("-", "_"): value for key, value in values.items()}
         given = {k: v for k, v in named.items() if v is not None}
         clean: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in given.items()}
+        for name in ("label", "span"):
+            clean |= {name: _column(clean[name])} if name in clean else {}
         for name in ("text", "choices", "metrics"):
-            if isinstance(clean.get(name), str):
-                clean[name] = tuple(part.strip() for part in clean[name].split(","))
+            value = _column(clean.get(name))
+            if isinstance(value, str):
+                clean[name] = tuple(part.strip() for part in value.split(","))
+            elif isinstance(value, list | tuple):
+                clean[name] = tuple(map(_column, value))
         faults: list[HeadstartError] = [
             ConfigError("the name of a setting", repr(key), did_you_mean(key, cls.model_fields))
             for key in named
@@ -163,7 +173,7 @@ class FitConfig(BaseModel):
         try:
             config = cls(**{k: v for k, v in clean.items() if k in cls.model_fields})
         except ValidationError as error:
-            faults += [_explain(item) for item in error.errors()]
+            faults += [_explain(item, cls.model_fields) for item in error.errors()]
             config = cls()
         raise_all([*faults, *(() if faults else config.contradictions())])
         return config
@@ -181,7 +191,11 @@ class FitConfig(BaseModel):
         for option in (name for name, given in own.items() if self.task and given):
             fix = f"Drop {option}, or describe the task by --text."
             faults.append(ConfigError(f"--task or {option}", "both", f"A task says it. {fix}"))
-        if not self.task and not self.train:
+        if not self.task and not self.train and self.data:
+            faults.append(
+                ConfigError("--task NAME beside --data", "none", "Say whose files they are.")
+            )
+        elif not self.task and not self.train:
             faults.append(
                 ConfigError("--train FILE or --task NAME", "neither", "Say what to train on.")
             )
@@ -189,6 +203,7 @@ class FitConfig(BaseModel):
             faults.append(
                 ConfigError("--text COLUMN", "none", "Name the column that holds the text.")
             )
+        faults += self._unused_rows()
         if self.epochs and self.total_epochs:
             faults.append(
                 ConfigError(
@@ -200,6 +215,32 @@ class FitConfig(BaseModel):
         if self.resume and self.overwrite:
             faults.append(ConfigError("--resume or --overwrite", "both", "Drop one."))
         return faults
+
+    def _unused_rows(self) -> list[HeadstartError]:
+        """Return what is said about rows and would not be looked at."""
+        faults: list[HeadstartError] = []
+        if self.train and self.data:
+            fix = "Drop one: the rows come from a file, or from the folder of a task."
+            faults.append(ConfigError("--train or --data", "both", fix))
+        if self.validation and not self.train:
+            fix = "Name the training rows too, or drop it: a task brings its own validation rows."
+            faults.append(ConfigError("--train beside --validation", "none", fix))
+        elif self.validation_share and self.held_out_share is None:
+            faults.append(
+                ConfigError(
+                    "--validation-share where no validation rows are there already",
+                    "--validation" if self.validation else "a task, which brings its own",
+                    "Drop it, or set rows apart all the same by --selection carve.",
+                )
+            )
+        return faults
+
+    @property
+    def held_out_share(self) -> float | None:
+        """Share of the training rows that is set apart; ``None`` where none are."""
+        without = self.train is not None and self.validation is None
+        needed = without or self.selection == "carve"
+        return (self.validation_share or VALIDATION_SHARE) if needed else None
 
     def plain(self) -> dict[str, Any]:
         """Return the settings as plain data for a YAML or JSON file, in the order of the fields."""
@@ -221,16 +262,14 @@ def read_settings(path: Path) -> dict[str, Any]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+        values = tomllib.loads(text) if path.suffix == ".toml" else load_yaml(text, path)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             "a readable settings file", f"{path}: {reason}", "Check --config."
         ) from None
-    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(
-            "a settings file in YAML or TOML", f"{path}: {error}", "Mend that line."
-        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("a file in TOML", f"{path}: {error}", "Mend that line.") from None
     if not isinstance(values, dict):
         raise ConfigError(
             "a table of settings, one 'name: value' a line",
@@ -251,14 +290,17 @@ def read_assignments(items: tuple[str, ...] | list[str]) -> dict[str, Any]:
         Settings by name, not validated yet.
 
     Raises:
-        ConfigError: If an item has no ``=``.
+        ConfigError: If an item has no ``=``, or a setting comes twice.
     """
     values: dict[str, Any] = {}
     for item in items:
         name, equals, value = item.partition("=")
         if not equals:
             raise ConfigError("--set name=value", repr(item), "Put '=' between the two.")
-        values[name.strip()] = _assigned(value.strip())
+        field = name.strip().replace("-", "_")
+        if field in values:
+            raise ConfigError(f"one --set of {field}", "several", "Keep the one that you mean.")
+        values[field] = _assigned(value.strip())
     return values
 
 
@@ -284,12 +326,20 @@ def write_settings(config: FitConfig, path: Path) -> None:
     path.write_text(yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8")
 
 
-def _explain(item: Any) -> ConfigError:
+def _column(name: Any) -> Any:
+    """Return a column's name as text: in a file or a data frame it may be a whole number."""
+    return str(name) if isinstance(name, Integral) and not isinstance(name, bool) else name
+
+
+def _explain(item: Any, fields: Mapping[str, Any]) -> ConfigError:
     name = ".".join(str(part) for part in item["loc"])
-    field = FitConfig.model_fields.get(str(item["loc"][0]))
-    about = f" ({field.description})" if field else ""
-    return ConfigError(
-        f"{name}{about} to fit: {item['msg'].lower()}",
-        repr(item["input"]),
-        f"Change --{name.replace('_', '-')}.",
-    )
+    field = fields.get(str(item["loc"][0]))
+    wanted = item["msg"].lower().replace("a valid tuple", "a name or a list of names")
+    if wanted.startswith("input should be "):
+        expected = f"{name} to be {wanted.removeprefix('input should be ')}"
+    else:
+        expected = f"{name} to fit: {wanted}"
+    about = f": {field.description}" if field else "."
+    # What is no setting at all, such as a table given in Python, is not shown whole.
+    found = shown if len(shown := repr(item["input"])) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}…"
+    return ConfigError(expected, found, f"Change --{name.replace('_', '-')}{about}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 
 class HeadstartError(Exception):
@@ -95,6 +96,22 @@ def raise_all(faults: Iterable[HeadstartError]) -> None:
         raise found[0]
     if found:
         raise Faults(found)
+
+
+@contextlib.contextmanager
+def gathering(faults: list[HeadstartError]) -> Iterator[None]:
+    """Go on after an error, so that further ones can be found; ``raise_all`` then raises them.
+
+    Args:
+        faults: Where the error, or each of several, goes.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        yield
+    except HeadstartError as error:
+        faults += getattr(error, "faults", (error,))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

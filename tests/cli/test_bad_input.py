@@ -45,6 +45,54 @@ ROWS = {
     "column missing in validation": Case(
         validation=csv("a,b", head="sentence,opinion"), parts=("validation", "'label'")
     ),
+    "two misspelt columns": Case(
+        words=("--text", "sentense", "--label", "lable"),
+        parts=("Did you mean 'sentence'?", "Did you mean 'label'?"),
+    ),
+    "faults in several cells of both files": Case(
+        train=csv(*GOOD, ",yes", "fine film,", ",no"),
+        validation=csv("fine film,yess", ",no", "bad film,"),
+        parts=(
+            "of the training rows; found empty or missing text in 2 rows (17, 19)",
+            "of the training rows; found none (an empty cell, or -1 beside other classes) in 1 row "
+            "(18)",
+            "of the validation rows; found empty or missing text in 1 row (2)",
+            "of the validation rows; found none (an empty cell, or -1 beside other classes) in 1 "
+            "row (3)",
+            "'yess' in 1 row (1)",
+        ),
+    ),
+    "empty text where there is one class": Case(
+        train=csv(*(f"film {n},yes" for n in range(8)), ",yes"),
+        validation=csv(",yes"),
+        parts=("at least two classes", "1 row (9)", "validation rows; found empty"),
+    ),
+    "missing files": Case(
+        words=("--text", "sentence", "--train", "trian.csv", "--validation", "dve.csv"),
+        parts=("trian.csv", "dve.csv"),
+    ),
+    "bad cells among numbers": Case(
+        train=csv(*(f"film {n},{n / 8}" for n in range(40)), 'a film,"3,5"', "b film,inf"),
+        validation=csv("film,0.5", "film,nan"),
+        parts=("'3,5', 'inf' in 2 rows (41, 42)", "'nan' in 1 row (2) of the validation rows"),
+    ),
+    "more training rows than there are": Case(
+        words=("--text", "sentence", "--train-rows", "17"),
+        parts=("--train-rows of at most 16, the training rows that there are; found 17",),
+    ),
+    "more training rows than are left": Case(
+        words=("--text", "sentence", "--train-rows", "14", "--selection", "carve"),
+        parts=("at most 13, the training rows that are left of 16 when those for validation",),
+    ),
+    "fewer training rows than classes": Case(
+        train=csv(*GOOD, *(f"film {n},maybe" for n in range(4))),
+        words=("--text", "sentence", "--train-rows", "2"),
+        parts=("--train-rows of at least 3, one row of each class; found 2",),
+    ),
+    "no training rows asked for": Case(
+        words=("--text", "sentence", "--train-rows", "0"),
+        parts=("train_rows to be greater than or equal to 2; found '0'", "--train-rows"),
+    ),
     "empty file": Case(train=b"", parts=("an empty file", "train.csv")),
     "no rows": Case(train=csv(), parts=("at least one row", "only column names")),
     "empty text": Case(train=csv(*GOOD, ",yes"), parts=("1 row (17)", "training")),
@@ -96,6 +144,14 @@ ROWS = {
         words=("--text", "sentence", "--select", "bset"), parts=("--select", "'last' or 'best'")
     ),
     "unknown task": Case(words=("--task", "ret"), parts=("'ret'", "'rte'")),
+    "two lengths of the last stage": Case(
+        words=("--text", "sentence", "--strategy", "head > full(steps=2)", "--epochs", "3"),
+        parts=("steps of the last stage, or --epochs; found both", "           ^^^^^^^\n"),
+    ),
+    "patience without a plateau": Case(
+        words=("--text", "sentence", "--strategy", "head(until=learned, patience=3) > full"),
+        parts=("patience on a stage with until=plateau; found until=learned", "^^^^^^^^^^\n"),
+    ),
     "task and text": Case(words=("--task", "rte", "--text", "sentence"), parts=("both",)),
 }  # fmt: skip
 
@@ -112,8 +168,8 @@ def test_bad_rows(cli: Run, model: Path, place: Path, name: str) -> None:
     case = ROWS[name]
     (place / "train.csv").write_bytes(case.train)
     (place / "dev.csv").write_bytes(case.validation)
-    words = ("--model", model, "--train", "train.csv", "--validation", "dev.csv", *case.words)
-    answer = cli("fit", *words)
+    own = () if "--train" in case.words else ("--train", "train.csv", "--validation", "dev.csv")
+    answer = cli("fit", "--model", model, *own, *case.words)
     assert (answer.code, answer.out) == (2, "")
     assert answer.err.startswith("error: expected ")
     assert "what to do: " in answer.err
@@ -144,7 +200,9 @@ def test_rows_in_both_splits_are_counted(cli: Run, model: Path, place: Path) -> 
     more = ("--strategy", "full(steps=1)", "--out", "x")
     answer = cli("fit", "--model", model, *words, *more)
     assert answer.code == 0
-    assert "warning: 32 of 32 validation rows also stand in the training rows" in answer.out
+    told = "32 of 32 validation rows also stand in the training rows"
+    assert f"warning: {told}" in answer.err
+    assert told not in answer.out
 
 
 def without(*names: str) -> Callable[[Path], None]:

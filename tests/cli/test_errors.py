@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from cli.rows import Run
-from headstart.cli import main
+from headstart.cli import _write, main
 
 
 @pytest.mark.parametrize(
@@ -25,9 +25,18 @@ from headstart.cli import main
         ("fti", ("a command of `headstart`; found 'fti'", "Did you mean 'fit'?")),
         ("head", ("a command of `headstart head`; found none", "extract, inspect")),
         ("head extrct", ("'extrct'", "Did you mean 'extract'?")),
-        ("fit --seed", ("requires an argument", "headstart fit --help")),
-        ("fit a b", ("unexpected extra argument", "headstart fit --help")),
-        ("evaluate runs/x", ("--data", "headstart evaluate --help")),
+        ("fit --seed", ("a value behind --seed; found none", "headstart fit --help")),
+        ("fit a b", ("no further words behind `headstart fit`; found 'a'", "found 'b'")),
+        ("evaluate runs/x", ("--data for `headstart evaluate`; found none", "evaluate --help")),
+        ("demo --rows x", ("--rows to be a valid integer", "found 'x'")),
+        ("fit --guard false", ("--guard without a value; found '--guard false'", "--no-guard")),
+        ("fit --no-guard=1 --quiet yes", ("found '--no-guard=1'",)),
+        ("evaluate r --data d --trust-remote-code yes", ("'--trust-remote-code yes'", "leave it")),
+        ("fit --train a --lr 1 --train b --lr 1", ("--train once; found several", "--lr once")),
+        ("fit --config a --config b", ("--config once; found several",)),
+        ("fit --guard --no-guard", ("--guard or --no-guard once; found several",)),
+        ("head extract m --out a --out b", ("--out once; found several",)),
+        ("fit --set lr=1 --set lr=2", ("one --set of lr; found several",)),
         ("tasks rtee", ("'rtee'", "Did you mean 'rte'")),
         ("strategies bitfitt", ("'bitfitt'", "'bitfit'")),
         ("fit --config none.yaml", ("none.yaml", "Check --config")),
@@ -76,7 +85,7 @@ def test_a_full_disk(
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "predictions.csv")
 
-    monkeypatch.setitem(sys.modules["headstart.cli._write"].WRITERS, ".csv", full)
+    monkeypatch.setitem(_write.WRITERS, ".csv", full)
     answer = cli("predict", run_folder, "--data", files[1], "--out", tmp_path / "p.csv")
     assert answer.code == 2
     assert "No space left" in answer.err

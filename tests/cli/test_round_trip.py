@@ -103,7 +103,7 @@ def test_a_head_is_extracted_inspected_and_used(
     words = ("--model", model, "--train", files[0], "--text", "sentence", "--epochs", 1)
     answer = cli("fit", *words, "--head", head, "--out", tmp_path / "run")
     assert answer.code == 0
-    assert "only the last stage runs: full" in answer.out
+    assert "only the last stage runs: full" in answer.err
 
 
 def test_fit_says_everything(
@@ -123,7 +123,7 @@ def test_fit_says_everything(
         "Next:",
     ):
         assert part in answer.out, part
-    assert answer.out.count("head(steps=2) ended no better than chance") == 1
+    assert answer.err.count("head(steps=2) ended no better than chance") == 1
 
 
 def test_quiet_prints_one_line(
@@ -132,9 +132,22 @@ def test_quiet_prints_one_line(
     out = tmp_path / "r"
     words = ("--train", files[0], "--validation", files[1], "--text", "sentence", "--epochs", 1)
     answer = cli("fit", "--model", model, *words, "--strategy", "ft", "--out", out, "--quiet")
-    *warnings, last = answer.out.splitlines()
-    assert all(line.startswith("warning:") for line in warnings)
+    (last,) = answer.out.splitlines()
+    assert all(line.startswith("warning:") for line in answer.err.splitlines())
     assert last.startswith(f"{out}: accuracy ")
+
+
+def test_quiet_does_not_hide_that_a_head_takes_the_place_of_stages(
+    cli: Run, model: Path, files: tuple[Path, Path], run_folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "r"
+    words = ("--train", files[0], "--text", "sentence", "--head", run_folder / "head")
+    words = (*words, "--strategy", "head > full(steps=1)", "--ignore-backbone-mismatch")
+    answer = cli("fit", "--model", model, *words, "--out", out, "--quiet")
+    told = "The head is given, so only the last stage runs: full(steps=1)."
+    assert f"warning: {told}\n" in answer.err
+    assert len(answer.out.splitlines()) == 1
+    assert told in json.loads((out / "result.json").read_text())["warnings"]
 
 
 def test_dry_run_shows_the_plan_and_writes_nothing(

@@ -12,8 +12,9 @@ import yaml
 
 from cli.rows import Run
 from headstart.cli import app
-from headstart.cli._settings import gather
+from headstart.cli._settings import COMMAND_LINE_ONLY, FitCommand, gather
 from headstart.config import FitConfig
+from headstart.errors import ConfigError
 
 SAMPLES: dict[str, Any] = {
     "model": "m", "train": "t.csv", "validation": "v.csv", "task": "rte", "label": "l", "span": "s",
@@ -24,7 +25,7 @@ SAMPLES: dict[str, Any] = {
 
 def sample(name: str) -> Any:
     """Return a value that differs from the default and needs no others."""
-    field = FitConfig.model_fields[name]
+    field = FitCommand.model_fields[name]
     if name in SAMPLES:
         return SAMPLES[name]
     if isinstance(field.default, bool):
@@ -53,14 +54,45 @@ def parsed(words: list[str]) -> dict[str, Any]:
     return dict(command.commands["fit"].make_context("fit", words).params)
 
 
-def read(words: list[str]) -> FitConfig:
+def read(words: list[str]) -> FitCommand:
     """Return the settings that a command line means, whether or not they could run."""
     options = parsed(words)
-    own = {key: options.pop(key) for key in ("config", "assignments", "dry_run", "quiet")}
-    return FitConfig(**gather(own["config"], own["assignments"] or (), options))
+    own = {key: options.pop(key) for key in ("config", "assignments")}
+    return FitCommand(**gather(own["config"], own["assignments"] or (), options))
 
 
-@pytest.mark.parametrize("name", FitConfig.model_fields)
+def options_of_fit() -> list[str]:
+    """Return the names of all options of ``fit``."""
+    command: Any = typer.main.get_command(app)
+    params = command.commands["fit"].params
+    return [max(param.opts, key=len).removeprefix("--").replace("-", "_") for param in params]
+
+
+def test_every_option_is_a_setting_or_refused_in_a_file(tmp_path: Path) -> None:
+    assert {*options_of_fit(), "debug", "help"} == {*FitCommand.model_fields, *COMMAND_LINE_ONLY}
+    for name in COMMAND_LINE_ONLY:
+        (tmp_path / "run.yaml").write_text(f"{name}: x")
+        with pytest.raises(ConfigError, match=f"--{name} belongs on the command line"):
+            read(["--config", str(tmp_path / "run.yaml")])
+
+
+def test_dry_run_and_quiet_are_heard_in_a_file(
+    cli: Run, model: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    lines = {"model": model, "train": files[0], "text": "sentence", "strategy": "full(steps=1)"}
+    text = "".join(f"{name}: {value}\n" for name, value in lines.items())
+    (tmp_path / "run.yaml").write_text(f"{text}dry-run: true\nout: {tmp_path / 'x'}\n")
+    words = ("fit", "--config", tmp_path / "run.yaml")
+    assert cli(*words).out.startswith("Plan")
+    assert cli(*words, "--set", "quiet=true").out == ""
+    assert not (tmp_path / "x").exists()
+    assert len(cli(*words, "--no-dry-run", "--set", "quiet=yes").out.splitlines()) == 1
+    # The folder says what was trained, not how it was shown.
+    saved = yaml.safe_load((tmp_path / "x" / "settings.yaml").read_text())
+    assert saved.keys() == FitConfig.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", FitCommand.model_fields)
 def test_every_setting_works_in_all_three_forms(name: str, tmp_path: Path) -> None:
     value = sample(name)
     for ending, text in (
@@ -68,8 +100,8 @@ def test_every_setting_works_in_all_three_forms(name: str, tmp_path: Path) -> No
         ("toml", f"{name} = {value!r}".replace("True", "true").replace("False", "false")),
     ):
         (tmp_path / f"run.{ending}").write_text(text)
-    wanted = FitConfig(**{name: value})
-    assert wanted != FitConfig()
+    wanted = FitCommand(**{name: value})
+    assert wanted != FitCommand()
     assert read(as_options(name, value)) == wanted
     assert read(["--config", str(tmp_path / "run.yaml")]) == wanted
     assert read(["--config", str(tmp_path / "run.toml")]) == wanted
@@ -84,8 +116,8 @@ def test_every_setting_works_in_all_three_forms(name: str, tmp_path: Path) -> No
 def test_every_setting_is_an_option_with_help() -> None:
     command: Any = typer.main.get_command(app)
     options = {p.name: p for p in command.commands["fit"].params}
-    assert len(FitConfig.model_fields) > 35
-    for name, field in FitConfig.model_fields.items():
+    assert len(FitCommand.model_fields) > 35
+    for name, field in FitCommand.model_fields.items():
         assert str(field.description).replace("[", "\\[") in options[name].help
         assert options[name].rich_help_panel == field.json_schema_extra["panel"]  # type: ignore[index, call-overload]
 

@@ -96,9 +96,12 @@ def test_maps_for_a_model_config() -> None:
     ],
 )
 def test_missing_labels_are_told_by_row(values: object) -> None:
-    for read in (LabelMap.infer, LabelMap(("0", "1", "a", "b")).encode):
+    # Naming the classes goes on, so that all other faults of the rows can be told beside this one.
+    labels = LabelMap.infer(values, where="training")  # type: ignore[arg-type]
+    assert labels.names in (("0", "1"), ("a", "b"))
+    for known in (labels, LabelMap(("0", "1", "a", "b"))):
         with pytest.raises(DataError, match=r"2 rows \(2, 4\)"):
-            read(values, where="training")  # type: ignore[operator]
+            known.encode(values, where="training")  # type: ignore[arg-type]
 
 
 def test_labels_of_a_test_set_without_gold_are_missing() -> None:
@@ -108,13 +111,29 @@ def test_labels_of_a_test_set_without_gold_are_missing() -> None:
 
 def test_only_the_first_rows_are_listed() -> None:
     with pytest.raises(DataError, match=r"90 rows \(1, 2, 3, 4, 5, …\)"):
-        LabelMap.infer([None] * 90 + ["a", "b"])
+        LabelMap(("a", "b")).encode([None] * 90 + ["a", "b"])
 
 
 @pytest.mark.parametrize("values", [["a", "a"], [1, 1, 1], [True]])
 def test_one_class_is_refused(values: list[object]) -> None:
     with pytest.raises(DataError, match="at least two classes"):
         LabelMap.infer(values)
+
+
+def test_missing_labels_and_one_class_are_told_together() -> None:
+    with pytest.raises(Faults) as caught:
+        LabelMap.infer(["a", "", "a"])
+    assert "1 row (2)" in str(caught.value.faults[0])
+    assert "at least two classes" in str(caught.value.faults[1])
+
+
+@pytest.mark.parametrize("values", [[True, 1, False], [0, True, False, 1.0], [None, np.True_, 2]])
+def test_truth_values_among_numbers_are_refused(values: list[object]) -> None:
+    """For Python, True is 1: which of the two names the class would depend on the first row."""
+    for read in (LabelMap.infer, LabelMap(("0", "1")).encode, guess_target):
+        with pytest.raises(DataError, match=r"truth values in .* row.*, numbers in .* row"):
+            read(values)
+    assert LabelMap.infer([True, None, float("nan"), False, "true"]).names == ("False", "True")
 
 
 def test_an_unknown_label_is_named_with_its_count() -> None:
@@ -172,6 +191,21 @@ def test_lists_are_no_labels() -> None:
 )
 def test_guess_of_the_target(values: list[object], target: str) -> None:
     assert guess_target(values) == target
+
+
+def test_a_few_bad_cells_do_not_make_numbers_classes() -> None:
+    numbers = [str(n / 10) for n in range(60)]
+    assert guess_target([*numbers, "3,5", "nan", "inf"]) == "number"
+    assert guess_target([*numbers[:15], "n/a"]) == "classes"
+    assert guess_target([*(str(n) for n in range(30)), *["other"] * 40]) == "classes"
+
+
+def test_a_decimal_comma_is_pointed_out() -> None:
+    with pytest.raises(DataError, match=r"'3,5' in 1 row \(2\).*decimal comma"):
+        read_numbers(["1.5", "3,5"])
+    with pytest.raises(DataError) as caught:
+        read_numbers(["1.5", "inf"])
+    assert "comma" not in str(caught.value)
 
 
 def test_many_whole_numbers_may_be_either() -> None:

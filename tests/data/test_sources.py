@@ -59,7 +59,9 @@ def test_every_file_format_gives_the_same_rows(suffix: str, tmp_path: Path) -> N
     write_rows(tmp_path / f"x{suffix}")
     (tmp_path / f"x{suffix}").rename(path)
     assert plain(read_table(path)) == ROWS
-    assert plain(read_table(str(path), split="train")) == ROWS
+    assert plain(read_table(str(path), split="train", or_all=True)) == ROWS
+    with pytest.raises(DataError, match="which has no splits, and 'train' asked for"):
+        read_table(str(path), split="train")
     assert list_columns(path) == ["text", "label"]
 
 
@@ -159,8 +161,10 @@ BROKEN = [
     ("[{}, 7]", "a.json", "found 7 in .*, row 2"),
     ("not gzip", "a.csv.gz", "a readable file; found .*Not a gzipped file"),
     (gzip.compress(b"a,b\n1,2\n" * 50, mtime=0)[:-12], "a.csv.gz", "a readable file"),
-    ("PAR1 no", "a.parquet", "a readable Parquet"),
-    ("ARROW1 no", "a.arrow", "a readable Arrow"),
+    ("PAR1 no", "a.parquet", "a readable Parquet file"),
+    ("ARROW1 no", "a.arrow", "a readable Arrow file"),
+    ("", "a.parquet", "found an empty file"),
+    ("", "a.arrow", "found an empty file"),
     ("text", "a.xlsx", r"one of the kinds \.csv, \.tsv, .*Save it"),
     ("text", "noending", "one of the kinds"),
 ]
@@ -214,6 +218,14 @@ def test_saved_data_set_gives_rows_and_class_names(tmp_path: Path) -> None:
     assert class_names(rows, "label") == ("bad", "good")
     assert class_names(rows, "text") is None
     assert class_names(pd.DataFrame({"label": [1]}), "label") is None
+
+
+def test_a_saved_data_set_without_splits_has_none(tmp_path: Path) -> None:
+    SAVED.save_to_disk(tmp_path / "one")
+    assert plain(read_table(tmp_path / "one")) == ROWS
+    assert plain(read_table(tmp_path / "one", split="test", or_all=True)) == ROWS
+    with pytest.raises(DataError, match="one, which has no splits, and 'test' asked for"):
+        read_table(tmp_path / "one", split="test")
 
 
 def test_saved_splits_are_chosen_by_name(tmp_path: Path) -> None:

@@ -52,6 +52,16 @@ def test_a_head_comes_back_bit_for_bit(family: str, tmp_path: Path) -> None:
     assert any("bias" in name for name in saved.tensors)
 
 
+def test_a_head_is_described_by_its_shapes_not_its_numbers() -> None:
+    assert repr(head()) == (
+        "Head(BertForSequenceClassification: classifier.weight 2x32, classifier.bias 2; "
+        "predicts no, yes)"
+    )
+    many = Head({}, "C", tuple("abcdefg"), "f")
+    assert repr(many) == "Head(C: ; predicts a, b, c, d, e and 2 more)"
+    assert "predicts a number" in repr(Head({}, "C", (), "f"))
+
+
 def test_a_head_is_a_copy() -> None:
     split = SplitModel(tiny.build("bert"))
     taken = Head.of(split, LABELS)

@@ -111,7 +111,9 @@ labels: [p, q]
     [
         ("- a\n- b", "one 'key: value' a line"),
         ("", "one 'key: value' a line"),
-        ("text: [a", "a task in YAML"),
+        ("text: [a", "a file in YAML"),
+        ("text: a\nspans:\n- {column: a, text: b, text: c}\n", "'text' in lines 3 and 3"),
+        ("text: a\nlabel: b\nlabel: c\n", "'label' in lines 2 and 3"),
         ("label: y", "text: the text columns"),
         ("text: {a: b}", "text, item 1: a valid string"),
         ("text: a\nshape: triple", "shape: 'single', 'pair' or 'choice'"),

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from headstart.cli._console import HELP_NAMES, examples, show
+from headstart.cli._usage import Command
 from headstart.cli.demo import DEMO_EXAMPLES, demo
 from headstart.cli.fit import FIT_EXAMPLES, fit
 from headstart.cli.head import head_app
@@ -55,3 +56,5 @@ app.command(context_settings=HELP_NAMES)(tasks)
 app.command(context_settings=HELP_NAMES)(strategies)
 app.add_typer(head_app, name="head")
 app.command(context_settings=HELP_NAMES, epilog=examples(*DEMO_EXAMPLES))(demo)
+for command in (*app.registered_commands, *head_app.registered_commands):
+    command.cls = Command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 from rich.console import Console
@@ -18,7 +19,7 @@ from rich.progress import (
 )
 from transformers.utils import logging as bars
 
-from headstart.cli._console import show
+from headstart.cli._console import errors, show
 from headstart.cli._tables import describe_plan, stage_end, stage_start
 from headstart.results import Point, StageResult, show_scores
 from headstart.run.listener import Listener
@@ -47,10 +48,10 @@ def display(console: Console, *, quiet: bool = False) -> Iterator[Listener]:
 
 
 class Warnings(Listener):
-    """Shows warnings only.
+    """Shows warnings only, on standard error, wherever the rest goes.
 
     Args:
-        console: Where to.
+        console: Where the rest goes.
     """
 
     def __init__(self, console: Console) -> None:
@@ -63,7 +64,7 @@ class Warnings(Listener):
             text: One sentence or a few.
         """
         super().warning(text)
-        self.console.print(f"warning: {text}", style="yellow", soft_wrap=True)
+        errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
 class Lines(Warnings):
@@ -187,6 +188,8 @@ def _progress(console: Console) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
+        # A warning goes above the bars, or where the user has sent standard error.
+        redirect_stderr=sys.stderr.isatty(),
         # Drawing takes a share of the processor that trains.
         refresh_per_second=4,
     )

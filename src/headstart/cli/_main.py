@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import errno
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
 
 import typer
 
 from headstart.cli._app import app
 from headstart.cli._console import errors, is_main_process
-from headstart.errors import ConfigError, Faults, HeadstartError, NotationError, RunError
-from headstart.errors import did_you_mean as suggest
+from headstart.cli._usage import UsageError, explain_usage
+from headstart.errors import Faults, HeadstartError, NotationError, RunError
 
 BAD_INPUT, INTERRUPTED, UNEXPECTED = 2, 130, 1
-# typer brings its own copy of click or uses the installed one, depending on its version.
-_UsageError: Any = typer.BadParameter.__base__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,8 +57,8 @@ def _write_what_can_be_written() -> None:
 
 
 def _report(error: Exception, words: Sequence[str]) -> int:
-    if isinstance(error, _UsageError):
-        error = _explain_usage(error, words)
+    if isinstance(error, UsageError):
+        error = explain_usage(error, words)
     elif isinstance(error, OSError):
         error = _explain_system(error)
     if isinstance(error, HeadstartError):
@@ -95,29 +91,6 @@ def _line(lead: str, text: str) -> None:
     style = "bold red" if lead == "error:" else "bold"
     # soft_wrap leaves long paths whole, so that they can be copied.
     errors().print(Text.assemble((lead, style), " ", text), soft_wrap=True)
-
-
-def _explain_usage(error: Any, words: Sequence[str]) -> HeadstartError:
-    context: Any = error.ctx
-    command = context.command_path if context else f"headstart {words[0]}"
-    help_page = f"See `{command} --help`."
-    option = str(getattr(error, "option_name", ""))
-    message = error.format_message()
-    if type(error).__name__ == "NoSuchOption" and context:
-        known = [o for p in context.command.params for o in (*p.opts, *p.secondary_opts)]
-        near = difflib.get_close_matches(option, known, n=2)
-        found = repr(option)
-        return ConfigError(
-            f"an option of `{command}`", found, suggest(option, near) if near else help_page
-        )
-    commands = getattr(context.command, "commands", None) if context else None
-    if commands and ("o such command" in message or "issing command" in message):
-        words = [*getattr(context, "_protected_args", ()), *context.args]
-        name = message.split("'")[1] if "'" in message else " ".join(words)
-        return ConfigError(
-            f"a command of `{command}`", repr(name) if name else "none", suggest(name, commands)
-        )
-    return ConfigError(f"options as `{command}` takes them", message.rstrip("."), help_page)
 
 
 def _explain_system(error: OSError) -> HeadstartError:

@@ -9,19 +9,42 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from headstart.cli._console import escape_markup
 from headstart.config import FitConfig, read_assignments, read_settings
-from headstart.errors import ConfigError
+from headstart.errors import ConfigError, raise_all
 
+COMMAND_LINE_ONLY = ("config", "set", "help", "debug")
+"""Options of ``headstart fit`` that make no sense in a settings file."""
 _KINDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
-def with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each field of ``FitConfig``.
+class FitCommand(FitConfig):
+    """The settings of a run, and what the command line alone does with them."""
 
-    Values stay text here: ``FitConfig.build`` reads them, so that all faults are told together
+    dry_run: bool = Field(
+        default=False,
+        description="Print the plan and stop; nothing is trained or written.",
+        json_schema_extra={"panel": "Settings"},
+    )
+    quiet: bool = Field(
+        default=False,
+        description="Print only warnings and the last line.",
+        json_schema_extra={"panel": "Output"},
+    )
+
+    @property
+    def run(self) -> FitConfig:
+        """The settings of the run."""
+        return FitConfig(**self.model_dump(exclude={"dry_run", "quiet"}))
+
+
+def with_settings(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one option for each field of ``FitCommand``.
+
+    Values stay text here: ``FitCommand.build`` reads them, so that all faults are told together
     and in one way, wherever a setting was given.
 
     Args:
@@ -31,7 +54,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
         The same function with the options in its signature.
     """
     own = inspect.signature(function, eval_str=True).parameters.values()
-    options = [_parameter(name, field) for name, field in FitConfig.model_fields.items()]
+    options = [_parameter(name, field) for name, field in FitCommand.model_fields.items()]
     fixed = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
     function.__signature__ = inspect.Signature([*options, *fixed])  # type: ignore[attr-defined]
     return function
@@ -49,9 +72,21 @@ def gather(
 
     Returns:
         Settings by name; the later ones of that order win.
+
+    Raises:
+        HeadstartError: If the file holds what belongs on the command line.
     """
     given = {name: value for name, value in options.items() if value not in (None, [], ())}
     asked = read_settings(config) if config else {}
+    raise_all(
+        ConfigError(
+            f"settings of a run in {config}",
+            repr(name),
+            f"--{name} belongs on the command line; write the settings themselves.",
+        )
+        for name in COMMAND_LINE_ONLY
+        if name in asked
+    )
     asked |= {**read_assignments(list(assignments)), **given}
     asked = {name.replace("-", "_"): value for name, value in asked.items()}
     if asked.get("resume") in (True, "true") and asked.get("out"):

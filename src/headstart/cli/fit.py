@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart.cli._console import errors, is_main_process, output, show
-from headstart.cli._settings import gather, require_folder, with_settings
+from headstart.cli._settings import FitCommand, gather, require_folder, with_settings
 from headstart.config import FitConfig
 
 if TYPE_CHECKING:
@@ -44,36 +44,23 @@ def fit(
             rich_help_panel="Settings",
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        typer.Option(
-            "--dry-run",
-            help="Print the plan and stop; nothing is trained or written.",
-            rich_help_panel="Settings",
-        ),
-    ] = False,
-    quiet: Annotated[
-        bool,
-        typer.Option(
-            "--quiet", help="Print only warnings and the last line.", rich_help_panel="Output"
-        ),
-    ] = False,
     **options: Any,
 ) -> None:
     """Fine-tune a pretrained encoder on labelled rows, by default from a pretrained head.
 
     The result is a plain Hugging Face checkpoint in OUT/model, with the scores of every stage
-    in OUT/result.json. Each option can also stand in the file given by --config, under its name.
+    in OUT/result.json. Each other option can also stand in the file given by --config, under its
+    name.
     """
     gathered = gather(config, assignments or (), options)
     require_folder(gathered)
-    settings = FitConfig.build(gathered)
-    if dry_run:
-        _print_plan(settings)
+    command = FitCommand.build(gathered)
+    if command.dry_run:
+        _print_plan(command.run, quiet=command.quiet)
         return
-    result = run_shown(settings, quiet=quiet)
+    result = run_shown(command.run, quiet=command.quiet)
     if is_main_process():
-        _print_result(result, quiet=quiet)
+        _print_result(result, quiet=command.quiet)
 
 
 def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
@@ -108,13 +95,15 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
         raise typer.Exit(130) from None
 
 
-def _print_plan(settings: FitConfig) -> None:
+def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
     from headstart.cli._tables import describe_plan
     from headstart.run.main import plan_run
 
     plan = plan_run(settings)
     if is_main_process():
-        show(*describe_plan(plan), *(f"note: {note}" for note in plan.notes))
+        if not quiet:
+            show(*describe_plan(plan))
+        show(*(f"note: {note}" for note in plan.notes))
 
 
 def _print_result(result: RunResult, *, quiet: bool) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from headstart.errors import DataError, HeadstartError, did_you_mean
+from headstart.errors import DataError, did_you_mean
 
 SHOWN = 5
 
@@ -57,15 +57,3 @@ def no_column(role: str, name: str, columns: Iterable[object], where: str) -> Da
     known = [str(column) for column in columns]
     expected = f"a {role} column {name!r} in {where}"
     return DataError(expected, f"columns {', '.join(known)}", did_you_mean(name, known))
-
-
-def single_faults(error: HeadstartError) -> tuple[HeadstartError, ...]:
-    """Return the errors that one raised error stands for.
-
-    Args:
-        error: One error, or several together.
-
-    Returns:
-        Each of them.
-    """
-    return tuple(getattr(error, "faults", (error,)))

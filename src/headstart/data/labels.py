@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
-from headstart.errors import DataError, did_you_mean, raise_all
+from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
 
 Classes = npt.NDArray[np.int64]
@@ -28,6 +29,7 @@ MANY = 20
 """Distinct values above which labels are looked at with suspicion."""
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _SIGNED = re.compile(r"[+-]?\d+")
 
 
@@ -45,6 +47,8 @@ class LabelMap:
     def infer(cls, values: Iterable[Any], *, where: str = "the training rows") -> LabelMap:
         """Take the classes from the labels of the training rows.
 
+        Missing labels are passed over if there are classes without them: ``encode`` tells them.
+
         Args:
             values: Labels, (n,): text, whole numbers or truth values.
             where: Which rows, for messages.
@@ -53,7 +57,7 @@ class LabelMap:
             Names in order: numbers by value, everything else by alphabet.
 
         Raises:
-            DataError: If labels are missing, all are the same, or they look like no classes.
+            DataError: If all labels are the same or missing, or they look like no classes.
         """
         codes, names = _coded(values)
         missing = codes < 0
@@ -62,9 +66,10 @@ class LabelMap:
         if numbered and "-1" in names and ("0" in names or len(names) == 1):
             missing |= codes == names.index("-1")
             names = [name for name in names if name != "-1"]
-        if missing.any():
-            raise _missing(missing, where)
-        _check_classes(names, len(codes), where)
+        faults: list[HeadstartError] = list(_class_faults(names, len(codes), where))
+        if missing.any() and (faults or not names):
+            faults.insert(0, _missing(missing, where))
+        raise_all(faults)
         return cls(_in_order(names))
 
     def encode(
@@ -151,6 +156,8 @@ def label_column(frame: pd.DataFrame, task: TaskSpec, *, where: str) -> pd.Serie
 def guess_target(values: Iterable[Any]) -> Literal["classes", "number"]:
     """Tell whether labels are classes or numbers: decimal fractions are numbers.
 
+    A column of many fractions stays one of numbers if a few of its cells are none.
+
     Args:
         values: Labels, (n,).
 
@@ -161,11 +168,14 @@ def guess_target(values: Iterable[Any]) -> Literal["classes", "number"]:
         DataError: If the labels are so many different whole numbers that they may be either.
     """
     codes, names = _coded(values)
-    numbers = [to_number(name) for name in names]
-    if not numbers or not all(math.isfinite(number) for number in numbers):
+    numbers = [number for name in names if math.isfinite(number := to_number(name))]
+    slips = len(names) - len(numbers)
+    if not numbers or (slips and (len(numbers) <= MANY or slips > len(numbers) / 2)):
         return "classes"
     if not all(number.is_integer() for number in numbers):
         return "number"
+    if slips:
+        return "classes"
     if _too_many(names, len(codes)):
         raise DataError(
             "labels that are clearly classes or clearly numbers",
@@ -196,7 +206,9 @@ def read_numbers(values: Iterable[Any], *, where: str = "the rows") -> Numbers:
     faults = [_missing(missing, where)] if missing.any() else []
     if (others := wrong & ~missing).any():
         texts = dict.fromkeys(repr(cells[place]) for place in np.flatnonzero(others))
-        fix = "For classes, use --target classes; else correct these cells."
+        comma = any(_DECIMAL_COMMA.fullmatch(str(cells[i]).strip()) for i in np.flatnonzero(others))
+        fix = "Write a point instead of the decimal comma. " if comma else ""
+        fix += "For classes, use --target classes; else correct these cells."
         found = f"{some(texts)} in {row_numbers(others)} of {where}"
         faults.append(DataError("a number in every label cell", found, fix))
     raise_all(faults)
@@ -206,6 +218,7 @@ def read_numbers(values: Iterable[Any], *, where: str = "the rows") -> Numbers:
 def _coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
     """Return for each value the place of its spelling, -1 if missing, and the spellings."""
     cells = pd.Series(values if isinstance(values, pd.Series) else list(values), dtype=object)
+    _refuse_truth_among_numbers(cells)
     try:
         codes, uniques = pd.factorize(cells)
     except TypeError:
@@ -218,6 +231,21 @@ def _coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
     spellings = [_spelling(value) for value in uniques]
     merged = [-1 if s is None else places.setdefault(s, len(places)) for s in spellings]
     return np.array([*merged, -1], np.intp)[codes], list(places)
+
+
+def _refuse_truth_among_numbers(cells: pd.Series[Any]) -> None:
+    kinds = cells.map(type)
+    truth = kinds.isin((bool, np.bool_)).to_numpy()
+    if not truth.any():
+        return
+    number = np.array([isinstance(c, Real | np.number) for c in cells]) & ~truth
+    number &= cells.notna().to_numpy()
+    if number.any():
+        raise DataError(
+            "labels that are truth values throughout, or numbers throughout",
+            f"truth values in {row_numbers(truth)}, numbers in {row_numbers(number)}",
+            "Write them in one way, for example true and false, or 1 and 0.",
+        )
 
 
 def _spelling(value: Any) -> str | None:
@@ -263,21 +291,21 @@ def _too_many(names: list[str], rows: int) -> bool:
     return len(names) > MANY and len(names) > rows / 2
 
 
-def _check_classes(names: list[str], rows: int, where: str) -> None:
-    if len(names) < 2:
-        found = f"only {some(map(repr, names)) or 'none'} in {rows} rows of {where}"
+def _class_faults(names: list[str], rows: int, where: str) -> Iterator[DataError]:
+    if len(names) == 1:
+        found = f"only {names[0]!r} in {rows} rows of {where}"
         fix = "Check the label column, or add rows of another class."
-        raise DataError("at least two classes", found, fix)
+        yield DataError("at least two classes", found, fix)
     fractions = [name for name in names if not to_number(name).is_integer()]
     numeric = all(math.isfinite(to_number(name)) for name in names)
     if numeric and len(fractions) > MANY:
         found = f"{len(names)} different numbers ({some(fractions)}) in {where}"
-        raise DataError("classes as labels", found, "For numbers, use --target number.")
-    if _too_many(names, rows):
+        yield DataError("classes as labels", found, "For numbers, use --target number.")
+    elif _too_many(names, rows):
         found = f"{len(names)} different ones in {rows} rows: {some(map(repr, names))}"
         fix = "Check which column holds the labels"
         fix += "; for numbers, use --target number." if numeric else "."
-        raise DataError(f"labels that repeat in {where}", found, fix)
+        yield DataError(f"labels that repeat in {where}", found, fix)
 
 
 def _missing(which: npt.NDArray[np.bool_], where: str) -> DataError:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.data.sources import check_table, from_dataset
+from headstart.data.sources import check_table, from_dataset, no_splits
 from headstart.errors import DataError
 
 
@@ -24,13 +24,20 @@ def is_table(value: Any) -> bool:
 
 
 def as_frame(
-    value: Any, *, split: str | None = None, where: str = "the table", empty: bool = False
+    value: Any,
+    *,
+    split: str | None = None,
+    or_all: bool = False,
+    where: str = "the table",
+    empty: bool = False,
 ) -> pd.DataFrame:
     """Return rows as a data frame.
 
     Args:
         value: A data frame, a ``Dataset``, or a ``DatasetDict``, of which one split is taken.
+            Column names that are no text become text: 0 becomes ``"0"``.
         split: Which one; not needed where there is one only.
+        or_all: Whether what has no splits gives all its rows whatever ``split`` says.
         where: What messages call the value.
         empty: Whether there may be no rows.
 
@@ -38,7 +45,8 @@ def as_frame(
         The rows in order. A data frame is not copied.
 
     Raises:
-        DataError: If it is none of these, has no rows, or repeats a column's name.
+        DataError: If it is none of these, has no rows, repeats a column's name, or has no such
+            split.
     """
     if not is_table(value):
         raise DataError(
@@ -53,8 +61,12 @@ def as_frame(
                 f"{type(value).__name__}, which streams them",
                 "Load it without streaming=True.",
             )
-        value = from_dataset(value, split, where)
+        value = from_dataset(value, split, where, or_all=or_all)
+    elif split and not or_all:
+        raise no_splits(where, split)
     frame: pd.DataFrame = value
+    if not all(isinstance(name, str) for name in frame.columns):
+        frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
     if empty and not len(frame) and frame.columns.is_unique:
         return frame
     return check_table(frame, where)

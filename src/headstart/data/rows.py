@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from headstart.data._faults import no_column, row_numbers, single_faults, some
+from headstart.data._faults import no_column, row_numbers, some
 from headstart.data.labels import (
     Classes,
     LabelMap,
@@ -21,7 +21,14 @@ from headstart.data.labels import (
     read_numbers,
 )
 from headstart.data.spans import Place, find_spans, mark
-from headstart.errors import ConfigError, DataError, HeadstartError, did_you_mean, raise_all
+from headstart.errors import (
+    ConfigError,
+    DataError,
+    HeadstartError,
+    did_you_mean,
+    gathering,
+    raise_all,
+)
 from headstart.tasks.spec import TaskSpec
 
 TextPair = tuple[str, str | None]
@@ -91,8 +98,11 @@ def build_rows(
         HeadstartError: For all faults together: missing columns; empty texts, targets that are
             not in their text, values without a replacement, faulty labels, with row numbers.
     """
-    _check_columns(frame, task, where, need_labels)
-    faults: list[HeadstartError] = []
+    faults = column_faults(frame, task, where=where, need_labels=need_labels)
+    if task.span_use == "vectors" and task.shape == "choice":
+        fix = "Use span_use: mark, which works with every head."
+        faults.append(ConfigError("span vectors in one text or a pair", "shape choice", fix))
+    raise_all(faults)
     texts = {
         name: _read_text(frame, name, task.values.get(name), where, faults)
         for name in dict.fromkeys((*task.text, *task.choices))
@@ -112,22 +122,31 @@ def build_rows(
     return Rows(_combine(task, texts), answers, spans, len(task.choices) or 1)
 
 
-def _check_columns(frame: pd.DataFrame, task: TaskSpec, where: str, need_labels: bool) -> None:
+def column_faults(
+    frame: pd.DataFrame, task: TaskSpec, *, where: str, need_labels: bool = True
+) -> list[HeadstartError]:
+    """Return which columns of a task a table lacks.
+
+    Args:
+        frame: The table.
+        task: Which columns mean what.
+        where: Which rows, for messages.
+        need_labels: Whether the label column has to be there.
+
+    Returns:
+        One error for each; it suggests near names.
+    """
     roles = {
         **dict.fromkeys(task.columns, "span"),
         **dict.fromkeys(task.choices, "choice"),
         **dict.fromkeys(task.text, "text"),
         **({task.label: "label"} if need_labels else {}),
     }
-    faults: list[HeadstartError] = [
+    return [
         no_column(role, name, frame.columns, where)
         for name, role in roles.items()
         if name not in frame.columns
     ]
-    if task.span_use == "vectors" and task.shape == "choice":
-        fix = "Use span_use: mark, which works with every head."
-        faults.append(ConfigError("span vectors in one text or a pair", "shape choice", fix))
-    raise_all(faults)
 
 
 def _read_text(
@@ -209,13 +228,11 @@ def _read_labels(
     faults: list[HeadstartError],
 ) -> Classes | Numbers | None:
     values = label_column(frame, task, where=where)
-    try:
+    with gathering(faults):
         if labels is None:
             return read_numbers(values, where=where)
         return labels.encode(values, where=where, aliases=_aliases(task, labels))
-    except HeadstartError as error:
-        faults += single_faults(error)
-        return None
+    return None
 
 
 def _aliases(task: TaskSpec, labels: LabelMap) -> dict[str, int]:

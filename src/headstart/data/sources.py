@@ -20,28 +20,37 @@ from headstart.errors import DataError, did_you_mean
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.+-]+)?")
 
 
-def read_table(source: str | Path, *, split: str | None = None) -> pd.DataFrame:
+def read_table(
+    source: str | Path, *, split: str | None = None, or_all: bool = False
+) -> pd.DataFrame:
     """Read rows.
 
     Args:
         source: A ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json`` (these also ``.gz``),
             ``.parquet``, ``.arrow`` or ``.feather`` file; a folder written by ``save_to_disk`` of
             ``datasets``; or the name of a data set on the hub, ``path`` or ``path:config``.
-        split: Which split of a saved or hub data set; not needed where there is one only. A file
-            has no splits.
+        split: Which split of a saved or hub data set; not needed where there is one only.
+        or_all: Whether a source without splits, such as a file, gives all its rows whatever
+            ``split`` says.
 
     Returns:
         The rows in order, at least one. Where the source knows names for an integer column,
         ``class_names`` gives them.
 
     Raises:
-        DataError: If the source is missing or empty, cannot be read, or repeats a column's name.
+        DataError: If the source is missing or empty, cannot be read, or repeats a column's name; or
+            if it has no such split.
     """
     path = Path(source).expanduser()
     if path.is_dir():
-        frame = _read_saved(path, split)
+        frame = _read_saved(path, split, or_all)
     elif path.exists():
-        frame = _reader(path)(path)
+        if split and not or_all:
+            raise no_splits(str(source), split)
+        reader = _reader(path)
+        if not path.stat().st_size:
+            raise DataError("a file with rows", f"an empty file: {path}", "Check the path.")
+        frame = reader(path)
     elif _is_hub_name(str(source)):
         frame = _read_hub(str(source), split)
     else:
@@ -85,7 +94,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
         with parquet.ParquetFile(path) as file:
             return _from_arrow(file.read())
     except (pa.ArrowException, OSError) as error:
-        raise _damaged("Parquet", path, error) from None
+        raise _damaged("Parquet file", path, error) from None
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
@@ -97,7 +106,7 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
         return _from_arrow(opened(pa.BufferReader(data)).read_all())
     except (pa.ArrowException, OSError) as error:
-        raise _damaged("Arrow", path, error) from None
+        raise _damaged("Arrow file", path, error) from None
 
 
 READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
@@ -136,7 +145,7 @@ def _from_arrow(table: Any) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(categories, object)) if categories else frame
 
 
-def _read_saved(path: Path, split: str | None) -> pd.DataFrame:
+def _read_saved(path: Path, split: str | None, or_all: bool) -> pd.DataFrame:
     if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
         there = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
         raise DataError(
@@ -147,7 +156,7 @@ def _read_saved(path: Path, split: str | None) -> pd.DataFrame:
     from datasets import load_from_disk
 
     try:
-        return from_dataset(load_from_disk(str(path)), split, str(path))
+        return from_dataset(load_from_disk(str(path)), split, str(path), or_all=or_all)
     except (OSError, ValueError, KeyError) as error:
         raise _damaged("folder saved by datasets", path, error) from None
 
@@ -172,16 +181,19 @@ def _read_hub(source: str, split: str | None) -> pd.DataFrame:
             reason,
             "Check the name (path:configuration) and the connection; offline, give files instead.",
         ) from None
-    return from_dataset(loaded, split, source)
+    return from_dataset(loaded, split, source, or_all=True)
 
 
-def from_dataset(loaded: Any, split: str | None, source: str) -> pd.DataFrame:
+def from_dataset(
+    loaded: Any, split: str | None, source: str, *, or_all: bool = False
+) -> pd.DataFrame:
     """Return the rows of a ``Dataset``, or of one split of a ``DatasetDict``.
 
     Args:
         loaded: What ``datasets`` gave.
         split: Which split; not needed where there is one only.
         source: What messages call it.
+        or_all: Whether a ``Dataset`` gives all its rows whatever ``split`` says.
 
     Returns:
         The rows in order; ``class_names`` gives the names of their classes.
@@ -190,6 +202,8 @@ def from_dataset(loaded: Any, split: str | None, source: str) -> pd.DataFrame:
         DataError: If the split is unknown, or not named where there are several.
     """
     dataset = _pick(loaded, split, source) if isinstance(loaded, dict) else loaded
+    if dataset is loaded and split and not or_all and str(dataset.split) != split:
+        raise no_splits(source, split)
     frame = _from_arrow(dataset.with_format("arrow")[:])
     features = dataset.features or {}
     frame.attrs["class_names"] = {
@@ -207,6 +221,20 @@ def _pick(splits: dict[str, Any], split: str | None, source: str) -> Any:
     if split is None:
         raise DataError(f"one split of {source}", f"several: {listed}", "Say which split.")
     raise DataError(f"a split of {source}", repr(split), did_you_mean(split, splits))
+
+
+def no_splits(source: str, split: str) -> DataError:
+    """Make the error for a split of rows that have none.
+
+    Args:
+        source: What messages call the rows.
+        split: What was asked for.
+
+    Returns:
+        The error.
+    """
+    found = f"{source}, which has no splits, and {split!r} asked for"
+    return DataError("a data set with splits", found, "Leave the split out to take all rows.")
 
 
 def check_table(frame: pd.DataFrame, source: str) -> pd.DataFrame:

@@ -26,6 +26,8 @@ from headstart.models.source import CONFIG, at_home, find_model
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
 FORMAT_VERSION = 1
+MOST_LABELS = 5
+"""Labels that a head's short description names."""
 
 
 @dataclass
@@ -53,6 +55,14 @@ class Head:
     strategy: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     version: int = FORMAT_VERSION
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(
+            f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in self.tensors.items()
+        )
+        shown = ", ".join(self.labels[:MOST_LABELS]) or "a number"
+        more = f" and {n} more" if (n := len(self.labels) - MOST_LABELS) > 0 else ""
+        return f"Head({self.model_class}: {shapes}; predicts {shown}{more})"
 
     @classmethod
     def of(cls, split: SplitModel, labels: Sequence[str], **about: Any) -> Head:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from headstart.config import FitConfig
-from headstart.errors import RunError
+from headstart.errors import RunError, raise_all
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
 from headstart.results import RunResult
@@ -22,10 +22,11 @@ from headstart.run.listener import Listener
 from headstart.run.logfile import logging_to
 from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.plan import Plan, make_plan
-from headstart.run.prepare import Frames, Prepared, data_record, find_task, prepare, source_name
+from headstart.run.prepare import Prepared, prepare
 from headstart.run.save import save_run
 from headstart.run.saved import task_record
-from headstart.run.settings import Choices, choose, plan_stages, resolved
+from headstart.run.settings import Choices, choose, plan_stages, resolved, unused_settings
+from headstart.run.splits import Frames, data_record, find_task, source_name
 from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
 from headstart.strategies.plan import lengths
@@ -72,7 +73,7 @@ class Ready:
     @property
     def settings(self) -> FitConfig:
         """The settings with everything decided, for the run's folder."""
-        return resolved(self.config, self.choices, self.prepared.max_length)
+        return resolved(self.config, self.choices, self.strategy, self.prepared.max_length)
 
     @property
     def plan(self) -> Plan:
@@ -185,6 +186,7 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
     if config.head and strategy.hands_on_a_head:
         strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
         notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
+    raise_all(unused_settings(config, strategy))
     prepared = prepare(config, task, choices, frames)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
@@ -224,8 +226,6 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
 def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float) -> RunResult:
     result = _record(ready)
     resumed = _checkpoint(ready, folder, result)
-    for note in ready.notes:
-        listener.message(note)
     for warning in result.warnings:
         listener.warning(warning)
     try:
@@ -268,7 +268,7 @@ def _record(ready: Ready) -> RunResult:
         versions=versions(),
         selected=config.select,
         rule=_rule(config, ready.strategy),
-        warnings=list(splits.warnings),
+        warnings=[*ready.notes, *splits.warnings],
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 
@@ -367,7 +367,7 @@ def _checkpoint(ready: Ready, folder: RunFolder, result: RunResult) -> Checkpoin
 
 def _finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Listener) -> None:
     """Put scores and what is suspicious about them into the record."""
-    final, splits = result.stages[-1], ready.prepared.splits
+    final, splits, told = result.stages[-1], ready.prepared.splits, len(result.warnings)
     result.last, result.best = final.end, final.best
     for stage in result.stages:
         if stage.learned is False and stage.handed_on != "nothing":
@@ -387,5 +387,5 @@ def _finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: L
         judge = Judge(untouched.labels, ready.task.metrics, splits.mean, splits.scale)
         logits = predict_logits(ready.prepared.split.model, feed, ready.runtime, outputs)
         result.untouched = judge(logits)
-    for warning in result.warnings[len(splits.warnings) :]:
+    for warning in result.warnings[told:]:
         listener.warning(warning)

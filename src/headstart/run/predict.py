@@ -18,8 +18,8 @@ from headstart.data.objects import as_frame, is_table
 from headstart.data.rows import Rows, build_rows
 from headstart.errors import ConfigError, DataError, did_you_mean, raise_all
 from headstart.models.loading import load_saved, load_tokenizer, positions
-from headstart.run.prepare import find_task
 from headstart.run.saved import fit_to_model, require_finished, saved_precision, saved_task
+from headstart.run.splits import find_task
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
@@ -169,7 +169,9 @@ class Classifier:
 
         Returns:
             The same rows in the same order, with ``prediction`` and, for classes, the
-            probability of each as ``p_<label>``.
+            probability of each as ``p_<label>``. For multiple choice the columns of the
+            candidates are the classes: ``prediction`` names the column of the chosen one, such as
+            ``choice1``, and ``p_choice1``, ``p_choice2`` … say how likely each is.
 
         Raises:
             DataError: If the table lacks a column, or has one of those that are added.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from headstart.config import FitConfig
+from headstart.errors import NotationError
 from headstart.run.parts import StagePlan
 from headstart.strategies.plan import Length
 from headstart.strategies.presets import Preset, fine_tuning_rate, get_preset
@@ -61,12 +62,44 @@ def choose(config: FitConfig, task: TaskSpec) -> Choices:
     )
 
 
-def resolved(config: FitConfig, choices: Choices, max_length: int) -> FitConfig:
+def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:
+    """Return settings of the last stage that its own line overrules.
+
+    Args:
+        config: The settings.
+        strategy: The stages that will run.
+
+    Returns:
+        One error for each; it points into the line.
+    """
+    last = strategy.stages[-1]
+    own = {"epochs": _length_name(strategy), "lr": "lr", "head_lr": "head_lr"}
+    return [
+        NotationError(
+            config.strategy, *last.places.get(name, last.place),
+            f"{name} of the last stage, or --{option.replace('_', '-')}", "both",
+            "Keep the one that you mean.",
+        )
+        for option, name in own.items()
+        if name and getattr(config, option) is not None and getattr(last, name) is not None
+    ]  # fmt: skip
+
+
+def _length_name(strategy: Strategy) -> str | None:
+    """Return what the last stage's line gives as its length, if that makes ``epochs`` unused."""
+    last = strategy.stages[-1]
+    if any(stage.share is not None for stage in strategy.stages):
+        return None
+    return next((name for name in ("epochs", "steps") if getattr(last, name) is not None), None)
+
+
+def resolved(config: FitConfig, choices: Choices, strategy: Strategy, max_length: int) -> FitConfig:
     """Write what was decided into the settings, so that they repeat the run by themselves.
 
     Args:
         config: The settings as given.
         choices: The numbers of the run.
+        strategy: The stages that will run.
         max_length: Longest input in tokens.
 
     Returns:
@@ -75,7 +108,8 @@ def resolved(config: FitConfig, choices: Choices, max_length: int) -> FitConfig:
     preset = choices.preset
     decided = {
         "total_epochs": choices.total_epochs,
-        "epochs": None if choices.total_epochs else choices.epochs,
+        "epochs": None if choices.total_epochs or _length_name(strategy) else choices.epochs,
+        "validation_share": config.held_out_share,
         "head_type": choices.head,
         "max_length": max_length,
         **{k: getattr(preset, k) for k in ("batch_size", "weight_decay", "clip", "warmup")},

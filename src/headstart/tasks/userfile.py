@@ -23,6 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.metrics import default_metrics, metric_faults
 from headstart.tasks.spec import InputShape, Span, Target, TaskSpec
+from headstart.yamlfile import load_yaml
 
 _LISTS = ("text", "choices", "metrics", "labels", "splits", "spans")
 
@@ -188,13 +189,11 @@ def _span_faults(task: TaskSpec) -> Iterator[ConfigError]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         # BaseLoader keeps every scalar as text, so that labels such as `no` and `007` survive.
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.BaseLoader)  # noqa: S506
+        values = load_yaml(path.read_text(encoding="utf-8"), path, yaml.BaseLoader)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         fix = "Check the path given as --task."
         raise ConfigError("a readable task file", f"{path}: {reason}", fix) from None
-    except yaml.YAMLError as error:
-        raise ConfigError("a task in YAML", f"{path}: {error}", "Mend that line.") from None
     if not isinstance(values, dict):
         fix = "The keys are: " + ", ".join(_keys(TaskSpec)) + "."
         raise ConfigError(f"one 'key: value' a line in {path}", repr(values)[:60], fix)

@@ -28,6 +28,12 @@ def read_strategy(line: str) -> Strategy:
     strategy = parse(line, TUNERS)
     for stage in strategy.stages:
         bind(stage, line)
+        if stage.patience is not None and stage.until != "plateau":
+            raise _fault(
+                stage, line, "patience", "patience on a stage with until=plateau",
+                f"until={stage.until}" if stage.until else "no until",
+                "Add until=plateau, or drop it: nothing else waits.",
+            )  # fmt: skip
     for stage, needed in zip(strategy.stages, _merges(strategy), strict=True):
         reason = TUNERS.get(stage.trains).no_merge
         if needed and reason:

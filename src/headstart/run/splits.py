@@ -1,0 +1,316 @@
+"""From settings to rows: what the task is, where its rows come from, which of them train."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from headstart.config import FitConfig
+from headstart.data.checks import check_training, duplicate_rows
+from headstart.data.labels import LabelMap, guess_target, label_column
+from headstart.data.rows import Rows, build_rows, column_faults
+from headstart.data.sources import class_names, read_table
+from headstart.data.splits import carve, sample
+from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
+from headstart.models.loading import Target
+from headstart.tasks.builtin import get_task, read_task_folder
+from headstart.tasks.metrics import default_metrics, metric_faults
+from headstart.tasks.spec import TaskSpec
+from headstart.tasks.userfile import from_columns
+from headstart.training.seeds import stream
+
+Frames = Mapping[str, pd.DataFrame]
+TRAINING, VALIDATION = "the training rows", "the validation rows"
+"""What messages call them."""
+
+
+@dataclass
+class Splits:
+    """The rows of a run.
+
+    Args:
+        task: The task, with target and metrics decided.
+        labels: Label names and their order; ``None`` for a number.
+        train: Training rows.
+        validation: Rows that scores are measured on along the way.
+        origin: Where the validation rows come from, in words.
+        untouched: Validation rows kept away from selection; ``None`` where selection uses them.
+        mean: Mean of the training numbers; 0 for classes.
+        scale: Their standard deviation; 1 for classes.
+        warnings: What the user should know about the data.
+    """
+
+    task: TaskSpec
+    labels: LabelMap | None
+    train: Rows
+    validation: Rows
+    origin: str
+    untouched: Rows | None = None
+    mean: float = 0.0
+    scale: float = 1.0
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Class names in the order of the logits; empty for a number."""
+        return self.labels.names if self.labels else ()
+
+    @property
+    def target(self) -> Target:
+        """What the model has to predict."""
+        spans = len(self.task.spans) if self.task.span_use == "vectors" else 0
+        kind = "choice" if self.task.shape == "choice" else "sequence"
+        return Target(self.label_names, kind, spans)  # type: ignore[arg-type]
+
+
+def find_task(config: FitConfig) -> TaskSpec:
+    """Return the task that the settings describe, built in or made of the user's columns.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        The task; the target of user columns may still be open.
+    """
+    if config.task:
+        task = get_task(config.task)
+        if config.label:
+            task = replace(task, label=config.label)
+        if config.metrics:
+            raise_all(metric_faults(config.metrics, task.target))
+            return replace(task, metrics=config.metrics)
+        return task
+    return from_columns(
+        config.text,
+        config.label or "label",
+        choices=config.choices,
+        span=config.span,
+        target=config.target,
+        metrics=config.metrics or None,
+    )
+
+
+def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -> Splits:
+    """Read, check and split the rows.
+
+    Args:
+        config: The settings.
+        task: The task.
+        frames: Rows that are already there, by split; they go before the settings' files.
+
+    Returns:
+        The rows.
+
+    Raises:
+        HeadstartError: For all faults together that can be found in one pass.
+    """
+    task, labels, rows, held_out = _build(config, task, *_frames(config, task, frames or {}))
+    stratify, share, there = task.target == "classes", config.held_out_share, len(rows)
+    origin = "validation file" if config.validation else "validation split of the task"
+    untouched = None
+    if share is not None:
+        untouched = held_out
+        seed = stream(config.seed, "split")
+        kept, carved = carve(_known(rows), share, seed, stratify=stratify)
+        rows, held_out = rows.take(kept), rows.take(carved)
+        origin = f"{share:.0%} carved from the training rows, seed {config.seed}"
+    if held_out is None:
+        raise RuntimeError("without validation rows a share is held out")
+    if config.train_rows:
+        _check_sample(config.train_rows, rows, there, stratify=stratify)
+        chosen = sample(_known(rows), config.train_rows, stream(config.seed, "sample"), stratify)
+        rows = rows.take(chosen)
+    warnings = check_training(rows.labels, labels) if labels else []  # type: ignore[arg-type]
+    wanted = config.validation_rows or 0
+    if wanted > len(held_out):
+        warnings.append(
+            f"--validation-rows {wanted} is more than there are; all {len(held_out)} are used."
+        )
+    elif wanted and wanted < len(held_out):
+        # Not by the run's seed, so that the scores of several seeds are about the same rows.
+        held_out = held_out.take(sample(_known(held_out), wanted, 0, stratify))
+    warnings += _repeated(rows, held_out) + (_repeated(rows, untouched) if untouched else [])
+    mean, scale = _scale(rows) if task.target == "number" else (0.0, 1.0)
+    return Splits(task, labels, rows, held_out, origin, untouched, mean, scale, warnings)
+
+
+def _build(
+    config: FitConfig, task: TaskSpec, train: pd.DataFrame, validation: pd.DataFrame | None
+) -> tuple[TaskSpec, LabelMap | None, Rows, Rows | None]:
+    """Settle the target, name the classes and make the rows, telling faults of both tables."""
+    faults = column_faults(train, task, where=TRAINING)
+    if validation is not None and list(validation.columns) != list(train.columns):
+        faults += column_faults(validation, task, where=VALIDATION)
+    raise_all(faults)
+    labels = None
+    with gathering(faults):
+        if not config.task and config.target == "auto":
+            task = _settle_target(train, task, config.metrics)
+        labels = _labels(train, task)
+        _check_f1(task, labels)
+    # Where it is not known what the labels are, the texts can still be looked at.
+    need_labels = not faults or labels is not None
+    made: list[Rows] = []
+    for frame, where in ((train, TRAINING), (validation, VALIDATION)):
+        if frame is not None:
+            with gathering(faults):
+                made.append(build_rows(frame, task, labels, where=where, need_labels=need_labels))
+    raise_all(faults)
+    return task, labels, made[0], made[1] if validation is not None else None
+
+
+def _check_f1(task: TaskSpec, labels: LabelMap | None) -> None:
+    if labels and len(labels.names) > 2 and "f1" in task.metrics:
+        raise ConfigError(
+            "two classes for the metric f1, which is that of the second",
+            f"{len(labels.names)}: {', '.join(labels.names[:5])}",
+            "Use --metrics macro_f1, the mean over the classes.",
+        )
+
+
+def _check_sample(n: int, rows: Rows, before: int, *, stratify: bool) -> None:
+    """Refuse a number of training rows that there are not, or that leaves out a class."""
+    if n > len(rows):
+        left = f"that are left of {before}" if before > len(rows) else "that there are"
+        raise ConfigError(
+            f"--train-rows of at most {len(rows)}, the training rows {left}"
+            + (" when those for validation are set apart" if before > len(rows) else ""),
+            str(n),
+            "Ask for fewer rows, or leave it out to take them all.",
+        )
+    classes = len(np.unique(_known(rows))) if stratify else 0
+    if n < classes:
+        raise ConfigError(
+            f"--train-rows of at least {classes}, one row of each class",
+            str(n),
+            "Ask for more rows.",
+        )
+
+
+def _scale(rows: Rows) -> tuple[float, float]:
+    """Return mean and standard deviation of the training numbers."""
+    numbers = _known(rows)
+    mean, scale = float(numbers.mean()), float(numbers.std())
+    if scale == 0:
+        raise DataError(
+            "numbers that differ in the training rows",
+            f"{mean:g} in every row",
+            "There is nothing to learn; check the label column.",
+        )
+    return mean, scale
+
+
+def _repeated(rows: Rows, held_out: Rows) -> list[str]:
+    repeated = duplicate_rows(rows, held_out)
+    told = (
+        f"{repeated} of {len(held_out)} validation rows also stand in the training rows; "
+        "scores on them are too good. Remove them from one of the two."
+    )
+    return [told] if repeated else []
+
+
+def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
+    """Let the labels of the user's own columns say whether they are classes or numbers."""
+    target = guess_target(label_column(train, task, where=TRAINING))
+    chosen = metrics or default_metrics(target)
+    raise_all(metric_faults(chosen, target))
+    return replace(task, target=target, metrics=chosen)
+
+
+def data_record(splits: Splits) -> dict[str, Any]:
+    """Return row counts and content fingerprints for a run's record.
+
+    Args:
+        splits: The rows.
+
+    Returns:
+        Plain data.
+    """
+    return {
+        "train_rows": len(splits.train),
+        "validation_rows": len(splits.validation),
+        "validation_origin": splits.origin,
+        "untouched_rows": len(splits.untouched) if splits.untouched is not None else 0,
+        "train_fingerprint": _fingerprint(splits.train),
+        "validation_fingerprint": _fingerprint(splits.validation),
+        "number_mean": splits.mean,
+        "number_scale": splits.scale,
+    }
+
+
+def source_name(config: FitConfig, task: TaskSpec) -> str:
+    """Return a short name for the data, for folders and cards.
+
+    Args:
+        config: The settings.
+        task: The task.
+
+    Returns:
+        The task's name, or the training file's stem.
+    """
+    return Path(config.train).stem if config.train and not config.task else task.name
+
+
+def _frames(
+    config: FitConfig, task: TaskSpec, given: Frames
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    faults: list[HeadstartError] = []
+    found: dict[str, pd.DataFrame] = {}
+    for name, (source, split) in _sources(config, task).items():
+        with gathering(faults):
+            ready = given.get(name)
+            found[name] = read_table(source, split=split, or_all=True) if ready is None else ready
+    raise_all(faults)
+    return found["train"], found.get("validation")
+
+
+def _sources(config: FitConfig, task: TaskSpec) -> dict[str, tuple[str | Path, str | None]]:
+    """Return where the rows of each split come from, and the split's name there."""
+    if config.train:
+        given = {"train": config.train, "validation": config.validation}
+        return {name: (source, name) for name, source in given.items() if source}
+    if config.data:
+        files = read_task_folder(config.data, task)
+        return {name: (files[name], None) for name in ("train", "validation")}
+    if task.hub is None:
+        raise DataError(
+            "--data DIR or --train FILE",
+            f"neither, and task {task.name} names no data set on the hub",
+            "Say where the rows are.",
+        )
+    source = ":".join(part for part in task.hub if part)
+    names = zip(("train", "validation"), task.splits, strict=True)
+    return {name: (source, split) for name, split in names}
+
+
+def _labels(train: pd.DataFrame, task: TaskSpec) -> LabelMap | None:
+    if task.target == "number":
+        return None
+    declared = task.labels or task.choices or class_names(train, task.label)
+    return (
+        LabelMap(declared)
+        if declared
+        else LabelMap.infer(label_column(train, task, where=TRAINING))
+    )
+
+
+def _known(rows: Rows) -> npt.NDArray[Any]:
+    if rows.labels is None:
+        raise RuntimeError("rows for training carry labels")
+    return rows.labels
+
+
+def _fingerprint(rows: Rows) -> str:
+    digest = hashlib.sha256()
+    for texts in rows.texts:
+        digest.update(repr(texts).encode())
+    if rows.labels is not None:
+        digest.update(np.ascontiguousarray(rows.labels).tobytes())
+    return f"sha256:{digest.hexdigest()[:32]}"
