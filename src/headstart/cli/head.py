@@ -40,7 +40,8 @@ def extract(
     if not empty and not ((out / RECORD).is_file() and overwrite):
         fix = "Choose another --out"
         fix += ", or pass --overwrite." if (out / RECORD).is_file() else "."
-        raise ModelError("an empty or new folder for --out", f"{out} with files in it", fix)
+        found = f"{out} with files in it" if out.is_dir() else f"the file {out}"
+        raise ModelError("an empty or new folder for --out", found, fix)
     head = Head.from_pretrained(model)
     head.save(out)
     _show(head, out)

@@ -208,7 +208,7 @@ def read_numbers(values: Iterable[Any], *, where: str = "the rows") -> Numbers:
         texts = dict.fromkeys(repr(cells[place]) for place in np.flatnonzero(others))
         comma = any(_DECIMAL_COMMA.fullmatch(str(cells[i]).strip()) for i in np.flatnonzero(others))
         fix = "Write a point instead of the decimal comma. " if comma else ""
-        fix += "For classes, use --target classes; else correct these cells."
+        fix += "Correct these cells; a model of classes is trained with --target classes."
         found = f"{some(texts)} in {row_numbers(others)} of {where}"
         faults.append(DataError("a number in every label cell", found, fix))
     raise_all(faults)
@@ -325,9 +325,9 @@ def _unknown_labels(
 ) -> DataError:
     strange = [names[code] for code in dict.fromkeys(codes[unknown].tolist())]
     counted = (f"{n!r} in {row_numbers(unknown & (codes == names.index(n)))}" for n in strange)
-    fix = "Correct these labels, add training rows that have them, or remove the rows."
+    fix = "Correct these labels or remove the rows; a model knows the labels of its training rows."
     if all(math.isfinite(n) and not n.is_integer() for n in map(to_number, strange)):
-        fix = "For numbers, use --target number."
+        fix = "A model of numbers is trained with --target number."
     elif (hint := did_you_mean(strange[0], known)).startswith("Did"):
         fix = f"{hint} {fix}"
     expected = f"the labels {some(map(repr, known))} in {where}"

@@ -202,17 +202,18 @@ class Head:
                     "Use data with the head's labels, or train a new head.",
                 )
             )
+        shapes = {name: tuple(p.shape) for name, p in split.head.items()}
+        given = {name: tuple(t.shape) for name, t in self.tensors.items()}
         own = split.fingerprint()
         if own != self.fingerprint and not ignore_backbone:
+            try_it = ", or pass --ignore-backbone-mismatch" if shapes == given else ""
             faults.append(
                 ModelError(
                     f"a head trained on this backbone ({own})",
                     f"one trained on {self.backbone or 'another'} ({self.fingerprint})",
-                    "Give that backbone as --model, or pass --ignore-backbone-mismatch.",
+                    f"Give that backbone as --model{try_it}.",
                 )
             )
-        shapes = {name: tuple(p.shape) for name, p in split.head.items()}
-        given = {name: tuple(t.shape) for name, t in self.tensors.items()}
         if shapes != given:
             different = sorted(n for n in {*shapes, *given} if shapes.get(n) != given.get(n))
             told = ", ".join(f"{n} {given.get(n, 'absent')}" for n in different)
@@ -221,7 +222,8 @@ class Head:
                 ModelError(
                     f"a head with {wanted} ({type(split.model).__name__})",
                     f"{told} ({self.model_class})",
-                    "Use a head of the same model class, head type and number of classes.",
+                    "Use a head of the same model class, head type, hidden size and number of "
+                    "classes.",
                 )
             )
         raise_all(faults)

@@ -17,6 +17,7 @@ from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec, NoPooler
 from headstart.models.model_config import (
+    is_decoder,
     load_config,
     require_text_model,
     set_dropout,
@@ -203,7 +204,9 @@ def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tupl
         raise ModelError(
             f"a model family with a {name} class",
             f"{config.model_type}",
-            "Use --head-type linear, which works on any encoder.",
+            "Use an encoder, such as BERT."
+            if is_decoder(config)
+            else "Use --head-type linear, which works on any encoder.",
         )
     model, info = _from_pretrained(auto, folder, config, trust)
     missing = _not_provided(info)

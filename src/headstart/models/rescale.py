@@ -11,6 +11,7 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.model_config import is_decoder
 
 
 @torch.no_grad()
@@ -49,6 +50,8 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
         raise ModelError(
             "a head that ends in a linear map with one output and a bias",
             type(split.model).__name__,
-            "Predict numbers with an encoder; with --head-type linear if its own head has no bias.",
+            "Predict numbers with an encoder."
+            if is_decoder(getattr(split.model, "config", None))
+            else "Use --head-type linear, which has a bias.",
         )
     return ends[-1]

@@ -208,7 +208,7 @@ class Classifier:
         """
         task = self._task()
         labels = LabelMap(self.target.labels or task.choices) if task.target == "classes" else None
-        rows = build_rows(as_frame(frame, where="the data"), task, labels, where="data")
+        rows = build_rows(as_frame(frame, where="the data"), task, labels, where="the data")
         if rows.labels is None:
             raise RuntimeError("rows built with labels carry labels")
         return Judge(rows.labels, task.metrics)(self._compute(rows))
@@ -223,7 +223,7 @@ class Classifier:
         return self.task
 
     def _logits(self, frame: pd.DataFrame, task: TaskSpec) -> Floats:
-        return self._compute(build_rows(frame, task, None, where="data", need_labels=False))
+        return self._compute(build_rows(frame, task, None, where="the data", need_labels=False))
 
     def _compute(self, rows: Rows) -> Floats:
         outputs = rows.choices if self.target.kind == "choice" else self.target.outputs

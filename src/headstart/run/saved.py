@@ -104,13 +104,15 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
         raise ConfigError(
             "candidates for a multiple-choice model" if wants else "no choice columns",
             f"a task of shape {task.shape}" if wants else "a model that gives each text its class",
-            "Name the column of each candidate: --choices COLUMN." if wants else "Remove them.",
+            "Describe the rows in a task file with the key choices, and give it as --task."
+            if wants
+            else "Give the columns of the text alone.",
         )
     if target.spans and len(task.spans) != target.spans:
         raise ConfigError(
             f"{target.spans} target spans, which the model's head reads",
             str(len(task.spans) or "none"),
-            "Name their columns by --span, separated by commas.",
+            "Describe them in a task file with the key spans, and give it as --task.",
         )
     task = replace(task, span_use="vectors" if target.spans else "mark")
     if target.labels or target.kind == "choice":
@@ -132,8 +134,24 @@ def require_finished(source: str) -> None:
     for folder in (path, path.parent):
         if folder.name.endswith(PARTIAL) and folder.is_dir():
             out = str(folder).removesuffix(PARTIAL)
+            reason = _failure(folder)
+            if reason:
+                raise RunError(
+                    "a finished run",
+                    f"{folder}, a run that failed: {reason}",
+                    f"Fit again with other settings: headstart fit --overwrite --out {out} …",
+                )
             raise RunError(
                 "a finished run",
                 f"{folder}, a run that has not finished",
                 f"Go on with it: headstart fit --resume --out {out}",
             )
+
+
+def _failure(folder: Path) -> str:
+    """Return why a run failed, empty if it did not."""
+    try:
+        record = RunResult.read(folder / RESULT)
+    except RunError:
+        return ""
+    return (record.error or "without a reason").rstrip(".") if record.status == "failed" else ""
