@@ -14,6 +14,7 @@ from headstart.errors import (
     NumericalError,
     RunError,
     did_you_mean,
+    gathering,
     raise_all,
 )
 
@@ -80,3 +81,14 @@ def test_suggestions(name: str, hint: str) -> None:
 def test_suggestions_keep_the_spelling_of_what_exists() -> None:
     assert did_you_mean("wic", ["WiC"]) == "Did you mean 'WiC'?"
     assert did_you_mean("x", []) == "None is registered."
+
+
+def test_gathering_goes_on_after_errors() -> None:
+    faults: list[HeadstartError] = [DataError("a", "b", "c")]
+    with gathering(faults):
+        raise_all([ConfigError("d", "e", "f"), ConfigError("g", "h", "i")])
+    with gathering(faults):
+        raise DataError("j", "k", "l")
+    assert [fault.expected for fault in faults] == ["a", "d", "g", "j"]
+    with pytest.raises(ValueError, match="ours"), gathering(faults):
+        raise ValueError("ours")

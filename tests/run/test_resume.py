@@ -212,7 +212,7 @@ def test_other_settings_cannot_resume(tmp_path: Path) -> None:
 
 def test_settings_that_are_left_out_are_those_of_the_start(tmp_path: Path) -> None:
     settings = inputs(tmp_path, strategy=SHORT, guard=False)
-    given = {"lr": 1e-3, "eval_every": 1, "max_length": 8, "epochs": 2}
+    given = {"lr": 1e-3, "eval_every": 1, "max_length": 8, "weight_decay": 0.3}
     watched(out=tmp_path / "whole", **settings | given)
     with pytest.raises(KeyboardInterrupt):
         hs.fit(listener=interrupt((1, 1)), out=tmp_path / "run", **settings | given)
