@@ -94,6 +94,17 @@ def test_an_unfinished_run_is_not_used(by_file: Path, tmp_path: Path, inside: st
         hs.load(run / inside)
 
 
+def test_a_failed_run_says_why_and_is_not_advised_to_go_on(by_file: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(by_file, tmp_path / "x.partial")
+    record = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    record |= {"status": "failed", "error": "found NaN at step 2."}
+    (run / "result.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(RunError, match=r"a run that failed: found NaN at step 2\\.") as error:
+        hs.load(run)
+    assert "--overwrite" in error.value.fix
+    assert "--resume" not in error.value.fix
+
+
 @pytest.mark.parametrize("name", ["copa", "wic", "stsb", "mrpc"])
 def test_a_task_is_whole_after_json(name: str, by_file: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -104,7 +104,7 @@ def require_text_model(config: Any, source: str, *, own_head: bool) -> None:
         raise ModelError(
             "an encoder for a head on the first token",
             f"{found}, a decoder, whose first token sees nothing of the text",
-            "Use an encoder; for classes of a text also --head-type native, which reads the last one.",
+            "Use an encoder; for classes of a text, --head-type native works too.",
         )
 
 
