@@ -99,7 +99,7 @@ def test_a_failed_run_says_why_and_is_not_advised_to_go_on(by_file: Path, tmp_pa
     record = json.loads((run / "result.json").read_text(encoding="utf-8"))
     record |= {"status": "failed", "error": "found NaN at step 2."}
     (run / "result.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(RunError, match=r"a run that failed: found NaN at step 2\\.") as error:
+    with pytest.raises(RunError, match=r"a run that failed: found NaN at step 2\.") as error:
         hs.load(run)
     assert "--overwrite" in error.value.fix
     assert "--resume" not in error.value.fix
