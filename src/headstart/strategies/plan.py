@@ -27,7 +27,7 @@ class Bounds:
     """
 
     least: int = 40
-    most_at_least: int = 200
+    most_at_least: int = 100
     most: int = 1000
 
     def bound(self, fine_tuning_steps: int) -> int:
