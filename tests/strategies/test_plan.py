@@ -41,7 +41,7 @@ def test_an_early_stage_without_length_goes_on_until_it_has_learned() -> None:
     assert all(length.until == "learned" for length in plan("head > lora > full")[:-1])
 
 
-@pytest.mark.parametrize(("epochs", "bound"), [(1, 200), (20, 200), (50, 500), (200, 1000)])
+@pytest.mark.parametrize(("epochs", "bound"), [(1, 100), (10, 100), (50, 500), (200, 1000)])
 def test_its_bound_follows_fine_tuning_within_limits(epochs: int, bound: int) -> None:
     assert steps("bitfit > full", epochs=epochs) == [bound, epochs * 10]
 
@@ -50,7 +50,7 @@ def test_the_limits_can_be_set() -> None:
     limits = Bounds(least=10, most_at_least=20, most=30)
     assert plan("bitfit > full", bounds=limits)[0] == Length(30, 10, "learned")
     assert plan("bitfit > full(steps=3)", bounds=limits)[0] == Length(20, 10, "learned")
-    assert plan("bitfit > full", bounds=Bounds(least=500))[0].least == 200
+    assert plan("bitfit > full", bounds=Bounds(least=500))[0].least == 100
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_a_length_in_the_line_is_kept(line: str, expected: list[int]) -> None:
 
 def test_what_ends_a_stage_can_be_set_with_and_without_a_length() -> None:
     assert plan("bitfit(until=learned, steps=70) > full")[0] == Length(70, 40, "learned")
-    assert plan("bitfit(until=plateau) > full")[0] == Length(200, 40, "plateau")
-    assert plan("bitfit(until=end) > full")[0] == Length(200, 40, "end")
+    assert plan("bitfit(until=plateau) > full")[0] == Length(100, 40, "plateau")
+    assert plan("bitfit(until=end) > full")[0] == Length(100, 40, "end")
     assert plan("full(until=plateau)")[0] == Length(60, 40, "plateau")
 
 

@@ -70,7 +70,6 @@ def evaluate(
     """Measure a finished model on labelled rows."""
     from headstart.data.sources import read_table
 
-    _refuse_split(data, split)
     frame = read_table(data, split=split)
     classifier = _load(run, device, trust_remote_code, task=task, text=text, label=label)
     scores = classifier.evaluate_frame(frame)
@@ -106,12 +105,13 @@ def predict(
     probability of each as `p_` and its name.
     """
     from headstart.cli._write import check_target, write_rows
-    from headstart.data.sources import read_table
+    from headstart.data.sources import no_splits, read_table
 
     if out is not None:
         check_target(out, overwrite=overwrite, read=data)
     lines = data == "-"
-    _refuse_split(data, split)
+    if lines and split:
+        raise no_splits("the input", split)
     frame = None if lines else read_table(data, split=split)
     classifier = _load(run, device, trust_remote_code, task=task, text=text)
     rows = _lines(classifier) if frame is None else frame
@@ -124,15 +124,6 @@ def predict(
         _print_lines(predictions[[*added, *rows.columns]])
     else:
         predictions.to_csv(sys.stdout, index=False)
-
-
-def _refuse_split(data: str, split: str | None) -> None:
-    from headstart.errors import ConfigError
-
-    if split and (data == "-" or Path(data).is_file()):
-        raise ConfigError(
-            "--split with a saved or hub data set", f"{data}, which has no splits", "Leave it out."
-        )
 
 
 def _load(run: str, device: str, trust: bool, **columns: Any) -> Classifier:
