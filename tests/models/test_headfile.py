@@ -16,6 +16,7 @@ import tiny
 from headstart.errors import Faults, ModelError
 from headstart.models.backbone import SplitModel, tensor_bytes
 from headstart.models.headfile import RECORD, WEIGHTS, Head, describe_pooling
+from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.models.loading import Target, load_classifier
 
 LABELS = ("no", "yes")
@@ -107,18 +108,19 @@ def test_all_that_does_not_fit_is_told_at_once() -> None:
     before = split.head_state()
     with pytest.raises(Faults) as error:
         head(backbone="some/model").apply(split, ("a", "b", "c"))
-    labels, backbone, shapes = error.value.faults
+    labels, shapes = error.value.faults
     assert "['a', 'b', 'c']" in labels.expected
     assert "['no', 'yes']" in labels.found
-    assert split.fingerprint() in backbone.expected
-    assert "some/model" in backbone.found
-    # It would not help: the shapes differ as well.
-    assert "--ignore-backbone-mismatch" not in backbone.fix
     assert "classifier.out_proj.weight (3, 32)" in shapes.expected
     assert "classifier.weight (2, 32)" in shapes.found
     assert "RobertaForSequenceClassification" in shapes.expected
     assert "BertForSequenceClassification" in shapes.found
     assert same(split.head_state(), before)
+
+
+def own_head(kind: str) -> SplitModel:
+    spec = HeadSpec.mlp(2) if kind == "mlp" else HeadSpec.linear(2)
+    return SplitModel(EncoderClassifier(tiny.build("bert").bert, spec))  # type: ignore[arg-type]
 
 
 def other_backbone() -> SplitModel:
@@ -127,10 +129,12 @@ def other_backbone() -> SplitModel:
 
 def test_another_backbone_is_refused_unless_allowed() -> None:
     split = other_backbone()
-    with pytest.raises(ModelError, match="trained on this backbone") as error:
-        head().apply(split, LABELS)
-    assert "--ignore-backbone-mismatch" in error.value.fix
     fingerprint = split.fingerprint()
+    with pytest.raises(ModelError, match="trained on this backbone") as error:
+        head(backbone="some/model").apply(split, LABELS)
+    assert fingerprint in error.value.expected
+    assert "some/model" in error.value.found
+    assert "--ignore-backbone-mismatch" in error.value.fix
     head().apply(split, LABELS, ignore_backbone=True)
     assert same(split.head_state(), head().tensors)
     assert split.fingerprint() == fingerprint
@@ -142,6 +146,10 @@ def test_another_backbone_is_refused_unless_allowed() -> None:
         (lambda: SplitModel(tiny.build("bert")), ("yes", "no"), "in this order"),
         (lambda: SplitModel(tiny.build("bert")), (), "for a number; found one for the labels"),
         (lambda: SplitModel(tiny.build("bert", num_labels=3)), LABELS, r"weight \(3, 32\)"),
+        (lambda: SplitModel(tiny.build("bert", hidden_size=48)), LABELS, "Give the head's own"),
+        (lambda: SplitModel(tiny.build("roberta")), LABELS, "a head of the same model class"),
+        (lambda: own_head("mlp"), LABELS, "Pass --head-type native"),
+        (lambda: own_head("linear"), LABELS, r"\(linear, EncoderClassifier\)"),
     ],
 )
 def test_nothing_else_can_be_ignored(

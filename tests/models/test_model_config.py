@@ -72,11 +72,22 @@ def test_a_head_on_the_first_token_is_refused_on_a_decoder(gpt2: Path) -> None:
     assert "--head-type native" in error.value.fix
 
 
+@pytest.mark.parametrize("head", ["native", "linear", "mlp"])
+@pytest.mark.parametrize("target", [Target(("a", "b"), "choice"), Target(("a", "b"), spans=2)])
+def test_what_no_head_serves_on_a_decoder_is_not_sent_from_one_to_another(
+    gpt2: Path, head: str, target: Target
+) -> None:
+    with pytest.raises(ModelError) as error:
+        load_classifier(str(gpt2), target, head=head)
+    assert error.value.fix.startswith("Choose an encoder")
+    assert "--head-type" not in error.value.fix
+
+
 def test_families_are_told_apart() -> None:
     assert is_decoder(LlamaConfig())
     assert is_decoder(XLNetConfig())
     for family in tiny.FAMILIES:
         config = AutoConfig.for_model(family)
         assert not is_decoder(config)
-        require_text_model(config, "x", own_head=True)
+        require_text_model(config, "x")
         assert is_decoder(AutoConfig.for_model(family, is_decoder=True))

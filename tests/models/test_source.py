@@ -11,13 +11,13 @@ import huggingface_hub
 import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
 
-from headstart.errors import ModelError
+from headstart.errors import HeadstartError
 from headstart.models.loading import Target, load_classifier
 from headstart.models.source import find_model, locate
 
 
-def refused(source: str | Path) -> ModelError:
-    with pytest.raises(ModelError) as error:
+def refused(source: str | Path) -> HeadstartError:
+    with pytest.raises(HeadstartError) as error:
         locate(str(source))
     return error.value
 
@@ -153,7 +153,7 @@ def test_a_run_that_did_not_finish_is_told(
     monkeypatch.chdir(tmp_path)
     for error in (refused(source), refused(f"./{source}")):
         assert "x.partial, a run that did not finish" in error.found
-        assert "--out x --resume" in error.fix
+        assert "--resume --out x" in error.fix
     assert hub == []
 
 

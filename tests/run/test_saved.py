@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import headstart as hs
-from headstart.errors import ConfigError, RunError
+from headstart.errors import ConfigError, NumericalError, RunError
 from headstart.models.loading import Target
 from headstart.run.saved import fit_to_model, saved_precision, saved_task, task_record
 from headstart.tasks.builtin import get_task
@@ -94,15 +94,18 @@ def test_an_unfinished_run_is_not_used(by_file: Path, tmp_path: Path, inside: st
         hs.load(run / inside)
 
 
-def test_a_failed_run_says_why_and_is_not_advised_to_go_on(by_file: Path, tmp_path: Path) -> None:
-    run = shutil.copytree(by_file, tmp_path / "x.partial")
-    record = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    record |= {"status": "failed", "error": "found NaN at step 2."}
-    (run / "result.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(RunError, match=r"a run that failed: found NaN at step 2\.") as error:
-        hs.load(run)
-    assert "--overwrite" in error.value.fix
-    assert "--resume" not in error.value.fix
+@pytest.mark.parametrize("place", ["x", "x.partial", "x.partial/model"])
+def test_a_failed_run_says_why_and_how_to_start_again(tmp_path: Path, place: str) -> None:
+    settings = inputs(tmp_path) | {"out": tmp_path / "x", "strategy": "full(steps=9)"}
+    with pytest.raises(NumericalError):
+        hs.fit(**settings, lr=1e30, head_lr=1e30)
+    (tmp_path / "x.partial" / "model").mkdir()
+    for refused in (hs.load, hs.Head.from_pretrained):
+        with pytest.raises(RunError, match="a run that failed: NaN or infinity") as error:
+            refused(tmp_path / place)
+        assert "Lower its learning rate" in error.value.fix
+        assert "x.partial/settings.yaml --overwrite" in error.value.fix
+        assert "--resume" not in error.value.fix
 
 
 @pytest.mark.parametrize("name", ["copa", "wic", "stsb", "mrpc"])
@@ -119,8 +122,8 @@ def test_a_task_is_whole_after_json(name: str, by_file: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("task", "target", "said"),
     [
-        (get_task("copa"), Target(("a", "b")), "no choice columns"),
-        (from_columns(("a",), "b"), Target(("0", "1"), "choice"), "multiple-choice"),
+        (get_task("copa"), Target(("a", "b")), "a task of texts or pairs"),
+        (from_columns(("a",), "b"), Target(("0", "1"), "choice"), "with choices as --task"),
         (from_columns(("a",), "b"), Target(("0", "1"), "sequence", 2), "2 target spans"),
     ],
 )

@@ -151,7 +151,7 @@ def _read_saved(path: Path, split: str | None, or_all: bool) -> pd.DataFrame:
         raise DataError(
             "a file, or a folder saved by datasets",
             f"folder {path}, which holds {there}",
-            "Name a file in it; a task's folder of split files is given by --task and --data.",
+            "Name a file in it; `headstart fit` also takes a task's folder, by --task and --data.",
         )
     from datasets import load_from_disk
 

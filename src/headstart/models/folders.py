@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from headstart.errors import RunError
 
 PARTIAL = ".partial"
 """What the name of a run's folder ends in until the run is finished."""
@@ -52,3 +55,41 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def require_finished(path: Path) -> None:
+    """Refuse a run that has not finished, or that failed, and what is inside its folder.
+
+    Args:
+        path: A run, or what should be a model.
+
+    Raises:
+        RunError: If there is such a run.
+    """
+    whole = path.absolute()
+    instead = () if path.exists() else (Path(f"{path}{PARTIAL}"),)
+    for folder in (path, path.parent, whole, whole.parent, *instead):
+        if folder.name.endswith(PARTIAL) and folder.is_dir():
+            raise _unfinished(folder)
+
+
+def _unfinished(working: Path) -> RunError:
+    try:
+        record = json.loads((working / "result.json").read_text(encoding="utf-8"))
+        failed, error = record["status"] == "failed", str(record["error"])
+    except (OSError, ValueError, KeyError, TypeError):  # the record is written last
+        failed, error = False, ""
+    if failed:
+        reason, _, advice = error.partition("; found ")[2].partition(". ")
+        return RunError(
+            "a finished run",
+            f"{working}, a run that failed: {reason}",
+            f"{advice} Start again with that change: "
+            f"headstart fit --config {working / 'settings.yaml'} --overwrite …",
+        )
+    out = str(working).removesuffix(PARTIAL)
+    return RunError(
+        "a finished run",
+        f"{working}, a run that did not finish",
+        f"Go on with it: headstart fit --resume --out {out}",
+    )

@@ -7,7 +7,7 @@ the backbone that it was trained on, how it came about).
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save
 
 from headstart.errors import HeadstartError, ModelError, raise_all
 from headstart.models.backbone import SplitModel
-from headstart.models.folders import sync
+from headstart.models.folders import require_finished, sync
 from headstart.models.heads import EncoderClassifier
 from headstart.models.loading import load_saved
 from headstart.models.model_config import is_decoder
@@ -96,10 +96,11 @@ class Head:
             The head.
 
         Raises:
-            ModelError: If there is no head, or its files are damaged.
+            HeadstartError: If there is no head, its run failed, or its files are damaged.
         """
         model = find_model(str(source))
         path = Path(at_home(source))
+        require_finished(path)
         for folder in (path, path / "head"):
             if (folder / RECORD).is_file():
                 return cls._read(folder)
@@ -199,35 +200,60 @@ class Head:
                 ModelError(
                     f"a head for {_told(labels)}",
                     f"one for {_told(self.labels)}",
-                    "Use data with the head's labels, or train a new head.",
+                    f"Use data with the head's labels. {_NEW}",
                 )
             )
-        shapes = {name: tuple(p.shape) for name, p in split.head.items()}
-        given = {name: tuple(t.shape) for name, t in self.tensors.items()}
         own = split.fingerprint()
-        if own != self.fingerprint and not ignore_backbone:
-            try_it = ", or pass --ignore-backbone-mismatch" if shapes == given else ""
+        if not self._has_form_of(split, outputs=len(labels) == len(self.labels)):
+            faults.append(self._other_form(split))
+        elif own != self.fingerprint and not ignore_backbone:
             faults.append(
                 ModelError(
                     f"a head trained on this backbone ({own})",
                     f"one trained on {self.backbone or 'another'} ({self.fingerprint})",
-                    f"Give that backbone as --model{try_it}.",
-                )
-            )
-        if shapes != given:
-            different = sorted(n for n in {*shapes, *given} if shapes.get(n) != given.get(n))
-            told = ", ".join(f"{n} {given.get(n, 'absent')}" for n in different)
-            wanted = ", ".join(f"{n} {shapes.get(n, 'absent')}" for n in different)
-            faults.append(
-                ModelError(
-                    f"a head with {wanted} ({type(split.model).__name__})",
-                    f"{told} ({self.model_class})",
-                    "Use a head of the same model class, head type, hidden size and number of "
-                    "classes.",
+                    "Give that backbone as --model, or pass --ignore-backbone-mismatch.",
                 )
             )
         raise_all(faults)
         split.load_head(self.tensors)
+
+    def _has_form_of(self, split: SplitModel, *, outputs: bool) -> bool:
+        """Return whether the tensors are those of a model, the number of outputs set aside or not.
+
+        The labels already tell where it differs.
+        """
+        first = 0 if outputs else 1
+        wanted = {name: p.shape[first:] for name, p in split.head.items()}
+        return wanted == {name: t.shape[first:] for name, t in self.tensors.items()}
+
+    def _other_form(self, split: SplitModel) -> ModelError:
+        model_class = type(split.model).__name__
+        own, given = _head_type(split.head), _head_type(self.tensors)
+        if own != given:
+            fix = f"Pass --head-type {given}."
+        elif model_class != self.model_class:
+            fix = "Use a head of the same model class."
+        else:
+            fix = f"Give the head's own backbone as --model: {self.backbone or 'not recorded'}."
+        return ModelError(
+            f"a head of the form {_form(split.head)} ({own}, {model_class})",
+            f"one of the form {_form(self.tensors)} ({given}, {self.model_class})",
+            f"{fix} {_NEW}",
+        )
+
+
+_NEW = "Or leave --head out, and a new head is trained."
+
+
+def _form(tensors: Mapping[str, torch.Tensor]) -> str:
+    return ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sorted(tensors.items()))
+
+
+def _head_type(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return what --head-type calls a head with such tensors."""
+    if "head.out.weight" not in tensors:
+        return "native"
+    return "mlp" if "head.dense.weight" in tensors else "linear"
 
 
 def _told(labels: Sequence[str]) -> str:

@@ -83,7 +83,8 @@ def load_classifier(
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     own = head != "native" or bool(target.spans)
-    require_text_model(config, source, own_head=own)
+    require_text_model(config, source)
+    _require_head_type(config, source, target, own=own, trust=trust_remote_code)
     set_target(config, target.labels, choice=target.kind == "choice")
     if dropout is not None:
         set_dropout(config, dropout)
@@ -121,7 +122,7 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     own = Path(folder) / OWN_HEAD_FILE
-    require_text_model(config, source, own_head=own.is_file())
+    require_text_model(config, source)
     with quiet():
         if own.is_file():
             target, spec, head = _read_own(Path(folder))
@@ -133,8 +134,11 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
                 if any("MultipleChoice" in a for a in config.architectures or ())
                 else "sequence"
             )
+            if not _has_class(config, kind, trust_remote_code):
+                raise _no_head(source, f"family {config.model_type}, which has no such class")
             split, info = _load_native(folder, config, kind, trust_remote_code)
-            _require_head(info, source)
+            if missing := sorted(_not_provided(info)):
+                raise _no_head(source, f"no {', '.join(missing)}")
             names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
             number = config.problem_type == "regression" or (kind == "sequence" and len(names) < 2)
             target = Target(() if number else tuple(names), kind)
@@ -198,30 +202,51 @@ def positions(split: SplitModel) -> int | None:
 
 def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tuple[SplitModel, Any]:
     """Load a model class's own head; return the loading info beside the model."""
-    name = "SequenceClassification" if kind == "sequence" else "MultipleChoice"
-    auto = getattr(transformers, f"AutoModelFor{name}")
-    if type(config) not in auto._model_mapping and not trust:
-        raise ModelError(
-            f"a model family with a {name} class",
-            f"{config.model_type}",
-            "Use an encoder, such as BERT."
-            if is_decoder(config)
-            else "Use --head-type linear, which works on any encoder.",
-        )
-    model, info = _from_pretrained(auto, folder, config, trust)
+    model, info = _from_pretrained(_auto(kind), folder, config, trust)
     missing = _not_provided(info)
     split = SplitModel(model, missing)
     _refuse_holes(split, missing, folder)
     return split, info
 
 
-def _require_head(info: Any, source: str) -> None:
-    missing = sorted(_not_provided(info))
-    if missing:
+def _no_head(source: str, reason: str) -> ModelError:
+    return ModelError(
+        "a run, or a checkpoint with a trained head",
+        f"{source}, a backbone without head ({reason})",
+        f"Train one first: `headstart fit --model {source} …`, then give its --out folder.",
+    )
+
+
+def _auto(kind: ModelKind) -> Any:
+    name = "SequenceClassification" if kind == "sequence" else "MultipleChoice"
+    return getattr(transformers, f"AutoModelFor{name}")
+
+
+def _has_class(config: Any, kind: ModelKind, trust: bool) -> bool:
+    return trust or type(config) in _auto(kind)._model_mapping
+
+
+def _require_head_type(config: Any, source: str, target: Target, *, own: bool, trust: bool) -> None:
+    """Refuse a head that the family cannot carry; what is advised instead is one that it can."""
+    native, decoder = _has_class(config, target.kind, trust), is_decoder(config)
+    found = f"{source}, a model of the family {config.model_type}"
+    encoder = "Choose an encoder, for example roberta-base"
+    if own and decoder:
+        fix = f"{encoder}."
+        if target.spans:
+            fix = f"{encoder}, or let the task mark the spans in the text (span_use: mark)."
+        elif native:
+            fix = "Use --head-type native, which reads the last token, or an encoder."
         raise ModelError(
-            "a checkpoint with a trained head",
-            f"{source} without {', '.join(missing)}",
-            "Train one with `headstart fit`.",
+            "an encoder for a head on the first token",
+            f"{found}, a decoder, whose first token sees nothing of the text",
+            fix,
+        )
+    if not own and not native:
+        raise ModelError(
+            f"a model family with a class for {_auto(target.kind).__name__}",
+            f"{found}, which has none",
+            f"{encoder}." if decoder else "Use --head-type linear, which works on any encoder.",
         )
 
 
@@ -330,8 +355,7 @@ def _refuse_holes(split: SplitModel, missing: set[str], source: str) -> None:
         raise ModelError(
             f"a checkpoint that provides the whole encoder of {type(split.model).__name__}",
             f"{source} without {len(holes)} of its tensors, for example {holes[0]}",
-            "Check that config.json and the weights belong together. --head-type linear reads the "
-            "encoder's states and needs no more of it, should only a pooler be missing.",
+            "Check that config.json and the weights belong together.",
         )
 
 

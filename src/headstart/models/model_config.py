@@ -75,17 +75,15 @@ def is_decoder(config: Any) -> bool:
     return bool(getattr(config, "is_decoder", False)) or (causal and not gaps)
 
 
-def require_text_model(config: Any, source: str, *, own_head: bool) -> None:
+def require_text_model(config: Any, source: str) -> None:
     """Refuse models that headstart cannot train.
 
     Args:
         config: The model's configuration.
         source: What the user called the model.
-        own_head: Whether the head is one of headstart's own, on the first token.
 
     Raises:
-        ModelError: If the model reads no text, has both an encoder and a decoder, or is a decoder
-            under a head on the first token, which would see nothing of the text.
+        ModelError: If the model reads no text, or has both an encoder and a decoder.
     """
     found = f"{source}, a model of the family {config.model_type}"
     if getattr(config, "vocab_size", None) is None or _main_input(config) != "input_ids":
@@ -99,12 +97,6 @@ def require_text_model(config: Any, source: str, *, own_head: bool) -> None:
             "a text encoder, such as BERT or RoBERTa",
             f"{found}, which has an encoder and a decoder",
             "Choose a model that has an encoder alone, for example roberta-base.",
-        )
-    if own_head and is_decoder(config):
-        raise ModelError(
-            "an encoder for a head on the first token",
-            f"{found}, a decoder, whose first token sees nothing of the text",
-            "Use an encoder; for classes of a text, --head-type native works too.",
         )
 
 

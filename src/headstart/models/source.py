@@ -14,7 +14,7 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from headstart.errors import ModelError
-from headstart.models.folders import PARTIAL
+from headstart.models.folders import PARTIAL, require_finished
 
 CONFIG = "config.json"
 PATIENCE = 10.0
@@ -47,7 +47,7 @@ def locate(source: str) -> str:
         local cache is its folder there, should the hub not answer.
 
     Raises:
-        ModelError: If there is no such model; with the nearest names, at once.
+        HeadstartError: If there is no such model; with the nearest names, at once.
     """
     name = find_model(source)
     path = Path(name)
@@ -55,11 +55,10 @@ def locate(source: str) -> str:
         raise _is_a_file(path)
     if name and path.is_dir():
         if not (path / CONFIG).is_file():
+            require_finished(path)
             raise _no_config(path)
         return name
-    working = Path(f"{path!s}{PARTIAL}")
-    if working.is_dir():
-        raise _unfinished(working)
+    require_finished(path)
     if _is_path(name):
         raise ModelError(
             "a model folder, or the name of a model on the hub",
@@ -157,14 +156,13 @@ def _is_a_file(path: Path) -> ModelError:
 
 
 def _no_config(path: Path) -> ModelError:
-    if path.name.endswith(PARTIAL):
-        return _unfinished(path)
     expected = f"a model folder with {CONFIG}"
     if (path / "head.json").is_file():
         return ModelError(
             expected,
             f"the head folder {path}",
-            f"Give it as --head {path}, and the backbone that it was trained on as --model.",
+            "A head alone is no model: give the run or model that it came from. `headstart fit` "
+            f"takes it as --head {path}, beside its backbone as --model.",
         )
     inside = sorted(str(entry) for entry in path.iterdir() if _is_model(entry))
     told = f" Inside it are {', '.join(inside[:3])}{' …' if len(inside) > 3 else ''}."
@@ -177,15 +175,6 @@ def _no_config(path: Path) -> ModelError:
 
 def _is_model(folder: Path) -> bool:
     return (Path(find_model(str(folder))) / CONFIG).is_file()
-
-
-def _unfinished(working: Path) -> ModelError:
-    out = str(working).removesuffix(PARTIAL)
-    return ModelError(
-        "a model, or a run that is finished",
-        f"{working}, a run that did not finish",
-        f"Finish it with `headstart fit --out {out} --resume`, or give another model.",
-    )
 
 
 def _on_hub(name: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,18 @@ from headstart.data.encode import encode, resolve_max_length
 from headstart.data.labels import LabelMap
 from headstart.data.objects import as_frame, is_table
 from headstart.data.rows import Rows, build_rows
-from headstart.errors import ConfigError, DataError, did_you_mean, raise_all
+from headstart.errors import (
+    ConfigError,
+    DataError,
+    HeadstartError,
+    did_you_mean,
+    gathering,
+    raise_all,
+)
+from headstart.models.folders import require_finished
 from headstart.models.loading import load_saved, load_tokenizer, positions
-from headstart.run.saved import fit_to_model, require_finished, saved_precision, saved_task
+from headstart.models.source import at_home
+from headstart.run.saved import fit_to_model, needs_task_file, saved_precision, saved_task
 from headstart.run.splits import find_task
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
@@ -67,7 +77,7 @@ class Classifier:
         *,
         trust_remote_code: bool = False,
     ) -> None:
-        require_finished(source)
+        require_finished(Path(at_home(source)))
         self._source = source
         self._split, self.target = load_saved(source, trust_remote_code=trust_remote_code)
         own_choice = precision != "auto"
@@ -208,17 +218,24 @@ class Classifier:
         """
         task = self._task()
         labels = LabelMap(self.target.labels or task.choices) if task.target == "classes" else None
-        rows = build_rows(as_frame(frame, where="the data"), task, labels, where="the data")
+        table = as_frame(frame, where="the data")
+        faults: list[HeadstartError] = []
+        with gathering(faults):
+            rows = build_rows(table, task, labels, where="the data")
+        raise_all(_after_training(fault, labels) for fault in faults)
         if rows.labels is None:
             raise RuntimeError("rows built with labels carry labels")
         return Judge(rows.labels, task.metrics)(self._compute(rows))
 
     def _task(self) -> TaskSpec:
         if self.task is None:
+            plain = self.target.kind == "sequence" and not self.target.spans
             raise DataError(
                 "the columns that the model reads",
                 f"{self._source}, a model without the record of a run, which would say",
-                "Pass --text COLUMN (and --label), or --task NAME.",
+                "Pass --text COLUMN, or --task NAME. Labels are read from label, else pass --label."
+                if plain
+                else needs_task_file("spans" if self.target.spans else "choices"),
             )
         return self.task
 
@@ -252,6 +269,18 @@ class Classifier:
             )
             for row in softmax(logits)
         ]
+
+
+def _after_training(fault: HeadstartError, labels: LabelMap | None) -> HeadstartError:
+    """Replace advice on labels that only helps before training: now the model's are settled."""
+    if "--target" not in fault.fix and "training rows" not in fault.fix:
+        return fault
+    near = f"{fault.fix.partition('?')[0]}? " if fault.fix.startswith("Did") else ""
+    gives = "The model was trained on these labels" if labels else "The model predicts a number"
+    if labels and all(name.startswith("LABEL_") for name in labels.names):
+        gives = "The checkpoint has no names for its classes, so number them 0, 1 … in its order"
+    fix = f"{near}{gives}: correct the rows, give a file that fits, or another --label COLUMN."
+    return DataError(fault.expected, fault.found, fix)
 
 
 def _runtime(device: str, precision: str, *, asked: bool) -> Runtime:

@@ -10,9 +10,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from headstart.errors import ConfigError, RunError
-from headstart.models.folders import PARTIAL
 from headstart.models.loading import Target
-from headstart.models.source import at_home, find_model
+from headstart.models.source import find_model
 from headstart.results import RunResult
 from headstart.run.folder import MODEL, RESULT
 from headstart.tasks.metrics import default_metrics
@@ -102,17 +101,17 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
     if (task.shape == "choice") != (target.kind == "choice"):
         wants = target.kind == "choice"
         raise ConfigError(
-            "candidates for a multiple-choice model" if wants else "no choice columns",
-            f"a task of shape {task.shape}" if wants else "a model that gives each text its class",
-            "Describe the rows in a task file with the key choices, and give it as --task."
+            f"a task {'with candidates' if wants else 'of texts or pairs'}, as this model reads it",
+            f"one of shape {task.shape}",
+            needs_task_file("choices")
             if wants
-            else "Give the columns of the text alone.",
+            else "Use another task, or a multiple-choice model.",
         )
     if target.spans and len(task.spans) != target.spans:
         raise ConfigError(
             f"{target.spans} target spans, which the model's head reads",
             str(len(task.spans) or "none"),
-            "Describe them in a task file with the key spans, and give it as --task.",
+            needs_task_file("spans"),
         )
     task = replace(task, span_use="vectors" if target.spans else "mark")
     if target.labels or target.kind == "choice":
@@ -121,37 +120,13 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
     return replace(task, target="number", metrics=metrics, labels=None)
 
 
-def require_finished(source: str) -> None:
-    """Refuse the folder of a run that has not finished, and what is inside it.
+def needs_task_file(key: str) -> str:
+    """Say how rows are described that column names alone do not describe to a finished model.
 
     Args:
-        source: What the user calls the model.
+        key: The key of a task file that it takes.
 
-    Raises:
-        RunError: If the run has not finished.
+    Returns:
+        A sentence.
     """
-    path = Path(at_home(source)).absolute()
-    for folder in (path, path.parent):
-        if folder.name.endswith(PARTIAL) and folder.is_dir():
-            out = str(folder).removesuffix(PARTIAL)
-            reason = _failure(folder)
-            if reason:
-                raise RunError(
-                    "a finished run",
-                    f"{folder}, a run that failed: {reason}",
-                    f"Fit again with other settings: headstart fit --overwrite --out {out} …",
-                )
-            raise RunError(
-                "a finished run",
-                f"{folder}, a run that has not finished",
-                f"Go on with it: headstart fit --resume --out {out}",
-            )
-
-
-def _failure(folder: Path) -> str:
-    """Return why a run failed, empty if it did not."""
-    try:
-        record = RunResult.read(folder / RESULT)
-    except RunError:
-        return ""
-    return (record.error or "without a reason").rstrip(".") if record.status == "failed" else ""
+    return f"Give a task file with {key} as --task; `headstart tasks --help` says what it holds."
