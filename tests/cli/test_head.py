@@ -36,3 +36,21 @@ def test_what_is_no_head_is_told_at_once(cli: Run, model: Path, tmp_path: Path) 
         assert told in answer.err
         assert "Retrying" not in answer.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_extract_writes_into_a_folder_of_its_own(
+    cli: Run, run_folder: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").touch()
+    before = files[0].read_bytes()
+    for out, told in (
+        (files[0], f"{files[0]}, which is a file"),
+        (files[0] / "head", f"{files[0]}, which is a file"),
+        (tmp_path / "mine", "files in it that are no head"),
+    ):
+        answer = cli("head", "extract", run_folder, "--out", out, "--overwrite")
+        assert answer.code == 2
+        assert told in answer.err
+    assert files[0].read_bytes() == before
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["notes.txt"]

@@ -98,6 +98,8 @@ def _explain_system(error: OSError) -> HeadstartError:
     reason = os.strerror(error.errno) if error.errno else str(error)
     if error.errno == errno.ENOSPC:
         return RunError("enough free space", f"{where}{reason}", "Free some space and repeat.")
+    if error.errno in (errno.EEXIST, errno.ENOTDIR):
+        return RunError("a folder", f"{where}a file of that name", "Choose another name.")
     return RunError("files that can be read and written", f"{where}{reason}", "Check the path.")
 
 

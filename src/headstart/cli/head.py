@@ -33,15 +33,9 @@ def extract(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Write the head of a model as a head folder, for `fit --head`."""
-    from headstart.errors import ModelError
-    from headstart.models.headfile import RECORD, Head
+    from headstart.models.headfile import Head
 
-    empty = not out.exists() or (out.is_dir() and not any(out.iterdir()))
-    if not empty and not ((out / RECORD).is_file() and overwrite):
-        fix = "Choose another --out"
-        fix += ", or pass --overwrite." if (out / RECORD).is_file() else "."
-        found = f"{out} with files in it" if out.is_dir() else f"the file {out}"
-        raise ModelError("an empty or new folder for --out", found, fix)
+    _check_out(out, overwrite=overwrite)
     head = Head.from_pretrained(model)
     head.save(out)
     _show(head, out)
@@ -60,6 +54,21 @@ def inspect(
     from headstart.models.headfile import Head
 
     _show(Head.from_pretrained(source), source)
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    from headstart.errors import ModelError
+    from headstart.models.headfile import RECORD
+
+    expected, other = "a new or empty folder for --out", "Choose another --out"
+    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        raise ModelError(expected, f"{nearest}, which is a file", f"{other}: a folder.")
+    if nearest == out.absolute() and any(out.iterdir()):
+        if not (out / RECORD).is_file():
+            raise ModelError(expected, f"{out} with files in it that are no head", f"{other}.")
+        if not overwrite:
+            raise ModelError(expected, f"{out} with a head in it", f"{other}, or pass --overwrite.")
 
 
 def _show(head: Head, place: str | Path) -> None:

@@ -1,0 +1,81 @@
+"""``evaluate`` and ``predict`` on what does not fit: advice that these commands can follow."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import tiny
+from cli.rows import Run, write_rows
+from headstart.cli import main
+
+NUMBERS = "sentence,label\n" + "".join(f"film {n} good,{n / 7:.3f}\n" for n in range(40))
+CHOICES = "q,yes,no,label\n" + "".join(f"film {n},good,bad,yes\n" for n in range(20))
+
+
+@pytest.fixture(scope="module")
+def others(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that predicts a number, one of multiple choice, and checkpoints of somebody's."""
+    folder = tmp_path_factory.mktemp("others")
+    (folder / "numbers.csv").write_text(NUMBERS)
+    (folder / "choices.csv").write_text(CHOICES + "film,good,bad,no\n" * 20)
+    write_rows(folder / "opinions.csv", 20, 0)
+    (folder / "choices.yaml").write_text("text: q\nchoices: [yes, no]")
+    words = ["fit", "--model", str(model), "--strategy", "full(steps=1)", "--quiet"]
+    choices = ["--text", "q", "--choices", "yes", "--choices", "no"]
+    for name, columns in (("numbers", ["--text", "sentence"]), ("choices", choices)):
+        data = ["--train", str(folder / f"{name}.csv"), "--out", str(folder / name)]
+        assert main([*words, *data, *columns]) == 0
+    tiny.save_pretrained("bert", folder / "unnamed", head=True)
+    chooser = tiny.build("bert", kind="choice")
+    chooser.save_pretrained(folder / "chooser")  # type: ignore[operator]
+    tiny.tokenizer().save_pretrained(folder / "chooser")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("run", "data", "words", "told"),
+    [
+        ("numbers", "opinions.csv", (), "The model predicts a number"),
+        ("run", "numbers.csv", (), "The model was trained on these labels"),
+        ("unnamed", "opinions.csv", ("--text", "sentence"), "number them 0, 1"),
+        ("unnamed", "opinions.csv", (), "Pass --text COLUMN"),
+        ("choices", "choices.csv", ("--text", "q"), "a task file with choices as --task"),
+        ("chooser", "choices.csv", (), "a task file with choices as --task"),
+        ("run", "choices.csv", ("--task", "copa"), "Use another task"),
+        ("run/head", "opinions.csv", (), "give the run or model that it came from"),
+        ("run", "folder", (), "Name a file in it"),
+    ],
+)
+def test_advice_fits_the_command(
+    cli: Run,
+    others: Path,
+    run_folder: Path,
+    run: str,
+    data: str,
+    words: tuple[str, ...],
+    told: str,
+) -> None:
+    (others / "folder").mkdir(exist_ok=True)
+    source = run_folder / run.removeprefix("run/").removeprefix("run") if "run" in run else run
+    answer = cli("evaluate", others / source, "--data", others / data, *words)
+    assert answer.code == 2
+    assert told in answer.err
+    elsewhere = re.sub(r"`headstart fit`[^.]*", "", answer.err)
+    own = set(re.findall(r"--[a-z-]+", cli("evaluate", "--help").out))
+    assert set(re.findall(r"--[a-z-]+", elsewhere)) <= own
+
+
+def test_a_near_label_is_still_suggested(cli: Run, run_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("sentence,label\na film,positiv\n")
+    answer = cli("evaluate", run_folder, "--data", tmp_path / "new.csv")
+    assert "Did you mean 'positive'? The model was trained on these labels" in answer.err
+
+
+def test_a_task_file_describes_choices_to_a_finished_model(cli: Run, others: Path) -> None:
+    words = ("--data", others / "choices.csv", "--task", others / "choices.yaml")
+    answer = cli("evaluate", others / "chooser", *words)
+    assert (answer.code, answer.err) == (0, "")
+    assert "accuracy" in answer.out
