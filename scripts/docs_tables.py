@@ -122,27 +122,13 @@ def metrics() -> str:
 
 def taskfile() -> str:
     """Return the keys of a task file, and those of each of its spans."""
-    from headstart.tasks.spec import Span, TaskSpec
+    from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
 
-    return f"{_keys(TaskSpec)}\n\nKeys of each of `spans`:\n\n{_keys(Span)}"
-
-
-def _keys(record: type) -> str:
-    meanings = _arguments(inspect.getdoc(record) or "")
-    rows = ((f"`{f.name}`", _prose(meanings[f.name])) for f in dataclasses.fields(record) if f.init)
-    return table(("key", "meaning"), rows)
+    return f"{_keys(TASK_KEYS)}\n\nKeys of each of `spans`:\n\n{_keys(SPAN_KEYS)}"
 
 
-def _arguments(docstring: str) -> dict[str, str]:
-    """Return what a docstring says of each argument."""
-    found: dict[str, str] = {}
-    for line in docstring.partition("Args:\n")[2].splitlines():
-        name, colon, text = line.strip().partition(": ")
-        if line.startswith("    ") and not line.startswith("     ") and colon:
-            found[name] = text
-        elif line.startswith("     "):
-            found[next(reversed(found))] += " " + line.strip()
-    return {name: text.replace("``", "`") for name, text in found.items()}
+def _keys(meanings: dict[str, str]) -> str:
+    return table(("key", "meaning"), ((f"`{k}`", _prose(v)) for k, v in meanings.items()))
 
 
 def settings() -> str:

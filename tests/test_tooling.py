@@ -5,13 +5,9 @@ from __future__ import annotations
 import re
 import runpy
 import tomllib
-from dataclasses import fields
 from pathlib import Path
 
 import yaml
-
-from headstart.cli.listings import tasks
-from headstart.tasks.spec import TaskSpec
 
 ROOT = Path(__file__).parents[1]
 
@@ -50,9 +46,3 @@ def test_the_tables_in_the_documentation_are_those_of_today() -> None:
         text = page.read_text(encoding="utf-8")
         assert fill(text) == text, f"{page.name}: run `make format`"
         assert text.count("<!-- generated") == text.count("<!-- end of it -->")
-
-
-def test_the_help_of_tasks_names_every_key_a_user_may_want() -> None:
-    help_text = tasks.__doc__ or ""
-    internal = {"paper_epochs", "version"}
-    assert {f.name for f in fields(TaskSpec)} - internal <= set(re.findall(r"\w+", help_text))

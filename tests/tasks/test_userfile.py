@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
 from headstart.errors import ConfigError, Faults, HeadstartError
-from headstart.tasks.spec import Span, TaskSpec
+from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS, Span, TaskSpec
 from headstart.tasks.userfile import from_columns, read_task_file, task_faults
 
 FULL = """
@@ -87,6 +88,11 @@ def test_labels_stay_the_text_that_they_are(tmp_path: Path) -> None:
     assert task.labels == ("no", "007", "null", "1.0")
 
 
+def test_every_key_is_described() -> None:
+    assert set(TASK_KEYS) == {field.name for field in dataclasses.fields(TaskSpec)}
+    assert set(SPAN_KEYS) == {field.name for field in dataclasses.fields(Span)}
+
+
 def test_all_faults_of_a_file_come_together(tmp_path: Path) -> None:
     text = """
 text: a
@@ -115,11 +121,13 @@ labels: [p, q]
         ("text: a\nspans:\n- {column: a, text: b, text: c}\n", "'text' in lines 3 and 3"),
         ("text: a\nlabel: b\nlabel: c\n", "'label' in lines 2 and 3"),
         ("label: y", "text: the text columns"),
-        ("text: {a: b}", "text, item 1: a valid string"),
-        ("text: a\nshape: triple", "shape: 'single', 'pair' or 'choice'"),
-        ("text: a\nhub: [a, b, c]", "hub: path or path:configuration"),
-        ("text: a\nspans: [b]", "span 1: a mapping with the key column"),
-        ("text: a\nspans: [{start: x, end: y}]", "span 1: a mapping with the key column"),
+        ("text: {a: b}", "text, entry 1: the text column, or a list"),
+        ("text: a\nshape: triple", "shape: single (a text), pair or choice"),
+        ("text: a\nhub: [a, b, c]", "hub: a data set on the hub: path or path:configuration"),
+        ("text: a\nspans: [b]", "spans, entry 1: a span with the keys column, text"),
+        ("text: a\nspans: [{start: x, end: y}]", "spans, entry 1, column: the text column"),
+        ("text: a\nvalues: {a: b}", "values: words for the raw values"),
+        ("text: a\nsplits: [train]", "splits, entry 2: a list of two"),
     ],
 )
 def test_faulty_file(tmp_path: Path, text: str, message: str) -> None:

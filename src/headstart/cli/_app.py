@@ -11,7 +11,7 @@ from headstart.cli._usage import Command
 from headstart.cli.demo import DEMO_EXAMPLES, demo
 from headstart.cli.fit import FIT_EXAMPLES, fit
 from headstart.cli.head import head_app
-from headstart.cli.listings import strategies, tasks
+from headstart.cli.listings import describe_task_files, strategies, tasks
 from headstart.cli.predict import EVALUATE_EXAMPLES, PREDICT_EXAMPLES, evaluate, predict
 
 
@@ -52,7 +52,7 @@ app.callback()(root)
 app.command(context_settings=HELP_NAMES, epilog=examples(*FIT_EXAMPLES))(fit)
 app.command(context_settings=HELP_NAMES, epilog=examples(*EVALUATE_EXAMPLES))(evaluate)
 app.command(context_settings=HELP_NAMES, epilog=examples(*PREDICT_EXAMPLES))(predict)
-app.command(context_settings=HELP_NAMES)(tasks)
+app.command(context_settings=HELP_NAMES, epilog=describe_task_files())(tasks)
 app.command(context_settings=HELP_NAMES)(strategies)
 app.add_typer(head_app, name="head")
 app.command(context_settings=HELP_NAMES, epilog=examples(*DEMO_EXAMPLES))(demo)

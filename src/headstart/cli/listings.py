@@ -12,19 +12,15 @@ from typing import Annotated
 import typer
 
 from headstart.cli._console import facts, show, table
+from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
 
 
 def tasks(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="A task, or a task's YAML file.")
+        str | None, typer.Argument(metavar="NAME", help="A task, or a task's YAML file.")
     ] = None,
 ) -> None:
-    """List the tasks, or show one.
-
-    A task of your own is a small YAML file with some of these keys: text, label, labels, target,
-    metrics, shape, choices, spans, span_use, values, splits, hub, name, summary.
-    Only text must be there: text: [subject, body]
-    """
+    """List the tasks, or show one, which also checks a task file."""
     from headstart.tasks.builtin import get_task, task_names
 
     if name is not None:
@@ -36,13 +32,27 @@ def tasks(
         for t in known
     ]
     show(table(("task", "input", "predicts", "metrics", "what it asks"), rows))
-    show("`headstart tasks NAME` shows one; a YAML file can describe your own.")
+    show(
+        "`headstart tasks NAME` shows one. A YAML file can describe your own: `headstart tasks "
+        "--help` lists what it holds."
+    )
+
+
+def describe_task_files() -> str:
+    """List the keys of a task file for the end of a help page.
+
+    Returns:
+        Text in rich's markup.
+    """
+    lines = ["[bold]A task file[/bold] is YAML with these keys:", ""]
+    lines += [f"[cyan]{key}[/cyan]: {accepted}" for key, accepted in TASK_KEYS.items()]
+    lines += ["", "Each of its [bold]spans[/bold] has:", ""]
+    lines += [f"[cyan]{key}[/cyan]: {accepted}" for key, accepted in SPAN_KEYS.items()]
+    return "\n".join(lines)
 
 
 def strategies(
-    name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="An alias or a tuner.")
-    ] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="An alias or a tuner.")] = None,
 ) -> None:
     """List the strategies' aliases and the tuners they are made of, or show one."""
     from headstart.errors import ConfigError, did_you_mean
@@ -56,7 +66,12 @@ def strategies(
         show(str(name), facts([("line", alias.line), ("what it is", alias.summary)]))
     elif name is not None:
         known = [*ALIASES, *TUNERS]
-        raise ConfigError("the name of an alias or a tuner", repr(name), did_you_mean(name, known))
+        fix = did_you_mean(name, known)
+        if ">" in name or "(" in name:
+            fix = (
+                "Name one part of it; `headstart fit --strategy LINE --dry-run` shows a whole line."
+            )
+        raise ConfigError("the name of an alias or a tuner", repr(name), fix)
     else:
         rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
         show("Aliases", table(("alias", "line", "what it is"), rows))
@@ -143,10 +158,17 @@ def _fields(name: str) -> Iterator[tuple[str, str, str]]:
 def _knobs(name: str) -> list[_Knob]:
     meanings = _meanings(name)
     return [
-        _Knob(field, kind, _in_notation(default), meanings.get(field, ""))
+        _Knob(field, _accepted(kind), _in_notation(default), meanings.get(field, ""))
         for field, kind, default in _fields(name)
         if not field.startswith("_") and not kind.startswith("ClassVar")
     ]
+
+
+def _accepted(kind: str) -> str:
+    """Write the type of a knob as what a user may give."""
+    if kind.startswith("Literal["):
+        return " or ".join(ast.literal_eval(f"({kind[8:-1]},)"))
+    return {"int": "whole number", "float": "number", "bool": "true or false"}.get(kind, kind)
 
 
 def _in_notation(default: str) -> str:
@@ -172,7 +194,7 @@ def _meanings(name: str) -> dict[str, str]:
             meanings[word] = text
         elif last:
             meanings[last] += f" {line.strip()}"
-    return meanings
+    return {word: text.replace("``", "`") for word, text in meanings.items()}
 
 
 def _notation() -> str:

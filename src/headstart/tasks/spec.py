@@ -84,3 +84,33 @@ class TaskSpec:
         """Every input column the task reads, without the label, each once, in order."""
         spans = (c for s in self.spans for c in (s.text, s.start, s.end, s.word_index) if c)
         return tuple(dict.fromkeys((*self.text, *self.choices, *spans)))
+
+
+TASK_KEYS = {
+    "name": "what to call the task; else the file's name",
+    "shape": "single (a text), pair or choice (multiple choice); else what the columns allow",
+    "text": "the text column, or a list of two for a pair; must be there",
+    "choices": "a list of the columns with the candidates of a multiple choice",
+    "label": "the label column; else label",
+    "target": "classes or number; else classes",
+    "labels": "a list of the class names in order; else those in the training rows",
+    "metrics": "a list of metrics, whose mean is the score; else accuracy, or pearson and spearman",
+    "spans": "a list of targets in the text, each with the keys of a span",
+    "span_use": "mark (the text is marked) or vectors (for a head of headstart); else mark",
+    "values": "words for the raw values of a column: {column: {value: word}}",
+    "hub": "a data set on the hub: path or path:configuration",
+    "splits": "a list of two, the names of training and validation split on the hub and in --data",
+    "paper_epochs": "the epochs of all stages together under --preset paper, a whole number",
+    "version": "a whole number, raised when a change alters scores; else 1",
+    "summary": "what the task asks, in one line",
+}
+"""What a task file may hold: its keys, and what each accepts; behind the semicolon its default."""
+
+SPAN_KEYS = {
+    "column": "the text column to look in; must be there",
+    "text": "the column with the target's words; not needed beside start and end",
+    "start": "the column with the place of the target's first character, counted from 0",
+    "end": "the column with the place behind its last character",
+    "word_index": "the column with the number of its first word, counted from 0; beside text",
+}
+"""The same for each span in it."""

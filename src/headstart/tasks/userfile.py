@@ -22,7 +22,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.metrics import default_metrics, metric_faults
-from headstart.tasks.spec import InputShape, Span, Target, TaskSpec
+from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS, InputShape, Span, Target, TaskSpec
 from headstart.yamlfile import load_yaml
 
 _LISTS = ("text", "choices", "metrics", "labels", "splits", "spans")
@@ -260,15 +260,15 @@ def _parse_spans(text: Sequence[str], span: str | Sequence[str] | None) -> tuple
 
 
 def _explain(item: Any) -> ConfigError:
+    """Name a mistyped value as the file has it, with what the key accepts."""
     key, *inner = item["loc"]
-    found = repr(item["input"])[:80]
-    if key == "spans" and inner:
-        expected = f"span {inner[0] + 1}: a mapping with the key column and others of a span"
-        fix = "For example {column: sentence, start: from, end: to}."
-        fix += f" The keys are: {', '.join(_keys(Span))}."
-        return ConfigError(expected, found, fix)
-    place = ", ".join(f"item {p + 1}" if isinstance(p, int) else str(p) for p in item["loc"])
-    wanted = item["msg"].lower().removeprefix("input should be ")
-    if key == "hub":
-        wanted = "path or path:configuration"
-    return ConfigError(f"{place}: {wanted}", found, f"Change {key} in the task file.")
+    place = f"{key}, entry {inner[0] + 1}" if inner and isinstance(inner[0], int) else key
+    accepted = TASK_KEYS[key]
+    if key == "spans" and len(inner) > 1:
+        place, accepted = f"{place}, {inner[1]}", SPAN_KEYS[inner[1]]
+    elif key == "spans":
+        accepted = f"a span with the keys {', '.join(SPAN_KEYS)}"
+    missing = item["type"] == "missing"
+    found = "none" if missing else repr(item["input"])[:80]
+    expected = f"{place}: {accepted.partition(';')[0]}"
+    return ConfigError(expected, found, f"Change {key} in the task file.")
