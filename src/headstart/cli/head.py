@@ -12,7 +12,10 @@ from headstart.cli._console import HELP_NAMES, examples, facts, show, table
 if TYPE_CHECKING:
     from headstart.models.headfile import Head
 
-head_app = typer.Typer(help="Extract and inspect heads.", context_settings=HELP_NAMES)
+head_app = typer.Typer(
+    help="Extract and inspect heads: what a model has beside its pretrained backbone.",
+    context_settings=HELP_NAMES,
+)
 
 
 @head_app.command(
@@ -26,13 +29,16 @@ def extract(
     model: Annotated[
         str,
         typer.Argument(
-            metavar="MODEL", help="A run, or a sequence-classification checkpoint: folder or name."
+            metavar="MODEL",
+            help="Folder of a run, or any fine-tuned classifier: folder or hub name.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the head.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the head that is there.")
+    ] = False,
 ) -> None:
-    """Write the head of a model as a head folder, for `fit --head`."""
+    """Write the head of a model as a head folder, for `headstart fit --head`."""
     from headstart.models.headfile import Head
 
     _check_out(out, overwrite=overwrite)

@@ -27,17 +27,28 @@ PREDICT_EXAMPLES = (
 
 _Run = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="A run, or any sequence-classification checkpoint."),
+    typer.Argument(
+        metavar="RUN", help="Folder of a run, or any fine-tuned classifier: folder or hub name."
+    ),
 ]
 _Data = Annotated[
-    str, typer.Option("--data", metavar="FILE", help="Rows: csv, tsv, jsonl, parquet, arrow …")
+    str,
+    typer.Option(
+        "--data",
+        metavar="FILE",
+        help="Labelled rows: csv, tsv, jsonl, parquet or arrow file, saved data set, hub name.",
+    ),
 ]
 _Split = Annotated[
     str | None, typer.Option("--split", metavar="NAME", help="Split of a saved or hub data set.")
 ]
 _Task = Annotated[
     str | None,
-    typer.Option("--task", metavar="TASK", help="Task to read the rows by; default: the run's."),
+    typer.Option(
+        "--task",
+        metavar="TASK",
+        help="Task, or task file, to read the rows by; default: the run's.",
+    ),
 ]
 _Text = Annotated[
     list[str] | None,
@@ -67,7 +78,7 @@ def evaluate(
     device: _Device = "auto",
     trust_remote_code: _Trust = False,
 ) -> None:
-    """Measure a finished model on labelled rows."""
+    """Measure a finished model on labelled rows, by the metrics of its task."""
     from headstart.data.sources import read_table
 
     frame = read_table(data, split=split)
