@@ -276,12 +276,6 @@ def test_a_regression_that_could_not_be_saved_is_refused_before_it_trains(
     assert error.value.fix == "Predict numbers with an encoder."
 
 
-def test_multiple_choice_with_a_decoder_is_refused_without_circular_advice(gpt2: Path) -> None:
-    with pytest.raises(ModelError, match="a MultipleChoice class") as error:
-        load_classifier(str(gpt2), Target((), kind="choice"))
-    assert "--head-type" not in error.value.fix
-
-
 def test_labels_that_the_config_does_not_name_get_the_usual_names(
     checkpoint: Callable[..., Path], tmp_path: Path
 ) -> None:
