@@ -39,6 +39,7 @@ from headstart.cli import _write, main
         ("fit --set lr=1 --set lr=2", ("one --set of lr; found several",)),
         ("tasks rtee", ("'rtee'", "Did you mean 'rte'")),
         ("strategies bitfitt", ("'bitfitt'", "'bitfit'")),
+        ("strategies bitfit>full", ("'bitfit>full'", "--strategy LINE --dry-run")),
         ("fit --config none.yaml", ("none.yaml", "Check --config")),
         ("fit --set stratgy=ft --model m", ("'stratgy'", "'strategy'")),
         ("fit --set seed", ("--set name=value", "Put '='")),
@@ -63,6 +64,12 @@ def test_a_wrong_command_line(
     for part in parts:
         assert part in answer.err, part
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_where_a_folder_should_be(cli: Run, files: tuple[Path, Path]) -> None:
+    answer = cli("demo", "--export", files[0])
+    assert answer.code == 2
+    assert f"expected a folder; found {files[0]}: a file of that name" in answer.err
 
 
 def test_a_wrong_strategy_points_at_the_place(cli: Run) -> None:

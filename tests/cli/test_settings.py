@@ -15,6 +15,7 @@ from headstart.cli import app
 from headstart.cli._settings import COMMAND_LINE_ONLY, FitCommand, gather
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
+from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
 
 SAMPLES: dict[str, Any] = {
     "model": "m", "train": "t.csv", "validation": "v.csv", "task": "rte", "label": "l", "span": "s",
@@ -156,6 +157,12 @@ def test_help_of_every_command(cli: Run, command: str) -> None:
     answer = cli(*command.split(), "--help")
     assert answer.code == 0
     assert "Usage: headstart" in answer.out
+
+
+def test_help_lists_the_keys_of_a_task_file(cli: Run) -> None:
+    shown = cli("tasks", "--help").out
+    for key, accepted in {**TASK_KEYS, **SPAN_KEYS}.items():
+        assert f"{key}: {accepted}" in shown
 
 
 def test_version_and_lists(cli: Run) -> None:

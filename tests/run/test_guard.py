@@ -211,3 +211,10 @@ def test_a_model_at_chance_is_told_of(tmp_path: Path) -> None:
     line = "full(steps=20, lr=1e-2, head_lr=1e-2)"
     result = watched(strategy=line, out=tmp_path / "run", **settings).result
     assert "The model is no better than chance on the validation rows." in result.warnings
+
+
+def test_the_plan_says_where_the_rest_of_a_budget_goes(tmp_path: Path) -> None:
+    settings = inputs(tmp_path, batch_size=4)
+    shared = dict(hs.plan(strategy="bitfit > full", total_epochs=4, **settings).facts)
+    assert shared["budget"] == "24 steps in all; the last stage takes what is left"
+    assert "budget" not in dict(hs.plan(strategy="bitfit > full", **settings).facts)

@@ -86,6 +86,9 @@ class Ready:
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
+        total = _budget(self.choices, self.stages)
+        if total and any(plan.length.until != "end" for plan in self.stages[:-1]):
+            facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
         return make_plan(self.strategy.name, self.stages, self.prepared, facts, self.notes)
 
 
@@ -218,8 +221,6 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
         share=choices.share,
     )
     stages = plan_stages(strategy, numbers, config, choices.preset, size)
-    if _budget(choices, stages) and any(p.length.until != "end" for p in stages[:-1]):
-        notes.append("The last stage takes what the stages before it leave of the total.")
     return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
 
 
