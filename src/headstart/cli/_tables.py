@@ -60,7 +60,7 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
     again = ", second attempt" if stage.attempt > 1 else ""
     most = "" if stage.until == "end" else "at most "
     return (
-        f"Stage {number} of {of}{again}: {stage.stage}, {most}{stage.planned_steps:,} steps, "
+        f"Stage {number} of {of}{again}: {stage.stage}, {most}{_steps(stage.planned_steps)}, "
         f"{_trainable(stage)} numbers train"
     )
 
@@ -78,10 +78,14 @@ def stage_end(stage: StageResult) -> str:
     skill = "" if stage.train_skill is None else f" (skill {stage.train_skill:.2f}, 0 is chance)"
     passed = _HANDED_ON.get(stage.handed_on, stage.handed_on)
     return (
-        f"ended after {stage.steps:,} steps and {stage.seconds:.1f} s: "
+        f"ended after {_steps(stage.steps)} and {stage.seconds:.1f} s: "
         f"{_ENDS.get(stage.ended, stage.ended)}{learned[stage.learned]}{skill}"
         f"{'; ' + passed if passed else ''}"
     )
+
+
+def _steps(number: int) -> str:
+    return f"{number:,} step{'s' * (number != 1)}"
 
 
 def describe_stages(result: RunResult) -> Iterator[Table | str]:
