@@ -27,7 +27,7 @@ TWO = Target(("no", "yes"))
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b'{\n "a": 1,\n}', "line 3 column 1"),
+        (b'{\n "a": 1\n "b": 2}', "line 3 column 2"),
         (b"", "line 1 column 1"),
         (b"[]", "no JSON object"),
         (b"\xff\xfe{}", "utf-8"),
