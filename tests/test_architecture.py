@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
-    {"errors", "registry", "yamlfile"},
+    {"errors", "registry", "yamlfile", "kernels"},
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from headstart.kernels.memory import ask_for_huge_pages
+
 if TYPE_CHECKING:
     from headstart.api import Classifier, Prediction, evaluate, fit, load, plan, pretrain_head
     from headstart.config import FitConfig
@@ -55,6 +57,7 @@ def __getattr__(name: str) -> Any:
     """Import a public name's module when the name is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")
+    ask_for_huge_pages()
     return getattr(importlib.import_module(f"headstart.{_HOMES[name]}"), name)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from headstart.kernels.memory import ask_for_huge_pages
+
 
 def main() -> int:
     """Run the command line; Ctrl-C is no fault even while it is still being imported.
@@ -11,6 +13,7 @@ def main() -> int:
     Returns:
         The exit code.
     """
+    ask_for_huge_pages()
     try:
         from headstart.cli import main as run
 

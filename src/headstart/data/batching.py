@@ -22,14 +22,15 @@ class BatchOrder:
         lengths: Tokens of each row, (n,).
         batch_size: Rows per optimizer step; an epoch's last batch may be smaller.
         seed: Seed of the data-order stream.
-        blur: Largest relative error put on a length before sorting. On 500 review sentences 0.15
-            pads 19 %, unsorted batches 90 %, exact sorting 7 % but with the same batches again.
+        blur: Largest relative error put on a length before sorting. For batches of 32 of 1,600
+            review sentences 0.03 pads 4 %, and a third of a row's companions return in the next
+            epoch; 0.15 pads 16 % for 14 %, exact sorting 3 % with always the same companions.
     """
 
     lengths: Indices
     batch_size: int
     seed: int
-    blur: float = 0.15
+    blur: float = 0.03
 
     @property
     def per_epoch(self) -> int:

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from headstart.data.batching import BatchOrder
+from headstart.kernels.memory import kept_memory
 from headstart.results import Point
 from headstart.strategies.plan import Length
 from headstart.training.feed import Feed, row_losses
@@ -185,7 +186,7 @@ class StageLoop:
         if not self.state.curve:
             self._point()
         prepared = self.runtime.prepared(self.model, self.optimizer)
-        with self.runtime.own_randomness(), prepared as (model, stepper):
+        with self.runtime.own_randomness(), kept_memory(), prepared as (model, stepper):
             while not self.state.ended:
                 self._step(model, stepper)
                 self._after_step()
@@ -215,10 +216,12 @@ class StageLoop:
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         torch.manual_seed(stream(setup.seed, "dropout", state.step, runtime.rank))
         total, judged = torch.zeros((), device=runtime.device), list[torch.Tensor]()
+        kernels = runtime.kernels()
         for number, part in enumerate(parts):
             batch = self.feed.batch(part)
             labels = batch.pop("labels")
-            with runtime.accumulating(model, more=number + 1 < len(parts)):
+            more = number + 1 < len(parts)
+            with runtime.accumulating(model, more=more), kernels:
                 with runtime.autocast():
                     logits = model(**batch).logits
                 loss = row_losses(logits, labels).sum() * weight / len(rows)

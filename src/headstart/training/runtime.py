@@ -14,6 +14,7 @@ from accelerate.utils import DistributedDataParallelKwargs, get_grad_scaler
 from torch import nn
 
 from headstart.errors import ConfigError
+from headstart.kernels.mode import FastKernels
 
 
 class Runtime:
@@ -149,6 +150,10 @@ class Runtime:
             norm: Largest L2 norm.
         """
         self._accelerator.clip_grad_norm_(list(parameters), norm)
+
+    def kernels(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context in which a training step uses our kernels; a GPU has its own."""
+        return FastKernels() if self.device.type == "cpu" else contextlib.nullcontext()
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which matrix products run in the chosen precision."""

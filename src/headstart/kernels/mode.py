@@ -1,0 +1,122 @@
+"""A context in which a model's own calls of dropout and attention reach the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+from headstart.kernels.attention import attention
+from headstart.kernels.dropout import dropout
+from headstart.kernels.masks import Randomness
+from headstart.kernels.rows import sparse_embedding
+
+_KINDS = {torch.float32, torch.bfloat16, torch.float16}
+LONGEST = 512
+"""Tokens up to which the scores of attention without dropout are stored; beyond, torch's fused
+kernel, which does not store them."""
+
+
+class FastKernels(TorchFunctionMode):
+    """Replaces ``dropout`` and ``scaled_dot_product_attention`` on the CPU while a model trains.
+
+    What a kernel does not cover (causal or grouped attention, a mask with a gradient, another
+    type or device, evaluation) is left to torch.
+
+    Args:
+        replay: Whether parts of the model may be computed twice (gradient checkpointing). Each call
+            then takes a seed of its own from torch's generator, whose state is put back for the
+            second time; otherwise the context takes one.
+    """
+
+    def __init__(self, *, replay: bool = False) -> None:
+        super().__init__()
+        self._replay, self._randomness = replay, self._seeded()
+        self._bias: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._own: dict[Any, Callable[..., torch.Tensor | None]] = {
+            functional.dropout: self._dropout,
+            torch.dropout: self._torch_dropout,
+            functional.embedding: sparse_embedding,
+            functional.scaled_dot_product_attention: self._attention,
+        }
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Call a kernel where there is one that fits, else the function itself."""
+        own = self._own.get(func)
+        if own is not None and torch.is_grad_enabled():
+            result = own(*args, **(kwargs or {}))
+            if result is not None:
+                return result
+        return func(*args, **(kwargs or {}))
+
+    @staticmethod
+    def _seeded() -> Randomness:
+        return Randomness(int(torch.randint(2**62, ())))
+
+    @property
+    def _random(self) -> Randomness:
+        return self._seeded() if self._replay else self._randomness
+
+    def _dropout(
+        self,
+        input: torch.Tensor,  # noqa: A002  the names are torch's
+        p: float = 0.5,
+        training: bool = True,
+        inplace: bool = False,
+    ) -> torch.Tensor | None:
+        fits = training and not inplace and 0 < p < 1
+        return dropout(input, p, self._random) if fits and _covered(input) else None
+
+    def _torch_dropout(
+        self,
+        input: torch.Tensor,  # noqa: A002
+        p: float,
+        train: bool,
+    ) -> torch.Tensor | None:
+        return self._dropout(input, p, train)
+
+    def _attention(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor | None:
+        plain = not is_causal and not enable_gqa and 0 <= dropout_p < 1 and query.ndim == 4
+        if not plain or not (dropout_p or max(query.shape[2], key.shape[2]) <= LONGEST):
+            return None
+        if attn_mask is not None and attn_mask.requires_grad:
+            return None
+        if torch.is_autocast_enabled("cpu"):
+            kind = torch.get_autocast_dtype("cpu")
+            query, key, value = query.to(kind), key.to(kind), value.to(kind)
+        same = query.dtype == key.dtype == value.dtype and query.shape[:2] == key.shape[:2]
+        if not same or not all(_covered(t) for t in (query, key, value)):
+            return None
+        bias = None if attn_mask is None else self._as_bias(attn_mask, query.dtype)
+        scale = query.shape[3] ** -0.5 if scale is None else scale
+        return attention(query, key, value, bias, dropout_p, scale, self._random)
+
+    def _as_bias(self, mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+        """Return a mask as numbers to add; all layers of a model share one."""
+        if self._bias is None or self._bias[0] is not mask or self._bias[1].dtype != kind:
+            bias = mask.to(kind)
+            if mask.dtype == torch.bool:
+                # The lowest number and not infinity: a row without any key stays a number.
+                bias = torch.zeros_like(mask, dtype=kind).masked_fill_(~mask, torch.finfo(kind).min)
+            bias = bias.view((1,) * (4 - bias.ndim) + bias.shape)
+            self._bias = (mask, bias)
+        return self._bias[1]
+
+
+def _covered(tensor: torch.Tensor) -> bool:
+    return tensor.device.type == "cpu" and tensor.dtype in _KINDS and type(tensor) is torch.Tensor
