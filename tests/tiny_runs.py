@@ -23,7 +23,8 @@ from headstart.results import Point, RunResult, StageResult
 from headstart.run import main, stages
 from headstart.run.listener import Listener
 from headstart.run.stages import StrategyRunner
-from headstart.training.loop import LoopState, StageLoop
+from headstart.training.loop import StageLoop
+from headstart.training.state import LoopState
 
 Tensors = dict[str, torch.Tensor]
 BATCH_SIZE = 8

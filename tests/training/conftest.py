@@ -16,9 +16,10 @@ from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.feed import EncodedFeed
-from headstart.training.loop import StageLoop, StageSetup
+from headstart.training.loop import StageLoop
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
+from headstart.training.state import StageSetup
 
 SEVEN = Length(7, 1, "end")
 

@@ -13,7 +13,8 @@ import torch
 from torch.nn import functional
 
 from headstart.strategies.plan import Length
-from headstart.training.loop import LoopState, StageLoop
+from headstart.training.loop import StageLoop
+from headstart.training.state import LoopState
 
 Make = Callable[..., StageLoop]
 # With a large eps AdamW's step is proportional to the gradient, so that its scale is tested too.
@@ -81,7 +82,10 @@ def gradient_norms(loop: StageLoop) -> list[float]:
 
     def note(optimizer: torch.optim.Optimizer, *_: Any) -> None:
         gradients = [p.grad for p in loop.trained.values() if p.grad is not None]
-        norms.append(float(torch.cat([g.flatten() for g in gradients]).norm()))
+        # The fused update divides the gradient by this.
+        scale = getattr(optimizer, "grad_scale", None)
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        norms.append(float(norm / (1.0 if scale is None else scale)))
 
     loop.optimizer.register_step_pre_hook(note)
     loop.run()

@@ -42,7 +42,7 @@ def test_it_resumes_from_any_step_to_the_same_bits(
     settings = {**STAGES[case], "dropout": 0.3, "micro_batch_size": 3}
     saved: list[tuple[str, dict[str, torch.Tensor]]] = []
 
-    def save(loop: StageLoop) -> None:
+    def save(loop: StageLoop, _stop: bool) -> None:
         tensors = {name: t.detach().clone() for name, t in loop.tensors().items()}
         saved.append((json.dumps(loop.snapshot()), tensors))
 
@@ -69,7 +69,7 @@ def test_it_resumes_from_any_step_to_the_same_bits(
 
 def test_a_checkpoint_is_written_only_when_it_is_time(make_loop: Make) -> None:
     steps: list[int] = []
-    loop = make_loop(checkpoint=lambda each: steps.append(each.state.step))
+    loop = make_loop(checkpoint=lambda each, _stop: steps.append(each.state.step))
     loop.pause = lambda: loop.state.step in (2, 5)
     loop.run()
     assert steps == [2, 5]

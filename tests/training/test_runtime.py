@@ -119,9 +119,10 @@ def test_a_prepared_model_comes_back_as_it_was(precision: str) -> None:
     with runtime.prepared(model, optimizer) as (wrapped, stepper):
         runtime.backward(wrapped(torch.ones(3, 4)).float().sum())
         assert model.weight.grad is not None
-        runtime.clip(model.parameters(), 0.01)
+        runtime.clip(model.parameters(), 0.01, optimizer)
         norm = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-        assert float(norm.norm()) == pytest.approx(0.01, rel=1e-3)
+        scale = getattr(optimizer, "grad_scale", 1.0)
+        assert float((norm / scale).norm()) == pytest.approx(0.01, rel=1e-3)
         start = model.weight.detach().clone()
         stepper.step()
         assert not torch.equal(model.weight, start)
@@ -137,12 +138,6 @@ def test_accelerates_state_is_given_back() -> None:
         assert Runtime("cpu", "bf16").precision == "bf16"
     assert own.mixed_precision == "no"
     assert str(own.device) == "cpu"
-
-
-def test_one_process_agrees_with_itself() -> None:
-    runtime = Runtime("cpu", "fp32")
-    assert runtime.any(True) is True
-    assert runtime.any(False) is False
 
 
 def test_each_stage_scales_its_loss_anew_or_as_in_the_checkpoint(

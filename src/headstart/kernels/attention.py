@@ -5,10 +5,10 @@ back to single operations on whole tensors that do not fit any cache. Here they 
 a time, whose scores stay in the cache, and the backward pass is written out:
 
     S = Q Kᵀ · scale + bias,   P = softmax(S),   O = (M ∘ P) V / kept
-    dV = (M ∘ P)ᵀ dO / kept,   dP = M ∘ (dO Vᵀ) / kept,   dS = P ∘ (dP − rowsum(dP ∘ P))
+    dV = (M ∘ P)ᵀ dO / kept,   dP = M ∘ (dO Vᵀ) / kept,   dS = P ∘ (dP - rowsum(dP ∘ P))
     dQ = dS K · scale,         dK = dSᵀ Q · scale
 
-A probability is never negative, so its sign bit is free to remember what the mask M dropped.
+A probability is never negative, so its sign bit is free to remember what the mask M keeps.
 """
 
 from __future__ import annotations
@@ -68,24 +68,27 @@ class _Attention(torch.autograd.Function):
         (b, heads, n, _), m = query.shape, key.shape[2]
         dropped, kept_scale = rounded_rate(rate)
         if bias is not None:
-            bias = bias.expand(b, *bias.shape[1:])
+            bias = bias.float().expand(b, *bias.shape[1:])
         output = _by_token(query, n, value.shape[3])
         stored = query.new_empty(b, heads, n, m)
-        whole = query.new_empty(min(b, _rows_at_once(heads, n, m)) * heads, n, m)
+        size = (min(b, _rows_at_once(heads, n, m)) * heads, n, m)
+        whole, exact = query.new_empty(size), query.new_empty(size, dtype=torch.float32)
         for rows in _blocks(b, heads, n, m):
             q, k, v = _flat(query[rows] * scale), _flat(key[rows]), _flat(value[rows])
-            scores, p = whole[: len(q)], _flat(stored[rows])
+            scores, x, p = whole[: len(q)], exact[: len(q)], _flat(stored[rows])
             torch.bmm(q, k.transpose(1, 2), out=scores)
-            if bias is not None:
-                scores.view(-1, heads, n, m).add_(bias[rows])
-            aten._softmax.out(scores, -1, False, out=p)
+            if bias is None:
+                x.copy_(scores)
+            else:
+                by_row = (-1, heads, n, m)
+                torch.add(scores.view(by_row), bias[rows], out=x.view(by_row))
+            p.copy_(aten._softmax.out(x, -1, False, out=x))
             if dropped:
-                _mark_dropped(p, random.signs(p.shape, dropped))
-                torch.clamp_min(p, 0, out=scores)
+                _drop(p, random.keep_mask(p.shape, dropped), out=scores)
             mixed = torch.bmm(scores if dropped else p, v)
-            torch.mul(mixed.view(-1, heads, n, v.shape[2]), kept_scale, out=output[rows])
+            _unflat(mixed, kept_scale, out=output[rows])
         ctx.save_for_backward(query, key, value, stored)
-        ctx.scale, ctx.kept_scale = scale, kept_scale
+        ctx.scale, ctx.kept_scale, ctx.dropped = scale, kept_scale, dropped
         return output
 
     @staticmethod
@@ -94,27 +97,37 @@ class _Attention(torch.autograd.Function):
         query, key, value, stored = ctx.saved_tensors
         b, heads, n, m = stored.shape
         kind = integers_like(stored)
-        d_query = _by_token(query, n, query.shape[3])
-        d_key, d_value = (_by_token(key, m, t.shape[3]) for t in (key, value))
+        d_query, d_key = _by_token(query, n, query.shape[3]), _by_token(key, m, key.shape[3])
+        d_value = _by_token(value, m, value.shape[3])
         size = (min(b, _rows_at_once(heads, n, m)) * heads, n, m)
-        whole, other, keeps = (
-            query.new_empty(size, dtype=t) for t in (query.dtype, query.dtype, kind)
-        )
+        buffers = query.new_empty(size), query.new_empty(size), query.new_empty(size, dtype=kind)
         for rows in _blocks(b, heads, n, m):
             q, k, v = _flat(query[rows] * ctx.scale), _flat(key[rows]), _flat(value[rows])
-            g, signed = _flat(grad[rows] * ctx.kept_scale), _flat(stored[rows])
-            p, d, keep = whole[: len(q)], other[: len(q)], keeps[: len(q)]
-            bits = signed.view(kind)
-            torch.bitwise_right_shift(bits, 8 * stored.element_size() - 1, out=keep).bitwise_not_()
-            torch.bitwise_and(bits, keep, out=p.view(kind))
-            d_value[rows] = torch.bmm(p.transpose(1, 2), g).view_as(d_value[rows])
+            g, p = _flat(grad[rows] * ctx.kept_scale), _flat(stored[rows])
+            positive, d, keep = (buffer[: len(q)] for buffer in buffers)
+            kept, sign = p, 1.0
+            if ctx.dropped:
+                # What is kept carries the sign, so masking gives the kept ones as negative numbers.
+                torch.clamp(p.view(kind), -1, 0, out=keep)
+                torch.bitwise_and(p.view(kind), keep, out=d.view(kind))
+                torch.bitwise_and(p.view(kind), torch.iinfo(kind).max, out=positive.view(kind))
+                kept, sign, p = d, -1.0, positive
+            _unflat(torch.bmm(kept.transpose(1, 2), g), sign, out=d_value[rows])
             torch.bmm(g, v.transpose(1, 2), out=d)
-            d.view(kind).bitwise_and_(keep)
-            torch.bitwise_and(bits, torch.iinfo(kind).max, out=p.view(kind))
+            if ctx.dropped:
+                d.view(kind).bitwise_and_(keep)
             aten._softmax_backward_data.out(d, p, -1, p.dtype, grad_input=d)
-            torch.mul(torch.bmm(d, k).view_as(d_query[rows]), ctx.scale, out=d_query[rows])
-            d_key[rows] = torch.bmm(d.transpose(1, 2), q).view_as(d_key[rows])
+            _unflat(torch.bmm(d, k), ctx.scale, out=d_query[rows])
+            _unflat(torch.bmm(d.transpose(1, 2), q), 1.0, out=d_key[rows])
         return d_query, d_key, d_value, None, None, None, None
+
+
+def _drop(p: torch.Tensor, keep: torch.Tensor, out: torch.Tensor) -> None:
+    """Write the kept probabilities to ``out``, and mark them by their sign in ``p`` itself."""
+    kind = integers_like(p)
+    keep = keep.to(kind)
+    torch.bitwise_and(p.view(kind), keep, out=out.view(kind))
+    p.view(kind).bitwise_or_(keep.bitwise_and_(torch.iinfo(kind).min))
 
 
 def _rows_at_once(heads: int, n: int, m: int) -> int:
@@ -131,16 +144,12 @@ def _flat(x: torch.Tensor) -> torch.Tensor:
     return x.reshape(-1, *x.shape[2:])
 
 
+def _unflat(x: torch.Tensor, factor: float, out: torch.Tensor) -> None:
+    """Write (b * heads, L, D) times a factor into room for (b, heads, L, D)."""
+    torch.mul(x.view(out.shape), factor, out=out)
+
+
 def _by_token(like: torch.Tensor, n: int, width: int) -> torch.Tensor:
     """Return room for (b, heads, n, width) in the order in which a linear layer reads it."""
     b, heads = like.shape[:2]
     return like.new_empty(b, n, heads, width).transpose(1, 2)
-
-
-def _mark_dropped(p: torch.Tensor, signs: torch.Tensor) -> None:
-    """Set the sign bit of probabilities where the int16 numbers are negative."""
-    signs.bitwise_and_(-(2**15))
-    if p.element_size() == 2:
-        p.view(torch.int16).bitwise_or_(signs)
-    else:
-        p.view(torch.int32).bitwise_or_(signs.to(torch.int32).bitwise_left_shift_(16))

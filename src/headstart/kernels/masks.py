@@ -1,10 +1,11 @@
 """Random masks for dropout, many numbers at a time.
 
 Torch draws one Bernoulli number after the other from a Mersenne twister, which takes longer than
-the matrix products around it. Here many xorshift generators (Marsaglia 2003, 64 bits, shifts 13, 7,
-17) step side by side as one tensor, and each 16-bit part of a word decides for one element.
+the matrix products around it. Here an additive lagged Fibonacci generator (Knuth, The Art of
+Computer Programming 2, 3.2.2) makes machine words with one addition each, in blocks that stay in
+the cache, and each 16-bit part of a word decides for one element.
 
-A rate is rounded to a multiple of 1/32768, so it is off by at most 1/65536 (0.1 becomes 0.100006);
+A rate is rounded to a multiple of 1/65536, so it is off by at most 1/131072 (0.1 becomes 0.100006);
 the scale of what is kept belongs to the rounded rate, so the expectation is exact.
 """
 
@@ -16,10 +17,11 @@ from collections.abc import Sequence
 import torch
 from numpy.random import SFC64
 
-LEVELS = 2**15
+LEVELS = 2**16
 """Values that the random number of an element can take."""
-LANES = 2**16
-"""Generators side by side: enough for torch to use several threads, few enough for the cache."""
+LONG, SHORT = 110503, 53719
+"""The lags: x[n] = x[n - LONG] + x[n - SHORT] mod 2**64. The trinomial is primitive (Heringa et al.
+1992), so even the lowest bit has the period 2**110503 - 1."""
 
 
 def rounded_rate(rate: float) -> tuple[int, float]:
@@ -43,52 +45,38 @@ class Randomness:
     """
 
     def __init__(self, seed: int) -> None:
-        # Another generator starts the lanes, so that they have nothing to do with each other.
-        self._state = torch.from_numpy(SFC64(seed).random_raw(LANES).view("int64"))
-        self._scratch = torch.empty_like(self._state)
-        self._numbers = self._state.view(torch.int16)
-        self._used = 0
-
-    def signs(self, shape: Sequence[int], dropped: int) -> torch.Tensor:
-        """Draw numbers that are negative where an element is dropped.
-
-        Args:
-            shape: Shape of the result.
-            dropped: As from ``rounded_rate``.
-
-        Returns:
-            int16 numbers, negative with probability ``dropped / LEVELS``.
-        """
-        result = torch.empty(math.prod(shape), dtype=torch.int16)
-        at = 0
-        while at < len(result):
-            if self._used == len(self._numbers):
-                self._step()
-            size = min(len(result) - at, len(self._numbers) - self._used)
-            fresh = self._numbers[self._used : self._used + size]
-            torch.bitwise_and(fresh, LEVELS - 1, out=result[at : at + size])
-            at, self._used = at + size, self._used + size
-        return result.sub_(dropped).view(*shape)
+        # A generator of another kind makes the first words.
+        self._words = torch.from_numpy(SFC64(seed).random_raw(LONG).view("int64"))
+        self._numbers = self._words.view(torch.int16)
+        self._used = len(self._numbers)
 
     def keep_mask(self, shape: Sequence[int], dropped: int) -> torch.Tensor:
         """Draw a mask to be combined with an element's bits.
 
         Args:
             shape: Shape of the mask.
-            dropped: As from ``rounded_rate``.
+            dropped: As from ``rounded_rate``; at least 1.
 
         Returns:
-            int16: all bits set where an element is kept, none where it is dropped.
+            int16: all bits set (-1) where an element is kept, none (0) where it is dropped.
         """
-        return self.signs(shape, dropped).bitwise_right_shift_(15).bitwise_not_()
+        result = torch.empty(math.prod(shape), dtype=torch.int16)
+        border = LEVELS // 2 - dropped  # numbers go from -LEVELS / 2; those below it keep
+        at = 0
+        while at < len(result):
+            if self._used == len(self._numbers):
+                self._refill()
+            size = min(len(result) - at, len(self._numbers) - self._used)
+            fresh = self._numbers[self._used : self._used + size]
+            torch.clamp(fresh, border - 1, border, out=result[at : at + size])
+            at, self._used = at + size, self._used + size
+        return result.sub_(border).view(*shape)
 
-    def _step(self) -> None:
-        x, shifted = self._state, self._scratch
-        x.bitwise_xor_(torch.bitwise_left_shift(x, 13, out=shifted))
-        # The shift repeats the sign; the generator wants zeros there.
-        torch.bitwise_right_shift(x, 7, out=shifted)
-        x.bitwise_xor_(shifted.bitwise_and_(2**57 - 1))
-        x.bitwise_xor_(torch.bitwise_left_shift(x, 17, out=shifted))
+    def _refill(self) -> None:
+        x, overlap = self._words, LONG - SHORT
+        x[:SHORT].add_(x[overlap:])
+        x[SHORT : 2 * SHORT].add_(x[:SHORT])
+        x[2 * SHORT :].add_(x[SHORT:overlap])
         self._used = 0
 
 

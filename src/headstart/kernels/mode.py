@@ -44,7 +44,11 @@ class FastKernels(TorchFunctionMode):
         }
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Any,
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Call a kernel where there is one that fits, else the function itself."""
         own = self._own.get(func)
@@ -64,7 +68,7 @@ class FastKernels(TorchFunctionMode):
 
     def _dropout(
         self,
-        input: torch.Tensor,  # noqa: A002  the names are torch's
+        input: torch.Tensor,
         p: float = 0.5,
         training: bool = True,
         inplace: bool = False,
@@ -74,7 +78,7 @@ class FastKernels(TorchFunctionMode):
 
     def _torch_dropout(
         self,
-        input: torch.Tensor,  # noqa: A002
+        input: torch.Tensor,
         p: float,
         train: bool,
     ) -> torch.Tensor | None:

@@ -19,11 +19,11 @@ LEAST_ROWS = 1000
 
 
 def sparse_embedding(
-    input: torch.Tensor,  # noqa: A002  the names are torch's
+    input: torch.Tensor,
     weight: torch.Tensor,
     padding_idx: int | None = None,
     max_norm: float | None = None,
-    norm_type: float = 2.0,
+    norm_type: float = 2.0,  # noqa: ARG001
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> torch.Tensor | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
+
+from headstart.training.ledger import Pause
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 
@@ -21,29 +22,24 @@ class Pauser:
     Args:
         minutes: Minutes between checkpoints.
         steps: Steps between checkpoints, beside the minutes.
-        agree: Tells whether a flag is set in any process: all stop at the same step.
     """
 
-    def __init__(
-        self,
-        minutes: float,
-        steps: int | None = None,
-        agree: Callable[[bool], bool] = bool,
-    ) -> None:
-        self.interrupted, self._agree = False, agree
+    def __init__(self, minutes: float, steps: int | None = None) -> None:
+        self._interrupted = False
         self._seconds, self._steps = minutes * 60, steps
         self._last, self._count = time.monotonic(), 0
         self._before: dict[int, Any] = {}
 
-    def __call__(self) -> bool:
-        """Return whether a checkpoint is due after one more step."""
+    def __call__(self) -> Pause:
+        """Return what is due after one more step."""
         self._count += 1
-        self.interrupted = self._agree(self.interrupted)
         due = bool(self._steps and self._count % self._steps == 0)
         late = time.monotonic() - self._last >= self._seconds
         if due or late:
             self._last = time.monotonic()
-        return due or late or self.interrupted
+        if self._interrupted:
+            return Pause.STOP
+        return Pause.CHECKPOINT if due or late else Pause.NO
 
     def __enter__(self) -> Pauser:
         """Take over the signals, where this thread may."""
@@ -62,5 +58,5 @@ class Pauser:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self.interrupted = True
+        self._interrupted = True
         signal.signal(number, self._before[number])

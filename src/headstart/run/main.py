@@ -232,7 +232,7 @@ def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float
     try:
         # Ctrl-C while the result is being saved waits until it is: that takes seconds.
         minutes, steps = ready.config.checkpoint_minutes, ready.config.checkpoint_steps
-        with Pauser(minutes, steps, ready.runtime.any) as pauser:
+        with Pauser(minutes, steps) as pauser:
             runner = _train(ready, folder, listener, result, pauser, resumed)
             _finish(ready, runner, result, listener)
             result.seconds = time.perf_counter() - began
@@ -321,12 +321,12 @@ def _train(
         stage, step = resumed[0]["stage"] + 1, resumed[0]["loop"]["step"]
         listener.message(f"Resuming in stage {stage} after step {step}.")
 
-    def save(state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+    def save(state: dict[str, Any], tensors: dict[str, torch.Tensor], stop: bool) -> None:
         if runtime.is_main:
             name = f"stage{state['stage'] + 1}-{state['attempt']}-{state['loop']['step']}"
             state = {**state, "origin": _origin(ready, result)}
             save_checkpoint(folder.work / CHECKPOINTS, name, state, tensors)
-        if pauser.interrupted:
+        if stop:
             raise KeyboardInterrupt
 
     runner = StrategyRunner(

@@ -35,10 +35,12 @@ from headstart.strategies.stages import Stage, Strategy
 from headstart.training.evaluate import Floats, predict_logits
 from headstart.training.features import frozen_features
 from headstart.training.feed import Feed, PartFeed
-from headstart.training.loop import StageLoop, StageSetup
+from headstart.training.ledger import Pause
+from headstart.training.loop import StageLoop
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
 from headstart.training.skill import skill
+from headstart.training.state import StageSetup
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind
 
@@ -49,7 +51,7 @@ MOST_POINTS = 20
 """Evaluations in a stage, where the user does not say how often."""
 
 
-Save = Callable[[dict[str, Any], dict[str, torch.Tensor]], None]
+Save = Callable[[dict[str, Any], dict[str, torch.Tensor], bool], None]
 
 
 class StrategyRunner:
@@ -62,8 +64,8 @@ class StrategyRunner:
         options: Settings of all stages.
         runtime: Device, precision, processes.
         listener: Hears what happens.
-        pause: Asked after each step: write a checkpoint now?
-        save: Writes a checkpoint of plain data and tensors.
+        pause: Asked in each step, gives a ``Pause``.
+        save: Writes a checkpoint of plain data and tensors; told whether the run stops after it.
     """
 
     def __init__(
@@ -74,8 +76,8 @@ class StrategyRunner:
         options: Options,
         runtime: Runtime,
         listener: Listener,
-        pause: Callable[[], bool] = lambda: False,
-        save: Save = lambda _state, _tensors: None,
+        pause: Callable[[], int] = lambda: Pause.NO,
+        save: Save = lambda _state, _tensors, _stop: None,
     ) -> None:
         self.strategy, self.plans, self.materials = strategy, plans, materials
         self.options, self.runtime, self.listener = options, runtime, listener
@@ -231,7 +233,7 @@ class StrategyRunner:
             )
             return materials.judge(self.last_logits)
 
-        def checkpoint(loop: StageLoop) -> None:
+        def checkpoint(loop: StageLoop, stop: bool) -> None:
             state = {
                 "stage": index,
                 "attempt": attempt,
@@ -246,7 +248,7 @@ class StrategyRunner:
             tensors |= {f"kept/{name}": t for name, t in kept.items()}
             if self.pretrained_head:
                 tensors |= {f"given/{n}": t for n, t in self.pretrained_head.items()}
-            self.save(state, tensors)
+            self.save(state, tensors, stop)
 
         setup = StageSetup(
             length=plan.length,

@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,13 +27,15 @@ from torch import nn
 
 from headstart.data.batching import BatchOrder
 from headstart.kernels.memory import kept_memory
+from headstart.kernels.rows import RowGradients
 from headstart.results import Point
-from headstart.strategies.plan import Length
 from headstart.training.feed import Feed, row_losses
-from headstart.training.optim import OptimizerSettings, build_optimizer, rate_factor, set_rates
+from headstart.training.ledger import Ledger, Pause
+from headstart.training.optim import build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
 from headstart.training.skill import skill_of_sums, sums
+from headstart.training.state import LoopState, StageSetup
 from headstart.training.stopping import LearnedRule, PlateauRule
 
 WINDOW_ROWS = 512
@@ -42,87 +43,6 @@ WINDOW_ROWS = 512
 512 rows is two points."""
 WINDOW_STEPS = 100
 """Steps after which the rule looks in any case."""
-
-
-@dataclass
-class LoopState:
-    """Where a stage stands: everything beside tensors that a checkpoint needs.
-
-    Args:
-        step: Optimizer steps done.
-        tokens: Tokens trained on, padding not counted.
-        training_seconds: Wall time in optimizer steps.
-        seconds: Wall time in all.
-        curve: Evaluations so far.
-        best_step: Step of the best score.
-        fall_from: Step at which the learning rate began to fall, where the rule decided it.
-        ended: Why the stage ended, empty while it runs.
-        rule: Memory of the stopping rule.
-        window: Sums for the skill on the rows since the rule last looked.
-        since_point: Loss sum and rows since the last evaluation.
-        scale: State of fp16's loss scale.
-    """
-
-    step: int = 0
-    tokens: int = 0
-    training_seconds: float = 0.0
-    seconds: float = 0.0
-    curve: list[Point] = field(default_factory=list)
-    best_step: int = 0
-    fall_from: int | None = None
-    ended: str = ""
-    rule: dict[str, Any] = field(default_factory=dict)
-    window: list[list[float]] = field(default_factory=list)
-    since_point: tuple[float, int] = (0.0, 0)
-    scale: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def best(self) -> dict[str, float]:
-        """Scores at the best step."""
-        return next((p.scores for p in self.curve if p.step == self.best_step), {})
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain data."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> LoopState:
-        """Rebuild from plain data.
-
-        Args:
-            values: As from ``to_dict``.
-
-        Returns:
-            The state.
-        """
-        values = {**values, "curve": [Point(**point) for point in values["curve"]]}
-        values["since_point"] = tuple(values["since_point"])
-        return cls(**values)
-
-
-@dataclass(frozen=True)
-class StageSetup:
-    """What a stage needs to know, as plain values.
-
-    Args:
-        length: Steps and what ends the stage.
-        optimizer: Rates and constants.
-        batch_size: Rows per optimizer step over all processes.
-        micro_batch_size: Rows at once in a process; all of its share if ``None``.
-        eval_every: Steps between evaluations; an epoch if ``None``.
-        patience: Evaluations without a gain that end an ``until=plateau`` stage.
-        seed: The run's seed.
-        keep_best: Whether the best state is remembered.
-    """
-
-    length: Length
-    optimizer: OptimizerSettings
-    batch_size: int
-    seed: int
-    micro_batch_size: int | None = None
-    eval_every: int | None = None
-    patience: int = 2
-    keep_best: bool = False
 
 
 class StageLoop:
@@ -138,8 +58,8 @@ class StageLoop:
         runtime: Device, precision, processes.
         on_step: Called after each step with the step and its mean loss.
         on_point: Called after each evaluation.
-        pause: Asked after each step; true means: write a checkpoint now.
-        checkpoint: Writes one.
+        pause: Asked in each step, gives a ``Pause``; what any process wants, all do together.
+        checkpoint: Writes a checkpoint; told whether the run shall stop after it.
     """
 
     def __init__(
@@ -153,8 +73,8 @@ class StageLoop:
         runtime: Runtime,
         on_step: Callable[[int, float], None] = lambda _step, _loss: None,
         on_point: Callable[[Point], None] = lambda _point: None,
-        pause: Callable[[], bool] = lambda: False,
-        checkpoint: Callable[[StageLoop], None] = lambda _loop: None,
+        pause: Callable[[], int] = lambda: Pause.NO,
+        checkpoint: Callable[[StageLoop, bool], None] = lambda _loop, _stop: None,
     ) -> None:
         self.model, self.feed, self.evaluate = model.to(runtime.device), feed, evaluate
         self.setup, self.runtime = setup, runtime
@@ -163,6 +83,10 @@ class StageLoop:
         self.trained = {**tuner, **head}
         self.optimizer = build_optimizer(head, tuner, setup.optimizer)
         self.state = LoopState()
+        self.ledger = Ledger(runtime)
+        self._row_gradients = RowGradients()
+        self._window: torch.Tensor | None = None
+        self._paused = Pause.NO
         self.best_tensors: dict[str, torch.Tensor] = {}
         seed = stream(setup.seed, "order")
         self.order = BatchOrder(feed.lengths, setup.batch_size, seed)
@@ -189,10 +113,14 @@ class StageLoop:
         with self.runtime.own_randomness(), kept_memory(), prepared as (model, stepper):
             while not self.state.ended:
                 self._step(model, stepper)
+                self._account()
                 self._after_step()
                 self.state.seconds = time.perf_counter() - began
-                if self.pause():
-                    self.checkpoint(self)
+                wanted = max(self._paused, self.pause() if self.runtime.world == 1 else Pause.NO)
+                if wanted:
+                    self._account(everything=True)
+                    self._paused = Pause.NO
+                    self.checkpoint(self, wanted == Pause.STOP)
         if self.state.curve[-1].step != self.state.step:
             self._point()
         self.state.seconds = time.perf_counter() - began
@@ -215,8 +143,7 @@ class StageLoop:
         size = setup.micro_batch_size or len(mine)
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         torch.manual_seed(stream(setup.seed, "dropout", state.step, runtime.rank))
-        total, judged = torch.zeros((), device=runtime.device), list[torch.Tensor]()
-        kernels = runtime.kernels()
+        total, kernels = torch.zeros((), device=runtime.device), runtime.kernels()
         for number, part in enumerate(parts):
             batch = self.feed.batch(part)
             labels = batch.pop("labels")
@@ -229,25 +156,37 @@ class StageLoop:
                 runtime.backward(loss * runtime.world)
             total += loss.detach()
             if isinstance(self.rule, LearnedRule):
-                judged.append(sums(logits.detach().float(), labels) * weight)
+                found = sums(logits.detach(), labels) * weight
+                self._window = found if self._window is None else self._window + found
+        self._row_gradients.make_dense(self.trained.values())
         if setup.optimizer.clip:
-            runtime.clip(self.trained.values(), setup.optimizer.clip)
+            runtime.clip(self.trained.values(), setup.optimizer.clip, self.optimizer)
         warmup = round(setup.optimizer.warmup * setup.length.steps)
         set_rates(self.optimizer, rate_factor(state.step, *self._schedule(warmup)))
         stepper.step()
         stepper.zero_grad(set_to_none=True)
-        mean = float(runtime.sum(total) if runtime.world > 1 else total)
+        self._row_gradients.clear()
         state.step += 1
         state.tokens += int(self.feed.lengths[rows].sum())
-        state.since_point = (
-            state.since_point[0] + mean * len(rows),
-            state.since_point[1] + len(rows),
-        )
-        if judged:
-            step = runtime.sum(torch.stack(judged).sum(dim=0)).cpu().double()
-            state.window = (step + torch.tensor(state.window or 0.0).double()).tolist()
+        # Several processes pause together, so what one of them wants goes round with the loss.
+        wanted = self.pause() if runtime.world > 1 else Pause.NO
+        self.ledger.add(state.step, len(rows), total, wanted)
         state.training_seconds += time.perf_counter() - began
-        self.on_step(state.step, mean)
+
+    def _account(self, *, everything: bool = False) -> None:
+        """Take note of what steps have reported."""
+        for report in self.ledger.read(everything=everything):
+            total, rows = self.state.since_point
+            self.state.since_point = (total + report.loss * report.rows, rows + report.rows)
+            self._paused = max(self._paused, report.pause)
+            self.on_step(report.step, report.loss)
+
+    def _window_sums(self) -> list[list[float]]:
+        """Return the sums for the skill over all processes since the rule last looked."""
+        if self._window is None:
+            return []
+        found: list[list[float]] = self.runtime.sum(self._window).tolist()
+        return found
 
     def _schedule(self, warmup: int) -> tuple[int, int, int | None]:
         """Return the stage's present end, its warm-up, and where the rate begins to fall.
@@ -264,15 +203,18 @@ class StageLoop:
 
     def _after_step(self) -> None:
         state, length = self.state, self.setup.length
+        end = self._schedule(0)[0]
+        at_window = isinstance(self.rule, LearnedRule) and state.step % self.window_steps == 0
+        if at_window or state.step >= end or state.step % self._every == 0:
+            self._account(everything=True)
         if not math.isfinite(state.since_point[0]):
             state.ended = "nan"
             return
-        if state.step % self.window_steps == 0 and isinstance(self.rule, LearnedRule):
-            done = self.rule.update(skill_of_sums(np.array(state.window)))
+        if at_window and isinstance(self.rule, LearnedRule):
+            done = self.rule.update(skill_of_sums(np.array(self._window_sums())))
             if done and state.step >= length.least and state.fall_from is None:
-                state.fall_from = state.step
-            state.window = []
-        end = self._schedule(0)[0]
+                state.fall_from, end = state.step, self._schedule(0)[0]
+            self._window = None
         if state.step >= end:
             open_end = isinstance(self.rule, LearnedRule)
             state.ended = ("learned" if state.fall_from else "bound") if open_end else "end"
@@ -311,6 +253,7 @@ class StageLoop:
         """Return the plain data of a checkpoint."""
         if self.rule is not None:
             self.state.rule = {"best": self.rule.best, "level": self.rule.level}
+        self.state.window = self._window_sums()
         self.state.scale = self.runtime.loss_scale
         return self.state.to_dict()
 
@@ -326,6 +269,10 @@ class StageLoop:
         self.runtime.resume_loss_scale(self.state.scale)
         if self.rule is not None and self.state.rule:
             self.rule.best, self.rule.level = self.state.rule["best"], self.state.rule["level"]
+        if self.state.window:
+            # The sums of all processes go on in one of them.
+            share = 1.0 if self.runtime.rank == 0 else 0.0
+            self._window = share * torch.tensor(self.state.window, device=self.runtime.device)
         for name, parameter in self.trained.items():
             parameter.copy_(tensors[f"now/{name}"])
             moments = {

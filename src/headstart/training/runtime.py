@@ -142,14 +142,22 @@ class Runtime:
         """
         return self._accelerator.no_sync(model) if more else contextlib.nullcontext()
 
-    def clip(self, parameters: Iterable[nn.Parameter], norm: float) -> None:
-        """Scale the gradient down to a largest norm.
+    def clip(
+        self, parameters: Iterable[nn.Parameter], norm: float, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Scale the gradient down to a largest norm; a fused optimizer does it as it updates.
 
         Args:
             parameters: Those that train.
             norm: Largest L2 norm.
+            optimizer: What updates them.
         """
-        self._accelerator.clip_grad_norm_(list(parameters), norm)
+        if self._accelerator.scaler is not None or not optimizer.defaults.get("fused"):
+            self._accelerator.clip_grad_norm_(list(parameters), norm)
+            return
+        total = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        # What the loss scale of fp16 uses too: the gradient is divided by it inside the update.
+        cast(Any, optimizer).grad_scale = ((total + 1e-6) / norm).clamp(min=1.0)
 
     def kernels(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which a training step uses our kernels; a GPU has its own."""
@@ -169,12 +177,6 @@ class Runtime:
             The sum, in every process.
         """
         return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
-
-    def any(self, flag: bool) -> bool:
-        """Return whether a flag is set in any process."""
-        if self.world == 1:
-            return flag
-        return bool(self.sum(torch.tensor(float(flag), device=self.device)) > 0)
 
     def wait(self) -> None:
         """Wait until every process is here."""

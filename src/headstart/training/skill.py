@@ -21,8 +21,10 @@ def sums(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
     Returns:
         For classes the rows of each and those of them predicted right, (2, outputs); for numbers
-        the rows, and the sums of guess, number, their squares and their product, (1, 6).
+        the rows, and the sums of guess, number, their squares and their product, (1, 6). In fp64
+        where the device has it.
     """
+    logits = logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
     if not labels.is_floating_point():
         classes = torch.arange(logits.shape[1], device=labels.device)
         members = labels[:, None] == classes
@@ -70,5 +72,5 @@ def skill(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.generic]) -> f
     """
     if not np.isfinite(logits).all():
         return 0.0
-    found = sums(torch.from_numpy(logits).double(), torch.from_numpy(labels))
+    found = sums(torch.from_numpy(logits), torch.from_numpy(labels))
     return skill_of_sums(found.numpy())

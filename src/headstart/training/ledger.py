@@ -1,0 +1,94 @@
+"""What each step reports: its loss, and whether someone wants a pause.
+
+A GPU runs behind the program that feeds it, and reading a number from it means waiting. So a report
+is read a few steps after it was made, when it has long arrived; on a processor it is read at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import torch
+
+from headstart.training.runtime import Runtime
+
+LAG = 2
+"""Steps that a GPU may be behind before its report is waited for."""
+
+
+class Pause(IntEnum):
+    """What is wanted after a step."""
+
+    NO = 0
+    CHECKPOINT = 1
+    STOP = 2
+
+
+@dataclass(frozen=True)
+class Report:
+    """A step's report.
+
+    Args:
+        step: The step, counted from 1.
+        rows: Rows of the step, over all processes.
+        loss: Their mean loss.
+        pause: The most that any process wants.
+    """
+
+    step: int
+    rows: int
+    loss: float
+    pause: Pause
+
+
+class Ledger:
+    """Takes reports and gives them back when they can be read without waiting.
+
+    Args:
+        runtime: Device and processes.
+        lag: Reports that may stay unread; by the device if ``None``.
+    """
+
+    def __init__(self, runtime: Runtime, lag: int | None = None) -> None:
+        self._runtime = runtime
+        self._lag = lag if lag is not None else (LAG if runtime.device.type == "cuda" else 0)
+        self._open: deque[tuple[int, int, torch.Tensor, torch.cuda.Event | None]] = deque()
+
+    def add(self, step: int, rows: int, loss: torch.Tensor, pause: int) -> None:
+        """Take a step's report.
+
+        Args:
+            step: The step, counted from 1.
+            rows: Its rows, over all processes.
+            loss: This process's share of their mean loss, a scalar on the device.
+            pause: A ``Pause``.
+        """
+        wanted = [float(pause >= Pause.CHECKPOINT), float(pause >= Pause.STOP)]
+        values = torch.cat([loss.reshape(1).float(), torch.tensor(wanted).to(loss.device)])
+        if self._runtime.world > 1:
+            values = self._runtime.sum(values)
+        arrived = None
+        if values.is_cuda:
+            values = torch.empty(3, pin_memory=True).copy_(values, non_blocking=True)
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record()
+        self._open.append((step, rows, values, arrived))
+
+    def read(self, *, everything: bool = False) -> Iterator[Report]:
+        """Give back reports in order.
+
+        Args:
+            everything: Whether to wait for those that are still on their way.
+
+        Yields:
+            Each report once.
+        """
+        while len(self._open) > (0 if everything else self._lag):
+            step, rows, values, arrived = self._open.popleft()
+            if arrived is not None:
+                arrived.synchronize()
+            loss, checkpoint, stop = values.tolist()
+            yield Report(step, rows, loss, Pause((checkpoint > 0) + (stop > 0)))

@@ -1,0 +1,91 @@
+"""What a stage is told, and where it stands: plain values."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from headstart.results import Point
+from headstart.strategies.plan import Length
+from headstart.training.optim import OptimizerSettings
+
+
+@dataclass
+class LoopState:
+    """Where a stage stands: everything beside tensors that a checkpoint needs.
+
+    Args:
+        step: Optimizer steps done.
+        tokens: Tokens trained on, padding not counted.
+        training_seconds: Wall time in optimizer steps.
+        seconds: Wall time in all.
+        curve: Evaluations so far.
+        best_step: Step of the best score.
+        fall_from: Step at which the learning rate began to fall, where the rule decided it.
+        ended: Why the stage ended, empty while it runs.
+        rule: Memory of the stopping rule.
+        window: Sums for the skill on the rows since the rule last looked.
+        since_point: Loss sum and rows since the last evaluation.
+        scale: State of fp16's loss scale.
+    """
+
+    step: int = 0
+    tokens: int = 0
+    training_seconds: float = 0.0
+    seconds: float = 0.0
+    curve: list[Point] = field(default_factory=list)
+    best_step: int = 0
+    fall_from: int | None = None
+    ended: str = ""
+    rule: dict[str, Any] = field(default_factory=dict)
+    window: list[list[float]] = field(default_factory=list)
+    since_point: tuple[float, int] = (0.0, 0)
+    scale: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def best(self) -> dict[str, float]:
+        """Scores at the best step."""
+        return next((p.scores for p in self.curve if p.step == self.best_step), {})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> LoopState:
+        """Rebuild from plain data.
+
+        Args:
+            values: As from ``to_dict``.
+
+        Returns:
+            The state.
+        """
+        values = {**values, "curve": [Point(**point) for point in values["curve"]]}
+        values["since_point"] = tuple(values["since_point"])
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class StageSetup:
+    """What a stage needs to know, as plain values.
+
+    Args:
+        length: Steps and what ends the stage.
+        optimizer: Rates and constants.
+        batch_size: Rows per optimizer step over all processes.
+        micro_batch_size: Rows at once in a process; all of its share if ``None``.
+        eval_every: Steps between evaluations; an epoch if ``None``.
+        patience: Evaluations without a gain that end an ``until=plateau`` stage.
+        seed: The run's seed.
+        keep_best: Whether the best state is remembered.
+    """
+
+    length: Length
+    optimizer: OptimizerSettings
+    batch_size: int
+    seed: int
+    micro_batch_size: int | None = None
+    eval_every: int | None = None
+    patience: int = 2
+    keep_best: bool = False
