@@ -24,17 +24,13 @@ class FastKernels(TorchFunctionMode):
     """Replaces ``dropout`` and ``scaled_dot_product_attention`` on the CPU while a model trains.
 
     What a kernel does not cover (causal or grouped attention, a mask with a gradient, another
-    type or device, evaluation) is left to torch.
-
-    Args:
-        replay: Whether parts of the model may be computed twice (gradient checkpointing). Each call
-            then takes a seed of its own from torch's generator, whose state is put back for the
-            second time; otherwise the context takes one.
+    type or device, evaluation) is left to torch. The masks depend on the state of torch's generator
+    when the context is made.
     """
 
-    def __init__(self, *, replay: bool = False) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._replay, self._randomness = replay, self._seeded()
+        self._random = Randomness(int(torch.randint(2**62, ())))
         self._bias: tuple[torch.Tensor, torch.Tensor] | None = None
         self._own: dict[Any, Callable[..., torch.Tensor | None]] = {
             functional.dropout: self._dropout,
@@ -57,14 +53,6 @@ class FastKernels(TorchFunctionMode):
             if result is not None:
                 return result
         return func(*args, **(kwargs or {}))
-
-    @staticmethod
-    def _seeded() -> Randomness:
-        return Randomness(int(torch.randint(2**62, ())))
-
-    @property
-    def _random(self) -> Randomness:
-        return self._seeded() if self._replay else self._randomness
 
     def _dropout(
         self,
