@@ -1,0 +1,107 @@
+"""Measurements in turn: A B A B ..., each in a process of its own, in one run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("headstart", "torch", "transformers", "accelerate", "peft", "numpy")
+Measure = Callable[[argparse.Namespace], dict[str, float]]
+
+
+def parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options that every benchmark has."""
+    made = argparse.ArgumentParser(description=description)
+    made.add_argument("--rounds", type=int, default=3, help="How often each side is measured.")
+    made.add_argument("--out", type=Path, help="Where the figures go, as JSON.")
+    made.add_argument("--tiny", action="store_true", help="A random model: does it work at all?")
+    made.add_argument("--only", help="Measure this side once, in this process.")
+    return made
+
+
+def run(arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, figure: str) -> None:
+    """Measure every side in turn and print medians, and ratios to ours.
+
+    Args:
+        arguments: From ``parser``.
+        sides: What to measure, by name; one call makes one measurement.
+        ours: The side to which the others are compared.
+        figure: The figure, a time, of which ratios are printed.
+    """
+    if arguments.only:
+        found = sides[arguments.only](arguments)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({**found, "peak_mb": peak}))
+        return
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for number in range(arguments.rounds):
+        for name in sides:
+            measured[name].append(_child(name))
+            print(f"round {number + 1}: {name}: {_show(measured[name][-1])}", flush=True)
+    medians = {name: _median(values) for name, values in measured.items()}
+    print("\n" + table(medians, ours, figure))
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        options = {k: v for k, v in vars(arguments).items() if k not in ("out", "only")}
+        record = {
+            "command": Path(sys.argv[0]).name,
+            "options": options,
+            "machine": machine(),
+            "medians": medians,
+            "measured": measured,
+        }
+        arguments.out.write_text(json.dumps(record, indent=1, default=str) + "\n")
+
+
+def table(medians: dict[str, dict[str, float]], ours: str, figure: str) -> str:
+    """Return the medians as a Markdown table, with each side's time over ours."""
+    columns = list(dict.fromkeys(key for values in medians.values() for key in values))
+    lines = [f"| | {' | '.join(columns)} | {figure} / {ours} |"]
+    lines.append("|" + "---|" * (len(columns) + 2))
+    for name, values in medians.items():
+        cells = [f"{values[key]:.3g}" if key in values else "" for key in columns]
+        ratio = values[figure] / medians[ours][figure] if figure in values else None
+        lines.append(f"| {name} | {' | '.join(cells)} | {f'{ratio:.2f}' if ratio else ''} |")
+    return "\n".join(lines)
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures depend on."""
+    info = Path("/proc/cpuinfo")
+    names = info.read_text().splitlines() if info.is_file() else []
+    models = [line.split(":", 1)[1].strip() for line in names if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+        "when": time.strftime("%Y-%m-%d"),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def _child(name: str) -> dict[str, float]:
+    command = [sys.executable, *sys.argv, "--only", name]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    if done.returncode:
+        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _median(values: Sequence[dict[str, float]]) -> dict[str, float]:
+    return {key: statistics.median(v[key] for v in values) for key in values[0]}
+
+
+def _show(values: dict[str, float]) -> str:
+    return ", ".join(f"{key} {value:.4g}" for key, value in values.items())
