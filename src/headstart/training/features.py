@@ -28,6 +28,8 @@ Indices = npt.NDArray[np.int64]
 _KEPT_PARTS = {f.name for f in fields(BaseModelOutputWithPoolingAndCrossAttentions)}
 LARGEST_STORE = 2 * 2**30
 """Bytes of features up to which they are kept; beyond, they are computed anew each time."""
+TOKENS_PER_BATCH = {"cpu": 2048}
+"""Tokens that go through the base model at once; a processor keeps what these give in its cache."""
 
 
 class _MoreThanIsKept(Exception):  # noqa: N818  no error: it never leaves this file
@@ -64,15 +66,18 @@ class _FeatureFeed:
     ) -> None:
         self._feed, self._stand_in = feed, stand_in
         self._states, self._pooled = states, pooled
+        same = len({s.shape for s in states}) == 1
+        self._table = torch.stack(states) if same else None
         self.lengths, self.left_padded = feed.lengths, feed.left_padded
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the inputs for some rows and hand their features to the stand-in."""
-        batch = self._feed.batch(rows)
-        states = nn.utils.rnn.pad_sequence([s for i in rows for s in self._states[i]], True)
-        pooled = None
-        if self._pooled is not None:
-            pooled = self._pooled[torch.from_numpy(rows)].flatten(0, 1)
+        batch, chosen = self._feed.batch(rows), torch.from_numpy(rows)
+        if self._table is not None:
+            states = self._table[chosen].flatten(0, 1)
+        else:
+            states = nn.utils.rnn.pad_sequence([s for i in rows for s in self._states[i]], True)
+        pooled = None if self._pooled is None else self._pooled[chosen].flatten(0, 1)
         self._stand_in.stored = (states, pooled)
         return batch
 
@@ -140,7 +145,8 @@ def _compute(
     """
     states: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
-    for rows in budget_batches(feed.lengths, 8192, 256):
+    tokens = TOKENS_PER_BATCH.get(runtime.device.type, 8192)
+    for rows in budget_batches(feed.lengths, tokens, 256):
         batch = feed.batch(rows)
         batch.pop("labels", None)
         with evaluating(split.model), _listening(split.base) as outputs, runtime.autocast():
