@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from headstart.kernels.memory import ask_for_huge_pages
 
 if TYPE_CHECKING:
-    from headstart.api import Classifier, Prediction, evaluate, fit, load, plan, pretrain_head
+    from headstart.api import (
+        Classifier,
+        Prediction,
+        evaluate,
+        fit,
+        load,
+        plan,
+        pretrain_head,
+        probe,
+    )
     from headstart.config import FitConfig
     from headstart.errors import HeadstartError
     from headstart.models.headfile import Head
@@ -34,6 +43,7 @@ __all__ = [
     "load",
     "plan",
     "pretrain_head",
+    "probe",
 ]
 
 _HOMES = {
@@ -50,6 +60,7 @@ _HOMES = {
     "load": "api",
     "plan": "api",
     "pretrain_head": "api",
+    "probe": "api",
 }
 
 

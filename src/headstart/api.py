@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,9 @@ from headstart.run.main import plan_run, run
 from headstart.run.plan import Plan
 from headstart.run.predict import Classifier, Prediction
 from headstart.run.pretrain import pretrain
+from headstart.run.probe import run_probe
 
-__all__ = ["Classifier", "Prediction", "evaluate", "fit", "load", "plan", "pretrain_head"]
+__all__ = ["Classifier", "Prediction", "evaluate", "fit", "load", "plan", "pretrain_head", "probe"]
 
 TABLES = ("train", "validation")
 IN_MEMORY = "(data frame)"
@@ -168,6 +169,29 @@ def pretrain_head(
         epochs=epochs, batch_size=batch_size, lr=lr, head_lr=head_lr, seed=seed, device=device,
     )  # fmt: skip
     return model
+
+
+def probe(
+    *, seeds: int | Sequence[int] = 5, lrs: Sequence[float] = (1e-3, 3e-3, 1e-2), **settings: Any
+) -> pd.DataFrame:
+    """Measure how much a frozen encoder knows: train linear probes of several seeds and rates.
+
+    The features are computed once and all heads train at once, each as ``fit`` would train it
+    by ``strategy="head", dropout=0``. The best rate was chosen by the very rows that it is scored
+    on: to report it, fit with it and evaluate on rows that have not been looked at.
+
+    Args:
+        seeds: Seeds of head and data order, or how many, from 0.
+        lrs: Peak learning rates of the head.
+        **settings: As for ``fit``, as far as they concern the rows and the head.
+
+    Returns:
+        A row for each seed and rate: ``seed``, ``lr``, the metrics on the validation rows,
+        ``score`` (their mean) and ``loss``.
+    """
+    config, frames = _read(settings)
+    chosen = range(seeds) if isinstance(seeds, int) else seeds
+    return pd.DataFrame(run_probe(config, list(chosen), list(lrs), frames))
 
 
 def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFrame]]:

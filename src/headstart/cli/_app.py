@@ -13,6 +13,7 @@ from headstart.cli.fit import FIT_EXAMPLES, fit
 from headstart.cli.head import head_app
 from headstart.cli.listings import describe_task_files, strategies, tasks
 from headstart.cli.predict import EVALUATE_EXAMPLES, PREDICT_EXAMPLES, evaluate, predict
+from headstart.cli.probe import PROBE_EXAMPLES, probe
 
 
 def _show_version(wanted: bool) -> None:
@@ -52,6 +53,7 @@ app.callback()(root)
 app.command(context_settings=HELP_NAMES, epilog=examples(*FIT_EXAMPLES))(fit)
 app.command(context_settings=HELP_NAMES, epilog=examples(*EVALUATE_EXAMPLES))(evaluate)
 app.command(context_settings=HELP_NAMES, epilog=examples(*PREDICT_EXAMPLES))(predict)
+app.command(context_settings=HELP_NAMES, epilog=examples(*PROBE_EXAMPLES))(probe)
 app.command(context_settings=HELP_NAMES, epilog=describe_task_files())(tasks)
 app.command(context_settings=HELP_NAMES)(strategies)
 app.add_typer(head_app, name="head")

@@ -15,7 +15,7 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.heads import EncoderClassifier, HeadSpec, NoPooler
+from headstart.models.heads import EncoderClassifier, FirstTokenHead, HeadSpec, NoPooler
 from headstart.models.model_config import (
     is_decoder,
     load_config,
@@ -104,6 +104,26 @@ def load_classifier(
         require_rescalable(split)
     split.model.train()
     return split
+
+
+def draw_head(split: SplitModel, seed: int) -> dict[str, torch.Tensor]:
+    """Draw the head that ``load_classifier`` gives with this seed; it is then in the model.
+
+    Args:
+        split: From ``load_classifier``.
+        seed: Seed of the head.
+
+    Returns:
+        Copies of the head's tensors by name.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if isinstance(split.model, EncoderClassifier):
+            own = FirstTokenHead(split.model.config.hidden_size, split.model.head.spec)
+            split.load_head({f"head.{name}": p for name, p in own.named_parameters()})
+        else:
+            _draw_head(split, seed)
+    return split.head_state()
 
 
 def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitModel, Target]:

@@ -1,0 +1,64 @@
+"""``probe`` gives what ``fit`` gives with the head alone, for many seeds and rates at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+
+import headstart as hs
+from headstart.cli import main
+from headstart.errors import ConfigError
+from headstart.models.loading import Target, draw_head, load_classifier
+from headstart.training.seeds import stream
+from tiny_runs import inputs
+
+SEEDS, RATES = (0, 3), (1e-3, 2e-2)
+
+
+@pytest.mark.parametrize("head", ["native", "linear"])
+def test_scores_are_those_of_single_runs(tmp_path: Path, head: str) -> None:
+    settings = inputs(tmp_path, head_type=head, epochs=3)
+    found = hs.probe(seeds=SEEDS, lrs=RATES, **settings)
+    assert list(found.columns) == ["seed", "lr", "accuracy", "score", "loss"]
+    assert list(found["seed"]) == [0, 0, 3, 3]
+    assert len(set(found["loss"])) == len(found)
+    for row in found.itertuples():
+        single = hs.fit(
+            strategy="head", seed=row.seed, head_lr=row.lr, dropout=0.0, guard=False,
+            out=tmp_path / f"run-{row.Index}", **settings,
+        )  # fmt: skip
+        assert row.loss == pytest.approx(single.last["loss"], abs=1e-3)
+        assert row.score == pytest.approx(single.last["score"], abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["native", "linear", "mlp"])
+def test_a_head_drawn_later_is_the_one_that_loading_draws(tmp_path: Path, kind: str) -> None:
+    model, target = inputs(tmp_path)["model"], Target(("bad", "good"))
+    split = load_classifier(model, target, head=kind, seed=1)
+    for seed in (7, stream(7, "head")):
+        expected = load_classifier(model, target, head=kind, seed=seed).head_state()
+        drawn = draw_head(split, seed)
+        assert all(torch.equal(drawn[name], tensor) for name, tensor in expected.items())
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"strategy": "full"}, {"lr": 1e-3}, {"seeds": []}, {"seeds": [1, 1]}, {"lrs": [0.0]}],
+)
+def test_what_a_probe_has_no_use_for_is_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        hs.probe(**inputs(tmp_path, **wrong))
+
+
+def test_the_command_writes_every_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings, out = inputs(tmp_path), tmp_path / "scores.csv"
+    words = ["probe", "--text", "sentence", "--seeds", "2", "--lr", "1e-3", "--out", str(out)]
+    for name in ("model", "train", "validation"):
+        words += [f"--{name}", settings[name]]
+    assert main(words) == 0
+    assert len(pd.read_csv(out)) == 2
+    assert "0.001" in capsys.readouterr().out
