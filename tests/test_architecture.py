@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
-    {"errors", "registry", "yamlfile", "kernels"},
+    {"errors", "imports", "registry", "yamlfile", "kernels"},
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},
@@ -151,12 +151,25 @@ def test_import_needs_no_torch(module: str) -> None:
     assert heavy_after(f"import {module}") == []
 
 
+def test_every_command_is_asked_for_its_help() -> None:
+    from headstart.cli import app
+    from headstart.cli.head import head_app
+
+    names = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    names |= {f"head {c.callback.__name__}" for c in head_app.registered_commands if c.callback}
+    assert {f"{name} --help" for name in names} <= set(HELP)
+
+
 def test_listing_needs_no_torch() -> None:
     code = "from headstart.tuners import TUNERS; assert all(TUNERS.summary(n) for n in TUNERS)"
     assert heavy_after(code) == []
 
 
-@pytest.mark.parametrize("command", ["--help", "fit --help", "tasks", "strategies"])
+COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
+HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, "strategies", "demo")))
+
+
+@pytest.mark.parametrize("command", [*HELP, "tasks", "strategies"])
 def test_command_line_answers_without_torch(command: str) -> None:
     code = f"""
 import runpy
@@ -171,7 +184,7 @@ except SystemExit as end:
 
 def heavy_after(code: str) -> list[str]:
     """Run code in a new interpreter and return the heavy libraries that it imported."""
-    report = "print('heavy:', *sorted({'torch', 'transformers'} & sys.modules.keys()))"
+    report = "print('heavy:', *sorted({'pandas', 'torch', 'transformers'} & sys.modules.keys()))"
     command = [sys.executable, "-c", f"import sys\n{code}\n{report}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from headstart.imports import without_collection
 from headstart.kernels.memory import ask_for_huge_pages
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'headstart' has no attribute {name!r}")
     ask_for_huge_pages()
-    return getattr(importlib.import_module(f"headstart.{_HOMES[name]}"), name)
+    with without_collection():
+        return getattr(importlib.import_module(f"headstart.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from headstart.imports import without_collection
 from headstart.kernels.memory import ask_for_huge_pages
 
 
@@ -15,7 +16,8 @@ def main() -> int:
     """
     ask_for_huge_pages()
     try:
-        from headstart.cli import main as run
+        with without_collection():
+            from headstart.cli import main as run
 
         return run()
     except KeyboardInterrupt:

@@ -33,7 +33,11 @@ class FitConfig(BaseModel):
     """The settings of one run. ``None`` means: decided by the preset, the model or the data."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", protected_namespaces=(), allow_inf_nan=False
+        frozen=True,
+        extra="forbid",
+        protected_namespaces=(),
+        allow_inf_nan=False,
+        defer_build=True,  # listings and --help validate nothing
     )
 
     model: str = _option("Model", "Folder or hub name of the pretrained encoder.", "")

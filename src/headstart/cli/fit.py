@@ -11,6 +11,7 @@ import typer
 from headstart.cli._console import errors, is_main_process, output, show
 from headstart.cli._settings import FitCommand, gather, require_folder, with_settings
 from headstart.config import FitConfig
+from headstart.imports import without_collection
 
 if TYPE_CHECKING:
     from headstart.results import RunResult
@@ -76,9 +77,10 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
     Raises:
         typer.Exit: If the user interrupts; how to go on has then been said.
     """
-    from headstart.cli._display import display
-    from headstart.run.listener import Listener
-    from headstart.run.main import default_out, run
+    with without_collection():
+        from headstart.cli._display import display
+        from headstart.run.listener import Listener
+        from headstart.run.main import default_out, run
 
     # Without a handler, Python would print the warnings of the other processes.
     logging.getLogger("headstart").addHandler(logging.NullHandler())

@@ -84,12 +84,13 @@ def make_plan(
 
 def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
     tuner = bind(plan.stage)
-    count = split.train_only(tuner.attach(split))
+    count = split.train_only(tuner.attach(split, reversible=tuner.installs))
     try:
         if last or plan.stage.reserve:
             tuner.require_merge(split)
     finally:
-        tuner.detach(split)
+        if tuner.installs:
+            tuner.detach(split)
     return count
 
 

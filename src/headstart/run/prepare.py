@@ -10,6 +10,7 @@ import numpy as np
 from headstart.config import FitConfig
 from headstart.data.checks import length_warnings
 from headstart.data.encode import Encoded, encode, resolve_max_length
+from headstart.imports import without_collection
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import load_classifier, load_tokenizer, positions
 from headstart.models.model_config import is_decoder
@@ -57,18 +58,19 @@ def prepare(
         Rows, model, tokenizer, tokens.
     """
     splits = read_splits(config, task, frames)
-    split = load_classifier(
-        config.model,
-        splits.target,
-        head=choices.head,
-        seed=stream(config.seed, "head"),
-        trust_remote_code=config.trust_remote_code,
-        dropout=config.dropout,
-    )
-    model_config: Any = split.model.config
-    tokenizer = load_tokenizer(
-        config.model, model_config.vocab_size, trust_remote_code=config.trust_remote_code
-    )
+    with without_collection():  # transformers imports a model's code when it is first asked for
+        split = load_classifier(
+            config.model,
+            splits.target,
+            head=choices.head,
+            seed=stream(config.seed, "head"),
+            trust_remote_code=config.trust_remote_code,
+            dropout=config.dropout,
+        )
+        model_config: Any = split.model.config
+        tokenizer = load_tokenizer(
+            config.model, model_config.vocab_size, trust_remote_code=config.trust_remote_code
+        )
     longest = resolve_max_length(
         tokenizer, positions(split), config.max_length, default=choices.preset.max_length
     )

@@ -87,7 +87,8 @@ class StrategyRunner:
         self.guard_notes: list[str] = []
         self.pretrained_head: dict[str, torch.Tensor] | None = None
         self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
-        self._fingerprint = self.split.fingerprint()
+        # Only what is handed on is compared with it.
+        self._fingerprint = self.split.fingerprint() if len(plans) > 1 else ""
         self._kept: set[str] = set()
         self._before: dict[str, torch.Tensor] = {}
         reserved = [p.stage.reserve for p in plans[:-1]]

@@ -35,6 +35,8 @@ class Tuner(ABC):
     """Whether the backbone stays as it is while this trains, so that its output can be reused."""
     rate_follows_size: ClassVar[bool] = False
     """Whether it trains pretrained weights as they are, so that larger models need lower rates."""
+    installs: ClassVar[bool] = True
+    """Whether attaching adds or changes modules; otherwise it only chooses what trains."""
     ranges: ClassVar[Mapping[str, Range]] = {}
     """What a strategy line may give for a knob, where its type does not say it all."""
     no_merge: ClassVar[str] = ""

@@ -17,6 +17,7 @@ class Full(InPlaceTuner):
 
     lr: ClassVar[float] = 1e-4
     head_lr: ClassVar[float] = 1e-4
+    installs: ClassVar[bool] = False
     rate_follows_size: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:

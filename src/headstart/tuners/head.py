@@ -17,6 +17,7 @@ class Head(InPlaceTuner):
 
     lr: ClassVar[float] = 5e-3
     head_lr: ClassVar[float] = 5e-3
+    installs: ClassVar[bool] = False
     frozen_features: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:  # noqa: ARG002

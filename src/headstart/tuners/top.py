@@ -23,6 +23,7 @@ class Top(InPlaceTuner):
 
     lr: ClassVar[float] = 1e-4
     head_lr: ClassVar[float] = 1e-4
+    installs: ClassVar[bool] = False
     rate_follows_size: ClassVar[bool] = True
     ranges: ClassVar[Mapping[str, Range]] = {"k": ONE_OR_MORE}
     k: int = 1
