@@ -24,7 +24,7 @@ EVERYTHING: dict[str, Any] = {
     "clip": 0.0, "warmup": 0.0, "dropout": 0.25, "eval_every": 10, "select": "best",
     "selection": "carve", "seed": 7, "device": "cuda", "precision": "bf16", "threads": 2,
     "trust_remote_code": True, "checkpoint_minutes": 0.5, "checkpoint_steps": 3, "resume": True,
-    "overwrite": True,
+    "overwrite": True, "gradient_checkpointing": True, "offload_optimizer": True,
 }  # fmt: skip
 
 

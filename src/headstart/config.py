@@ -111,6 +111,16 @@ class FitConfig(BaseModel):
     micro_batch_size: int | None = _option(
         "Optimization", "Rows at once on a device; a step's gradient is accumulated.", ge=1
     )
+    gradient_checkpointing: bool = _option(
+        "Optimization",
+        "Compute activations twice instead of keeping them: less memory, slower.",
+        False,
+    )
+    offload_optimizer: bool = _option(
+        "Optimization",
+        "Keep AdamW's moments in the processor's memory instead of the GPU's, and update there.",
+        False,
+    )
     weight_decay: float | None = _option("Optimization", "AdamW's weight decay.", ge=0)
     clip: float | None = _option("Optimization", "Largest gradient norm; 0 turns it off.", ge=0)
     warmup: float | None = _option("Optimization", "Share of steps with rising rate.", ge=0, lt=1)

@@ -30,6 +30,7 @@ POINTS: list[tuple[str, tuple[int, int], dict[str, Any]]] = [
     (SHORT, (2, 2), {"select": "best", "eval_every": 1}),
     (SHORT, (2, 3), {"select": "best", "eval_every": 1}),
     (SHORT, (1, 2), {"micro_batch_size": 3}),
+    (SHORT, (2, 2), {"gradient_checkpointing": True, "offload_optimizer": True}),
     (SHORT, (1, 2), {"selection": "carve"}),
     ("head(steps=4) > full(steps=3)", (1, 3), {}),
     ("prefix(steps=4) > full(steps=3)", (1, 3), {}),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -24,13 +25,15 @@ class FastKernels(TorchFunctionMode):
     """Replaces ``dropout`` and ``scaled_dot_product_attention`` on the CPU while a model trains.
 
     What a kernel does not cover (causal or grouped attention, a mask with a gradient, another
-    type or device, evaluation) is left to torch. The masks depend on the state of torch's generator
-    when the context is made.
+    type or device, evaluation) is left to torch.
+
+    Args:
+        seed: Decides the masks; drawn from torch's generator if ``None``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int | None = None) -> None:
         super().__init__()
-        self._random = Randomness(int(torch.randint(2**62, ())))
+        self._random = Randomness(_draw_seed() if seed is None else seed)
         self._bias: tuple[torch.Tensor, torch.Tensor] | None = None
         self._own: dict[Any, Callable[..., torch.Tensor | None]] = {
             functional.dropout: self._dropout,
@@ -108,6 +111,30 @@ class FastKernels(TorchFunctionMode):
             bias = bias.view((1,) * (4 - bias.ndim) + bias.shape)
             self._bias = (mask, bias)
         return self._bias[1]
+
+
+def twice_the_same() -> tuple[contextlib.AbstractContextManager[None], ...]:
+    """Return two contexts with the kernels in which a block of a model draws the same masks.
+
+    For ``torch.utils.checkpoint``, which repeats a block in the backward pass: there the context of
+    the training step is not in force, and its stream of masks has gone on.
+
+    Returns:
+        One for the forward pass and one for its repetition. Until it is entered, neither holds a
+        stream.
+    """
+    seed = _draw_seed()
+    return _seeded(seed), _seeded(seed)
+
+
+@contextlib.contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    with FastKernels(seed):
+        yield
+
+
+def _draw_seed() -> int:
+    return int(torch.randint(2**62, ()))
 
 
 def _covered(tensor: torch.Tensor) -> bool:

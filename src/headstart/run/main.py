@@ -20,12 +20,21 @@ from headstart.run.folder import CHECKPOINTS, LOG, RESULT, RunFolder, require_sp
 from headstart.run.interrupt import Pauser
 from headstart.run.listener import Listener
 from headstart.run.logfile import logging_to
-from headstart.run.parts import Materials, Options, StagePlan
+from headstart.run.parts import Materials, StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Prepared, prepare
 from headstart.run.save import save_run
 from headstart.run.saved import task_record
-from headstart.run.settings import Choices, choose, plan_stages, resolved, unused_settings
+from headstart.run.settings import (
+    Choices,
+    choose,
+    plan_stages,
+    require_use,
+    resolved,
+    stage_options,
+    total_steps,
+    unused_settings,
+)
 from headstart.run.splits import Frames, data_record, find_task, source_name
 from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
@@ -35,6 +44,7 @@ from headstart.tasks.spec import TaskSpec
 from headstart.training.checkpoint import load_checkpoint, replace_text, save_checkpoint
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.feed import EncodedFeed
+from headstart.training.recompute import require_recomputable
 from headstart.training.runtime import Runtime
 from headstart.training.skill import skill
 from headstart.training.stopping import chance_loss
@@ -86,7 +96,7 @@ class Ready:
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
-        total = _budget(self.choices, self.stages)
+        total = total_steps(self.choices, self.stages)
         if total and any(plan.length.until != "end" for plan in self.stages[:-1]):
             facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
         return make_plan(self.strategy.name, self.stages, self.prepared, facts, self.notes)
@@ -190,7 +200,10 @@ def _make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None) -> R
         strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
         notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
     raise_all(unused_settings(config, strategy))
+    require_use(config, strategy)
     prepared = prepare(config, task, choices, frames)
+    if config.gradient_checkpointing:
+        require_recomputable(prepared.split)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
     unused = prepared.split.unused_head
@@ -308,15 +321,7 @@ def _train(
         max(1, classes),
         chance_loss(train_labels, classes),
     )
-    options = Options(
-        seed=config.seed,
-        batch_size=ready.choices.preset.batch_size,
-        micro_batch_size=config.micro_batch_size,
-        eval_every=config.eval_every,
-        guard=config.guard,
-        budget=_budget(ready.choices, ready.stages),
-        select=config.select,
-    )
+    options = stage_options(config, ready.choices, ready.stages)
     if resumed:
         stage, step = resumed[0]["stage"] + 1, resumed[0]["loop"]["step"]
         listener.message(f"Resuming in stage {stage} after step {step}.")
@@ -337,12 +342,6 @@ def _train(
     runner.run(resumed)
     result.stages, result.guard = runner.results, runner.guard_notes
     return runner
-
-
-def _budget(choices: Choices, stages: tuple[StagePlan, ...]) -> int | None:
-    """Return the steps of all stages, where a total is what was asked for."""
-    shared = choices.total_epochs or any(plan.stage.share for plan in stages)
-    return sum(plan.length.steps for plan in stages) if shared else None
 
 
 def _origin(ready: Ready, result: RunResult) -> dict[str, Any]:

@@ -67,6 +67,7 @@ class Options:
         budget: Steps of all stages together, where that was asked for: the last stage takes what
             those that handed something on have left. Its own length if ``None``.
         select: ``last`` or ``best``: which state of the last stage stays in the model.
+        gradient_checkpointing: Whether stages that train the backbone compute activations twice.
     """
 
     seed: int
@@ -76,3 +77,4 @@ class Options:
     guard: bool = True
     budget: int | None = None
     select: str = "last"
+    gradient_checkpointing: bool = False

@@ -22,7 +22,7 @@ from headstart.training.seeds import stream
 UNUSED = (
     "strategy", "total_epochs", "guard", "head", "ignore_backbone_mismatch", "lr", "head_lr",
     "micro_batch_size", "dropout", "eval_every", "select", "selection", "checkpoint_minutes",
-    "checkpoint_steps", "resume", "overwrite", "out",
+    "checkpoint_steps", "resume", "overwrite", "out", "gradient_checkpointing", "offload_optimizer",
 )  # fmt: skip
 """Settings of a run that say nothing about a probe."""
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from headstart.config import FitConfig
-from headstart.errors import NotationError
-from headstart.run.parts import StagePlan
+from headstart.errors import ConfigError, NotationError
+from headstart.run.parts import Options, StagePlan
 from headstart.strategies.plan import Length
 from headstart.strategies.presets import Preset, fine_tuning_rate, get_preset
 from headstart.strategies.stages import Stage, Strategy
@@ -117,6 +117,62 @@ def resolved(config: FitConfig, choices: Choices, strategy: Strategy, max_length
     return config.model_copy(update=decided)
 
 
+def require_use(config: FitConfig, strategy: Strategy) -> None:
+    """Refuse a setting that no stage has a use for.
+
+    Args:
+        config: The settings.
+        strategy: The stages that will run.
+
+    Raises:
+        ConfigError: If activations shall be computed twice where none are kept.
+    """
+    frozen = all(TUNERS.get(stage.trains).frozen_features for stage in strategy.stages)
+    if config.gradient_checkpointing and frozen:
+        raise ConfigError(
+            "--gradient-checkpointing beside a stage that trains the backbone",
+            strategy.name,
+            "Drop it: a frozen backbone keeps no activations.",
+        )
+
+
+def stage_options(config: FitConfig, choices: Choices, stages: Sequence[StagePlan]) -> Options:
+    """Gather what holds for every stage.
+
+    Args:
+        config: The settings.
+        choices: The numbers of the run.
+        stages: The stages, decided.
+
+    Returns:
+        The options.
+    """
+    return Options(
+        seed=config.seed,
+        batch_size=choices.preset.batch_size,
+        micro_batch_size=config.micro_batch_size,
+        eval_every=config.eval_every,
+        guard=config.guard,
+        budget=total_steps(choices, stages),
+        select=config.select,
+        gradient_checkpointing=config.gradient_checkpointing,
+    )
+
+
+def total_steps(choices: Choices, stages: Sequence[StagePlan]) -> int | None:
+    """Return the steps of all stages together.
+
+    Args:
+        choices: The numbers of the run.
+        stages: The stages, decided.
+
+    Returns:
+        The steps; ``None`` where no total was asked for.
+    """
+    shared = choices.total_epochs or any(plan.stage.share for plan in stages)
+    return sum(plan.length.steps for plan in stages) if shared else None
+
+
 def plan_stages(
     strategy: Strategy,
     numbers: Sequence[Length],
@@ -182,4 +238,5 @@ def optimizer_settings(
         eps=preset.eps,
         clip=preset.clip,
         warmup=preset.warmup if stage.warmup is None else stage.warmup,
+        offload=config.offload_optimizer,
     )

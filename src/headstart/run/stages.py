@@ -37,6 +37,7 @@ from headstart.training.features import frozen_features
 from headstart.training.feed import Feed, PartFeed
 from headstart.training.ledger import Pause
 from headstart.training.loop import StageLoop
+from headstart.training.recompute import recomputed
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
 from headstart.training.skill import skill
@@ -195,7 +196,8 @@ class StrategyRunner:
             plan.optimizer.lr, plan.optimizer.head_lr, asdict(count), plan.length.until,
         )  # fmt: skip
         self.listener.stage_started(result, index + 1, len(self.plans))
-        with self._detached_on_error(tuner, last), self._feeds(tuner) as (train, validation):
+        guarded, saving = self._detached_on_error(tuner, last), self._memory(tuner)
+        with guarded, saving, self._feeds(tuner) as (train, validation):
             loop = self._loop(index, attempt, plan, start, trained, (train, validation), last)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
@@ -300,6 +302,12 @@ class StrategyRunner:
             if not last:
                 tuner.detach(self.split)
             raise
+
+    def _memory(self, tuner: Tuner) -> contextlib.AbstractContextManager[None]:
+        """Return the context in which a stage trains: a frozen backbone keeps no activations."""
+        if not self.options.gradient_checkpointing or tuner.frozen_features:
+            return contextlib.nullcontext()
+        return recomputed(self.split, self.runtime.device)
 
     @contextlib.contextmanager
     def _feeds(self, tuner: Tuner) -> Iterator[tuple[Feed, Feed]]:

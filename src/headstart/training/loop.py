@@ -275,8 +275,9 @@ class StageLoop:
             self._window = share * torch.tensor(self.state.window, device=self.runtime.device)
         for name, parameter in self.trained.items():
             parameter.copy_(tensors[f"now/{name}"])
+            where = torch.device("cpu") if self.setup.optimizer.offload else parameter.device
             moments = {
-                key: tensors[f"adam/{key}/{name}"].to("cpu" if key == "step" else parameter.device)
+                key: tensors[f"adam/{key}/{name}"].to("cpu" if key == "step" else where)
                 for key in ("step", "exp_avg", "exp_avg_sq")
                 if f"adam/{key}/{name}" in tensors
             }

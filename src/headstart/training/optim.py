@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from headstart.training.offload import OffloadedAdamW
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:
@@ -21,6 +23,9 @@ class OptimizerSettings:
         eps: Term in the denominator.
         clip: Largest gradient norm; 0 for none.
         warmup: Share of the steps over which the rate rises.
+        offload: Whether moments and update are the processor's if the model trains elsewhere. A
+            model that trains on the processor has them there already: nothing changes, and the same
+            settings serve both machines.
     """
 
     lr: float
@@ -30,6 +35,7 @@ class OptimizerSettings:
     eps: float = 1e-6
     clip: float = 1.0
     warmup: float = 0.1
+    offload: bool = False
 
 
 def build_optimizer(
@@ -55,6 +61,8 @@ def build_optimizer(
                 decay = settings.weight_decay if decayed else 0.0
                 groups.append({"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay})
     device = next(iter(head.values())).device.type
+    if settings.offload and device != "cpu":
+        return OffloadedAdamW(groups, settings.betas, settings.eps)
     return torch.optim.AdamW(
         groups, betas=settings.betas, eps=settings.eps, fused=device in {"cpu", "cuda"}
     )

@@ -15,6 +15,7 @@ from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.kernels.mode import FastKernels
+from headstart.training.offload import OffloadedAdamW
 
 
 class Runtime:
@@ -94,7 +95,9 @@ class Runtime:
             )
             self._scale = {}
         own = set(vars(model))
-        wrapped, stepper = self._accelerator.prepare(model, optimizer)
+        # Accelerate would move moments to the model's device.
+        places = [True, not isinstance(optimizer, OffloadedAdamW)]
+        wrapped, stepper = self._accelerator.prepare(model, optimizer, device_placement=places)
         try:
             yield wrapped, stepper
         finally:
