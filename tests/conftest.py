@@ -13,6 +13,7 @@ atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 # Read when the libraries are imported, so set before any test module is; subprocesses inherit it.
 os.environ.update(
     HF_HOME=CACHE,
+    HEADSTART_CACHE=CACHE,
     HF_HUB_OFFLINE="1",
     HF_DATASETS_OFFLINE="1",
     TRANSFORMERS_OFFLINE="1",

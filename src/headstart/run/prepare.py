@@ -9,7 +9,8 @@ import numpy as np
 
 from headstart.config import FitConfig
 from headstart.data.checks import length_warnings
-from headstart.data.encode import Encoded, encode, resolve_max_length
+from headstart.data.encode import Encoded, resolve_max_length
+from headstart.data.tokencache import encode_cached
 from headstart.imports import without_collection
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import load_classifier, load_tokenizer, positions
@@ -75,7 +76,7 @@ def prepare(
         tokenizer, positions(split), config.max_length, default=choices.preset.max_length
     )
     train, validation, untouched = (
-        _standardised(encode(rows, tokenizer, longest), splits) if rows is not None else None
+        _standardised(encode_cached(rows, tokenizer, longest), splits) if rows is not None else None
         for rows in (splits.train, splits.validation, splits.untouched)
     )
     if is_decoder(model_config):
