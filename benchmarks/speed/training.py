@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+from typing import Any
 
 from _rows import LONGEST, model, rows
 from _turns import parser, run
@@ -16,8 +17,8 @@ from _turns import parser, run
 BATCH, SKIPPED = 32, 3
 
 
-def ours(arguments: argparse.Namespace) -> dict[str, float]:
-    """Train with headstart."""
+def ours(arguments: argparse.Namespace, **settings: Any) -> dict[str, float]:
+    """Train with headstart, and further settings."""
     import headstart as hs
 
     ends: list[float] = []
@@ -32,7 +33,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, float]:
             model=model(tiny=arguments.tiny), train=table, validation=table.head(8), text="text",
             strategy=f"{arguments.strategy}(steps={arguments.steps})", batch_size=BATCH,
             max_length=LONGEST[arguments.length], eval_every=10**6, guard=False,
-            out=f"{folder}/run", listener=Clock(),
+            out=f"{folder}/run", listener=Clock(), **settings,
         )  # fmt: skip
     stage = result.stages[0]
     size = 0 if arguments.tiny else 10_600_000

@@ -63,7 +63,8 @@ class OffloadedAdamW(torch.optim.AdamW):
             for parameter in parameters:
                 # The next forward pass is behind this in the device's queue, and the next update
                 # of the copy waits for the gradients, which are behind it too.
-                parameter.copy_(self._copies[parameter].value, non_blocking=True)
+                value = self._copies[parameter].value
+                parameter.copy_(value, non_blocking=value.is_pinned())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take moments over, into the processor's memory.
