@@ -23,10 +23,12 @@ LINES = {
     "lp-ft": "head(steps=6) > full(steps=5)",
     "prefix": "prefix(steps=3) > full(steps=2)",
     "parts": "full(steps=6)",
+    "memory": "lora(steps=3) > full(steps=4)",
     "best": "full(steps=6, lr=1e-3)",
 }
 MORE: dict[str, dict[str, Any]] = {
     "parts": {"micro_batch_size": 3},
+    "memory": {"micro_batch_size": 3, "gradient_checkpointing": True, "offload_optimizer": True},
     "best": {"select": "best", "selection": "carve"},
 }
 CHILD = """
