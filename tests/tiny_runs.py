@@ -201,6 +201,9 @@ class _Heard:
         self._rows.append(rows.tolist())
         return self._feed.batch(rows)
 
+    def padded(self, rows: Any) -> Any:
+        return self._feed.padded(rows)
+
 
 def watched(watch: Watch | None = None, **settings: Any) -> Watch:
     """Carry out a run and watch it.

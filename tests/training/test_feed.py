@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch.nn import functional
 
-from headstart.training.feed import PartFeed, row_losses
+from headstart.training.feed import PartFeed, row_losses, send
 
 
 def test_a_batch_is_padded_to_its_longest_row(make_feed: Callable[..., Any]) -> None:
@@ -29,6 +31,17 @@ def test_a_part_counts_its_own_rows(make_feed: Callable[..., Any]) -> None:
     batch = part.batch(np.array([3, 1]))
     assert feed.asked[-1] == [11, 2]
     assert batch["attention_mask"].sum(1).tolist() == feed.lengths[[11, 2]].tolist()
+
+
+def test_a_copy_to_a_gpu_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    pinned = SimpleNamespace(to=lambda *args, **kwargs: calls.append((args, kwargs)))
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda _: pinned)
+    tensor, gpu = torch.zeros(2), torch.device("cuda", 0)
+    assert send(tensor, torch.device("cpu")) is tensor
+    assert calls == []
+    send(tensor, gpu)
+    assert calls == [((gpu,), {"non_blocking": True})]
 
 
 def test_each_row_has_its_own_loss() -> None:

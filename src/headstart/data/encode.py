@@ -95,10 +95,7 @@ class Encoded:
         import torch
 
         rows = np.asarray(indices, np.int64)
-        # A row's sequences follow one another, so a batch of rows is one of sequences.
-        sequences = (rows[:, None] * self.choices + np.arange(self.choices)).ravel()
-        begins = self.starts[sequences]
-        lengths = self.starts[sequences + 1] - begins
+        begins, lengths = self._sequences(rows)
         width = int(lengths.max(initial=0))
         shift = width - lengths if self.padding.left else np.zeros_like(lengths)
         places = np.arange(width) - shift[:, None]
@@ -119,6 +116,25 @@ class Encoded:
             labels = torch.from_numpy(self.labels[rows])
             tensors["labels"] = labels.float() if labels.is_floating_point() else labels
         return tensors
+
+    def padded(self, indices: npt.ArrayLike) -> bool:
+        """Tell whether anything in a batch is filled up.
+
+        Args:
+            indices: Which rows, (b,).
+
+        Returns:
+            Whether its sequences differ in length.
+        """
+        lengths = self._sequences(np.asarray(indices, np.int64))[1]
+        return bool(len(lengths)) and bool((lengths != lengths[0]).any())
+
+    def _sequences(self, rows: Indices) -> tuple[Indices, Indices]:
+        """Return where the sequences of some rows begin and how long they are."""
+        # A row's sequences follow one another, so a batch of rows is one of sequences.
+        sequences = (rows[:, None] * self.choices + np.arange(self.choices)).ravel()
+        begins = self.starts[sequences]
+        return begins, self.starts[sequences + 1] - begins
 
     def _span_masks(self, rows: Indices, shift: Indices, width: int) -> npt.NDArray[np.float32]:
         chosen = [self.span_tokens[row] for row in rows] if self.span_tokens else []

@@ -21,7 +21,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import evaluating
-from headstart.training.feed import Feed
+from headstart.training.feed import Feed, send
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
@@ -72,7 +72,8 @@ class _FeatureFeed:
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the inputs for some rows and hand their features to the stand-in."""
-        batch, chosen = self._feed.batch(rows), torch.from_numpy(rows)
+        batch = self._feed.batch(rows)
+        chosen = send(torch.from_numpy(rows), self._states[0].device)
         if self._table is not None:
             states = self._table[chosen].flatten(0, 1)
         else:
@@ -80,6 +81,10 @@ class _FeatureFeed:
         pooled = None if self._pooled is None else self._pooled[chosen].flatten(0, 1)
         self._stand_in.stored = (states, pooled)
         return batch
+
+    def padded(self, rows: Indices) -> bool:
+        """Tell whether anything in the batch of some rows is filled up."""
+        return self._feed.padded(rows)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,9 @@ class Feed(Protocol):
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows, ``labels`` among them where they are known."""
 
+    def padded(self, rows: Indices) -> bool:
+        """Tell whether anything in the batch of some rows is filled up."""
+
 
 class EncodedFeed:
     """Batches of encoded text on a device.
@@ -50,10 +53,19 @@ class EncodedFeed:
         Returns:
             ``input_ids`` and the like, (b, L), and ``labels``, (b,).
         """
-        return {
-            name: tensor.to(self._device, non_blocking=True)
-            for name, tensor in self._encoded.collate(rows).items()
-        }
+        batch = self._encoded.collate(rows)
+        return {name: send(tensor, self._device) for name, tensor in batch.items()}
+
+    def padded(self, rows: Indices) -> bool:
+        """Tell whether anything in a batch is filled up.
+
+        Args:
+            rows: Row indices, (b,).
+
+        Returns:
+            Whether the attention mask hides anything.
+        """
+        return self._encoded.padded(rows)
 
 
 class PartFeed:
@@ -78,6 +90,35 @@ class PartFeed:
             As from the feed itself.
         """
         return self._feed.batch(self._rows[rows])
+
+    def padded(self, rows: Indices) -> bool:
+        """Tell whether anything in a batch is filled up.
+
+        Args:
+            rows: Indices into this part, (b,).
+
+        Returns:
+            As from the feed itself.
+        """
+        return self._feed.padded(self._rows[rows])
+
+
+def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Copy a tensor to a device without waiting for what the device has still to do.
+
+    The copy to a GPU starts from pinned memory and queues behind the step before, while the program
+    goes on to the next batch. Torch gives the pinned memory to no one else until it is done.
+
+    Args:
+        tensor: In the program's memory; not to be written to any more.
+        device: Where it shall be.
+
+    Returns:
+        The tensor on the device.
+    """
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

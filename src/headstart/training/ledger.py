@@ -67,7 +67,8 @@ class Ledger:
             pause: A ``Pause``.
         """
         wanted = [float(pause >= Pause.CHECKPOINT), float(pause >= Pause.STOP)]
-        values = torch.cat([loss.reshape(1).float(), torch.tensor(wanted).to(loss.device)])
+        # Filled in by the device: a copy from the program's own memory would be waited for.
+        values = torch.stack([loss.float(), *(loss.new_full((), w).float() for w in wanted)])
         if self._runtime.world > 1:
             values = self._runtime.sum(values)
         arrived = None

@@ -31,6 +31,7 @@ from headstart.kernels.rows import RowGradients
 from headstart.results import Point
 from headstart.training.feed import Feed, row_losses
 from headstart.training.ledger import Ledger, Pause
+from headstart.training.masking import known_padding
 from headstart.training.optim import build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
@@ -147,8 +148,8 @@ class StageLoop:
         for number, part in enumerate(parts):
             batch = self.feed.batch(part)
             labels = batch.pop("labels")
-            more = number + 1 < len(parts)
-            with runtime.accumulating(model, more=more), kernels:
+            more, told = number + 1 < len(parts), known_padding(self.feed.padded(part))
+            with runtime.accumulating(model, more=more), kernels, told:
                 with runtime.autocast():
                     logits = model(**batch).logits
                 loss = row_losses(logits, labels).sum() * weight / len(rows)
