@@ -110,7 +110,8 @@ class StageLoop:
         began = time.perf_counter() - self.state.seconds
         if not self.state.curve:
             self._point()
-        prepared = self.runtime.prepared(self.model, self.optimizer)
+        first = np.zeros(1, np.int64)
+        prepared = self.runtime.prepared(self.model, self.optimizer, lambda: self.feed.batch(first))
         with self.runtime.own_randomness(), kept_memory(), prepared as (model, stepper):
             while not self.state.ended:
                 self._step(model, stepper)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
 import torch
@@ -43,7 +43,8 @@ class Runtime:
         self._accelerator = Accelerator(
             cpu=kind == "cpu",
             mixed_precision={"fp32": "no"}.get(self.precision, self.precision),
-            kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+            # A model's buffers are constants, the same in every process.
+            kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
         self.device = self._accelerator.device
         self._scale: dict[str, Any] = {}
@@ -75,18 +76,26 @@ class Runtime:
 
     @contextlib.contextmanager
     def prepared(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        example: Callable[[], dict[str, torch.Tensor]] | None = None,
     ) -> Iterator[tuple[nn.Module, Any]]:
         """Wrap a model and an optimizer for this runtime while a stage trains.
 
         Args:
             model: On the runtime's device.
             optimizer: Over some of the model's parameters.
+            example: Makes a batch that shows several processes which parameters get a gradient;
+                without it, each step finds out anew.
 
         Yields:
             The wrapped pair; afterwards the model is unwrapped again.
         """
         model.to(self.device)
+        if self.world > 1 and self._accelerator.ddp_handler is not None:
+            search = example is None or self._leaves_some_unused(model, example())
+            self._accelerator.ddp_handler.find_unused_parameters = search
         if self._accelerator.scaler is not None:
             # The loss scale of fp16 is a stage's own, as its optimizer is.
             self._accelerator.scaler = get_grad_scaler(self._accelerator.distributed_type)
@@ -106,6 +115,24 @@ class Runtime:
             # The mark that accelerate leaves would keep a later trainer from wrapping the model.
             for mark in vars(model).keys() - own:
                 delattr(model, mark)
+
+    def _leaves_some_unused(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> bool:
+        """Tell whether a parameter that trains may get no gradient in a step.
+
+        Processes exchange gradients as these come. For one that never comes the wrapper has to walk
+        through the graph of each forward pass, and to ask the device in the end. Neither gradients
+        nor random numbers tell that this was tried.
+        """
+        config: Any = getattr(model, "config", None)
+        settings = vars(config) if config is not None else {}
+        if any(rate for name, rate in settings.items() if name.endswith("layerdrop")):
+            return True  # layers are left out at random
+        trained = [p for p in model.parameters() if p.requires_grad]
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        with self.own_randomness(), self.autocast():
+            logits = model(**inputs).logits
+        found = torch.autograd.grad(logits.float().sum(), trained, allow_unused=True)
+        return any(gradient is None for gradient in found)
 
     @property
     def loss_scale(self) -> dict[str, Any]:
