@@ -16,6 +16,7 @@ import numpy.typing as npt
 from headstart.data.labels import Classes, Numbers
 from headstart.data.rows import Rows, Target, TextPair
 from headstart.errors import ConfigError, ModelError
+from headstart.imports import without_collection
 
 if TYPE_CHECKING:
     import torch
@@ -168,7 +169,10 @@ def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
             type(tokenizer).__name__,
             "Mark the targets in the text instead (span_use: mark).",
         )
-    chunks = list(_tokenise(rows, tokenizer, max_length))
+    with (
+        without_collection()
+    ):  # a chunk's lists set it off, and it would look at all that is loaded
+        chunks = list(_tokenise(rows, tokenizer, max_length))
     names = [name for name in _TOKENS if name in tokenizer.model_input_names]
     lengths = _join((chunk.lengths for chunk in chunks), np.int64)
     cut = _join((chunk.truncated for chunk in chunks), np.bool_)
