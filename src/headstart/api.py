@@ -11,7 +11,7 @@ from torch import nn
 
 from headstart.config import FitConfig
 from headstart.data.objects import as_frame, is_table
-from headstart.data.sources import read_table
+from headstart.data.stream import TableParts
 from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.results import RunResult
@@ -116,7 +116,7 @@ def evaluate(
     classifier = load(source, device=device, trust_remote_code=trust_remote_code)
     classifier.use_columns(**columns)
     if isinstance(data, str | Path):
-        return classifier.evaluate_frame(read_table(data, split=split))
+        return classifier.evaluate_parts(TableParts(data, split=split))
     return classifier.evaluate_frame(as_frame(data, split=split, where="the data"))
 
 

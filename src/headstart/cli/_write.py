@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
-from collections.abc import Callable
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TextIO
 
 import pandas as pd
 
 from headstart.errors import DataError, did_you_mean
+
+Write = Callable[[pd.DataFrame], None]
 
 
 def check_target(path: Path, *, overwrite: bool, read: str) -> None:
@@ -37,46 +43,98 @@ def check_target(path: Path, *, overwrite: bool, read: str) -> None:
         raise DataError("a free name for --out", f"{path} exists", "Pass --overwrite.")
 
 
-def write_rows(frame: pd.DataFrame, path: Path) -> None:
-    """Write rows in the form that the file's ending names, all or nothing.
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Write]:
+    """Write rows part by part, in the form that the file's ending names, all or nothing.
 
     Args:
-        frame: The rows.
-        path: The file; replaced if it exists.
+        path: The file; replaced if it exists, once all rows are there.
+
+    Yields:
+        What takes a part.
     """
     new = path.with_name(f".{path.name}.new")
     try:
-        WRITERS[path.suffix.lower()](frame, new)
+        with WRITERS[path.suffix.lower()](new) as write:
+            yield write
         new.replace(path)
     finally:
         new.unlink(missing_ok=True)
 
 
-def _csv(frame: pd.DataFrame, path: Path) -> None:
+@contextlib.contextmanager
+def printing(stream: TextIO) -> Iterator[Write]:
+    """Write rows part by part as CSV.
+
+    Args:
+        stream: Where to.
+
+    Yields:
+        What takes a part.
+    """
+    yield _with_header(lambda frame, header: frame.to_csv(stream, index=False, header=header))
+
+
+def _with_header(write: Callable[[pd.DataFrame, bool], None]) -> Write:
+    parts = itertools.count()
+    return lambda frame: write(frame, next(parts) == 0)
+
+
+@contextlib.contextmanager
+def _csv(path: Path) -> Iterator[Write]:
     # Text is quoted throughout: a lone carriage return in it would else end the row.
-    frame.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    options: dict[str, Any] = {"quoting": csv.QUOTE_NONNUMERIC, "lineterminator": "\n"}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        yield _with_header(lambda f, header: f.to_csv(file, index=False, header=header, **options))
 
 
-def _tsv(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_csv(path, index=False, sep="\t", lineterminator="\n")
+@contextlib.contextmanager
+def _tsv(path: Path) -> Iterator[Write]:
+    options: dict[str, Any] = {"sep": "\t", "lineterminator": "\n"}
+    with path.open("w", encoding="utf-8", newline="") as file:
+        yield _with_header(lambda f, header: f.to_csv(file, index=False, header=header, **options))
 
 
-def _jsonl(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_json(
-        path,
-        orient="records",
-        lines=True,
-        force_ascii=False,
-        double_precision=15,
-        date_format="iso",
-    )
+@contextlib.contextmanager
+def _jsonl(path: Path) -> Iterator[Write]:
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+
+        def write(frame: pd.DataFrame) -> None:
+            frame.to_json(
+                file,
+                orient="records",
+                lines=True,
+                force_ascii=False,
+                double_precision=15,
+                date_format="iso",
+            )
+
+        yield write
 
 
-def _parquet(frame: pd.DataFrame, path: Path) -> None:
-    frame.to_parquet(path, index=False)
+@contextlib.contextmanager
+def _parquet(path: Path) -> Iterator[Write]:
+    """Keep parts aside until all are there: only then is each column's type known."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    schemas: list[pa.Schema] = []
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name) as aside:
+
+        def write(frame: pd.DataFrame) -> None:
+            table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
+            parquet.write_table(table, Path(aside) / f"{len(schemas)}.parquet")
+            schemas.append(table.schema)
+
+        yield write
+        schema = pa.unify_schemas(schemas, promote_options="permissive")
+        with parquet.ParquetWriter(path, schema) as file:
+            for number in range(len(schemas)):
+                with parquet.ParquetFile(Path(aside) / f"{number}.parquet") as part:
+                    file.write_table(part.read().cast(schema))
 
 
-WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+WRITERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Write]]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".jsonl": _jsonl,

@@ -79,13 +79,13 @@ def evaluate(
     trust_remote_code: _Trust = False,
 ) -> None:
     """Measure a finished model on labelled rows, by the metrics of its task."""
-    from headstart.data.sources import read_table
+    from headstart.data.stream import TableParts
 
-    frame = read_table(data, split=split)
+    parts = TableParts(data, split=split)
     classifier = _load(run, device, trust_remote_code, task=task, text=text, label=label)
-    scores = classifier.evaluate_frame(frame)
+    scores = classifier.evaluate_parts(parts)
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]
-    show(f"{run} on {len(frame):,} rows of {data}", facts(rows))
+    show(f"{run} on {parts.rows:,} rows of {data}", facts(rows))
 
 
 def predict(
@@ -115,26 +115,28 @@ def predict(
     All columns and the order of the rows are kept; added are `prediction` and, for classes, the
     probability of each as `p_` and its name.
     """
-    from headstart.cli._write import check_target, write_rows
-    from headstart.data.sources import no_splits, read_table
+    from headstart.cli._write import check_target, printing, writing
+    from headstart.data.sources import no_splits
+    from headstart.data.stream import TableParts
 
     if out is not None:
         check_target(out, overwrite=overwrite, read=data)
     lines = data == "-"
     if lines and split:
         raise no_splits("the input", split)
-    frame = None if lines else read_table(data, split=split)
+    parts = None if lines else TableParts(data, split=split)
     classifier = _load(run, device, trust_remote_code, task=task, text=text)
-    rows = _lines(classifier) if frame is None else frame
-    predictions = classifier.predict_frame(rows)
+    given = [(0, _lines(classifier))] if parts is None else parts
+    if parts is None and out is None:
+        _print_lines(next(classifier.predict_parts(given)))
+        return
+    count = 0
+    with writing(out) if out else printing(sys.stdout) as write:
+        for predictions in classifier.predict_parts(given):
+            write(predictions)
+            count += len(predictions)
     if out is not None:
-        write_rows(predictions, out)
-        show(f"{len(rows):,} rows in {out}")
-    elif lines:
-        added = [name for name in predictions.columns if name not in rows.columns]
-        _print_lines(predictions[[*added, *rows.columns]])
-    else:
-        predictions.to_csv(sys.stdout, index=False)
+        show(f"{count:,} rows in {out}")
 
 
 def _load(run: str, device: str, trust: bool, **columns: Any) -> Classifier:
@@ -187,6 +189,8 @@ def _read_input() -> list[str]:
 
 
 def _print_lines(frame: pd.DataFrame) -> None:
+    added = [name for name in frame.columns if name == "prediction" or name.startswith("p_")]
+    frame = frame[[*added, *(name for name in frame.columns if name not in added)]]
     for name in frame.columns:
         if name.startswith("p_"):
             frame[name] = frame[name].map("{:.4f}".format)

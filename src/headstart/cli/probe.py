@@ -66,7 +66,7 @@ def probe(
     The best rate is chosen by the rows that it is scored on, so its score is optimistic.
     """
     from headstart.api import probe as run
-    from headstart.cli._write import check_target, write_rows
+    from headstart.cli._write import check_target, writing
 
     if out is not None:
         check_target(out, overwrite=overwrite, read=train or "")
@@ -76,7 +76,8 @@ def probe(
         max_length=max_length, device=device,
     )  # fmt: skip
     if out is not None:
-        write_rows(found, out)
+        with writing(out) as write:
+            write(found)
     show(_summary(found), "Scores on the validation rows over seeds; the best is optimistic.")
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,24 @@ import numpy.typing as npt
 from headstart.errors import DataError, did_you_mean
 
 SHOWN = 5
+_before: ContextVar[int] = ContextVar("_before", default=0)
+
+
+@contextlib.contextmanager
+def counting_from(rows: int) -> Iterator[None]:
+    """Count rows in messages as in the whole file while a part of it is looked at.
+
+    Args:
+        rows: Rows before the part.
+
+    Yields:
+        Nothing.
+    """
+    token = _before.set(rows)
+    try:
+        yield
+    finally:
+        _before.reset(token)
 
 
 def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
@@ -23,7 +43,7 @@ def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
     """
     found = np.asarray(which)
     places = np.flatnonzero(found) if found.dtype == np.bool_ else found
-    shown = ", ".join(str(int(place) + 1) for place in places[:SHOWN])
+    shown = ", ".join(str(int(place) + 1 + _before.get()) for place in places[:SHOWN])
     more = ", …" if len(places) > SHOWN else ""
     return f"{len(places)} row{'s' if len(places) != 1 else ''} ({shown}{more})"
 

@@ -9,7 +9,7 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     Raises:
         DataError: If a quote is not closed or a row has too many or too few fields.
     """
-    return _table(path, _quoted_rows(path, read_text(path), ","))
+    return _table(path, quoted_rows(path, _split(read_text(path)), ","))
 
 
 def read_tsv(path: Path) -> pd.DataFrame:
@@ -88,9 +88,9 @@ def read_tsv(path: Path) -> pd.DataFrame:
     text = read_text(path)
     lines = [line.removesuffix("\r") for line in text.split("\n")]
     if len({line.count("\t") for line in lines if line}) > 1:
-        return _table(path, _quoted_rows(path, text, "\t"))
+        return _table(path, quoted_rows(path, _split(text), "\t"))
     rows = ((n, line.split("\t")) for n, line in enumerate(lines, 1) if line)
-    return _table(path, ((n, [_unquote(field) for field in fields]) for n, fields in rows))
+    return _table(path, ((n, [unquote(field) for field in fields]) for n, fields in rows))
 
 
 def read_json(path: Path) -> pd.DataFrame:
@@ -133,10 +133,21 @@ def _wrong_encoding(path: Path, data: bytes, offset: int) -> DataError:
     )
 
 
-def _quoted_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
+def quoted_rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
+    """Split lines into fields that may be in double quotes, and may then hold line ends.
+
+    Args:
+        path: The file, for messages.
+        lines: Its lines with their ends.
+        delimiter: What separates fields.
+
+    Yields:
+        Each row that is not empty, with the line on which it begins.
+
+    Raises:
+        DataError: If a quote is not closed, or stands inside a field.
+    """
     old_limit = csv.field_size_limit(_LONGEST_FIELD)
-    # Not splitlines: it also ends lines at characters that are part of a text, such as U+2028.
-    lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
     line = 1
     try:
@@ -154,13 +165,38 @@ def _quoted_rows(path: Path, text: str, delimiter: str) -> Iterator[Row]:
         csv.field_size_limit(old_limit)
 
 
-def _unquote(field: str) -> str:
+def _split(text: str) -> Iterable[str]:
+    # Not splitlines: it also ends lines at characters that are part of a text, such as U+2028.
+    return io.StringIO(text, newline="")
+
+
+def unquote(field: str) -> str:
+    """Take the quotes off a field that is quoted properly as a whole.
+
+    Args:
+        field: As it stands in the file.
+
+    Returns:
+        The field's text.
+    """
     return field[1:-1].replace('""', '"') if _QUOTED.fullmatch(field) else field
+
+
+def separators(header: str) -> str | None:
+    """Return the separator that a lone column's name holds, if any: then it is no lone column.
+
+    Args:
+        header: The name.
+
+    Returns:
+        The first that is found.
+    """
+    return next((mark for mark in _SEPARATORS if mark in header), None)
 
 
 def _table(path: Path, rows: Iterator[Row]) -> pd.DataFrame:
     _, header = next(rows, (1, []))
-    other = next((mark for mark in _SEPARATORS if mark in header[0]), None) if header else None
+    other = separators(header[0]) if header else None
     if len(header) == 1 and other:
         kind = "tabs" if path.name.lower().endswith((".tsv", ".tsv.gz")) else "commas"
         raise DataError(

@@ -92,7 +92,7 @@ def _read_parquet(path: Path) -> pd.DataFrame:
     try:
         # The file alone: `read_table` of pyarrow also takes `=` in a path for a partition's column.
         with parquet.ParquetFile(path) as file:
-            return _from_arrow(file.read())
+            return from_arrow(file.read())
     except (pa.ArrowException, OSError) as error:
         raise _damaged("Parquet file", path, error) from None
 
@@ -104,7 +104,7 @@ def _read_arrow(path: Path) -> pd.DataFrame:
         data = path.read_bytes()
         # The IPC file format begins with this mark; `datasets` writes the stream form, without it.
         opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
-        return _from_arrow(opened(pa.BufferReader(data)).read_all())
+        return from_arrow(opened(pa.BufferReader(data)).read_all())
     except (pa.ArrowException, OSError) as error:
         raise _damaged("Arrow file", path, error) from None
 
@@ -126,19 +126,35 @@ READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
 }
 
 
-def _suffix(path: Path) -> str:
+def suffix(path: Path) -> str:
+    """Return a file's ending in lower case, ``.gz`` and what stands before it together.
+
+    Args:
+        path: The file.
+
+    Returns:
+        For example ``.csv.gz``.
+    """
     packed = path.suffix.lower() == ".gz"
     return "".join(path.suffixes[-2:] if packed else path.suffixes[-1:]).lower()
 
 
 def _reader(path: Path) -> Callable[[Path], pd.DataFrame]:
-    if _suffix(path) in READERS:
-        return READERS[_suffix(path)]
+    if suffix(path) in READERS:
+        return READERS[suffix(path)]
     known = ", ".join(suffix for suffix in READERS if not suffix.endswith(".gz"))
     raise DataError(f"a file of one of the kinds {known}", str(path), "Save it as one of these.")
 
 
-def _from_arrow(table: Any) -> pd.DataFrame:
+def from_arrow(table: Any) -> pd.DataFrame:
+    """Make a table of an Arrow one.
+
+    Args:
+        table: A ``pyarrow.Table``.
+
+    Returns:
+        The same rows.
+    """
     # As objects, whole numbers and truth values with gaps stay what they are.
     frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
     categories = list(frame.select_dtypes("category").columns)
@@ -165,7 +181,7 @@ def _is_hub_name(source: str) -> bool:
     path = Path(source)
     in_folder = len(path.parts) > 1 and path.parent.is_dir()
     looks_local = path.is_absolute() or in_folder or source.startswith((".", "~"))
-    return not looks_local and _suffix(path) not in READERS and bool(_HUB_NAME.fullmatch(source))
+    return not looks_local and suffix(path) not in READERS and bool(_HUB_NAME.fullmatch(source))
 
 
 def _read_hub(source: str, split: str | None) -> pd.DataFrame:
@@ -204,7 +220,7 @@ def from_dataset(
     dataset = _pick(loaded, split, source) if isinstance(loaded, dict) else loaded
     if dataset is loaded and split and not or_all and str(dataset.split) != split:
         raise no_splits(source, split)
-    frame = _from_arrow(dataset.with_format("arrow")[:])
+    frame = from_arrow(dataset.with_format("arrow")[:])
     features = dataset.features or {}
     frame.attrs["class_names"] = {
         column: tuple(kind.names) for column, kind in features.items() if hasattr(kind, "names")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.config import FitConfig
+from headstart.data._faults import counting_from
 from headstart.data.encode import encode, resolve_max_length
 from headstart.data.labels import LabelMap
 from headstart.data.objects import as_frame, is_table
 from headstart.data.rows import Rows, build_rows
+from headstart.data.stream import ROWS_AT_ONCE
 from headstart.errors import (
     ConfigError,
     DataError,
@@ -42,8 +44,6 @@ Text = str | tuple[str, str]
 COLUMNS = ("task", "text", "label", "choices", "span")
 """The settings that say how rows are read."""
 LONGEST_BY_DEFAULT = 512
-ROWS_AT_ONCE = 16384
-"""Rows that are tokenised and computed at a time, so that memory does not grow with the file."""
 
 
 @dataclass(frozen=True)
@@ -187,15 +187,7 @@ class Classifier:
             DataError: If the table lacks a column, or has one of those that are added.
         """
         table = as_frame(frame, where="the data", empty=True)
-        task = self._task()
-        taken = [n for n in ("prediction", *(f"p_{n}" for n in self._names)) if n in table.columns]
-        if taken:
-            raise DataError(
-                "rows without the columns that are added",
-                ", ".join(taken),
-                "Rename or remove them.",
-            )
-        logits = self._logits(table, task)
+        logits = self._compute(self.read_rows(table))
         answer = table.copy()
         if not self._names:
             answer["prediction"] = logits[:, 0]
@@ -205,6 +197,27 @@ class Classifier:
         for name, column in zip(self._names, softmax(logits).T, strict=True):
             answer[f"p_{name}"] = column
         return answer
+
+    def read_rows(self, table: pd.DataFrame) -> Rows:
+        """Read the rows of a table as the model wants them, computing nothing.
+
+        Args:
+            table: With the columns that the model reads.
+
+        Returns:
+            The rows, without labels.
+
+        Raises:
+            DataError: As ``predict_frame``.
+        """
+        taken = [n for n in ("prediction", *(f"p_{n}" for n in self._names)) if n in table.columns]
+        if taken:
+            raise DataError(
+                "rows without the columns that are added",
+                ", ".join(taken),
+                "Rename or remove them.",
+            )
+        return build_rows(table, self._task(), None, where="the data", need_labels=False)
 
     def evaluate_frame(self, frame: pd.DataFrame) -> dict[str, float]:
         """Measure the model on labelled rows.
@@ -216,16 +229,48 @@ class Classifier:
         Returns:
             Metrics by name, ``score`` and ``loss`` among them.
         """
+        return self.evaluate_parts([(0, as_frame(frame, where="the data"))])
+
+    def evaluate_parts(self, parts: Iterable[tuple[int, pd.DataFrame]]) -> dict[str, float]:
+        """Measure the model on labelled rows that come in parts.
+
+        Args:
+            parts: Numbers of rows before, and rows; gone through twice, first to find faults.
+
+        Returns:
+            As from ``evaluate_frame``.
+        """
+        gold = np.concatenate([self._labelled(*part)[1] for part in parts])
+        logits = [self._compute(self._labelled(*part)[0]) for part in parts]
+        return Judge(gold, self._task().metrics)(np.concatenate(logits))
+
+    def _labelled(
+        self, before: int, table: pd.DataFrame
+    ) -> tuple[Rows, npt.NDArray[np.int64] | npt.NDArray[np.float64]]:
         task = self._task()
         labels = LabelMap(self.target.labels or task.choices) if task.target == "classes" else None
-        table = as_frame(frame, where="the data")
         faults: list[HeadstartError] = []
-        with gathering(faults):
+        with gathering(faults), counting_from(before):
             rows = build_rows(table, task, labels, where="the data")
         raise_all(_after_training(fault, labels) for fault in faults)
         if rows.labels is None:
             raise RuntimeError("rows built with labels carry labels")
-        return Judge(rows.labels, task.metrics)(self._compute(rows))
+        return rows, rows.labels
+
+    def predict_parts(self, parts: Iterable[tuple[int, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
+        """Predict rows that come in parts.
+
+        Args:
+            parts: Numbers of rows before, and rows; gone through twice, first to find faults.
+
+        Yields:
+            Each part as from ``predict_frame``.
+        """
+        for before, table in parts:
+            with counting_from(before):
+                self.read_rows(table)
+        for _, table in parts:
+            yield self.predict_frame(table)
 
     def _task(self) -> TaskSpec:
         if self.task is None:

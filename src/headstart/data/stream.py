@@ -1,0 +1,166 @@
+"""Rows of a large file, a part at a time, read as strictly as whole ones."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from headstart.data._text import Row, quoted_rows, separators, unquote
+from headstart.data.sources import check_table, from_arrow, read_table, suffix
+
+ROWS_AT_ONCE = 16384
+"""Rows of a part."""
+
+
+class TableParts:
+    """The rows of a source in parts; each iteration reads it anew, so memory stays bounded.
+
+    ``rows`` counts those that the last iteration gave.
+
+    CSV, TSV, JSON lines and Parquet files are read piecewise; other sources are read once, whole.
+    Whatever ``read_table`` would refuse is refused in its words.
+
+    Args:
+        source: As for ``read_table``.
+        split: As for ``read_table``.
+        size: Rows of a part; the last may have less.
+
+    Raises:
+        DataError: If the source is missing; while iterating, if it cannot be read.
+    """
+
+    def __init__(
+        self, source: str | Path, *, split: str | None = None, size: int = ROWS_AT_ONCE
+    ) -> None:
+        self._source, self._split, self._size = source, split, size
+        path = Path(source).expanduser()
+        self._read = STREAMS.get(suffix(path)) if path.is_file() and not split else None
+        self._path = path
+        self.rows = 0
+        self._whole = None if self._read else read_table(source, split=split)
+
+    def __iter__(self) -> Iterator[tuple[int, pd.DataFrame]]:
+        """Yield each part with the number of rows before it."""
+        self.rows = 0
+        for frame in self._parts():
+            yield self.rows, frame
+            self.rows += len(frame)
+
+    def _parts(self) -> Iterator[pd.DataFrame]:
+        seen = 0
+        if self._read and self._whole is None:
+            try:
+                for frame in self._read(self._path, self._size):
+                    yield check_table(frame, str(self._source))
+                    seen += len(frame)
+            except _UNREADABLE:
+                seen += 0  # the whole reader says what is wrong, and where
+            else:
+                if seen:
+                    return
+            self._whole = read_table(self._source, split=self._split)
+        if self._whole is not None:
+            for start in range(seen, len(self._whole), self._size):
+                part = self._whole.iloc[start : start + self._size]
+                yield part.reset_index(drop=True)
+
+
+class _UnfitError(Exception):
+    """A file that cannot be read piecewise, or not at all."""
+
+
+_UNREADABLE = (_UnfitError, OSError, EOFError, zlib.error, UnicodeError, json.JSONDecodeError)
+
+
+def _lines(path: Path, newline: str) -> Iterator[str]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8-sig", newline=newline) as lines:
+        for line in lines:
+            if "\0" in line:
+                raise _UnfitError
+            yield line
+
+
+def _tables(rows: Iterator[Row], size: int) -> Iterator[pd.DataFrame]:
+    _, header = next(rows, (1, []))
+    if len(header) == 1 and separators(header[0]):
+        raise _UnfitError
+    while part := [fields for _, fields in islice(rows, size)]:
+        if any(len(fields) != len(header) for fields in part):
+            raise _UnfitError
+        yield pd.DataFrame(part, columns=pd.Index(header), dtype=str)
+
+
+def _csv(path: Path, size: int) -> Iterator[pd.DataFrame]:
+    return _tables(quoted_rows(path, _lines(path, ""), ","), size)
+
+
+def _tsv(path: Path, size: int) -> Iterator[pd.DataFrame]:
+    def plain() -> Iterator[str]:
+        lines = (line.removesuffix("\n").removesuffix("\r") for line in _lines(path, "\n"))
+        return (line for line in lines if line)
+
+    if len({line.count("\t") for line in plain()}) > 1:
+        return _tables(quoted_rows(path, _lines(path, ""), "\t"), size)
+    return _tables(((0, [unquote(f) for f in line.split("\t")]) for line in plain()), size)
+
+
+def _json(path: Path, size: int) -> Iterator[pd.DataFrame]:
+    kinds = _json_kinds(path)
+    rows = _objects(path)
+    while part := list(islice(rows, size)):
+        yield pd.DataFrame(
+            {key: pd.Series([row.get(key) for row in part], dtype=k) for key, k in kinds.items()}
+        )
+
+
+def _json_kinds(path: Path) -> dict[str, Any]:
+    """Return each key with the type that its column has in the whole file; ``None`` is any."""
+    counts: dict[str, int] = {}
+    types: dict[str, set[type]] = {}
+    total = 0
+    for total, row in enumerate(_objects(path), 1):  # noqa: B007
+        for key, value in row.items():
+            counts[key] = counts.get(key, 0) + (value is not None)
+            types.setdefault(key, set()).add(type(value))
+    mixed = {int, float}
+    return {
+        key: object if counts[key] < total else "float64" if types[key] == mixed else None
+        for key in types
+    }
+
+
+def _objects(path: Path) -> Iterator[dict[str, Any]]:
+    for line in _lines(path, "\n"):
+        if line.strip():
+            row = json.loads(line)
+            if not isinstance(row, dict):
+                raise _UnfitError  # an array of rows, or a fault
+            yield row
+
+
+def _parquet(path: Path, size: int) -> Iterator[pd.DataFrame]:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        with parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=size):
+                yield from_arrow(pa.Table.from_batches([batch]))
+    except pa.ArrowException:
+        raise _UnfitError from None
+
+
+STREAMS: dict[str, Callable[[Path, int], Iterable[pd.DataFrame]]] = {
+    **{f"{end}{packed}": read for packed in ("", ".gz") for end, read in (
+        (".csv", _csv), (".tsv", _tsv), (".jsonl", _json), (".ndjson", _json), (".json", _json),
+    )},
+    ".parquet": _parquet,
+}  # fmt: skip
