@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from headstart.kernels import attention as module
-from headstart.kernels.attention import attention
+from headstart.kernels.attention import Bias, attention
 from headstart.kernels.dropout import dropout
 from headstart.kernels.masks import LEVELS, Randomness, rounded_rate
 
@@ -31,7 +31,8 @@ def test_output_and_gradients_are_those_of_the_formula(
     inputs = tensors(kind)
     bias = torch.randn(5, 1, 7, 9, dtype=kind) if biased else None
     grad = torch.randn(5, 3, 7, 8, dtype=kind)
-    output = attention(*inputs, bias, rate, 0.3, Randomness(1))
+    added = None if bias is None else Bias(bias)
+    output = attention(*inputs, added, rate, 0.3, Randomness(1))
     found = torch.autograd.grad(output, inputs, grad)
     dropped, scale = rounded_rate(rate)
     q, k, v = (t.float() for t in inputs)
@@ -39,8 +40,9 @@ def test_output_and_gradients_are_those_of_the_formula(
     p = torch.softmax(scores, dim=-1)
     if dropped:
         random = Randomness(1)
-        rows = [random.keep_mask((3, 7, 9), dropped) for _ in range(5)]
-        p = p * -torch.stack(rows).float() * scale
+        shapes = [(5, 3, 7, 9)] if block > 1 else 5 * [(1, 3, 7, 9)]
+        rows = [random.keep_mask(shape, dropped) for shape in shapes]
+        p = p * -torch.cat(rows).float() * scale
     expected = p @ v
     wanted = torch.autograd.grad(expected, inputs, grad.float())
     for ours, theirs in zip((output, *found), (expected, *wanted), strict=True):

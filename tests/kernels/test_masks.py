@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from headstart.kernels.masks import LEVELS, LONG, SHORT, Randomness, rounded_rate
+from headstart.kernels.masks import LEVELS, LONG, SHORT, STREAMS, Randomness, rounded_rate
 
 
 @pytest.mark.parametrize("rate", [0.01, 0.1, 0.5, 0.9])
@@ -33,21 +33,25 @@ def test_places_calls_and_seeds_have_nothing_to_do_with_each_other() -> None:
         assert abs(r) < 5 / len(left) ** 0.5
 
 
-def test_the_same_seed_gives_the_same_however_it_is_asked_for() -> None:
-    whole = Randomness(7).keep_mask((3, 500_000), 6554)
-    parts = Randomness(7)
-    assert torch.equal(whole.flatten(), torch.cat([parts.keep_mask((n,), 6554) for n in
-                                                   (1, 999_999, 500_000)]))  # fmt: skip
-    assert not torch.equal(whole, Randomness(8).keep_mask((3, 500_000), 6554))
+def test_the_same_seed_gives_the_same() -> None:
+    first, again = Randomness(7), Randomness(7)
+    for shape in [(1,), (3, 500_000), (17,), (999_999,)]:
+        mask = first.keep_mask(shape, 6554)
+        assert mask.shape == shape
+        assert torch.equal(mask, again.keep_mask(shape, 6554))
+    assert not torch.equal(mask, Randomness(8).keep_mask((999_999,), 6554))
 
 
-def test_the_words_follow_the_recurrence() -> None:
-    random = Randomness(1)
-    before = random._words.clone()
-    random._refill()
-    history = torch.cat([before, random._words])
-    n = torch.arange(LONG, 2 * LONG)
-    assert torch.equal(history[n], history[n - LONG] + history[n - SHORT])
+def test_every_part_of_a_mask_follows_the_recurrence() -> None:
+    random, half = Randomness(1), LEVELS // 2
+    calls = [random._numbers(n).clone() for n in (2 * LONG, 100, 2 * LONG)]
+    calls += [random._numbers(2 * LONG).clone() for _ in range(2)]
+    words = torch.cat(calls, dim=1).view(torch.int32)
+    assert words.shape == (STREAMS, 4 * LONG)
+    n = torch.arange(LONG, 4 * LONG)
+    assert torch.equal(words[:, n], words[:, n - LONG] + words[:, n - SHORT])
+    mask = Randomness(1).keep_mask((STREAMS, 8 * LONG), half)
+    assert torch.equal(mask, -(torch.cat(calls, dim=1) < 0).short())
 
 
 def test_the_trinomial_is_primitive() -> None:

@@ -43,7 +43,8 @@ def test_without_dropout_the_same_model_is_saved(
     assert not layers
     saving = {"gradient_checkpointing": True, "offload_optimizer": True}
     hs.fit(out=tmp_path / "saving", **settings, **saving)
-    assert len(layers) == 2 * 6  # the head stage has no use for it
+    # The head stage has no use for it, nor has the last of two layers, of whose tokens one is read.
+    assert len(layers) == 2 * 3
     assert same(saved(tmp_path / "plain"), saved(tmp_path / "saving"))
     assert files(tmp_path / "plain") == files(tmp_path / "saving")
 

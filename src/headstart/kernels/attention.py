@@ -27,11 +27,38 @@ SCORES_AT_ONCE = 2**20
 aten = torch.ops.aten
 
 
+class Bias:
+    """A bias on the scores, of which most columns are zero where it hides padding.
+
+    Args:
+        values: Broadcasts to (b, heads, L, S).
+    """
+
+    def __init__(self, values: torch.Tensor) -> None:
+        self.values = values.float()
+        strongest = self.values.abs().amax((1, 2))  # (b or 1, S)
+        at = torch.arange(strongest.shape[1])
+        self._begins: list[int] = torch.where(strongest > 0, at, len(at)).amin(1).tolist()
+
+    def add_to(self, scores: torch.Tensor, rows: slice) -> None:
+        """Add it to the scores of some rows.
+
+        Args:
+            scores: (rows, heads, L, S), fp32; changed in place.
+            rows: Which rows of the batch they are.
+        """
+        shared = len(self._begins) == 1
+        begin = self._begins[0] if shared else min(self._begins[rows])
+        if begin < scores.shape[3]:
+            tail = scores[..., begin:]
+            tail.add_((self.values if shared else self.values[rows])[..., begin:])
+
+
 def attention(
     query: torch.Tensor,
     key: torch.Tensor,
     value: torch.Tensor,
-    bias: torch.Tensor | None,
+    bias: Bias | None,
     rate: float,
     scale: float,
     random: Randomness,
@@ -42,7 +69,7 @@ def attention(
         query: (b, heads, L, D), of the same type as key and value: fp32, bf16 or fp16, on the CPU.
         key: (b, heads, S, D).
         value: (b, heads, S, E).
-        bias: Added to the scores; broadcasts to (b, heads, L, S). It gets no gradient.
+        bias: What is added to the scores. It gets no gradient.
         rate: Probability that a probability is dropped, in [0, 1); rounded as ``masks`` says.
         scale: Factor of the scores.
         random: Where the mask comes from.
@@ -60,15 +87,13 @@ class _Attention(torch.autograd.Function):
         query: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
-        bias: torch.Tensor | None,
+        bias: Bias | None,
         rate: float,
         scale: float,
         random: Randomness,
     ) -> torch.Tensor:
         (b, heads, n, _), m = query.shape, key.shape[2]
         dropped, kept_scale = rounded_rate(rate)
-        if bias is not None:
-            bias = bias.float().expand(b, *bias.shape[1:])
         output = _by_token(query, n, value.shape[3])
         stored = query.new_empty(b, heads, n, m)
         size = (min(b, _rows_at_once(heads, n, m)) * heads, n, m)
@@ -77,11 +102,9 @@ class _Attention(torch.autograd.Function):
             q, k, v = _flat(query[rows] * scale), _flat(key[rows]), _flat(value[rows])
             scores, x, p = whole[: len(q)], exact[: len(q)], _flat(stored[rows])
             torch.bmm(q, k.transpose(1, 2), out=scores)
-            if bias is None:
-                x.copy_(scores)
-            else:
-                by_row = (-1, heads, n, m)
-                torch.add(scores.view(by_row), bias[rows], out=x.view(by_row))
+            x.copy_(scores)
+            if bias is not None:
+                bias.add_to(x.view(-1, heads, n, m), rows)
             p.copy_(aten._softmax.out(x, -1, False, out=x))
             if dropped:
                 _drop(p, random.keep_mask(p.shape, dropped), out=scores)

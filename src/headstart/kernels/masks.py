@@ -1,9 +1,13 @@
 """Random masks for dropout, many numbers at a time.
 
 Torch draws one Bernoulli number after the other from a Mersenne twister, which takes longer than
-the matrix products around it. Here an additive lagged Fibonacci generator (Knuth, The Art of
-Computer Programming 2, 3.2.2) makes machine words with one addition each, in blocks that stay in
-the cache, and each 16-bit part of a word decides for one element.
+the matrix products around it. Here additive lagged Fibonacci generators (Knuth, The Art of
+Computer Programming 2, 3.2.2) make 32-bit words with one addition each, and each half of a word
+decides for one element.
+
+Several such generators run side by side, each for its own part of a mask. Torch gives the first
+part of an array to the first core and the last to the last, so a core meets only numbers that it
+has made itself; to fetch them from another core takes ten times as long as to make them.
 
 A rate is rounded to a multiple of 1/65536, so it is off by at most 1/131072 (0.1 becomes 0.100006);
 the scale of what is kept belongs to the rounded rate, so the expectation is exact.
@@ -19,9 +23,11 @@ from numpy.random import SFC64
 
 LEVELS = 2**16
 """Values that the random number of an element can take."""
-LONG, SHORT = 110503, 53719
-"""The lags: x[n] = x[n - LONG] + x[n - SHORT] mod 2**64. The trinomial is primitive (Heringa et al.
-1992), so even the lowest bit has the period 2**110503 - 1."""
+LONG, SHORT = 19937, 9842
+"""The lags: x[n] = x[n - LONG] + x[n - SHORT] mod 2**32. The trinomial is primitive (Kurita and
+Matsumoto 1991), so even the lowest bit has the period 2**19937 - 1."""
+STREAMS = 16
+"""Generators side by side."""
 
 
 def rounded_rate(rate: float) -> tuple[int, float]:
@@ -45,10 +51,9 @@ class Randomness:
     """
 
     def __init__(self, seed: int) -> None:
-        # A generator of another kind makes the first words.
-        self._words = torch.from_numpy(SFC64(seed).random_raw(LONG).view("int64"))
-        self._numbers = self._words.view(torch.int16)
-        self._used = len(self._numbers)
+        self._seed = seed
+        self._words: torch.Tensor | None = None
+        self._used = 0
 
     def keep_mask(self, shape: Sequence[int], dropped: int) -> torch.Tensor:
         """Draw a mask to be combined with an element's bits.
@@ -60,23 +65,32 @@ class Randomness:
         Returns:
             int16: all bits set (-1) where an element is kept, none (0) where it is dropped.
         """
-        result = torch.empty(math.prod(shape), dtype=torch.int16)
+        size = math.prod(shape)
+        mask = torch.empty(STREAMS, math.ceil(size / STREAMS), dtype=torch.int16)
         border = LEVELS // 2 - dropped  # numbers go from -LEVELS / 2; those below it keep
-        at = 0
-        while at < len(result):
-            if self._used == len(self._numbers):
-                self._refill()
-            size = min(len(result) - at, len(self._numbers) - self._used)
-            fresh = self._numbers[self._used : self._used + size]
-            torch.clamp(fresh, border - 1, border, out=result[at : at + size])
-            at, self._used = at + size, self._used + size
-        return result.sub_(border).view(*shape)
+        at, end = 0, mask.shape[1]
+        while at < end:
+            fresh = self._numbers(end - at)
+            torch.clamp(fresh, border - 1, border, out=mask[:, at : at + fresh.shape[1]])
+            at += fresh.shape[1]
+        return mask.sub_(border).view(-1)[:size].view(*shape)
 
-    def _refill(self) -> None:
-        x, overlap = self._words, LONG - SHORT
-        x[:SHORT].add_(x[overlap:])
-        x[SHORT : 2 * SHORT].add_(x[:SHORT])
-        x[2 * SHORT :].add_(x[SHORT:overlap])
+    def _numbers(self, most: int) -> torch.Tensor:
+        """Return up to so many unused numbers of each stream, (STREAMS, n), as int16."""
+        if self._words is None:
+            # A generator of another kind makes the first words.
+            first = torch.from_numpy(SFC64(self._seed).random_raw(STREAMS * LONG // 2 + 1))
+            self._words = first.view(torch.int32)[: STREAMS * LONG].view(STREAMS, LONG)
+        elif self._used == 2 * LONG:
+            self._refill(self._words)
+        start, self._used = self._used, min(2 * LONG, self._used + most)
+        return self._words.view(torch.int16)[:, start : self._used]
+
+    def _refill(self, x: torch.Tensor) -> None:
+        overlap = LONG - SHORT
+        x[:, :SHORT].add_(x[:, overlap:])
+        x[:, SHORT : 2 * SHORT].add_(x[:, :SHORT])
+        x[:, 2 * SHORT :].add_(x[:, SHORT:overlap])
         self._used = 0
 
 

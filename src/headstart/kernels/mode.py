@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from headstart.kernels.attention import attention
+from headstart.kernels.attention import Bias, attention
 from headstart.kernels.dropout import dropout
 from headstart.kernels.masks import Randomness
 from headstart.kernels.rows import sparse_embedding
@@ -34,7 +34,7 @@ class FastKernels(TorchFunctionMode):
     def __init__(self, seed: int | None = None) -> None:
         super().__init__()
         self._random = Randomness(_draw_seed() if seed is None else seed)
-        self._bias: tuple[torch.Tensor, torch.Tensor] | None = None
+        self._bias: tuple[torch.Tensor, torch.dtype, Bias] | None = None
         self._own: dict[Any, Callable[..., torch.Tensor | None]] = {
             functional.dropout: self._dropout,
             torch.dropout: self._torch_dropout,
@@ -101,16 +101,17 @@ class FastKernels(TorchFunctionMode):
         scale = query.shape[3] ** -0.5 if scale is None else scale
         return attention(query, key, value, bias, dropout_p, scale, self._random)
 
-    def _as_bias(self, mask: torch.Tensor, kind: torch.dtype) -> torch.Tensor:
+    def _as_bias(self, mask: torch.Tensor, kind: torch.dtype) -> Bias:
         """Return a mask as numbers to add; all layers of a model share one."""
-        if self._bias is None or self._bias[0] is not mask or self._bias[1].dtype != kind:
-            bias = mask.to(kind)
+        if self._bias is None or self._bias[0] is not mask or self._bias[1] != kind:
+            values = mask.to(kind)
             if mask.dtype == torch.bool:
                 # The lowest number and not infinity: a row without any key stays a number.
-                bias = torch.zeros_like(mask, dtype=kind).masked_fill_(~mask, torch.finfo(kind).min)
-            bias = bias.view((1,) * (4 - bias.ndim) + bias.shape)
-            self._bias = (mask, bias)
-        return self._bias[1]
+                values = torch.zeros_like(mask, dtype=kind)
+                values = values.masked_fill_(~mask, torch.finfo(kind).min)
+            values = values.view((1,) * (4 - values.ndim) + values.shape)
+            self._bias = (mask, kind, Bias(values))
+        return self._bias[2]
 
 
 def twice_the_same() -> tuple[contextlib.AbstractContextManager[None], ...]:

@@ -36,6 +36,7 @@ from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
 from headstart.training.feed import EncodedFeed
+from headstart.training.first_token import first_token_only
 from headstart.training.runtime import Runtime
 
 log = logging.getLogger("headstart")
@@ -295,7 +296,8 @@ class Classifier:
             feed = EncodedFeed(
                 encode(part, self._tokenizer, self._max_length), self._runtime.device
             )
-            parts.append(predict_logits(self._split.model, feed, self._runtime, outputs))
+            with first_token_only(self._split, feed):
+                parts.append(predict_logits(self._split.model, feed, self._runtime, outputs))
         return np.concatenate(parts)
 
     @property

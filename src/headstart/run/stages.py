@@ -35,6 +35,7 @@ from headstart.strategies.stages import Stage, Strategy
 from headstart.training.evaluate import Floats, predict_logits
 from headstart.training.features import frozen_features
 from headstart.training.feed import Feed, PartFeed
+from headstart.training.first_token import first_token_only
 from headstart.training.ledger import Pause
 from headstart.training.loop import StageLoop
 from headstart.training.recompute import recomputed
@@ -312,16 +313,15 @@ class StrategyRunner:
     @contextlib.contextmanager
     def _feeds(self, tuner: Tuner) -> Iterator[tuple[Feed, Feed]]:
         train, validation = self.materials.train, self.materials.validation
-        if not tuner.frozen_features:
-            yield train, validation
-            return
         self.split.model.to(self.runtime.device)
-        with frozen_features(self.split, [train, validation], self.runtime) as stored:
-            if stored is None:
-                self.listener.message(
-                    "The frozen features cannot be kept; computed in every epoch."
-                )
-            yield (stored[0], stored[1]) if stored else (train, validation)
+        if tuner.frozen_features:
+            with frozen_features(self.split, [train, validation], self.runtime) as stored:
+                if stored is not None:
+                    yield stored[0], stored[1]
+                    return
+            self.listener.message("The frozen features cannot be kept; computed in every epoch.")
+        with first_token_only(self.split, train):
+            yield train, validation
 
     def _skill(self, train: Feed) -> float:
         """Measure the skill on (at most a thousand of) the training rows, without dropout."""

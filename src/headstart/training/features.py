@@ -22,6 +22,7 @@ from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import evaluating
 from headstart.training.feed import Feed, send
+from headstart.training.first_token import first_token_only
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
@@ -123,7 +124,8 @@ def frozen_features(
         yield None
         return
     stand_in = _StandIn(base, live_pooler)
-    stored = [_compute(split, feed, runtime, first_only) for feed in feeds]
+    with first_token_only(split, feeds[0]):
+        stored = [_compute(split, feed, runtime, first_only) for feed in feeds]
     setattr(model, split.prefix, stand_in)
     try:
         yield [

@@ -1,0 +1,132 @@
+"""The last layer for the first token alone: same logits and gradients, and less computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import tiny
+from headstart.models.backbone import SplitModel
+from headstart.models.heads import EncoderClassifier, HeadSpec
+from headstart.training.evaluate import predict_logits
+from headstart.training.feed import Feed, row_losses
+from headstart.training.first_token import LEAST_ROWS, first_token_only
+from headstart.training.runtime import Runtime
+
+Make = Callable[..., Feed]
+
+KNOWN = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert")
+BATCH = np.array([4, 0, 9])
+
+
+def build(family: str, kind: str = "sequence", **settings: Any) -> SplitModel:
+    native: Any = tiny.build(family, kind="choice" if kind == "choice" else "sequence", **settings)
+    if kind == "mlp":
+        backbone = getattr(native, native.base_model_prefix)
+        native = EncoderClassifier(backbone, HeadSpec.mlp(2)).eval()
+    return SplitModel(native)
+
+
+def outcome(split: SplitModel, feed: Feed) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+    """Return logits, and the gradients of all parameters that get one."""
+    batch = feed.batch(BATCH)
+    labels = batch.pop("labels")
+    logits = split.model(**batch).logits
+    split.model.zero_grad()
+    row_losses(logits, labels).sum().backward()
+    named = split.model.named_parameters()
+    return logits.detach(), {n: p.grad.clone() for n, p in named if p.grad is not None}
+
+
+@pytest.mark.parametrize("kind", ["sequence", "choice", "mlp"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", KNOWN)
+def test_logits_and_all_gradients_stay(
+    family: str, attention: str, kind: str, make_feed: Make
+) -> None:
+    split = build(family, kind, attn_implementation=attention)
+    feed = make_feed(choices=3 if kind == "choice" else 1)
+    logits, gradients = outcome(split, feed)
+    with first_token_only(split, feed) as done:
+        assert done
+        found, slopes = outcome(split, feed)
+    assert torch.isfinite(logits).all()
+    torch.testing.assert_close(found, logits, atol=1e-5, rtol=1e-5)
+    assert slopes.keys() == gradients.keys()
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(slopes[name], gradient, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", KNOWN)
+def test_the_last_layer_meets_one_query_a_row_and_is_given_back(
+    family: str, make_feed: Make
+) -> None:
+    split, feed = build(family), make_feed()
+    *_, last = (m for n, m in split.base.named_modules() if n.endswith(("query", "q_lin")))
+    seen: list[int] = []
+    last.register_forward_hook(lambda _, __, output: seen.append(output.shape[1]))
+    with first_token_only(split, feed):
+        seen.clear()
+        outcome(split, feed)
+    outcome(split, feed)
+    assert seen == [1, int(feed.lengths[BATCH].max())]
+    assert "forward" not in vars(split.layers()[-1][1])
+
+
+def test_a_head_of_zeros_still_tells_what_it_reads(make_feed: Make) -> None:
+    split, feed = build("bert"), make_feed()
+    for parameter in split.head.values():
+        nn.init.zeros_(parameter)
+    with first_token_only(split, feed) as done:
+        assert done
+
+
+class Mean(nn.Module):
+    """Pools the mean of all tokens."""
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        return states.mean(1)
+
+
+def leave(split: SplitModel, why: str, make_feed: Make) -> Feed:
+    """Give a model or its rows a reason against it, and return the rows."""
+    base: Any = split.base
+    layer: Any = split.layers()[-1][1]
+    if why == "head":
+        base.pooler = Mean()
+    elif why == "hook":
+        layer.attention.register_forward_hook(lambda *_: None)
+    elif why == "forward":
+        own = layer.attention.self
+        own.forward = MethodType(type(own).forward, own)
+    elif why == "recorded":
+        base.config.output_hidden_states = True
+    elif why == "decoder":
+        layer.is_decoder = True
+    feed = make_feed(LEAST_ROWS - 1 if why == "few" else 20)
+    feed.left_padded = why == "left"
+    return feed
+
+
+@pytest.mark.parametrize(
+    "why", ["head", "hook", "forward", "recorded", "decoder", "few", "left", "nothing"]
+)
+def test_where_it_would_change_something_it_is_not_done(why: str, make_feed: Make) -> None:
+    split = build("bert")
+    with first_token_only(split, leave(split, why, make_feed)) as done:
+        assert done == (why == "nothing")
+
+
+@pytest.mark.parametrize("family", [f for f in tiny.FAMILIES if f not in KNOWN])
+def test_other_families_compute_as_always(family: str, make_feed: Make, runtime: Runtime) -> None:
+    split, feed = build(family), make_feed()
+    before = predict_logits(split.model, feed, runtime, 2)
+    with first_token_only(split, feed) as done:
+        assert not done
+        assert np.array_equal(predict_logits(split.model, feed, runtime, 2), before)
