@@ -1,4 +1,9 @@
-"""Measurements in turn: A B A B ..., each in a process of its own, in one run."""
+"""Measurements in turn: A B A B ..., each in a process of its own, in one run.
+
+With ``--tiny`` all happen in one process, on one thread: its figures mean nothing, imports take
+longest, and steps so small take many times as long where two threads wait for each other on a
+machine that is in use.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +20,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 PACKAGES = ("headstart", "torch", "transformers", "accelerate", "peft", "numpy")
 Measure = Callable[[argparse.Namespace], dict[str, float]]
@@ -39,15 +45,15 @@ def run(arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, fig
         ours: The side to which the others are compared.
         figure: The figure, a time, of which ratios are printed.
     """
+    if arguments.tiny:
+        os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which no script has yet
     if arguments.only:
-        found = sides[arguments.only](arguments)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**found, "peak_mb": peak}))
+        print(json.dumps(_once(sides[arguments.only], arguments)))
         return
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for number in range(arguments.rounds):
-        for name in sides:
-            measured[name].append(_child(name))
+        for name, side in sides.items():
+            measured[name].append(_once(side, arguments) if arguments.tiny else _child(name))
             print(f"round {number + 1}: {name}: {_show(measured[name][-1])}", flush=True)
     medians = {name: _median(values) for name, values in measured.items()}
     print("\n" + table(medians, ours, figure))
@@ -88,6 +94,12 @@ def machine() -> dict[str, Any]:
         "when": time.strftime("%Y-%m-%d"),
         **{package: version(package) for package in PACKAGES},
     }
+
+
+def _once(side: Measure, arguments: argparse.Namespace) -> dict[str, float]:
+    with mock.patch.dict(os.environ):
+        found = side(arguments)
+    return {**found, "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
 
 def _child(name: str) -> dict[str, float]:
