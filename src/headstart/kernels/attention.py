@@ -13,7 +13,7 @@ A probability is never negative, so its sign bit is free to remember what the ma
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -23,6 +23,10 @@ from headstart.kernels.masks import Randomness, integers_like, rounded_rate
 
 SCORES_AT_ONCE = 2**20
 """Scores of a block: with 2 bytes each they fit the second-level cache of two cores."""
+
+LANES = 32
+"""Fewer scores in a row are best filled up to 32, as many bf16 numbers as a processor computes at
+once: torch's softmax is several times slower on fewer."""
 
 aten = torch.ops.aten
 
@@ -92,57 +96,126 @@ class _Attention(torch.autograd.Function):
         scale: float,
         random: Randomness,
     ) -> torch.Tensor:
-        (b, heads, n, _), m = query.shape, key.shape[2]
-        dropped, kept_scale = rounded_rate(rate)
-        output = _by_token(query, n, value.shape[3])
-        stored = query.new_empty(b, heads, n, m)
-        size = (min(b, _rows_at_once(heads, n, m)) * heads, n, m)
-        whole, exact = query.new_empty(size), query.new_empty(size, dtype=torch.float32)
-        for rows in _blocks(b, heads, n, m):
-            q, k, v = _flat(query[rows] * scale), _flat(key[rows]), _flat(value[rows])
-            scores, x, p = whole[: len(q)], exact[: len(q)], _flat(stored[rows])
-            torch.bmm(q, k.transpose(1, 2), out=scores)
-            x.copy_(scores)
-            if bias is not None:
-                bias.add_to(x.view(-1, heads, n, m), rows)
-            p.copy_(aten._softmax.out(x, -1, False, out=x))
-            if dropped:
-                _drop(p, random.keep_mask(p.shape, dropped), out=scores)
-            mixed = torch.bmm(scores if dropped else p, v)
-            _unflat(mixed, kept_scale, out=output[rows])
-        ctx.save_for_backward(query, key, value, stored)
-        ctx.scale, ctx.kept_scale, ctx.dropped = scale, kept_scale, dropped
-        return output
+        q = torch.mul(query, scale, out=query.new_empty(query.shape))
+        k, v = key.contiguous(), value.contiguous()
+        mixed, stored = attend(q, k, v, bias, rate, random)
+        ctx.save_for_backward(q, k, v, stored)
+        ctx.scale, ctx.rate = scale, rate
+        return by_token(mixed)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        query, key, value, stored = ctx.saved_tensors
-        b, heads, n, m = stored.shape
-        kind = integers_like(stored)
-        d_query, d_key = _by_token(query, n, query.shape[3]), _by_token(key, m, key.shape[3])
-        d_value = _by_token(value, m, value.shape[3])
-        size = (min(b, _rows_at_once(heads, n, m)) * heads, n, m)
-        buffers = query.new_empty(size), query.new_empty(size), query.new_empty(size, dtype=kind)
-        for rows in _blocks(b, heads, n, m):
-            q, k, v = _flat(query[rows] * ctx.scale), _flat(key[rows]), _flat(value[rows])
-            g, p = _flat(grad[rows] * ctx.kept_scale), _flat(stored[rows])
-            positive, d, keep = (buffer[: len(q)] for buffer in buffers)
-            kept, sign = p, 1.0
-            if ctx.dropped:
-                # What is kept carries the sign, so masking gives the kept ones as negative numbers.
-                torch.clamp(p.view(kind), -1, 0, out=keep)
-                torch.bitwise_and(p.view(kind), keep, out=d.view(kind))
-                torch.bitwise_and(p.view(kind), torch.iinfo(kind).max, out=positive.view(kind))
-                kept, sign, p = d, -1.0, positive
-            _unflat(torch.bmm(kept.transpose(1, 2), g), sign, out=d_value[rows])
-            torch.bmm(g, v.transpose(1, 2), out=d)
-            if ctx.dropped:
-                d.view(kind).bitwise_and_(keep)
-            aten._softmax_backward_data.out(d, p, -1, p.dtype, grad_input=d)
-            _unflat(torch.bmm(d, k), ctx.scale, out=d_query[rows])
-            _unflat(torch.bmm(d.transpose(1, 2), q), 1.0, out=d_key[rows])
-        return d_query, d_key, d_value, None, None, None, None
+        q, k, v, stored = ctx.saved_tensors
+        found = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        attend_backward(grad, q, k, v, stored, ctx.rate, found)
+        found[0].mul_(ctx.scale)
+        return (*(by_token(tensor) for tensor in found), None, None, None, None)
+
+
+def attend(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    bias: Bias | None,
+    rate: float,
+    random: Randomness,
+    extra: int = 0,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Compute attention without a graph.
+
+    Args:
+        query: (b, heads, L, D), contiguous as the others, and multiplied by the scale.
+        key: (b, heads, S, D).
+        value: (b, heads, S, E).
+        bias: As for ``attention``.
+        rate: As for ``attention``.
+        random: Where the mask comes from.
+        extra: Keys at the end that fill up and are not to be seen; the bias knows nothing of them.
+
+    Returns:
+        (b, heads, L, E), and what ``attend_backward`` needs to know, (b, heads, L, S).
+    """
+    (b, heads, n, _), m = query.shape, key.shape[2]
+    dropped, kept_scale = rounded_rate(rate)
+    mixed = query.new_empty(b, heads, n, value.shape[3])
+    stored = query.new_empty(b, heads, n, m)
+    size = (_rows_at_once(b, heads, n, m) * heads, n, m)
+    whole, exact = query.new_empty(size), query.new_empty(size, dtype=torch.float32)
+    for rows in _blocks(b, heads, n, m):
+        q, k, v, p, out = (t[rows].flatten(0, 1) for t in (query, key, value, stored, mixed))
+        scores, x = whole[: len(q)], exact[: len(q)]
+        torch.bmm(q, k.transpose(1, 2), out=scores)
+        x.copy_(scores)
+        if bias is not None:
+            bias.add_to(x.view(-1, heads, n, m)[..., : m - extra], rows)
+        if extra:
+            x[..., m - extra :].fill_(-torch.inf)
+        p.copy_(aten._softmax.out(x, -1, False, out=x))
+        if dropped:
+            _drop(p, random.keep_mask(p.shape, dropped), out=scores)
+        torch.bmm(scores if dropped else p, v, out=out)
+    return mixed.mul_(kept_scale) if dropped else mixed, stored
+
+
+def attend_backward(
+    grad: torch.Tensor,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    stored: torch.Tensor,
+    rate: float,
+    into: Sequence[torch.Tensor],
+) -> None:
+    """Compute the gradients of ``attend``.
+
+    Args:
+        grad: (b, heads, L, E), in any order in memory.
+        query: As given to ``attend``.
+        key: As given to ``attend``.
+        value: As given to ``attend``.
+        stored: As from ``attend``.
+        rate: As given to ``attend``.
+        into: Where the gradients of query, key and value go; contiguous.
+    """
+    b, heads, n, m = stored.shape
+    dropped, kept_scale = rounded_rate(rate)
+    kind = integers_like(stored)
+    grad = torch.mul(grad, kept_scale, out=grad.new_empty(grad.shape))
+    size = (_rows_at_once(b, heads, n, m) * heads, n, m)
+    buffers = query.new_empty(size), query.new_empty(size), query.new_empty(size, dtype=kind)
+    for rows in _blocks(b, heads, n, m):
+        q, k, v, p, g = (t[rows].flatten(0, 1) for t in (query, key, value, stored, grad))
+        d_q, d_k, d_v = (tensor[rows].flatten(0, 1) for tensor in into)
+        positive, d, keep = (buffer[: len(q)] for buffer in buffers)
+        kept = p
+        if dropped:
+            # What is kept carries the sign, so masking gives the kept ones as negative numbers.
+            torch.clamp(p.view(kind), -1, 0, out=keep)
+            torch.bitwise_and(p.view(kind), keep, out=d.view(kind))
+            torch.bitwise_and(p.view(kind), torch.iinfo(kind).max, out=positive.view(kind))
+            kept, p = d, positive
+        torch.bmm(kept.transpose(1, 2), g, out=d_v)
+        torch.bmm(g, v.transpose(1, 2), out=d)
+        if dropped:
+            d.view(kind).bitwise_and_(keep)
+        aten._softmax_backward_data.out(d, p, -1, p.dtype, grad_input=d)
+        torch.bmm(d, k, out=d_q)
+        torch.bmm(d.transpose(1, 2), q, out=d_k)
+    if dropped:
+        into[2].neg_()
+
+
+def missing_lanes(keys: int) -> int:
+    """Return by how many keys few keys are best filled up.
+
+    Args:
+        keys: How many there are.
+
+    Returns:
+        A number from 0 on.
+    """
+    return max(0, LANES - keys)
 
 
 def _drop(p: torch.Tensor, keep: torch.Tensor, out: torch.Tensor) -> None:
@@ -153,26 +226,22 @@ def _drop(p: torch.Tensor, keep: torch.Tensor, out: torch.Tensor) -> None:
     p.view(kind).bitwise_or_(keep.bitwise_and_(torch.iinfo(kind).min))
 
 
-def _rows_at_once(heads: int, n: int, m: int) -> int:
-    return max(1, SCORES_AT_ONCE // max(1, heads * n * m))
+def _rows_at_once(b: int, heads: int, n: int, m: int) -> int:
+    return min(b, max(1, SCORES_AT_ONCE // max(1, heads * n * m)))
 
 
 def _blocks(b: int, heads: int, n: int, m: int) -> Iterator[slice]:
-    size = _rows_at_once(heads, n, m)
-    return (slice(start, min(b, start + size)) for start in range(0, b, size))
+    size = _rows_at_once(b, heads, n, m)
+    return (slice(start, min(b, start + size)) for start in range(0, b, size or 1))
 
 
-def _flat(x: torch.Tensor) -> torch.Tensor:
-    """Return (b, heads, L, D) as (b * heads, L, D); a view if it is contiguous."""
-    return x.reshape(-1, *x.shape[2:])
+def by_token(x: torch.Tensor) -> torch.Tensor:
+    """Bring a tensor into the order in memory in which a linear layer reads it.
 
+    Args:
+        x: (b, heads, L, D).
 
-def _unflat(x: torch.Tensor, factor: float, out: torch.Tensor) -> None:
-    """Write (b * heads, L, D) times a factor into room for (b, heads, L, D)."""
-    torch.mul(x.view(out.shape), factor, out=out)
-
-
-def _by_token(like: torch.Tensor, n: int, width: int) -> torch.Tensor:
-    """Return room for (b, heads, n, width) in the order in which a linear layer reads it."""
-    b, heads = like.shape[:2]
-    return like.new_empty(b, n, heads, width).transpose(1, 2)
+    Returns:
+        The same shape and numbers; each token's heads lie side by side.
+    """
+    return x.transpose(1, 2).contiguous().transpose(1, 2)

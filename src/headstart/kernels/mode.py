@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch.nn import functional
@@ -14,11 +14,15 @@ from headstart.kernels.attention import Bias, attention
 from headstart.kernels.dropout import dropout
 from headstart.kernels.masks import Randomness
 from headstart.kernels.rows import sparse_embedding
+from headstart.kernels.vocabulary import MetRows
 
 _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 LONGEST = 512
 """Tokens up to which the scores of attention without dropout are stored; beyond, torch's fused
 kernel, which does not store them."""
+
+
+_IN_FORCE: list[FastKernels] = []
 
 
 class FastKernels(TorchFunctionMode):
@@ -29,18 +33,31 @@ class FastKernels(TorchFunctionMode):
 
     Args:
         seed: Decides the masks; drawn from torch's generator if ``None``.
+        met: Stands in for an embedding table.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, met: MetRows | None = None) -> None:
         super().__init__()
-        self._random = Randomness(_draw_seed() if seed is None else seed)
+        self._met = met
+        self.random = Randomness(_draw_seed() if seed is None else seed)
         self._bias: tuple[torch.Tensor, torch.dtype, Bias] | None = None
         self._own: dict[Any, Callable[..., torch.Tensor | None]] = {
             functional.dropout: self._dropout,
             torch.dropout: self._torch_dropout,
-            functional.embedding: sparse_embedding,
+            functional.embedding: self._embedding,
             functional.scaled_dot_product_attention: self._attention,
         }
+
+    def __enter__(self) -> Self:
+        """Put the kernels into force."""
+        _IN_FORCE.append(self)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Put what was before into force again."""
+        _IN_FORCE.pop()
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self,
@@ -65,7 +82,7 @@ class FastKernels(TorchFunctionMode):
         inplace: bool = False,
     ) -> torch.Tensor | None:
         fits = training and not inplace and 0 < p < 1
-        return dropout(input, p, self._random) if fits and _covered(input) else None
+        return dropout(input, p, self.random) if fits and _covered(input) else None
 
     def _torch_dropout(
         self,
@@ -74,6 +91,18 @@ class FastKernels(TorchFunctionMode):
         train: bool,
     ) -> torch.Tensor | None:
         return self._dropout(input, p, train)
+
+    def _embedding(
+        self,
+        input: torch.Tensor,
+        weight: torch.Tensor,
+        padding_idx: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> torch.Tensor | None:
+        if self._met is not None and weight is self._met.weight:
+            return self._met.look_up(input, padding_idx)
+        return sparse_embedding(input, weight, padding_idx, *args, **kwargs)
 
     def _attention(
         self,
@@ -97,12 +126,20 @@ class FastKernels(TorchFunctionMode):
         same = query.dtype == key.dtype == value.dtype and query.shape[:2] == key.shape[:2]
         if not same or not all(_covered(t) for t in (query, key, value)):
             return None
-        bias = None if attn_mask is None else self._as_bias(attn_mask, query.dtype)
+        bias = None if attn_mask is None else self.as_bias(attn_mask, query.dtype)
         scale = query.shape[3] ** -0.5 if scale is None else scale
-        return attention(query, key, value, bias, dropout_p, scale, self._random)
+        return attention(query, key, value, bias, dropout_p, scale, self.random)
 
-    def _as_bias(self, mask: torch.Tensor, kind: torch.dtype) -> Bias:
-        """Return a mask as numbers to add; all layers of a model share one."""
+    def as_bias(self, mask: torch.Tensor, kind: torch.dtype) -> Bias:
+        """Return a mask as numbers to add; all layers of a model share one.
+
+        Args:
+            mask: Truth values, or what is added to scores; broadcasts to (b, heads, L, S).
+            kind: Type of the scores.
+
+        Returns:
+            The numbers.
+        """
         if self._bias is None or self._bias[0] is not mask or self._bias[1] != kind:
             values = mask.to(kind)
             if mask.dtype == torch.bool:
@@ -112,6 +149,11 @@ class FastKernels(TorchFunctionMode):
             values = values.view((1,) * (4 - values.ndim) + values.shape)
             self._bias = (mask, kind, Bias(values))
         return self._bias[2]
+
+
+def kernels_in_force() -> FastKernels | None:
+    """Return the kernels of the innermost context, if any."""
+    return _IN_FORCE[-1] if _IN_FORCE else None
 
 
 def twice_the_same() -> tuple[contextlib.AbstractContextManager[None], ...]:

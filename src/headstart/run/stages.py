@@ -26,6 +26,7 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
+from headstart.kernels.fuse import fused_layers
 from headstart.models.backbone import Snapshot
 from headstart.results import StageResult, stage_from_dict
 from headstart.run.listener import Listener
@@ -320,8 +321,13 @@ class StrategyRunner:
                     yield stored[0], stored[1]
                     return
             self.listener.message("The frozen features cannot be kept; computed in every epoch.")
-        with first_token_only(self.split, train):
+        with first_token_only(self.split, train), self._fused():
             yield train, validation
+
+    def _fused(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context of layers in fewer steps; those computed twice stay as they are."""
+        twice = self.options.gradient_checkpointing or self.runtime.device.type != "cpu"
+        return contextlib.nullcontext() if twice else fused_layers(self.split.model)
 
     def _skill(self, train: Feed) -> float:
         """Measure the skill on (at most a thousand of) the training rows, without dropout."""

@@ -87,6 +87,10 @@ class _FeatureFeed:
         """Tell whether anything in the batch of some rows is filled up."""
         return self._feed.padded(rows)
 
+    def vocabulary(self) -> Indices | None:
+        """Return nothing: the base model, which would read tokens, is not there."""
+        return None
+
 
 @contextlib.contextmanager
 def frozen_features(

@@ -31,6 +31,9 @@ class Feed(Protocol):
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in the batch of some rows is filled up."""
 
+    def vocabulary(self) -> Indices | None:
+        """Return every token id that a batch can hold, ascending; ``None`` if not known."""
+
 
 class EncodedFeed:
     """Batches of encoded text on a device.
@@ -67,6 +70,15 @@ class EncodedFeed:
         """
         return self._encoded.padded(rows)
 
+    def vocabulary(self) -> Indices:
+        """Return every token id that a batch can hold.
+
+        Returns:
+            The ids, ascending, that of padding among them.
+        """
+        ids, padding = self._encoded.features["input_ids"], self._encoded.padding.values
+        return np.unique(np.append(np.unique(ids), padding["input_ids"])).astype(np.int64)
+
 
 class PartFeed:
     """Some rows of another feed.
@@ -101,6 +113,14 @@ class PartFeed:
             As from the feed itself.
         """
         return self._feed.padded(self._rows[rows])
+
+    def vocabulary(self) -> Indices | None:
+        """Return every token id that a batch can hold, and maybe others.
+
+        Returns:
+            As from the feed itself.
+        """
+        return self._feed.vocabulary()
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

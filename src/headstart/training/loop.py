@@ -32,6 +32,7 @@ from headstart.results import Point
 from headstart.training.feed import Feed, row_losses
 from headstart.training.ledger import Ledger, Pause
 from headstart.training.masking import known_padding
+from headstart.training.met import met_rows
 from headstart.training.optim import build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
@@ -82,7 +83,12 @@ class StageLoop:
         self.on_step, self.on_point = on_step, on_point
         self.pause, self.checkpoint = pause, checkpoint
         self.trained = {**tuner, **head}
-        self.optimizer = build_optimizer(head, tuner, setup.optimizer)
+        self._met = met_rows(model, tuner, feed, runtime)
+        swapped = {
+            n: self._met.table for n, p in tuner.items() if self._met and p is self._met.weight
+        }
+        self._updated = {**self.trained, **swapped}
+        self.optimizer = build_optimizer(head, {**tuner, **swapped}, setup.optimizer)
         self.state = LoopState()
         self.ledger = Ledger(runtime)
         self._row_gradients = RowGradients()
@@ -145,7 +151,7 @@ class StageLoop:
         size = setup.micro_batch_size or len(mine)
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         torch.manual_seed(stream(setup.seed, "dropout", state.step, runtime.rank))
-        total, kernels = torch.zeros((), device=runtime.device), runtime.kernels()
+        total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._met)
         for number, part in enumerate(parts):
             batch = self.feed.batch(part)
             labels = batch.pop("labels")
@@ -160,14 +166,18 @@ class StageLoop:
             if isinstance(self.rule, LearnedRule):
                 found = sums(logits.detach(), labels) * weight
                 self._window = found if self._window is None else self._window + found
-        self._row_gradients.make_dense(self.trained.values())
+        self._row_gradients.make_dense(self._updated.values())
         if setup.optimizer.clip:
-            runtime.clip(self.trained.values(), setup.optimizer.clip, self.optimizer)
+            runtime.clip(self._updated.values(), setup.optimizer.clip, self.optimizer)
         warmup = round(setup.optimizer.warmup * setup.length.steps)
-        set_rates(self.optimizer, rate_factor(state.step, *self._schedule(warmup)))
+        factor = rate_factor(state.step, *self._schedule(warmup))
+        set_rates(self.optimizer, factor)
         stepper.step()
         stepper.zero_grad(set_to_none=True)
         self._row_gradients.clear()
+        if self._met:
+            rate = setup.optimizer.lr * factor
+            state.unmet *= 1 - rate * setup.optimizer.weight_decay
         state.step += 1
         state.tokens += int(self.feed.lengths[rows].sum())
         # Several processes pause together, so what one of them wants goes round with the loss.
@@ -229,6 +239,9 @@ class StageLoop:
     def _point(self) -> None:
         state = self.state
         total, rows = state.since_point
+        if self._met:
+            self._met.write(state.unmet)
+            state.unmet = 1.0
         scores = self.evaluate()
         state.curve.append(Point(state.step, total / rows if rows else None, scores))
         state.since_point = (0.0, 0)
@@ -244,8 +257,10 @@ class StageLoop:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint must hold: parameters, moments and the best state."""
+        if self._met:
+            self._met.write()
         found: dict[str, torch.Tensor] = {f"now/{n}": p for n, p in self.trained.items()}
-        for name, parameter in self.trained.items():
+        for name, parameter in self._updated.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"adam/{key}/{name}"] = torch.as_tensor(value)
         found |= {f"best/{name}": t for name, t in self.best_tensors.items()}
@@ -277,6 +292,9 @@ class StageLoop:
             self._window = share * torch.tensor(self.state.window, device=self.runtime.device)
         for name, parameter in self.trained.items():
             parameter.copy_(tensors[f"now/{name}"])
+        if self._met:
+            self._met.read()
+        for name, parameter in self._updated.items():
             where = torch.device("cpu") if self.setup.optimizer.offload else parameter.device
             moments = {
                 key: tensors[f"adam/{key}/{name}"].to("cpu" if key == "step" else where)

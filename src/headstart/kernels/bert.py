@@ -1,0 +1,252 @@
+"""A layer of BERT's kind in three steps of autograd instead of about forty.
+
+On short rows a training step consists of many small operations, and what lies between them costs
+as much as a fifth of the products. Here a layer is
+
+    attention       queries, keys and values by one product; see ``attention``
+    add and norm    LayerNorm(x + dropout(h W' + b))
+    feed-forward    LayerNorm(x + dropout(gelu(x W1' + b1) W2' + b2))
+
+each with its backward pass written out. The precision is that of autocast: products and what comes
+of them in its type, the sum of the residual stream and LayerNorm in fp32. No gradient is computed
+that nobody asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.autograd.function import once_differentiable
+
+from headstart.kernels.attention import attend, attend_backward, missing_lanes
+from headstart.kernels.masks import Randomness, integers_like, rounded_rate
+
+aten = torch.ops.aten
+Gradients = tuple[torch.Tensor | None, ...]
+
+
+class Copies:
+    """Copies of parameters in the type of products: for each step, or for good if they are frozen.
+
+    A parameter does not tell that a fused optimizer has changed it.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[nn.Parameter, ...], tuple[object, torch.Tensor]] = {}
+
+    def get(
+        self, parameters: tuple[nn.Parameter, ...], kind: torch.dtype, step: object
+    ) -> torch.Tensor:
+        """Return parameters one below the other.
+
+        Args:
+            parameters: Of the same shape but for the first dimension.
+            kind: Type of the copy.
+            step: An object of the present optimizer step, another one in the next.
+
+        Returns:
+            The copy; a parameter itself if it is alone and already of this type.
+        """
+        if len(parameters) == 1 and parameters[0].dtype == kind:
+            return parameters[0].detach()
+        made_in, copy = self._made.get(parameters, (None, None))
+        if copy is None or copy.dtype != kind:
+            rows = sum(len(p) for p in parameters)
+            copy, made_in = torch.empty(rows, *parameters[0].shape[1:], dtype=kind), None
+        trained = any(p.requires_grad for p in parameters)
+        if made_in is None or (trained and made_in is not step):
+            at = 0
+            for parameter in parameters:
+                copy[at : at + len(parameter)].copy_(parameter.detach())
+                at += len(parameter)
+            self._made[parameters] = (step, copy)
+        return copy
+
+
+class SelfAttention(torch.autograd.Function):
+    """Inputs: x (b, L, H), three weights and three biases, their copies, then plain settings.
+
+    Gives (b, L, H) in the type of the copies.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: torch.Tensor,
+        *rest: Any,
+    ) -> torch.Tensor:
+        """Compute attention of x to itself."""
+        weight, bias, hidden, heads, rate, random = rest[6:]
+        b, n, width = x.shape
+        low = x.to(weight.dtype).view(-1, width)
+        projected = torch.addmm(bias, low, weight.t()).view(b, n, 3, heads, -1)
+        each = projected.shape[-1]
+        scale, extra = each**-0.5, missing_lanes(n)
+        turned = projected.permute(2, 0, 3, 1, 4)
+        query = torch.mul(turned[0], scale, out=low.new_empty(b, heads, n, each))
+        key_value = low.new_zeros(2, b, heads, n + extra, each)
+        key_value[..., :n, :].copy_(turned[1:])
+        key, value = key_value.unbind()
+        mixed, stored = attend(query, key, value, hidden, rate, random, extra)
+        ctx.save_for_backward(low, weight, query, key_value, stored)
+        ctx.scale, ctx.rate = scale, rate
+        return mixed.transpose(1, 2).reshape(b, n, width)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
+        """Return the gradients of x, weights and biases."""
+        low, weight, query, key_value, stored = ctx.saved_tensors
+        b, heads, n, each = query.shape
+        width = heads * each
+        d_query, d_others = torch.empty_like(query), torch.empty_like(key_value)
+        by_head = grad.view(b, n, heads, each).transpose(1, 2)
+        key, value = key_value.unbind()
+        into = (d_query, *d_others.unbind())
+        attend_backward(by_head, query, key, value, stored, ctx.rate, into)
+        flat = low.new_empty(b, n, 3, heads, each)
+        torch.mul(d_query.transpose(1, 2), ctx.scale, out=flat[:, :, 0])
+        flat[:, :, 1:].copy_(d_others[..., :n, :].permute(1, 3, 0, 2, 4))
+        flat = flat.view(b * n, 3 * width)
+        dx = (flat @ weight).float().view(b, n, width) if ctx.needs_input_grad[0] else None
+        gradients: list[torch.Tensor | None] = [dx]
+        whole = all(ctx.needs_input_grad[1:7:2])
+        d_weights = (flat.t() @ low).float() if whole else None
+        d_biases = flat.sum(0, dtype=torch.float32) if any(ctx.needs_input_grad[2:7:2]) else None
+        for part in range(3):
+            rows = slice(part * width, (part + 1) * width)
+            d_weight = None if d_weights is None else d_weights[rows]
+            if d_weight is None and ctx.needs_input_grad[1 + 2 * part]:
+                d_weight = (flat[:, rows].t() @ low).float()
+            wanted = d_biases is not None and ctx.needs_input_grad[2 + 2 * part]
+            gradients += [d_weight, d_biases[rows] if wanted and d_biases is not None else None]
+        return (*gradients, None, None, None, None, None, None)
+
+
+class AddNorm(torch.autograd.Function):
+    """Inputs: h (…, W), x (…, H), weight (H, W), bias, gain and offset of the norm, then settings.
+
+    Gives LayerNorm(x + dropout(h weight' + bias)), (…, H), in fp32.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: torch.Tensor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        """Compute it."""
+        gain, offset, weight, bias, eps, rate, random = rest[2:]
+        shape = x.shape
+        h, x = h.reshape(-1, h.shape[-1]), x.reshape(-1, shape[-1])
+        output = torch.addmm(bias, h, weight.t())
+        normed, kept = _add_norm(output, x, gain, offset, eps, rate, random)
+        ctx.save_for_backward(h, weight, gain, offset, *kept)
+        ctx.scale = rounded_rate(rate)[1]
+        return normed.view(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
+        """Return the gradients of all tensors."""
+        h, weight, gain, offset, *kept = ctx.saved_tensors
+        asked = ctx.needs_input_grad
+        dx, d_output, d_gain, d_offset = _add_norm_backward(
+            grad, gain, offset, kept, ctx.scale, weight.dtype, asked[4:6]
+        )
+        dh = d_output @ weight if asked[0] else None
+        return (
+            None if dh is None else dh.view(*grad.shape[:-1], -1),
+            dx.view(grad.shape),
+            *_of_linear(d_output, h, asked[2:4]),
+            d_gain, d_offset, None, None, None, None, None,
+        )  # fmt: skip
+
+
+class FeedForward(torch.autograd.Function):
+    """Inputs: x (…, H), two pairs of weight and bias, gain and offset of the norm, then settings.
+
+    Gives LayerNorm(x + dropout(gelu(x W1' + b1) W2' + b2)), (…, H), in fp32.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        """Compute it."""
+        gain, offset, weight1, bias1, weight2, bias2, eps, rate, random = rest[4:]
+        shape = x.shape
+        x = x.reshape(-1, shape[-1])
+        low = x.to(weight1.dtype)
+        inner = torch.addmm(bias1, low, weight1.t())
+        active = aten.gelu(inner)
+        output = torch.addmm(bias2, active, weight2.t())
+        normed, kept = _add_norm(output, x, gain, offset, eps, rate, random)
+        ctx.save_for_backward(low, inner, active, weight1, weight2, gain, offset, *kept)
+        ctx.scale = rounded_rate(rate)[1]
+        return normed.view(shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
+        """Return the gradients of all tensors."""
+        low, inner, active, weight1, weight2, gain, offset, *kept = ctx.saved_tensors
+        asked = ctx.needs_input_grad
+        dx, d_output, d_gain, d_offset = _add_norm_backward(
+            grad, gain, offset, kept, ctx.scale, weight2.dtype, asked[5:7]
+        )
+        second = _of_linear(d_output, active, asked[3:5])
+        first: Gradients = (None, None)
+        if any(asked[:3]):
+            d_inner = aten.gelu_backward(d_output @ weight2, inner)
+            first = _of_linear(d_inner, low, asked[1:3])
+            dx = dx.add_(d_inner @ weight1)
+        return (
+            dx.view(grad.shape), *first, *second, d_gain, d_offset,
+            None, None, None, None, None, None, None,
+        )  # fmt: skip
+
+
+def _add_norm(
+    output: torch.Tensor,
+    x: torch.Tensor,
+    gain: torch.Tensor,
+    offset: torch.Tensor,
+    eps: float,
+    rate: float,
+    random: Randomness,
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Return LayerNorm(x + dropout(output)), and what its backward pass needs; both (T, H)."""
+    dropped, scale = rounded_rate(rate)
+    mask = [random.keep_mask(output.shape, dropped)] if dropped else []
+    if mask:
+        kind = integers_like(output)
+        output.view(kind).bitwise_and_(mask[0].to(kind))
+    total = torch.add(x, output, alpha=scale)
+    normed, mean, deviation = torch.native_layer_norm(total, gain.shape, gain, offset, eps)
+    return normed, (total, mean, deviation, *mask)
+
+
+def _add_norm_backward(
+    grad: torch.Tensor,
+    gain: torch.Tensor,
+    offset: torch.Tensor,
+    kept: list[torch.Tensor],
+    scale: float,
+    kind: torch.dtype,
+    asked: tuple[bool, bool],
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+    """Return the gradients of x, of the output in its own type, of gain and of offset."""
+    total, mean, deviation, *mask = kept
+    dx, d_gain, d_offset = aten.native_layer_norm_backward(
+        grad.reshape(total.shape), total, gain.shape, mean, deviation, gain, offset, [True, *asked]
+    )
+    d_output = (dx * scale).to(kind)
+    if mask:
+        integers = integers_like(d_output)
+        d_output.view(integers).bitwise_and_(mask[0].to(integers))
+    return dx, d_output, d_gain, d_offset
+
+
+def _of_linear(
+    grad: torch.Tensor, inputs: torch.Tensor, asked: tuple[bool, bool]
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return the gradients of a linear map's weight and bias, those that are asked for."""
+    weight = (grad.t() @ inputs).float() if asked[0] else None
+    return weight, grad.sum(0, dtype=torch.float32) if asked[1] else None

@@ -1,0 +1,166 @@
+"""Lets a model's layers of BERT's kind compute by the functions of ``bert``."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import MethodType
+from typing import Any, cast
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from headstart.kernels.bert import AddNorm, Copies, FeedForward, SelfAttention
+from headstart.kernels.mode import FastKernels, kernels_in_force
+
+LAYERS = ("BertLayer", "CamembertLayer", "ElectraLayer", "RobertaLayer", "XLMRobertaLayer")
+"""Names of the layers' classes in transformers."""
+_ATTENTION = ("sdpa", "eager")
+Block = Callable[..., torch.Tensor]
+
+
+@contextlib.contextmanager
+def fused_layers(model: nn.Module) -> Iterator[int]:
+    """Compute a model's layers in fewer steps while it trains on a processor.
+
+    A half of a layer that is not just what its class makes of it, because something is put in,
+    replaced or listened at, is computed as always. Without ``FastKernels`` in force, or in
+    evaluation, everything is.
+
+    Args:
+        model: What trains, as the stage needs it.
+
+    Yields:
+        How many halves of layers take part; afterwards the model is again what it was.
+    """
+    copies, changed, halves = Copies(), [], 0
+    for layer in model.modules():
+        blocks = _blocks(layer, copies)
+        if any(blocks):
+            cast(Any, layer).forward = MethodType(partial(_forward, blocks), layer)
+            changed.append(layer)
+            halves += sum(block is not None for block in blocks)
+    try:
+        yield halves
+    finally:
+        for layer in changed:
+            del cast(Any, layer).forward
+
+
+def _forward(
+    blocks: tuple[Block | None, Block | None],
+    layer: Any,
+    hidden_states: torch.Tensor,
+    attention_mask: torch.Tensor | None = None,
+    *args: Any,
+    **kwargs: Any,
+) -> torch.Tensor:
+    """Stand in for the layer's own ``forward``."""
+    kernels = kernels_in_force() if layer.training and torch.is_grad_enabled() else None
+    if kernels is None or hidden_states.dtype != torch.float32:
+        usual: Block = type(layer).forward
+        return usual(layer, hidden_states, attention_mask, *args, **kwargs)
+    kind = torch.float32
+    if torch.is_autocast_enabled("cpu"):
+        kind = torch.get_autocast_dtype("cpu")
+    attend, feed = blocks
+    if attend is None:
+        states = layer.attention(hidden_states, attention_mask, **kwargs)[0]
+    else:
+        states = attend(layer.attention, kernels, kind, hidden_states, attention_mask)
+    if feed is None:
+        return cast(torch.Tensor, layer.feed_forward_chunk(states))
+    return feed(layer, kernels, kind, states)
+
+
+def _attend(
+    copies: Copies,
+    attention: Any,
+    kernels: FastKernels,
+    kind: torch.dtype,
+    x: torch.Tensor,
+    mask: torch.Tensor | None,
+) -> torch.Tensor:
+    own, output = attention.self, attention.output
+    linears = (own.query, own.key, own.value)
+    bias = None if mask is None else kernels.as_bias(mask, kind)
+    mixed = SelfAttention.apply(  # type: ignore[no-untyped-call]
+        x, *(p for linear in linears for p in (linear.weight, linear.bias)),
+        copies.get(tuple(linear.weight for linear in linears), kind, kernels),
+        copies.get(tuple(linear.bias for linear in linears), kind, kernels),
+        bias, own.num_attention_heads, own.dropout.p, kernels.random,
+    )  # fmt: skip
+    dense, norm = output.dense, output.LayerNorm
+    found = AddNorm.apply(  # type: ignore[no-untyped-call]
+        mixed, x, dense.weight, dense.bias, norm.weight, norm.bias,
+        copies.get((dense.weight,), kind, kernels), copies.get((dense.bias,), kind, kernels),
+        norm.eps, output.dropout.p, kernels.random,
+    )  # fmt: skip
+    return cast(torch.Tensor, found)
+
+
+def _feed(
+    copies: Copies, layer: Any, kernels: FastKernels, kind: torch.dtype, x: torch.Tensor
+) -> torch.Tensor:
+    first, second, norm = layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm
+    parameters = (first.weight, first.bias, second.weight, second.bias)
+    found = FeedForward.apply(  # type: ignore[no-untyped-call]
+        x, *parameters, norm.weight, norm.bias,
+        *(copies.get((p,), kind, kernels) for p in parameters),
+        norm.eps, layer.output.dropout.p, kernels.random,
+    )  # fmt: skip
+    return cast(torch.Tensor, found)
+
+
+def _blocks(layer: Any, copies: Copies) -> tuple[Block | None, Block | None]:
+    """Return what computes the attention and the feed-forward half of a module."""
+    kind = type(layer)
+    known = kind.__name__ in LAYERS and kind.__module__.startswith("transformers.models.")
+    if not known or not _untouched(layer) or layer.is_decoder:
+        return None, None
+    attention, inner, outer = layer.attention, layer.intermediate, layer.output
+    own = attention.self
+    attend = (
+        all(_untouched(part) for part in (attention, own, attention.output))
+        and all(_plain(part, nn.Linear) for part in (own.query, own.key, own.value))
+        and _ends_plainly(attention.output)
+        and _plain(own.dropout, nn.Dropout)
+        and own.config._attn_implementation in _ATTENTION
+    )
+    activation = inner.intermediate_act_fn
+    exact = isinstance(activation, nn.GELU) and activation.approximate == "none"
+    exact = exact or getattr(activation, "act", None) is functional.gelu
+    feed = (
+        all(_untouched(part) for part in (inner, outer, activation))
+        and exact
+        and _plain(inner.dense, nn.Linear)
+        and _ends_plainly(outer)
+    )
+    return (partial(_attend, copies) if attend else None, partial(_feed, copies) if feed else None)
+
+
+def _ends_plainly(output: Any) -> bool:
+    parts = {output.dense: nn.Linear, output.LayerNorm: nn.LayerNorm, output.dropout: nn.Dropout}
+    return all(_plain(part, kind) for part, kind in parts.items())
+
+
+def _plain(module: Any, kind: type[nn.Module]) -> bool:
+    """Whether a module is one of torch's own, with bias, in fp32 on the processor."""
+    if type(module) is not kind or not _untouched(module) or getattr(module, "p", 0.0) >= 1:
+        return False
+    tensors = [] if kind is nn.Dropout else [module.weight, module.bias]
+    return all(
+        type(t) is nn.Parameter and t.dtype == torch.float32 and t.device.type == "cpu"
+        for t in tensors
+    )
+
+
+def _untouched(module: nn.Module) -> bool:
+    """Whether a module computes as its class says, and nobody listens."""
+    hooks = (
+        module._forward_hooks, module._forward_pre_hooks,
+        module._backward_hooks, module._backward_pre_hooks,
+    )  # fmt: skip
+    return not any(hooks) and "forward" not in vars(module)

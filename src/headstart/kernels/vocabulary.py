@@ -1,0 +1,63 @@
+"""The rows of an embedding table that a stage meets, trained as a small table of their own.
+
+A few thousand texts hold a fraction of the vocabulary, and a row of it that no text holds gets no
+gradient: its moments stay zero, and weight decay alone moves it. A whole table would still be
+clipped and updated with every step, which for a small model costs more than anything but the
+products, and for a multilingual one more than these. So the rows that are met train apart, and
+decay, a factor common to all others, is made up for when the table is looked at: exact but for the
+rounding of a product of the steps' factors.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class MetRows:
+    """Part of an embedding table that trains in place of the whole.
+
+    Args:
+        weight: The table, (rows, width).
+        rows: Numbers of the rows that will be looked up, ascending, (n,).
+    """
+
+    def __init__(self, weight: nn.Parameter, rows: torch.Tensor) -> None:
+        self.weight, self._rows = weight, rows
+        self.table = nn.Parameter(weight.detach()[rows])
+        self._place = torch.full((len(weight),), -1)
+        self._place[rows] = torch.arange(len(rows))
+
+    def look_up(self, ids: torch.Tensor, padding_idx: int | None) -> torch.Tensor:
+        """Look rows up such that the part gets a sparse gradient.
+
+        Args:
+            ids: Row numbers in the whole table, all of them among the known ones.
+            padding_idx: Row that gets no gradient.
+
+        Returns:
+            The rows, (*ids, width).
+
+        Raises:
+            IndexError: If a row is not among the known ones.
+        """
+        padding = None if padding_idx is None else int(self._place[padding_idx])
+        padding = None if padding == -1 else padding
+        return functional.embedding(self._place[ids], self.table, padding, sparse=True)
+
+    @torch.no_grad()
+    def write(self, factor: float = 1.0) -> None:
+        """Bring the whole table up to date.
+
+        Args:
+            factor: What weight decay has multiplied all other rows by since it was last done.
+        """
+        if factor != 1.0:
+            self.weight.mul_(factor)
+        self.weight.index_copy_(0, self._rows, self.table)
+
+    @torch.no_grad()
+    def read(self) -> None:
+        """Take the part from the whole table anew, which has been changed from outside."""
+        self.table.copy_(self.weight[self._rows])

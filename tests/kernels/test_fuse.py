@@ -1,0 +1,187 @@
+"""Layers in fewer steps: outputs and gradients of the layers themselves, where they fit."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+import tiny
+from headstart.kernels import fuse
+from headstart.kernels.bert import Copies
+from headstart.kernels.fuse import fused_layers
+from headstart.kernels.mode import FastKernels
+
+FAMILIES = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
+NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+
+
+def build(family: str = "bert", **settings: Any) -> Any:
+    return tiny.build(family, **{**NO_DROPOUT, **settings}).train()
+
+
+def outcome(model: Any, length: int = 12, seed: int = 3) -> dict[str, torch.Tensor]:
+    """Return the logits and every gradient by name."""
+    model.zero_grad()
+    with FastKernels(seed):
+        logits = model(**tiny.batch(length=length)).logits
+    logits.float().square().sum().backward()
+    found = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return {"logits": logits.detach(), **found}
+
+
+def compare(
+    found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor], relative: float
+) -> None:
+    assert found.keys() == expected.keys()
+    for name, tensor in expected.items():
+        error = (found[name] - tensor).float().norm() / tensor.float().norm().clamp(min=0.01)
+        assert float(error) < relative, name
+
+
+@pytest.mark.parametrize("length", [12, 40])  # fewer and more keys than lanes
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_and_gradients_are_those_of_the_layers(
+    family: str, attention: str, length: int
+) -> None:
+    model = build(family, attn_implementation=attention)
+    expected = outcome(model, length)
+    with fused_layers(model) as halves:
+        assert halves == 4
+        compare(outcome(model, length), expected, 1e-4)
+    assert all("forward" not in vars(module) for module in model.modules())
+
+
+def test_under_autocast_they_differ_by_rounding() -> None:
+    model = build()
+    exact = outcome(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        usual = outcome(model)
+        with fused_layers(model):
+            found = outcome(model)
+    compare(found, exact, 0.05)
+    for name, tensor in exact.items():
+        ours, theirs = (float((x[name] - tensor).float().norm()) for x in (found, usual))
+        assert ours < 1.5 * theirs + 1e-3, name
+
+
+def test_dropout_is_drawn_from_the_kernels_stream_at_its_rate() -> None:
+    model = build(hidden_dropout_prob=0.3, attention_probs_dropout_prob=0.3)
+    with fused_layers(model):
+        first, again, other = (outcome(model, seed=seed)["logits"] for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.allclose(first, other)
+    with fused_layers(model):
+        ours = torch.stack([outcome(model, seed=n)["logits"] for n in range(400)])
+    plain = torch.stack([outcome(model, seed=n)["logits"] for n in range(400, 800)])
+    error = (ours.var(0) / 400 + plain.var(0) / 400).sqrt()
+    assert bool(((ours.mean(0) - plain.mean(0)).abs() < 5 * error).all())
+    assert torch.allclose(ours.std(0), plain.std(0), rtol=0.25)
+
+
+@pytest.mark.parametrize("trains", ["bias", "query.weight", "LayerNorm.weight", "layer.1."])
+def test_only_what_trains_gets_a_gradient(trains: str) -> None:
+    model = build()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = trains in name
+    expected = outcome(model)
+    with fused_layers(model):
+        compare(outcome(model), expected, 1e-4)
+
+
+def test_copies_are_made_anew_in_each_step_if_they_train() -> None:
+    parameter, frozen = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.zeros(1, 2), False)
+    copies, kind = Copies(), torch.bfloat16
+    first = copies.get((parameter, frozen), kind, "first step")
+    assert first.dtype == kind
+    assert first.tolist() == 3 * [[1.0, 1.0]] + [[0.0, 0.0]]
+    alone = copies.get((frozen,), kind, "first step")
+    parameter.grad = torch.ones_like(parameter)
+    torch.optim.AdamW([parameter], lr=0.5, fused=True).step()
+    second = copies.get((parameter, frozen), kind, "second step")
+    assert float(second[0, 0]) == pytest.approx(0.5, abs=0.01)
+    assert copies.get((frozen,), kind, "second step") is alone
+
+
+def test_training_goes_the_way_it_goes_without() -> None:
+    def train(fused: bool) -> list[float]:
+        model, losses = build(), []
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3, fused=True)
+        with fused_layers(model) if fused else contextlib.nullcontext():
+            for _ in range(20):
+                with FastKernels(1), torch.autocast("cpu", torch.bfloat16):
+                    logits = model(**tiny.batch()).logits
+                loss = functional.cross_entropy(logits.float(), torch.tensor([0, 1, 1, 0]))
+                loss.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                losses.append(loss.item())
+        return losses
+
+    ours, theirs = train(fused=True), train(fused=False)
+    assert theirs[-1] < 0.5 * theirs[0]
+    assert ours == pytest.approx(theirs, abs=0.1)
+
+
+def change(model: Any, how: str) -> None:
+    layer = model.bert.encoder.layer[0]
+    if how == "hook":
+        layer.attention.output.dense.register_forward_hook(lambda *_: None)
+    elif how == "replaced":
+        layer.attention.self.query = nn.Sequential(layer.attention.self.query)
+    elif how == "activation":
+        layer.intermediate.intermediate_act_fn = nn.Tanh()
+    elif how == "no bias":
+        layer.output.dense.register_parameter("bias", None)
+    elif how == "interface":
+        model.config._attn_implementation = "flex_attention"
+    elif how == "double":
+        model.double()
+
+
+@pytest.mark.parametrize(
+    ("how", "halves"),
+    [
+        ("nothing", 4), ("hook", 3), ("replaced", 3), ("activation", 3), ("no bias", 3),
+        ("interface", 2), ("double", 0),
+    ],
+)  # fmt: skip
+def test_halves_of_layers_that_are_not_plain_compute_as_always(how: str, halves: int) -> None:
+    model = build()
+    change(model, how)
+    with fused_layers(model) as found:
+        assert found == halves
+    if how in ("replaced", "activation", "hook", "no bias"):
+        expected = outcome(model)
+        with fused_layers(model):
+            compare(outcome(model), expected, 1e-4)
+
+
+def test_evaluation_and_training_without_kernels_take_the_usual_way(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, inputs = build(), tiny.batch()
+    expected = model(**inputs).logits
+
+    def fail(*_: Any) -> None:
+        raise AssertionError("the kernels were used")
+
+    monkeypatch.setattr(fuse.SelfAttention, "apply", fail)
+    monkeypatch.setattr(fuse.FeedForward, "apply", fail)
+    with fused_layers(model):
+        assert torch.equal(model(**inputs).logits, expected)
+        with FastKernels(1), torch.no_grad():
+            assert torch.equal(model(**inputs).logits, expected)
+        with FastKernels(1), pytest.raises(AssertionError, match="kernels were used"):
+            model(**inputs)
+
+
+@pytest.mark.parametrize("family", [f for f in tiny.FAMILIES if f not in FAMILIES])
+def test_other_families_are_left_alone(family: str) -> None:
+    with fused_layers(tiny.build(family)) as halves:
+        assert halves == 0
