@@ -32,6 +32,7 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     made.add_argument("--rounds", type=int, default=3, help="How often each side is measured.")
     made.add_argument("--out", type=Path, help="Where the figures go, as JSON.")
     made.add_argument("--tiny", action="store_true", help="A random model: does it work at all?")
+    made.add_argument("--sides", nargs="+", help="Measure these sides only.")
     made.add_argument("--only", help="Measure this side once, in this process.")
     return made
 
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, fig
     if arguments.only:
         print(json.dumps(_once(sides[arguments.only], arguments)))
         return
+    sides = {n: side for n, side in sides.items() if not arguments.sides or n in arguments.sides}
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for number in range(arguments.rounds):
         for name, side in sides.items():
