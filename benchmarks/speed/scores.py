@@ -2,8 +2,8 @@
 
 Film sentences; the same rows, optimizer, learning rates, schedule, batch and epochs on either side,
 products in bf16, seeds 0, 1, 2 … Printed are mean accuracies in per cent, their standard deviation
-over the seeds, the mean difference, and its 95 % confidence interval by Student's t for pairs of the
-same seed. If the interval leaves zero out, speed has its price.
+over the seeds, the mean difference, and its 95 % confidence interval by Student's t for pairs of
+the same seed. If the interval leaves zero out, speed has its price.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def ours(arguments: argparse.Namespace, seed: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         result = hs.fit(
             model=model(tiny=arguments.tiny), train=train, validation=validation, text="text",
-            strategy="full", precision="bf16", epochs=arguments.epochs, batch_size=BATCH, lr=RATE, head_lr=RATE,
-            warmup=WARMUP, weight_decay=DECAY, max_length=128, seed=seed, guard=False,
+            strategy="full", epochs=arguments.epochs, batch_size=BATCH, lr=RATE, head_lr=RATE,
+            precision="bf16", warmup=WARMUP, weight_decay=DECAY, max_length=128, seed=seed, guard=False,
             eval_every=10**6, out=f"{folder}/run",
         )  # fmt: skip
     return result.last["accuracy"]
