@@ -33,8 +33,8 @@ def ours(arguments: argparse.Namespace, seed: int) -> float:
         result = hs.fit(
             model=model(tiny=arguments.tiny), train=train, validation=validation, text="text",
             strategy="full", epochs=arguments.epochs, batch_size=BATCH, lr=RATE, head_lr=RATE,
-            precision="bf16", warmup=WARMUP, weight_decay=DECAY, max_length=128, seed=seed, guard=False,
-            eval_every=10**6, out=f"{folder}/run",
+            precision="bf16", warmup=WARMUP, weight_decay=DECAY, max_length=128, seed=seed,
+            guard=False, eval_every=10**6, out=f"{folder}/run",
         )  # fmt: skip
     return result.last["accuracy"]
 
