@@ -57,7 +57,7 @@ def trainer(arguments: argparse.Namespace, *, tuned: bool) -> dict[str, float]:
     if arguments.strategy == "lora":
         from peft import LoraConfig, get_peft_model
 
-        targets = ["query", "value"]
+        targets = ["query", "key", "value", "attention.output.dense"]  # as ours
         network = get_peft_model(network, LoraConfig("SEQ_CLS", r=8, target_modules=targets))
     elif arguments.strategy == "bitfit":
         for name, parameter in network.named_parameters():

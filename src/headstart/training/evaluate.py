@@ -18,7 +18,7 @@ from headstart.training.feed import Feed, row_losses
 from headstart.training.runtime import Runtime
 
 Floats = npt.NDArray[np.float32]
-TOKENS_PER_BATCH = 8192
+TOKENS_PER_BATCH = 4096
 ROWS_PER_BATCH = 256
 
 
@@ -56,12 +56,12 @@ def predict_logits(model: nn.Module, feed: Feed, runtime: Runtime, outputs: int)
     """
     logits = torch.zeros(len(feed.lengths), outputs)
     batches = budget_batches(feed.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
-    with evaluating(model):
+    # Weights are cast once for all batches: autocast keeps what it casts until it is left.
+    with evaluating(model), runtime.autocast():
         for rows in batches[runtime.rank :: runtime.world]:
             batch = feed.batch(rows)
             batch.pop("labels", None)
-            with runtime.autocast():
-                logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
+            logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
     if runtime.world > 1:
         logits = runtime.sum(logits.to(runtime.device)).cpu()
     return logits.numpy()
