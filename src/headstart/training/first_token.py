@@ -113,6 +113,9 @@ def _attend(
         linears: Its linear maps for queries, keys and values.
         states: (b, L, H).
         mask: As transformers makes it: (b, 1, L, L), or (b, L) for flash attention.
+
+    Returns:
+        (b, 1, H).
     """
     query, key, value = (
         linear(x).unflatten(-1, (-1, module.attention_head_size)).transpose(1, 2)
