@@ -37,7 +37,9 @@ def parser(description: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def run(arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, figure: str) -> None:
+def run(
+    arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, figure: str
+) -> dict[str, dict[str, float]]:
     """Measure every side in turn and print medians, and ratios to ours.
 
     Args:
@@ -45,12 +47,15 @@ def run(arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, fig
         sides: What to measure, by name; one call makes one measurement.
         ours: The side to which the others are compared.
         figure: The figure, a time, of which ratios are printed.
+
+    Returns:
+        Each side's medians; nothing if only one side was to be measured in this process.
     """
     if arguments.tiny:
         os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which no script has yet
     if arguments.only:
         print(json.dumps(_once(sides[arguments.only], arguments)))
-        return
+        return {}
     sides = {n: side for n, side in sides.items() if not arguments.sides or n in arguments.sides}
     measured: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
     for number in range(arguments.rounds):
@@ -70,6 +75,7 @@ def run(arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, fig
             "measured": measured,
         }
         arguments.out.write_text(json.dumps(record, indent=1, default=str) + "\n")
+    return medians
 
 
 def table(medians: dict[str, dict[str, float]], ours: str, figure: str) -> str:
