@@ -14,7 +14,7 @@ A probability is never negative, so its sign bit is free to remember what the ma
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -81,7 +81,8 @@ def attention(
     Returns:
         (b, heads, L, E).
     """
-    return _Attention.apply(query, key, value, bias, rate, scale, random)  # type: ignore[no-untyped-call,no-any-return]
+    found = cast(Any, _Attention).apply(query, key, value, bias, rate, scale, random)
+    return cast(torch.Tensor, found)
 
 
 class _Attention(torch.autograd.Function):

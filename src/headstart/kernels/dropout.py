@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.autograd.function import once_differentiable
@@ -23,7 +23,7 @@ def dropout(x: torch.Tensor, rate: float, random: Randomness) -> torch.Tensor:
     """
     dropped, scale = rounded_rate(rate)
     mask = random.keep_mask(x.shape, dropped)
-    return _Dropout.apply(x, mask, scale)  # type: ignore[no-untyped-call,no-any-return]
+    return cast(torch.Tensor, cast(Any, _Dropout).apply(x, mask, scale))
 
 
 class _Dropout(torch.autograd.Function):

@@ -86,14 +86,14 @@ def _attend(
     own, output = attention.self, attention.output
     linears = (own.query, own.key, own.value)
     bias = None if mask is None else kernels.as_bias(mask, kind)
-    mixed = SelfAttention.apply(  # type: ignore[no-untyped-call]
+    mixed = cast(Any, SelfAttention).apply(
         x, *(p for linear in linears for p in (linear.weight, linear.bias)),
         copies.get(tuple(linear.weight for linear in linears), kind, kernels),
         copies.get(tuple(linear.bias for linear in linears), kind, kernels),
         bias, own.num_attention_heads, own.dropout.p, kernels.random,
     )  # fmt: skip
     dense, norm = output.dense, output.LayerNorm
-    found = AddNorm.apply(  # type: ignore[no-untyped-call]
+    found = cast(Any, AddNorm).apply(
         mixed, x, dense.weight, dense.bias, norm.weight, norm.bias,
         copies.get((dense.weight,), kind, kernels), copies.get((dense.bias,), kind, kernels),
         norm.eps, output.dropout.p, kernels.random,
@@ -106,7 +106,7 @@ def _feed(
 ) -> torch.Tensor:
     first, second, norm = layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm
     parameters = (first.weight, first.bias, second.weight, second.bias)
-    found = FeedForward.apply(  # type: ignore[no-untyped-call]
+    found = cast(Any, FeedForward).apply(
         x, *parameters, norm.weight, norm.bias,
         *(copies.get((p,), kind, kernels) for p in parameters),
         norm.eps, layer.output.dropout.p, kernels.random,
