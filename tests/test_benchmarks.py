@@ -121,3 +121,12 @@ def test_a_side_that_fails_ends_the_run_with_its_message(turns: Path, tmp_path: 
     assert "broken failed" in done.stderr
     assert "no such luck" in done.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("option", ["--sides", "--only"])
+def test_a_side_that_is_not_there_is_an_error_that_names_the_others(
+    option: str, turns: Path, tmp_path: Path
+) -> None:
+    done = run(tmp_path, turns, option, "mine")
+    assert done.returncode == 1
+    assert done.stderr == "error: expected sides out of: ours, theirs, tuned; found mine\n"

@@ -51,6 +51,10 @@ def run(
     Returns:
         Each side's medians; nothing if only one side was to be measured in this process.
     """
+    asked = {*(arguments.sides or ()), *([arguments.only] if arguments.only else [])}
+    if asked - sides.keys():
+        known, found = ", ".join(sides), ", ".join(sorted(asked - sides.keys()))
+        raise SystemExit(f"error: expected sides out of: {known}; found {found}")
     if arguments.tiny:
         os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, which no script has yet
     if arguments.only:
