@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +10,7 @@ import pytest
 import torch
 
 import headstart as hs
+from launching import two_processes
 from tiny_runs import frame, inputs, saved
 
 pytestmark = pytest.mark.slow
@@ -57,21 +55,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for settings in one:
         hs.fit(**settings)
     (folder / "settings.json").write_text(json.dumps(two))
-    (folder / "child.py").write_text(CHILD)
-    # With --cpu accelerate starts a single process; --multi_gpu starts several anywhere, and the
-    # setting device=cpu keeps them on the processor.
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", "0", str(folder / "child.py"), str(folder / "settings.json"),
-    ]  # fmt: skip
-    path = str(Path(hs.__file__).parent.parent)
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, cwd=folder,
-        env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.count("done") >= len(LINES)
+    output = two_processes(CHILD, folder, folder / "settings.json")
+    assert output.count("done") >= len(LINES)
     return folder / "one", folder / "two"
 
 

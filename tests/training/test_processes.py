@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +11,9 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
-import headstart
 import tiny
 from headstart.training.runtime import Runtime
+from launching import two_processes
 
 CHILD = """
 import json, sys
@@ -60,19 +57,8 @@ class Toy(nn.Module):
 
 @pytest.mark.slow
 def test_the_search_changes_nothing_and_is_left_out_where_it_can_be(tmp_path: Path) -> None:
-    (tmp_path / "child.py").write_text(CHILD)
-    command = [
-        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
-        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
-        "--main_process_port", "0", str(tmp_path / "child.py"), str(tmp_path / "found.json"),
-    ]  # fmt: skip
-    source, tests = Path(headstart.__file__).parent.parent, Path(__file__).parent
-    path = os.pathsep.join(map(str, (source, tests, tests.parent)))
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False,
-        env=os.environ | {"PYTHONPATH": path},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    here = Path(__file__).parent
+    two_processes(CHILD, tmp_path, tmp_path / "found.json", here, here.parent)
     found = json.loads((tmp_path / "found.json").read_text())
     assert [f[0] for f in found.values()] == [True, False, True, True]
     for unused in ("False", "True"):

@@ -1,0 +1,37 @@
+"""Starts a script in two processes that train together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import headstart
+
+
+def two_processes(script: str, folder: Path, argument: Path, *paths: Path) -> str:
+    """Run a script twice at once, on the processor, and return what it prints.
+
+    With ``--cpu`` accelerate starts a single process; ``--multi_gpu`` starts several anywhere, and
+    the script's own setting of the device keeps them on the processor.
+
+    Args:
+        script: Python code.
+        folder: Where it is written to and works.
+        argument: Its only argument.
+        *paths: Folders from which it imports, beside that of headstart.
+    """
+    (folder / "child.py").write_text(script)
+    command = [
+        sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2",
+        "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no",
+        "--main_process_port", "0", str(folder / "child.py"), str(argument),
+    ]  # fmt: skip
+    path = os.pathsep.join(map(str, (Path(headstart.__file__).parent.parent, *paths)))
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, cwd=folder,
+        env=os.environ | {"PYTHONPATH": path},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
