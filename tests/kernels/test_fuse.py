@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from peft import LoraConfig, inject_adapter_in_model
 from torch import nn
 from torch.nn import functional
 
@@ -92,6 +93,62 @@ def test_only_what_trains_gets_a_gradient(trains: str) -> None:
     expected = outcome(model)
     with fused_layers(model):
         compare(outcome(model), expected, 1e-4)
+
+
+def with_lora(model: Any, **options: Any) -> Any:
+    """Wrap linear maps, and let A and B be no zeros."""
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        inject_adapter_in_model(LoraConfig(r=3, lora_alpha=7, **options), model.bert)
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                nn.init.normal_(parameter, std=0.3)
+    return model.train()
+
+
+ALL_MAPS = ["query", "key", "value", "dense"]
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("maps", [ALL_MAPS, ["query", "value"], ["output.dense"]])
+def test_lora_on_some_maps_is_computed_beside_them(maps: list[str], frozen: bool) -> None:
+    model = with_lora(build(), target_modules=maps)
+    if not frozen:
+        model.requires_grad_(True)
+    expected = outcome(model)
+    assert sum("lora_" in name for name in expected) >= 4
+    with fused_layers(model) as halves:
+        assert halves == 4
+        compare(outcome(model), expected, 5e-4)  # that of keys' biases is 0 but for rounding
+
+
+@pytest.mark.parametrize(
+    ("options", "halves"),
+    [({}, 4), ({"lora_dropout": 0.1}, 2), ({"use_dora": True}, 2), ({"lora_bias": True}, 2)],
+)
+def test_other_kinds_of_lora_compute_as_always(options: dict[str, Any], halves: int) -> None:
+    model = with_lora(build(), target_modules=["query", "value"], **options)
+    with fused_layers(model) as found:
+        assert found == halves
+
+
+def test_what_nobody_asks_a_gradient_of_is_not_kept() -> None:
+    def kept(trains: str) -> int:
+        model, sizes = build(), {}
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad = trains in name
+        with (
+            torch.autograd.graph.saved_tensors_hooks(
+                lambda t: sizes.setdefault(t.data_ptr(), t) if t.ndim else t, lambda t: t
+            ),
+            fused_layers(model),
+            FastKernels(1),
+        ):
+            model(**tiny.batch(length=40))
+        weights = {p.data_ptr() for p in model.parameters()}
+        return sum(t.numel() for at, t in sizes.items() if at not in weights)
+
+    assert kept("bias") < 0.75 * kept("")
 
 
 def test_copies_are_made_anew_in_each_step_if_they_train() -> None:

@@ -14,6 +14,7 @@ that nobody asked for.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,10 +22,10 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from headstart.kernels.attention import attend, attend_backward, missing_lanes
+from headstart.kernels.linear import Gradients, Linear, of_weight
 from headstart.kernels.masks import Randomness, integers_like, rounded_rate
 
 aten = torch.ops.aten
-Gradients = tuple[torch.Tensor | None, ...]
 
 
 class Copies:
@@ -66,9 +67,9 @@ class Copies:
 
 
 class SelfAttention(torch.autograd.Function):
-    """Inputs: x (b, L, H), three weights and three biases, their copies, then plain settings.
+    """Inputs: x (b, L, H), three weights and biases, D and U or ``None``, then plain settings.
 
-    Gives (b, L, H) in the type of the copies.
+    D and U are those of the three maps together. Gives (b, L, H) in the type of the copies.
     """
 
     @staticmethod
@@ -78,10 +79,12 @@ class SelfAttention(torch.autograd.Function):
         *rest: Any,
     ) -> torch.Tensor:
         """Compute attention of x to itself."""
-        weight, bias, hidden, heads, rate, random = rest[6:]
+        down, up, weight, bias, hidden, heads, rate, random = rest[6:]
         b, n, width = x.shape
         low = x.to(weight.dtype).view(-1, width)
-        projected = torch.addmm(bias, low, weight.t()).view(b, n, 3, heads, -1)
+        linear, asked = Linear(weight, bias, down, up), ctx.needs_input_grad
+        flat, narrow = linear.apply(low)
+        projected = flat.view(b, n, 3, heads, -1)
         each = projected.shape[-1]
         scale, extra = each**-0.5, missing_lanes(n)
         turned = projected.permute(2, 0, 3, 1, 4)
@@ -90,15 +93,17 @@ class SelfAttention(torch.autograd.Function):
         key_value[..., :n, :].copy_(turned[1:])
         key, value = key_value.unbind()
         mixed, stored = attend(query, key, value, hidden, rate, random, extra)
-        ctx.save_for_backward(low, weight, query, key_value, stored)
+        stays = low if any(asked[1:7:2]) or asked[7] else None
+        ctx.save_for_backward(*linear, stays, narrow, query, key_value, stored)
         ctx.scale, ctx.rate = scale, rate
         return mixed.transpose(1, 2).reshape(b, n, width)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
-        """Return the gradients of x, weights and biases."""
-        low, weight, query, key_value, stored = ctx.saved_tensors
+        """Return the gradients of x, weights, biases, D and U."""
+        *tensors, low, narrow, query, key_value, stored = ctx.saved_tensors
+        linear, asked = Linear(*tensors), ctx.needs_input_grad
         b, heads, n, each = query.shape
         width = heads * each
         d_query, d_others = torch.empty_like(query), torch.empty_like(key_value)
@@ -106,27 +111,30 @@ class SelfAttention(torch.autograd.Function):
         key, value = key_value.unbind()
         into = (d_query, *d_others.unbind())
         attend_backward(by_head, query, key, value, stored, ctx.rate, into)
-        flat = low.new_empty(b, n, 3, heads, each)
-        torch.mul(d_query.transpose(1, 2), ctx.scale, out=flat[:, :, 0])
-        flat[:, :, 1:].copy_(d_others[..., :n, :].permute(1, 3, 0, 2, 4))
-        flat = flat.view(b * n, 3 * width)
-        dx = (flat @ weight).float().view(b, n, width) if ctx.needs_input_grad[0] else None
+        split = query.new_empty(b, n, 3, heads, each)
+        torch.mul(d_query.transpose(1, 2), ctx.scale, out=split[:, :, 0])
+        split[:, :, 1:].copy_(d_others[..., :n, :].permute(1, 3, 0, 2, 4))
+        flat = split.view(b * n, 3 * width)
+        dx, *d_change = linear.backward(flat, low, narrow, (asked[0], *asked[7:9]))
+        dx = None if dx is None else dx.float().view(b, n, width)
+        whole = all(asked[1:7:2]), any(asked[2:7:2])
+        d_weights, d_biases = of_weight(flat, low, whole)
         gradients: list[torch.Tensor | None] = [dx]
-        whole = all(ctx.needs_input_grad[1:7:2])
-        d_weights = (flat.t() @ low).float() if whole else None
-        d_biases = flat.sum(0, dtype=torch.float32) if any(ctx.needs_input_grad[2:7:2]) else None
         for part in range(3):
-            rows = slice(part * width, (part + 1) * width)
-            d_weight = None if d_weights is None else d_weights[rows]
-            if d_weight is None and ctx.needs_input_grad[1 + 2 * part]:
-                d_weight = (flat[:, rows].t() @ low).float()
-            wanted = d_biases is not None and ctx.needs_input_grad[2 + 2 * part]
-            gradients += [d_weight, d_biases[rows] if wanted and d_biases is not None else None]
-        return (*gradients, None, None, None, None, None, None)
+            rows, wanted = (
+                slice(part * width, (part + 1) * width),
+                asked[1 + 2 * part : 3 + 2 * part],
+            )
+            if d_weights is None and wanted[0]:
+                gradients += of_weight(flat[:, rows], low, (True, False))[:1]
+            else:
+                gradients.append(None if d_weights is None else d_weights[rows])
+            gradients.append(d_biases[rows] if wanted[1] and d_biases is not None else None)
+        return (*gradients, *d_change, None, None, None, None, None, None)
 
 
 class AddNorm(torch.autograd.Function):
-    """Inputs: h (…, W), x (…, H), weight (H, W), bias, gain and offset of the norm, then settings.
+    """Inputs: h (…, W), x (…, H), weight (H, W), bias, D, U, gain and offset, then settings.
 
     Gives LayerNorm(x + dropout(h weight' + bias)), (…, H), in fp32.
     """
@@ -134,12 +142,14 @@ class AddNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: torch.Tensor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         """Compute it."""
-        gain, offset, weight, bias, eps, rate, random = rest[2:]
-        shape = x.shape
+        down, up, gain, offset, weight, bias, eps, rate, random = rest[2:]
+        shape, asked = x.shape, ctx.needs_input_grad
         h, x = h.reshape(-1, h.shape[-1]), x.reshape(-1, shape[-1])
-        output = torch.addmm(bias, h, weight.t())
+        linear = Linear(weight, bias, down, up)
+        output, narrow = linear.apply(h)
         normed, kept = _add_norm(output, x, gain, offset, eps, rate, random)
-        ctx.save_for_backward(h, weight, gain, offset, *kept)
+        stays = h if asked[2] or asked[4] else None
+        ctx.save_for_backward(*linear, stays, narrow, gain, offset, *kept)
         ctx.scale = rounded_rate(rate)[1]
         return normed.view(shape)
 
@@ -147,22 +157,23 @@ class AddNorm(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Return the gradients of all tensors."""
-        h, weight, gain, offset, *kept = ctx.saved_tensors
-        asked = ctx.needs_input_grad
+        *tensors, h, narrow, gain, offset = ctx.saved_tensors[:8]
+        linear, kept, asked = Linear(*tensors), ctx.saved_tensors[8:], ctx.needs_input_grad
         dx, d_output, d_gain, d_offset = _add_norm_backward(
-            grad, gain, offset, kept, ctx.scale, weight.dtype, asked[4:6]
+            grad, gain, offset, kept, ctx.scale, linear.weight.dtype, asked[6:8]
         )
-        dh = d_output @ weight if asked[0] else None
+        dh, *d_change = linear.backward(d_output, h, narrow, (asked[0], *asked[4:6]))
         return (
             None if dh is None else dh.view(*grad.shape[:-1], -1),
             dx.view(grad.shape),
-            *_of_linear(d_output, h, asked[2:4]),
+            *of_weight(d_output, h, asked[2:4]),
+            *d_change,
             d_gain, d_offset, None, None, None, None, None,
         )  # fmt: skip
 
 
 class FeedForward(torch.autograd.Function):
-    """Inputs: x (…, H), two pairs of weight and bias, gain and offset of the norm, then settings.
+    """Inputs: x (…, H), two times weight, bias, D and U, gain and offset, then settings.
 
     Gives LayerNorm(x + dropout(gelu(x W1' + b1) W2' + b2)), (…, H), in fp32.
     """
@@ -170,15 +181,20 @@ class FeedForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         """Compute it."""
-        gain, offset, weight1, bias1, weight2, bias2, eps, rate, random = rest[4:]
-        shape = x.shape
+        changes = rest[2:4], rest[6:8]
+        gain, offset, weight1, bias1, weight2, bias2, eps, rate, random = rest[8:]
+        shape, asked = x.shape, ctx.needs_input_grad
         x = x.reshape(-1, shape[-1])
         low = x.to(weight1.dtype)
-        inner = torch.addmm(bias1, low, weight1.t())
+        first, second = Linear(weight1, bias1, *changes[0]), Linear(weight2, bias2, *changes[1])
+        inner, narrow1 = first.apply(low)
         active = aten.gelu(inner)
-        output = torch.addmm(bias2, active, weight2.t())
+        output, narrow2 = second.apply(active)
         normed, kept = _add_norm(output, x, gain, offset, eps, rate, random)
-        ctx.save_for_backward(low, inner, active, weight1, weight2, gain, offset, *kept)
+        stay = low if asked[1] or asked[3] else None, active if asked[5] or asked[7] else None
+        ctx.save_for_backward(
+            *first, *second, *stay, narrow1, narrow2, inner, gain, offset, *kept
+        )  # fmt: skip
         ctx.scale = rounded_rate(rate)[1]
         return normed.view(shape)
 
@@ -186,20 +202,23 @@ class FeedForward(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Return the gradients of all tensors."""
-        low, inner, active, weight1, weight2, gain, offset, *kept = ctx.saved_tensors
-        asked = ctx.needs_input_grad
+        saved, asked = ctx.saved_tensors, ctx.needs_input_grad
+        first, second = Linear(*saved[:4]), Linear(*saved[4:8])
+        low, active, narrow1, narrow2, inner, gain, offset, *kept = saved[8:]
         dx, d_output, d_gain, d_offset = _add_norm_backward(
-            grad, gain, offset, kept, ctx.scale, weight2.dtype, asked[5:7]
+            grad, gain, offset, kept, ctx.scale, second.weight.dtype, asked[9:11]
         )
-        second = _of_linear(d_output, active, asked[3:5])
-        first: Gradients = (None, None)
-        if any(asked[:3]):
-            d_inner = aten.gelu_backward(d_output @ weight2, inner)
-            first = _of_linear(d_inner, low, asked[1:3])
-            dx = dx.add_(d_inner @ weight1)
+        below = any(asked[:5])
+        d_active, *d_change2 = second.backward(d_output, active, narrow2, (below, *asked[7:9]))
+        d_first: Gradients = (None, None, None, None)
+        if d_active is not None:
+            d_inner = aten.gelu_backward(d_active, inner)
+            d_low, *d_change1 = first.backward(d_inner, low, narrow1, (asked[0], *asked[3:5]))
+            d_first = (*of_weight(d_inner, low, asked[1:3]), *d_change1)
+            dx = dx if d_low is None else dx.add_(d_low)
         return (
-            dx.view(grad.shape), *first, *second, d_gain, d_offset,
-            None, None, None, None, None, None, None,
+            dx.view(grad.shape), *d_first, *of_weight(d_output, active, asked[5:7]), *d_change2,
+            d_gain, d_offset, None, None, None, None, None, None, None,
         )  # fmt: skip
 
 
@@ -227,7 +246,7 @@ def _add_norm_backward(
     grad: torch.Tensor,
     gain: torch.Tensor,
     offset: torch.Tensor,
-    kept: list[torch.Tensor],
+    kept: Sequence[torch.Tensor],
     scale: float,
     kind: torch.dtype,
     asked: tuple[bool, bool],
@@ -242,11 +261,3 @@ def _add_norm_backward(
         integers = integers_like(d_output)
         d_output.view(integers).bitwise_and_(mask[0].to(integers))
     return dx, d_output, d_gain, d_offset
-
-
-def _of_linear(
-    grad: torch.Tensor, inputs: torch.Tensor, asked: tuple[bool, bool]
-) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-    """Return the gradients of a linear map's weight and bias, those that are asked for."""
-    weight = (grad.t() @ inputs).float() if asked[0] else None
-    return weight, grad.sum(0, dtype=torch.float32) if asked[1] else None

@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from headstart.kernels.bert import AddNorm, Copies, FeedForward, SelfAttention
+from headstart.kernels.lora import base_of, change_of, is_lora, is_plain_lora, narrow_of
 from headstart.kernels.mode import FastKernels, kernels_in_force
 
 LAYERS = ("BertLayer", "CamembertLayer", "ElectraLayer", "RobertaLayer", "XLMRobertaLayer")
@@ -84,17 +85,20 @@ def _attend(
     mask: torch.Tensor | None,
 ) -> torch.Tensor:
     own, output = attention.self, attention.output
-    linears = (own.query, own.key, own.value)
+    maps = (own.query, own.key, own.value)
+    linears = tuple(base_of(each) for each in maps)
     bias = None if mask is None else kernels.as_bias(mask, kind)
     mixed = cast(Any, SelfAttention).apply(
         x, *(p for linear in linears for p in (linear.weight, linear.bias)),
+        *change_of(maps, kind),
         copies.get(tuple(linear.weight for linear in linears), kind, kernels),
         copies.get(tuple(linear.bias for linear in linears), kind, kernels),
         bias, own.num_attention_heads, own.dropout.p, kernels.random,
     )  # fmt: skip
-    dense, norm = output.dense, output.LayerNorm
+    dense, norm = base_of(output.dense), output.LayerNorm
     found = cast(Any, AddNorm).apply(
-        mixed, x, dense.weight, dense.bias, norm.weight, norm.bias,
+        mixed, x, dense.weight, dense.bias, *change_of((output.dense,), kind),
+        norm.weight, norm.bias,
         copies.get((dense.weight,), kind, kernels), copies.get((dense.bias,), kind, kernels),
         norm.eps, output.dropout.p, kernels.random,
     )  # fmt: skip
@@ -104,10 +108,12 @@ def _attend(
 def _feed(
     copies: Copies, layer: Any, kernels: FastKernels, kind: torch.dtype, x: torch.Tensor
 ) -> torch.Tensor:
-    first, second, norm = layer.intermediate.dense, layer.output.dense, layer.output.LayerNorm
+    maps, norm = (layer.intermediate.dense, layer.output.dense), layer.output.LayerNorm
+    first, second = (base_of(each) for each in maps)
     parameters = (first.weight, first.bias, second.weight, second.bias)
+    changes = [change_of((each,), kind) for each in maps]
     found = cast(Any, FeedForward).apply(
-        x, *parameters, norm.weight, norm.bias,
+        x, *parameters[:2], *changes[0], *parameters[2:], *changes[1], norm.weight, norm.bias,
         *(copies.get((p,), kind, kernels) for p in parameters),
         norm.eps, layer.output.dropout.p, kernels.random,
     )  # fmt: skip
@@ -124,7 +130,7 @@ def _blocks(layer: Any, copies: Copies) -> tuple[Block | None, Block | None]:
     own = attention.self
     attend = (
         all(_untouched(part) for part in (attention, own, attention.output))
-        and all(_plain(part, nn.Linear) for part in (own.query, own.key, own.value))
+        and all(_maps_plainly(part) for part in (own.query, own.key, own.value))
         and _ends_plainly(attention.output)
         and _plain(own.dropout, nn.Dropout)
         and own.config._attn_implementation in _ATTENTION
@@ -135,15 +141,27 @@ def _blocks(layer: Any, copies: Copies) -> tuple[Block | None, Block | None]:
     feed = (
         all(_untouched(part) for part in (inner, outer, activation))
         and exact
-        and _plain(inner.dense, nn.Linear)
+        and _maps_plainly(inner.dense)
         and _ends_plainly(outer)
     )
     return (partial(_attend, copies) if attend else None, partial(_feed, copies) if feed else None)
 
 
 def _ends_plainly(output: Any) -> bool:
-    parts = {output.dense: nn.Linear, output.LayerNorm: nn.LayerNorm, output.dropout: nn.Dropout}
-    return all(_plain(part, kind) for part, kind in parts.items())
+    parts = {output.LayerNorm: nn.LayerNorm, output.dropout: nn.Dropout}
+    return _maps_plainly(output.dense) and all(_plain(part, kind) for part, kind in parts.items())
+
+
+def _maps_plainly(module: nn.Module) -> bool:
+    """Whether a module is a linear map, or one with a plain low-rank change beside it."""
+    if not is_lora(module):
+        return _plain(module, nn.Linear)
+    parts = (module, *narrow_of(module), base_of(module))
+    return (
+        is_plain_lora(module)
+        and all(_untouched(part) for part in parts[:3])
+        and _plain(parts[3], nn.Linear)
+    )
 
 
 def _plain(module: Any, kind: type[nn.Module]) -> bool:

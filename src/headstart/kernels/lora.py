@@ -1,0 +1,94 @@
+"""What a linear map wrapped by ``peft`` for LoRA adds to the map: read without importing peft."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+
+def is_lora(module: nn.Module) -> bool:
+    """Tell whether a module is a linear map with LoRA around it.
+
+    Args:
+        module: Any.
+
+    Returns:
+        The answer; not for kinds of LoRA that have a class of their own.
+    """
+    kind = type(module)
+    return kind.__module__ == "peft.tuners.lora.layer" and kind.__name__ == "Linear"
+
+
+def is_plain_lora(module: nn.Module) -> bool:
+    """Tell whether the change is B A x times a scale and nothing else.
+
+    Args:
+        module: One of which ``is_lora`` is true.
+
+    Returns:
+        The answer: not with dropout before A, DoRA and its kind, several adapters, or a merged one.
+    """
+    layer = cast(Any, module)
+    (name, *others) = layer.active_adapters
+    known = not others and set(layer.lora_A) == {name} and name not in layer.lora_variant
+    if not known or layer.merged or layer.disable_adapters or layer.fan_in_fan_out:
+        return False
+    narrow = (layer.lora_A[name], layer.lora_B[name])
+    alone = all(type(part) is nn.Linear and part.bias is None for part in narrow)
+    return alone and isinstance(layer.lora_dropout[name], nn.Identity)
+
+
+def narrow_of(module: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return A and B.
+
+    Args:
+        module: One of which ``is_lora`` is true.
+
+    Returns:
+        Those of the active adapter.
+    """
+    layer = cast(Any, module)
+    name = layer.active_adapters[0]
+    return layer.lora_A[name], layer.lora_B[name]
+
+
+def base_of(module: nn.Module) -> Any:
+    """Return the linear map itself.
+
+    Args:
+        module: A linear map or one with LoRA around it.
+
+    Returns:
+        The map.
+    """
+    return cast(Any, module).base_layer if is_lora(module) else module
+
+
+def change_of(
+    maps: Sequence[nn.Module], kind: torch.dtype
+) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    """Return the low-rank change of several maps of one input, taken together.
+
+    Args:
+        maps: Linear maps, some with LoRA.
+        kind: Type of products.
+
+    Returns:
+        D, (sum of ranks, in), and U with the scales, (sum of outs, sum of ranks), through which
+        gradients reach the A and B of each; ``None`` twice if no map has a change.
+    """
+    if not any(is_lora(each) for each in maps):
+        return None, None
+    downs, ups = [], []
+    for each in maps:
+        if is_lora(each):
+            a, b = cast(Any, narrow_of(each))
+            scale = cast(Any, each).scaling[cast(Any, each).active_adapters[0]]
+            downs.append(a.weight)
+            ups.append(b.weight * scale)
+        else:
+            ups.append(cast(Any, each).weight.new_empty(cast(Any, each).out_features, 0))
+    return torch.cat(downs).to(kind), cast(Any, torch.block_diag)(*ups).to(kind)
