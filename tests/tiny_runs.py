@@ -20,7 +20,7 @@ import headstart as hs
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.results import Point, RunResult, StageResult
-from headstart.run import main, stages
+from headstart.run import stages, train
 from headstart.run.listener import Listener
 from headstart.run.stages import StrategyRunner
 from headstart.training.loop import StageLoop
@@ -186,7 +186,7 @@ def watching(watch: Watch) -> Iterator[None]:
             return state
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main, "StrategyRunner", Runner)
+        patch.setattr(train, "StrategyRunner", Runner)
         patch.setattr(stages, "StageLoop", Loop)
         yield
 

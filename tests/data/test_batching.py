@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headstart.data.batching import BatchOrder, Indices, budget_batches
+from headstart.data.batching import BatchOrder, Indices, budget_batches, round_width
 
 
 def review_lengths(rows: int = 500, seed: int = 0) -> Indices:
@@ -95,3 +95,13 @@ def test_the_budget_is_used() -> None:
     assert [len(rows) for rows in budget_batches(lengths, 80, 6)] == [1, 6, 6, 6, 2]
     assert [len(rows) for rows in budget_batches(lengths, 80, 99)] == [1, 8, 8, 4]
     assert budget_batches(np.zeros(0, np.int64), 80, 6) == []
+
+
+def test_batches_have_few_widths_and_little_more_to_fill() -> None:
+    longest = np.arange(1, 513)
+    widths = np.array([round_width(int(n)) for n in longest])
+    assert (widths[:16] == longest[:16]).all()
+    assert (widths >= longest).all()
+    assert ((widths - longest) <= longest / 16).all()
+    assert len(set(widths[:256])) == 72
+    assert [round_width(n) for n in (17, 64, 65, 129, 400)] == [18, 64, 68, 136, 400]

@@ -216,3 +216,14 @@ def test_impossible_lengths(tokenizer: Any) -> None:
         resolve_max_length(tokenizer, 32, 65)
     with pytest.raises(ConfigError, match="room for special tokens and a pair: 5 tokens"):
         resolve_max_length(tokenizer, 512, 4)
+
+
+def test_a_batch_is_a_little_wider_than_its_longest_row_but_not_than_all(tokenizer: Any) -> None:
+    rows = [((" ".join(["good"] * n), None),) for n in (15, 17, 21)]
+    encoded = encode(Rows(rows), tokenizer, 64)
+    assert encoded.lengths.tolist() == [17, 19, 23]
+    assert encoded.collate([0, 1])["attention_mask"].sum(1).tolist() == [17, 19]
+    assert encoded.collate([0, 1])["input_ids"].shape == (2, 20)
+    assert encoded.padded([1])
+    assert encoded.collate([2])["input_ids"].shape == (1, 23)
+    assert not encoded.padded([2])

@@ -53,6 +53,23 @@ class BatchOrder:
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def round_width(longest: int) -> int:
+    """Return the tokens to which a batch is padded, one of fewer widths.
+
+    A processor compiles each product anew for each shape and keeps it: about half a megabyte and
+    a millisecond, thirty times a step. A GPU multiplies whole multiples of 8 faster. This costs
+    about 1.5 % more tokens and meets at most 72 widths up to 256.
+
+    Args:
+        longest: Tokens of the longest row.
+
+    Returns:
+        Up to 16 the same; the next multiple of 2 up to 64, of 4 up to 128, of 8 above.
+    """
+    step = next((step for bound, step in ((16, 1), (64, 2), (128, 4)) if longest <= bound), 8)
+    return -(-longest // step) * step
+
+
 def budget_batches(lengths: Indices, tokens: int, rows: int) -> list[Indices]:
     """Cut all rows into batches for inference, longest first.
 

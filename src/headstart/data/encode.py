@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.data.batching import round_width
 from headstart.data.labels import Classes, Numbers
 from headstart.data.rows import Rows, Target, TextPair
 from headstart.errors import ConfigError, ModelError
@@ -83,7 +84,7 @@ class Encoded:
         return int(self.starts[-1])
 
     def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
-        """Make a batch, padded to its longest row.
+        """Make a batch, padded to its longest row and from there as ``round_width`` says.
 
         Args:
             indices: Which rows, (b,).
@@ -97,7 +98,7 @@ class Encoded:
 
         rows = np.asarray(indices, np.int64)
         begins, lengths = self._sequences(rows)
-        width = int(lengths.max(initial=0))
+        width = self._width(lengths)
         shift = width - lengths if self.padding.left else np.zeros_like(lengths)
         places = np.arange(width) - shift[:, None]
         filled = (places >= 0) & (places < lengths[:, None])
@@ -125,10 +126,17 @@ class Encoded:
             indices: Which rows, (b,).
 
         Returns:
-            Whether its sequences differ in length.
+            Whether a sequence is shorter than the batch is wide.
         """
         lengths = self._sequences(np.asarray(indices, np.int64))[1]
-        return bool(len(lengths)) and bool((lengths != lengths[0]).any())
+        return bool((lengths != self._width(lengths)).any())
+
+    def _width(self, lengths: Indices) -> int:
+        """Return how wide a batch is; never wider than the longest row of all."""
+        longest = int(lengths.max(initial=0))
+        if not self.attention_mask:
+            return longest
+        return min(round_width(longest), int(self.lengths.max(initial=0)))
 
     def _sequences(self, rows: Indices) -> tuple[Indices, Indices]:
         """Return where the sequences of some rows begin and how long they are."""

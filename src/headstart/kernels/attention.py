@@ -13,6 +13,7 @@ A probability is never negative, so its sign bit is free to remember what the ma
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -228,7 +229,9 @@ def _drop(p: torch.Tensor, keep: torch.Tensor, out: torch.Tensor) -> None:
 
 
 def _rows_at_once(b: int, heads: int, n: int, m: int) -> int:
-    return min(b, max(1, SCORES_AT_ONCE // max(1, heads * n * m)))
+    """Return into how many rows a batch is cut: blocks of one size, so that all are alike."""
+    most = max(1, SCORES_AT_ONCE // max(1, heads * n * m))
+    return math.ceil(b / math.ceil(b / most)) if b else 0
 
 
 def _blocks(b: int, heads: int, n: int, m: int) -> Iterator[slice]:

@@ -16,7 +16,7 @@ from headstart.run.stages import StrategyRunner
 from headstart.training.checkpoint import replace_text
 
 if TYPE_CHECKING:
-    from headstart.run.main import Ready
+    from headstart.run.ready import Ready
 
 
 def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:

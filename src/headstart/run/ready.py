@@ -1,0 +1,136 @@
+"""A run that could start: everything checked, nothing trained or written yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headstart.config import FitConfig
+from headstart.errors import raise_all
+from headstart.models.headfile import Head
+from headstart.models.rescale import rescale_output
+from headstart.run.parts import StagePlan
+from headstart.run.plan import Plan, make_plan
+from headstart.run.prepare import Prepared, prepare
+from headstart.run.settings import (
+    Choices,
+    choose,
+    plan_stages,
+    require_use,
+    resolved,
+    total_steps,
+    unused_settings,
+)
+from headstart.run.splits import Frames, find_task
+from headstart.strategies.plan import lengths
+from headstart.strategies.stages import Strategy
+from headstart.tasks.spec import TaskSpec
+from headstart.training.recompute import require_recomputable
+from headstart.training.runtime import Runtime
+from headstart.tuners._bind import read_strategy
+
+
+@dataclass
+class Ready:
+    """A run that could start: everything checked, nothing trained or written yet.
+
+    Args:
+        config: The settings.
+        task: The task.
+        choices: The numbers of the run.
+        strategy: The stages that will run.
+        runtime: Device and precision.
+        prepared: Rows, model, tokens.
+        stages: The stages, decided.
+        fingerprint: The pretrained backbone's.
+        notes: What was decided and may surprise.
+    """
+
+    config: FitConfig
+    task: TaskSpec
+    choices: Choices
+    strategy: Strategy
+    runtime: Runtime
+    prepared: Prepared
+    stages: tuple[StagePlan, ...]
+    fingerprint: str
+    notes: list[str]
+
+    @property
+    def settings(self) -> FitConfig:
+        """The settings with everything decided, for the run's folder."""
+        return resolved(self.config, self.choices, self.strategy, self.prepared.max_length)
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, for people."""
+        size = sum(p.numel() for p in self.prepared.split.backbone.values())
+        facts = {
+            "task": f"{self.task.name} ({self.task.shape}, {self.task.target})",
+            "model": f"{self.config.model}, {size:,} backbone parameters",
+            "head": self.choices.head + (f", from {self.config.head}" if self.config.head else ""),
+            "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
+            "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
+        }
+        total = total_steps(self.choices, self.stages)
+        if total and any(plan.length.until != "end" for plan in self.stages[:-1]):
+            facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
+        return make_plan(self.strategy.name, self.stages, self.prepared, facts, self.notes)
+
+
+def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None) -> Ready:
+    """Check everything about a run and load what it needs.
+
+    Args:
+        config: The settings.
+        runtime: Device and precision.
+        frames: Rows that are already there, by split.
+
+    Returns:
+        What can start.
+
+    Raises:
+        HeadstartError: If the input is at fault.
+    """
+    strategy = read_strategy(config.strategy)
+    task = find_task(config)
+    choices = choose(config, task)
+    notes = []
+    if config.head and strategy.hands_on_a_head:
+        strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
+        notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
+    raise_all(unused_settings(config, strategy))
+    require_use(config, strategy)
+    prepared = prepare(config, task, choices, frames)
+    if config.gradient_checkpointing:
+        require_recomputable(prepared.split)
+    task = prepared.splits.task
+    fingerprint = prepared.split.fingerprint()
+    unused = prepared.split.unused_head
+    if unused and not config.head:
+        notes.append(
+            f"The checkpoint's own head is not used; give --head {unused} to start from it."
+        )
+    if config.head:
+        head = Head.from_pretrained(config.head)
+        ignore = config.ignore_backbone_mismatch
+        head.apply(prepared.split, prepared.splits.label_names, ignore_backbone=ignore)
+        if prepared.splits.labels is None:
+            mean, scale = prepared.splits.mean, prepared.splits.scale
+            rescale_output(prepared.split, -mean / scale, 1 / scale)
+    decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
+    if config.selection == "carve" and not decides:
+        notes.append(
+            "--selection carve takes rows from training, though no score selects anything here; "
+            "add --select best, or drop it."
+        )
+    size = sum(p.numel() for p in prepared.split.backbone.values())
+    numbers = lengths(
+        strategy,
+        rows=len(prepared.splits.train),
+        batch_size=choices.preset.batch_size,
+        epochs=choices.epochs,
+        total_epochs=choices.total_epochs,
+        share=choices.share,
+    )
+    stages = plan_stages(strategy, numbers, config, choices.preset, size)
+    return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)

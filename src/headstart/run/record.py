@@ -1,0 +1,105 @@
+"""The record of a run: what is known before it, and what came of it."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+
+from headstart.config import FitConfig
+from headstart.results import RunResult
+from headstart.run.listener import Listener
+from headstart.run.ready import Ready
+from headstart.run.saved import task_record
+from headstart.run.splits import data_record, source_name
+from headstart.run.stages import StrategyRunner
+from headstart.run.versions import versions
+from headstart.strategies.stages import Strategy
+from headstart.training.evaluate import Floats, Judge, predict_logits
+from headstart.training.feed import EncodedFeed
+from headstart.training.skill import skill
+
+_UNSEEN = "no score was looked at to choose it"
+
+
+def make_record(ready: Ready) -> RunResult:
+    """Begin a run's record with what is known before it trains.
+
+    Args:
+        ready: The run.
+
+    Returns:
+        The record; no stage is in it yet.
+    """
+    task, splits, config = ready.task, ready.prepared.splits, ready.config
+    return RunResult(
+        strategy=ready.strategy.name,
+        seed=config.seed,
+        task={
+            "name": source_name(config, task), "version": task.version, "shape": task.shape,
+            "target": task.target, "metrics": list(task.metrics),
+            "labels": list(splits.label_names), "max_length": ready.prepared.max_length,
+            "spec": task_record(task),
+        },
+        settings=ready.settings.plain(),
+        data=data_record(splits),
+        backbone={
+            "source": config.model, "fingerprint": ready.fingerprint,
+            "parameters": sum(p.numel() for p in ready.prepared.split.backbone.values()),
+            "head": ready.choices.head, "head_from": config.head,
+        },
+        machine=ready.runtime.describe(),
+        versions=versions(),
+        selected=config.select,
+        rule=_rule(config, ready.strategy),
+        warnings=[*ready.notes, *splits.warnings],
+        started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    )  # fmt: skip
+
+
+def _rule(config: FitConfig, strategy: Strategy) -> str:
+    if config.select == "last":
+        rows = "carved rows" if config.selection == "carve" else "validation rows"
+        stopped = [stage.trains for stage in strategy.stages if stage.until == "plateau"]
+        looked = f"the length of {' and '.join(stopped)} was chosen by the score on the {rows}"
+        return f"the state after the last step; {looked if stopped else _UNSEEN}"
+    if config.selection == "carve":
+        return "the highest score on rows carved from the training rows"
+    return "the highest score on the validation rows, the same rows that the score is reported on"
+
+
+def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Listener) -> Floats:
+    """Put scores and what is suspicious about them into the record.
+
+    Args:
+        ready: The run.
+        runner: Its stages, done.
+        result: The record.
+        listener: Hears the warnings.
+
+    Returns:
+        The logits that the record's ``scores`` are about, (n, outputs).
+    """
+    final, splits, told = result.stages[-1], ready.prepared.splits, len(result.warnings)
+    result.last, result.best = final.end, final.best
+    for stage in result.stages:
+        if stage.learned is False and stage.handed_on != "nothing":
+            result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
+    if splits.labels is not None:
+        guesses = np.unique(runner.last_logits.argmax(axis=1))
+        gold = ready.prepared.validation.labels
+        if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
+            only = splits.label_names[int(guesses[0])]
+            result.warnings.append(f"The model predicts one class only: {only}.")
+        elif gold is not None and skill(runner.last_logits, gold) < 0.02:
+            result.warnings.append("The model is no better than chance on the validation rows.")
+    logits, untouched = runner.last_logits, ready.prepared.untouched
+    if untouched is not None and untouched.labels is not None:
+        feed = EncodedFeed(untouched, ready.runtime.device)
+        outputs = max(1, len(splits.label_names))
+        judge = Judge(untouched.labels, ready.task.metrics, splits.mean, splits.scale)
+        logits = predict_logits(ready.prepared.split.model, feed, ready.runtime, outputs)
+        result.untouched = judge(logits)
+    for warning in result.warnings[told:]:
+        listener.warning(warning)
+    return logits
