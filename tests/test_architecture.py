@@ -154,8 +154,10 @@ def test_import_needs_no_torch(module: str) -> None:
 def test_every_command_is_asked_for_its_help() -> None:
     from headstart.cli import app
     from headstart.cli.head import head_app
+    from headstart.cli.study import study_app
 
     names = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
+    names |= {f"study {c.callback.__name__}" for c in study_app.registered_commands if c.callback}
     names |= {f"head {c.callback.__name__}" for c in head_app.registered_commands if c.callback}
     assert {f"{name} --help" for name in names} <= set(HELP)
 
@@ -166,7 +168,8 @@ def test_listing_needs_no_torch() -> None:
 
 
 COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
-HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, "strategies", "demo")))
+STUDY = ("study", "study run", "study status", "study table")
+HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, "strategies", "demo")))
 
 
 @pytest.mark.parametrize("command", [*HELP, "tasks", "strategies"])

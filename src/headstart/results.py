@@ -108,6 +108,7 @@ class RunResult:
         rule: The rule that selected, in words.
         warnings: What the user was warned of.
         guard: What the guard did, in words; empty where it had nothing to do.
+        collapsed: Whether it ended no better than chance, or predicts one class only.
         status: ``done`` or ``failed``.
         error: Why it failed.
         started: Start as an ISO 8601 time in UTC.
@@ -131,6 +132,7 @@ class RunResult:
     rule: str = ""
     warnings: list[str] = field(default_factory=list)
     guard: list[str] = field(default_factory=list)
+    collapsed: bool = False
     status: str = "done"
     error: str = ""
     started: str = ""
@@ -171,6 +173,11 @@ class RunResult:
         plain = _finite(self.to_dict())
         return json.dumps(plain, indent=1, ensure_ascii=False, default=str, allow_nan=False) + "\n"
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the record as data that JSON gives back as it is."""
+        plain: dict[str, Any] = json.loads(self.to_json())
+        return plain
+
     def write(self, path: Path) -> None:
         """Write the record as JSON.
 
@@ -206,12 +213,28 @@ class RunResult:
                 "Use the version of headstart that wrote it, or repeat the run.",
             )
         try:
-            stages = [stage_from_dict(stage) for stage in values.pop("stages")]
-            return cls(**{k: values[k] for k in _names(cls) if k in values}, stages=stages)
+            return cls.from_dict(values)
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(
                 "a whole result.json", f"{path}: {type(error).__name__} {error}", "Repeat the run."
             ) from None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
+        """Rebuild a record from plain data.
+
+        Args:
+            values: As from ``to_plain``.
+
+        Returns:
+            The record.
+
+        Raises:
+            KeyError: If something is missing; ``TypeError`` or ``AttributeError`` likewise.
+        """
+        stages = [stage_from_dict(stage) for stage in values["stages"]]
+        own = {k: values[k] for k in _names(cls) - {"stages"} if k in values}
+        return cls(**own, stages=stages)
 
 
 def stage_from_dict(values: Mapping[str, Any]) -> StageResult:

@@ -90,8 +90,10 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
         gold = ready.prepared.validation.labels
         if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
             only = splits.label_names[int(guesses[0])]
+            result.collapsed = True
             result.warnings.append(f"The model predicts one class only: {only}.")
         elif gold is not None and skill(runner.last_logits, gold) < 0.02:
+            result.collapsed = True
             result.warnings.append("The model is no better than chance on the validation rows.")
     logits, untouched = runner.last_logits, ready.prepared.untouched
     if untouched is not None and untouched.labels is not None:

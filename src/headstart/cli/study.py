@@ -1,0 +1,275 @@
+"""``headstart study run``, ``status`` and ``table``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from headstart.cli._console import HELP_NAMES, errors, examples, output, show
+
+if TYPE_CHECKING:
+    from headstart.study.executors import Executor
+    from headstart.study.plan import StudyPlan
+
+RUN_FAILED = 3
+"""Exit code where a run of the study has failed."""
+
+study_app = typer.Typer(
+    help="Compare strategies over many seeds: which one for my data, and how sure am I?",
+    context_settings=HELP_NAMES,
+)
+
+_GRID, _DATA, _RUN = "Grid", "Data and settings of all runs", "Where and how"
+
+
+def _listed(panel: str, name: str, text: str, metavar: str = "TEXT") -> Any:
+    return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
+
+
+@study_app.command(
+    context_settings=HELP_NAMES,
+    epilog=examples(
+        "headstart study run --task rte --data rte/ --model roberta-base "
+        '--strategies "ft,lp-ft,eh-ft" --seeds 10 --out studies/rte',
+        "headstart study run --train train.csv --validation dev.csv --text sentence "
+        '--model roberta-base --strategies "ft,eh-ft" --train-rows 100,500 --out studies/x',
+        "headstart study run --config study.yaml --out studies/x --dry-run",
+    ),
+)
+# long: one parameter for each option
+def run(
+    out: Annotated[
+        str, _listed(_RUN, "--out", "Folder of the study, or an fsspec address.", "DIR")
+    ],
+    config: Annotated[
+        Path | None, _listed(_GRID, "--config", "YAML or TOML file with the study.", "FILE")
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        _listed(_GRID, "--task", "A built-in task or a task file; may be repeated."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, _listed(_GRID, "--model", "Folder or hub name; may be repeated.")
+    ] = None,
+    strategies: Annotated[
+        str | None, _listed(_GRID, "--strategies", "Strategy lines or aliases, split at commas.")
+    ] = None,
+    seeds: Annotated[
+        str | None, _listed(_GRID, "--seeds", "How many, or a list: 10, or 0,1,2. Default: 5.")
+    ] = None,
+    train_rows: Annotated[
+        str | None, _listed(_GRID, "--train-rows", "Sizes of the training sample: 100,500,all.")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        _listed(_GRID, "--grid", "Values of a setting; may be repeated.", "NAME=A,B"),
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        _listed(_GRID, "--baseline", "What others are compared with. Default: the first strategy."),
+    ] = None,
+    train: Annotated[
+        str | None, _listed(_DATA, "--train", "Training rows, in place of --task.")
+    ] = None,
+    validation: Annotated[str | None, _listed(_DATA, "--validation", "Validation rows.")] = None,
+    text: Annotated[
+        list[str] | None, _listed(_DATA, "--text", "Text column; twice for pairs of texts.")
+    ] = None,
+    label: Annotated[str | None, _listed(_DATA, "--label", "Label column.")] = None,
+    data: Annotated[
+        str | None,
+        _listed(_DATA, "--data", "Folder with the task's files; of several tasks, one below each."),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        _listed(_DATA, "--set", "Any setting of `headstart fit`; may be repeated.", "NAME=VALUE"),
+    ] = None,
+    workers: Annotated[
+        int | None, _listed(_RUN, "--workers", "Runs at a time. Default: 1 here, all on Ray.", "N")
+    ] = None,
+    threads: Annotated[
+        int | None, _listed(_RUN, "--threads", "CPU threads of a run. Default: shared out.", "N")
+    ] = None,
+    executor: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Where the runs are carried out.", rich_help_panel=_RUN),
+    ] = "local",
+    ray_address: Annotated[
+        str | None,
+        _listed(_RUN, "--ray-address", "auto, or HOST:PORT of a cluster. Default: start Ray here."),
+    ] = None,
+    cpus: Annotated[float, _listed(_RUN, "--cpus", "CPUs of a run on Ray.", "N")] = 1,
+    gpus: Annotated[float, _listed(_RUN, "--gpus", "GPUs of a run on Ray.", "N")] = 0,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Repeat failed runs.", rich_help_panel=_RUN)
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the plan and its time, and stop.", rich_help_panel=_RUN
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="Print the table only.", rich_help_panel=_RUN)
+    ] = False,
+) -> None:
+    """Carry out the runs of a study that are missing.
+
+    Finished runs are never repeated: the same command goes on after an interruption, does what new
+    strategies or seeds add, and shares the work with other processes on the same folder.
+    """
+    given = {
+        "tasks": task, "models": model, "strategies": strategies, "seeds": seeds,
+        "train_rows": _sizes(train_rows), "grid": _grid(grid or ()), "baseline": baseline,
+    }  # fmt: skip
+    settings = {"train": train, "validation": validation, "text": text, "label": label}
+    plan = _plan(config, given, settings, data, assignments or ())
+    made = _executor(executor, workers, threads, ray_address, cpus, gpus, out)
+    if dry_run:
+        _print_plan(plan, made, out)
+        return
+    _carry_out(plan, made, out, retry_failed=retry_failed, quiet=quiet)
+
+
+@study_app.command(
+    context_settings=HELP_NAMES, epilog=examples("headstart study status studies/rte")
+)
+def status(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+) -> None:
+    """Show what is done, in progress, failed and missing."""
+    from headstart.cli._study import describe_failures, describe_status
+
+    show(*describe_status(folder), *describe_failures(folder))
+
+
+@study_app.command(
+    context_settings=HELP_NAMES,
+    epilog=examples(
+        "headstart study table studies/rte",
+        "headstart study table studies/rte --baseline lp-ft --format latex > table.tex",
+    ),
+)
+def table(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+    form: Annotated[
+        Literal["text", "md", "csv", "latex"], typer.Option("--format", help="How to write it.")
+    ] = "text",
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Compare with this strategy instead of the plan's."),
+    ] = None,
+    strategies: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only these, split at commas.")
+    ] = None,
+) -> None:
+    """Print the comparison of the strategies, with what has ended so far."""
+    from headstart.cli._study import describe_summary
+    from headstart.study.main import read_summary
+    from headstart.study.plan import split_lines
+    from headstart.study.tables import as_text
+
+    summary = read_summary(folder, baseline, split_lines(strategies or ""))
+    for sentence in summary.damaged:
+        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+    if form == "text":
+        show(*describe_summary(summary))
+    else:
+        typer.echo(as_text(summary, form), nl=False)
+
+
+def _plan(
+    config: Path | None,
+    given: dict[str, Any],
+    own: dict[str, Any],
+    data: str | None,
+    assignments: list[str] | tuple[str, ...],
+) -> StudyPlan:
+    from headstart.config import read_assignments
+    from headstart.errors import ConfigError
+    from headstart.study.plan import read_plan, read_plan_file
+
+    values = read_plan_file(config) if config else {}
+    values |= {name: value for name, value in given.items() if value not in (None, [], {})}
+    settings = dict(values.get("settings") or {}) | read_assignments(list(assignments))
+    own = {name: value for name, value in own.items() if value not in (None, [])}
+    if own.get("train"):
+        if values.get("tasks"):
+            raise ConfigError("--train or --task", "both", "Drop one, or write a study file.")
+        values["tasks"] = [own]
+    else:
+        settings |= own
+    if data:
+        settings["data"] = data
+    return read_plan({**values, "settings": settings})
+
+
+def _sizes(text: str | None) -> list[int | None] | None:
+    from headstart.errors import ConfigError
+
+    if text is None:
+        return None
+    words = [word.strip() for word in text.split(",")]
+    if not all(word.isdigit() or word == "all" for word in words):
+        raise ConfigError("sizes such as 100,500,all for --train-rows", repr(text), "Change it.")
+    return [None if word == "all" else int(word) for word in words]
+
+
+def _grid(items: list[str] | tuple[()]) -> dict[str, list[str]]:
+    from headstart.config import read_assignments
+
+    assigned = read_assignments(list(items))
+    return {
+        name: value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
+        for name, value in assigned.items()
+    }
+
+
+def _executor(
+    kind: str, workers: int | None, threads: int | None, address: str | None,
+    cpus: float, gpus: float, out: str,
+) -> Executor:  # fmt: skip
+    from headstart.errors import ConfigError
+    from headstart.study.executors import LocalExecutor
+
+    if kind == "local":
+        if address:
+            raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
+        log = None if "://" in out else Path(out) / "logs"
+        return LocalExecutor(workers or 1, threads, log)
+    from headstart.study.ray_executor import RayExecutor
+
+    return RayExecutor(address, cpus, gpus, workers)
+
+
+def _print_plan(plan: StudyPlan, executor: Executor, out: str) -> None:
+    from headstart.cli._study import describe_plan
+    from headstart.study.executors import closing
+    from headstart.study.main import planned_runs
+
+    with closing(executor):
+        show(*describe_plan(plan, planned_runs(plan), executor, out))
+
+
+def _carry_out(
+    plan: StudyPlan, executor: Executor, out: str, *, retry_failed: bool, quiet: bool
+) -> None:
+    from headstart.cli._study import describe_failures, describe_summary, study_display
+    from headstart.study.main import begin, carry_out_study, read_summary
+
+    study = begin(plan, out, retry_failed=retry_failed)
+    try:
+        with study_display(study, output(), quiet=quiet) as watch:
+            state = carry_out_study(study, executor, watch)
+    except KeyboardInterrupt:
+        left = len(study.missing)
+        text = f"interrupted; {len(study.runs) - left} of {len(study.runs)} runs are kept; "
+        errors().print(f"{text}the same command does the rest", style="yellow", soft_wrap=True)
+        raise typer.Exit(130) from None
+    if state.done:
+        show(*describe_summary(read_summary(out)))
+    if state.failed:
+        show(*describe_failures(out), to=errors())
+        raise typer.Exit(RUN_FAILED)

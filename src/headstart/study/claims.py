@@ -1,0 +1,157 @@
+"""Who works on a run: claims that any number of processes on any file system can share.
+
+A claim is a file ``claims/<id>.<n>.json`` that only one process can create. Its owner renews it
+every few seconds. Where the owner is dead (its process is gone, on this machine; nothing has been
+renewed for a minute of the observer's own clock, on another), the next process creates the file
+with ``n + 1`` and has the run. So no clock is compared with another machine's, and a run that takes
+its process down with it is given up after ``MOST_DEATHS``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import platform
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import RunError
+from headstart.study.store import Store
+
+BEAT = 5.0
+"""Seconds between renewals."""
+SILENCE = 60.0
+"""Seconds without a renewal after which an owner on another machine counts as dead."""
+MOST_DEATHS = 3
+
+
+class Claims:
+    """The claims of one process.
+
+    Args:
+        store: The study's folder.
+        silence: Seconds, see ``SILENCE``.
+    """
+
+    def __init__(self, store: Store, silence: float = SILENCE) -> None:
+        self._store, self._silence = store, silence
+        self._owner = {"owner": uuid.uuid4().hex, **_this_process()}
+        self._held: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._beat = 0
+        self._seen: dict[str, tuple[Any, float]] = {}
+
+    def held_by_others(self) -> set[str]:
+        """Return the identities of runs that living processes work on."""
+        newest = self._newest()
+        return {i for i, n in newest.items() if i not in self._held and not self._is_dead(i, n)}
+
+    def take(self, identity: str) -> int | None:
+        """Try to get a run.
+
+        Args:
+            identity: The run's.
+
+        Returns:
+            How many processes have died on it before, or ``None`` if another one has it.
+        """
+        newest = self._newest().get(identity)
+        if newest is not None and not self._is_dead(identity, newest):
+            return None
+        deaths = 0 if newest is None else newest + 1
+        name = _name(identity, deaths)
+        if not self._store.create(name, {**self._owner, "beat": 0}):
+            return None
+        with self._lock:
+            self._held[identity] = name
+        return deaths
+
+    def give_back(self, identity: str) -> None:
+        """Let go of a run: its result or failure has been written, or nobody works on it.
+
+        Args:
+            identity: The run's.
+        """
+        with self._lock:
+            self._held.pop(identity, None)
+        for name in self._store.names("claims"):
+            if name.split(".")[0] == identity:
+                self._store.remove(f"claims/{name}")
+
+    @contextlib.contextmanager
+    def renewed(self) -> Iterator[None]:
+        """Renew all claims every few seconds while a block runs; give back what is left then."""
+        ended = threading.Event()
+        renewing = threading.Thread(target=self._renew, args=(ended,), daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            renewing.join()
+            with contextlib.suppress(RunError):
+                for identity in list(self._held):
+                    self.give_back(identity)
+
+    def _renew(self, ended: threading.Event) -> None:
+        while not ended.wait(BEAT):
+            self._beat += 1
+            with self._lock, contextlib.suppress(RunError):
+                for name in self._held.values():
+                    self._store.write(name, {**self._owner, "beat": self._beat})
+
+    def _newest(self) -> dict[str, int]:
+        newest: dict[str, int] = {}
+        for name in self._store.names("claims"):
+            identity, number, _ = name.split(".")
+            newest[identity] = max(newest.get(identity, 0), int(number))
+        return newest
+
+    def _is_dead(self, identity: str, number: int) -> bool:
+        if identity in self._held:
+            return False
+        name = _name(identity, number)
+        claim = self._store.read(name)
+        if claim is None:
+            return False  # given back in this moment
+        if claim.get("host") == _this_process()["host"]:
+            return not _lives(claim)
+        told, now = claim.get("beat"), time.monotonic()
+        before, since = self._seen.setdefault(name, (told, now))
+        if before != told:
+            self._seen[name] = (told, now)
+        return before == told and now - since > self._silence
+
+
+def _name(identity: str, number: int) -> str:
+    return f"claims/{identity}.{number}.json"
+
+
+@functools.cache
+def _this_process() -> dict[str, Any]:
+    import psutil
+
+    # Containers on one machine have process numbers of their own.
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    born = psutil.Process().create_time()
+    return {"host": "/".join(parts), "pid": os.getpid(), "born": born}
+
+
+def _lives(claim: dict[str, Any]) -> bool:
+    import psutil
+
+    try:
+        process = psutil.Process(claim["pid"])
+        zombie = process.status() == psutil.STATUS_ZOMBIE
+        # A number may be given out again; two measurements of one birth differ a little.
+        return not zombie and abs(process.create_time() - claim["born"]) < 1
+    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+        return False

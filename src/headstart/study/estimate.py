@@ -1,0 +1,138 @@
+"""How long a study will take, from a few steps of each of its stages on this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.config import FitConfig
+from headstart.results import StageResult
+from headstart.run.listener import Listener
+from headstart.run.main import plan_run, run_in_memory
+from headstart.run.plan import Plan
+from headstart.run.stages import MOST_POINTS
+from headstart.study.store import PlannedRun
+
+STEPS = 6
+"""Steps that a stage is tried for."""
+_NOT_COUNTED = 2  # the first steps load and compile
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a stage costs here.
+
+    Args:
+        step: Seconds for an optimizer step.
+        point: Seconds for an evaluation.
+        start: Seconds before the first step: rows, model, tokens.
+        epoch: Steps between evaluations: those in one pass over the rows.
+    """
+
+    step: float
+    point: float
+    start: float
+    epoch: int
+
+
+class _Clock(Listener):
+    """Notes when steps and evaluations end, and says nothing."""
+
+    def __init__(self) -> None:
+        self.steps: list[float] = []
+        self.began = time.perf_counter()
+        self.first = self.began
+
+    def plan(self, plan: Plan) -> None:  # noqa: ARG002
+        self.first = time.perf_counter()
+
+    def message(self, text: str) -> None: ...
+
+    def warning(self, text: str) -> None: ...
+
+    def stage_started(self, stage: StageResult, number: int, of: int) -> None: ...
+
+    def stage_ended(self, stage: StageResult) -> None: ...
+
+    def step(self, step: int, loss: float) -> None:  # noqa: ARG002
+        self.steps.append(time.perf_counter())
+
+    def point(self, point: Any) -> None: ...
+
+
+class Calibration:
+    """Measures stages and adds up runs; what has been measured is not measured again.
+
+    Args:
+        threads: CPU threads of a run.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._threads = threads
+        self._costs: dict[tuple[Any, ...], Cost] = {}
+        self._runs: dict[tuple[Any, ...], float] = {}
+
+    def seconds(self, run: PlannedRun) -> float:
+        """Estimate the time of a run.
+
+        Args:
+            run: The run.
+
+        Returns:
+            Seconds, an upper bound where a stage ends when its head has learned.
+        """
+        key = tuple(sorted((k, str(v)) for k, v in run.settings.items() if k != "seed"))
+        if key not in self._runs:
+            self._runs[key] = self._add_up(FitConfig.build(run.settings))
+        return self._runs[key]
+
+    def _add_up(self, config: FitConfig) -> float:
+        total, start = 0.0, 0.0
+        plan = plan_run(config.model_copy(update={"threads": self._threads}))
+        for stage in plan.stages:
+            cost, steps = self._cost(config, stage.stage.trains), stage.length.steps
+            every = config.eval_every or max(cost.epoch, math.ceil(steps / MOST_POINTS))
+            total += steps * cost.step + (1 + math.ceil(steps / every)) * cost.point
+            start = cost.start
+        return total + start
+
+    def _cost(self, config: FitConfig, trains: str) -> Cost:
+        about = (config.model, config.task, config.train, config.train_rows, config.batch_size,
+                 config.micro_batch_size, config.max_length, config.precision, trains)  # fmt: skip
+        if about not in self._costs:
+            self._costs[about] = self._measure(config, trains)
+        return self._costs[about]
+
+    def _measure(self, config: FitConfig, trains: str) -> Cost:
+        clock = _Clock()
+        short = {
+            "strategy": f"{trains}(steps={STEPS})", "threads": self._threads, "out": None,
+            "epochs": None, "total_epochs": None, "eval_every": None, "lr": None, "head_lr": None,
+            "guard": False, "select": "last", "selection": "validation",
+        }  # fmt: skip
+        result = run_in_memory(config.model_copy(update=short), clock).result
+        stage = result.stages[0]
+        counted = clock.steps[_NOT_COUNTED - 1 :]
+        step = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
+        points = max(0.0, stage.seconds - stage.training_seconds) / max(1, len(stage.curve))
+        rows = max(result.data["train_rows"], result.data["validation_rows"])
+        epoch = math.ceil(rows / result.settings["batch_size"])
+        return Cost(step, points, clock.first - clock.began, epoch)
+
+
+def estimate(runs: Iterable[PlannedRun], slots: int, threads: int | None) -> float:
+    """Estimate how long runs will take.
+
+    Args:
+        runs: The runs.
+        slots: Runs at a time.
+        threads: CPU threads of a run.
+
+    Returns:
+        Seconds.
+    """
+    calibration = Calibration(threads)
+    return sum(calibration.seconds(run) for run in runs) / slots

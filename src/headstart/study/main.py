@@ -1,0 +1,145 @@
+"""A study from its description to its folder: plan, identities, what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from headstart.config import FitConfig
+from headstart.errors import ConfigError, HeadstartError, gathering, raise_all
+from headstart.study.executors import Executor, closing
+from headstart.study.identity import Digests
+from headstart.study.plan import StudyPlan, canonical
+from headstart.study.runner import State, StudyRunner, Watch
+from headstart.study.store import PlannedRun, Store
+from headstart.study.summary import Summary, summarise
+
+
+@dataclass
+class Study:
+    """A study's folder and the runs that are asked for.
+
+    Args:
+        store: The folder.
+        runs: The runs, in the order in which they shall be done.
+        baseline: The strategy to compare with.
+    """
+
+    store: Store
+    runs: list[PlannedRun]
+    baseline: str
+
+    @property
+    def missing(self) -> list[PlannedRun]:
+        """Runs without result and without failure."""
+        ended = self.store.finished() | self.store.failed()
+        return [run for run in self.runs if run.id not in ended]
+
+
+def planned_runs(plan: StudyPlan) -> list[PlannedRun]:
+    """Give every run of a plan its identity.
+
+    Args:
+        plan: The plan.
+
+    Returns:
+        The runs.
+
+    Raises:
+        HeadstartError: For all faults together: strategies, tasks, rows, models not found,
+            or one run under two names.
+    """
+    digests, faults = Digests(), list[HeadstartError]()
+    runs: dict[str, PlannedRun] = {}
+    for axes, settings in plan.runs():
+        with gathering(faults):
+            identity = digests.of_run(FitConfig.build(settings))
+            if identity in runs:
+                same = " and ".join(_differ(runs[identity].axes, axes))
+                fix = "Keep one of them: a run is not done twice."
+                faults.append(ConfigError("runs that differ", f"one run as {same}", fix))
+            runs[identity] = PlannedRun(identity, axes, settings)
+    raise_all({str(fault): fault for fault in faults}.values())
+    return list(runs.values())
+
+
+def _differ(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    names = [name for name in one if one[name] != other[name]]
+    return [", ".join(f"{name} {axes[name]}" for name in names) for axes in (one, other)]
+
+
+def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
+    """Add a plan to a study's folder, which is made if there is none.
+
+    Args:
+        plan: The plan.
+        out: Folder or fsspec address.
+        retry_failed: Whether failed runs of the plan count as missing.
+
+    Returns:
+        The study.
+
+    Raises:
+        HeadstartError: If anything about the plan or the folder is at fault; nothing has run yet.
+    """
+    runs = planned_runs(plan)
+    store = Store(out).open(create=True)
+    store.add_plan(runs, {"baseline": plan.baseline, "strategies": list(plan.strategies)})
+    if retry_failed:
+        for identity in store.failed() & {run.id for run in runs}:
+            store.remove(f"failures/{identity}.json")
+    return Study(store, runs, plan.baseline)
+
+
+def carry_out_study(study: Study, executor: Executor, watch: Watch | None = None) -> State:
+    """Carry out what is missing.
+
+    Args:
+        study: The study.
+        executor: Where.
+        watch: Hears what happens.
+
+    Returns:
+        Where the study stands at the end.
+    """
+    study.store.results()  # damaged ones are set aside, so that they are done again
+    with closing(executor):
+        return StudyRunner(study.store, study.runs, executor, watch).run()
+
+
+def read_summary(
+    address: str, baseline: str | None = None, strategies: Iterable[str] = ()
+) -> Summary:
+    """Compute the summary of what a study's folder holds at present.
+
+    Args:
+        address: Folder or fsspec address.
+        baseline: What to compare with; that of the latest plan if ``None``.
+        strategies: Those to show; all if empty.
+
+    Returns:
+        The summary.
+
+    Raises:
+        HeadstartError: If there is no study, or nothing that has ended.
+    """
+    store = Store(address).open()
+    plans = store.plans()
+    runs = store.runs()
+    results, damaged = store.results()
+    names: dict[str, Any] = {name: None for plan in plans for name in plan.get("strategies", [])}
+    wanted = [canonical(line) for line in strategies] or list(names)
+    chosen = canonical(baseline) if baseline else _baseline(plans, wanted)
+    failures = [f for f in store.failures() if f["id"] not in {r["id"] for r in results}]
+    for record in (*results, *failures):
+        if record["id"] in runs:  # as it is called now
+            record["axes"] = runs[record["id"]].axes
+    summary = summarise(results, failures, chosen, wanted, store.logits)
+    summary.damaged, summary.planned = damaged, len(runs)
+    return summary
+
+
+def _baseline(plans: Iterable[dict[str, Any]], wanted: list[str]) -> str:
+    asked = [plan["baseline"] for plan in plans if plan.get("baseline") in wanted]
+    return asked[0] if asked else wanted[0] if wanted else ""

@@ -1,0 +1,137 @@
+"""Runs on a Ray cluster: each a task; the process that drives the study keeps what comes back.
+
+Nodes need headstart and the model and data under the same names, but no shared folder: results come
+back through Ray. A run whose node is lost is handed out again by the driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from concurrent.futures import Future
+from typing import Any
+
+from headstart.errors import ConfigError, RunError
+from headstart.study.executors import WorkerDied
+from headstart.study.store import PlannedRun
+from headstart.study.worker import Outcome, carry_out
+
+ANSWER_SECONDS = 20.0
+
+
+class RayExecutor:
+    """Tasks on a Ray cluster.
+
+    Args:
+        address: ``auto``, that of a cluster's head, or ``None`` to start Ray on this machine.
+        cpus: CPUs of a run, which are also its threads.
+        gpus: GPUs of a run; a part of one is allowed.
+        most: Runs at a time; ``None`` for as many as the cluster has room for.
+    """
+
+    def __init__(
+        self,
+        address: str | None = None,
+        cpus: float = 1,
+        gpus: float = 0,
+        most: int | None = None,
+    ) -> None:
+        ray = _import_ray()
+        self._ray, self._cpus, self._gpus, self._most = ray, cpus, gpus, most
+        self._started = not ray.is_initialized()
+        if self._started:
+            _connect(ray, address)
+        self._task = ray.remote(carry_out).options(
+            num_cpus=cpus, num_gpus=gpus, max_retries=0, name="headstart run"
+        )
+
+    @property
+    def slots(self) -> int:
+        """Runs for which the cluster has room, whether idle or not."""
+        room = self._ray.cluster_resources()
+        fits = [int(room.get("CPU", 0) // self._cpus)] if self._cpus else []
+        fits += [int(room.get("GPU", 0) // self._gpus)] if self._gpus else []
+        # Never none: a cluster that grows on demand begins with nothing.
+        return max(1, min([*fits, *([self._most] if self._most else [])], default=1))
+
+    def submit(self, run: PlannedRun) -> Future[Outcome] | None:
+        """Begin a run.
+
+        Args:
+            run: The run.
+
+        Returns:
+            What will come of it, or ``WorkerDied`` if its node or process is lost.
+        """
+        threads = max(1, int(self._cpus)) if self._cpus else None
+        reference = self._task.remote(run.settings, threads)
+        promised: Future[Outcome] = Future()
+        promised.set_running_or_notify_cancel()
+        threading.Thread(target=self._wait, args=(reference, promised), daemon=True).start()
+        return promised
+
+    def _wait(self, reference: Any, promised: Future[Outcome]) -> None:
+        ray = self._ray
+        try:
+            promised.set_result(ray.get(reference))
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError,
+                ray.exceptions.OutOfMemoryError, ray.exceptions.ObjectLostError,
+                ray.exceptions.RaySystemError) as error:  # fmt: skip
+            reason = str(error).strip().splitlines() or [type(error).__name__]
+            promised.set_exception(
+                WorkerDied("a node that lives until its run is done", reason[0], "See Ray's logs.")
+            )
+        except Exception as error:  # noqa: BLE001  it goes to whoever waits
+            promised.set_exception(error)
+
+    def close(self) -> None:
+        """Leave the cluster; what still runs on it is cancelled."""
+        if self._started:
+            with contextlib.suppress(Exception):
+                self._ray.shutdown()
+
+
+def _import_ray() -> Any:
+    try:
+        import ray
+    except ImportError:
+        raise ConfigError(
+            "Ray for --executor ray", "no such package", "Install it: pip install 'headstart[ray]'."
+        ) from None
+    return ray
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    """Join a cluster or start one, without waiting for minutes where nothing answers."""
+    failed: list[BaseException] = []
+
+    def join() -> None:
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False if not address
+                     else None, logging_level="error")  # fmt: skip
+        except BaseException as error:  # noqa: BLE001  told below
+            failed.append(error)
+
+    if address not in (None, "auto", "local"):
+        _knock(str(address))
+    join()
+    if failed:
+        reason = str(failed[0]).strip().splitlines() or [type(failed[0]).__name__]
+        raise RunError(
+            f"a Ray cluster at {address or 'this machine'}", reason[0],
+            "Start one by `ray start --head`, and give its address or auto.",
+        )  # fmt: skip
+
+
+def _knock(address: str) -> None:
+    """Make sure that something listens at an address; Ray itself would try for minutes."""
+    import socket
+
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise RunError(
+            "a Ray cluster at the given address, HOST:PORT", f"{address}: {error}",
+            "Check --ray-address; `ray start --head` prints it.",
+        ) from None  # fmt: skip

@@ -1,0 +1,353 @@
+"""The folder of a study, on a disk, a shared folder or any address that fsspec knows.
+
+::
+
+    study.json             by which version it was made
+    plans/<digest>.json    runs that were asked for; together they are the study
+    results/<id>.json      a finished run
+    logits/<id>.npy        its logits on the rows that it was evaluated on
+    failures/<id>.json     a failed run: error and reason
+    claims/<id>.<n>.json   who works on a run; see ``claims``
+    damaged/               results that cannot be read, set aside
+    logs/                  what the workers print
+
+Every file is written once, whole, and belongs to one run: processes need no lock to share it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import RunError
+
+FORM = 1
+"""Version of this layout."""
+STUDY = "study.json"
+FOLDERS = ("plans", "results", "logits", "failures", "claims", "damaged", "logs")
+RESULT_KEYS = {"id", "axes", "result"}
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run of a study.
+
+    Args:
+        id: Digest of its settings, its rows and its backbone.
+        axes: Task, model, strategy, training rows, seed, and settings of the grid.
+        settings: Settings of ``headstart fit``.
+    """
+
+    id: str
+    axes: dict[str, Any]
+    settings: dict[str, Any]
+
+
+class Store:
+    """A study's folder.
+
+    Args:
+        address: Folder or fsspec address.
+    """
+
+    def __init__(self, address: str | Path) -> None:
+        self.address = str(address)
+        try:
+            self.fs, root = fsspec.core.url_to_fs(self.address)
+        except (ValueError, ImportError) as error:
+            raise RunError(
+                "a folder, or an address that fsspec can open", f"{address}: {error}",
+                "Check --out; other kinds of storage need their package, such as s3fs.",
+            ) from None  # fmt: skip
+        self.root = str(root).rstrip("/")
+        self.local = "file" in ([self.fs.protocol] if isinstance(self.fs.protocol, str) else
+                                self.fs.protocol)  # fmt: skip
+
+    def open(self, *, create: bool = False) -> Store:
+        """Make sure that this is a study's folder.
+
+        Args:
+            create: Whether to make one.
+
+        Returns:
+            The store itself.
+
+        Raises:
+            RunError: If there is none, other files stand there, or another version made it.
+        """
+        from headstart import __version__
+
+        with self._reached():
+            about = self._read(self.path(STUDY))
+            there = bool(about) or self.fs.exists(self.root)
+            if about is None and create:
+                if there and self.fs.ls(self.root, detail=False):
+                    raise RunError(
+                        "an empty folder or a study's for --out", f"other files in {self.address}",
+                        "Choose another --out.",
+                    )  # fmt: skip
+                for folder in FOLDERS:
+                    self.fs.makedirs(self.path(folder), exist_ok=True)
+                self.write(STUDY, {"form": FORM, "headstart": __version__})
+                return self
+        if about is None:
+            raise RunError(
+                "the folder of a study",
+                f"{self.address}, {'which is none' if there else 'which does not exist'}",
+                "Name the folder that --out of `headstart study run` named.",
+            )
+        if about.get("form") != FORM:
+            raise RunError(
+                f"a study of form {FORM}",
+                f"{self.address} of form {about.get('form')}, "
+                f"by headstart {about.get('headstart')}",
+                "Use that version of headstart, or begin a new study in another folder.",
+            )
+        return self
+
+    def path(self, *parts: str) -> str:
+        """Return a path below the folder.
+
+        Args:
+            *parts: Names.
+
+        Returns:
+            The path on the file system.
+        """
+        return "/".join((self.root, *parts))
+
+    def write(self, name: str, values: Mapping[str, Any] | bytes) -> None:
+        """Write a file whole or not at all.
+
+        Args:
+            name: Path below the folder.
+            values: Plain data for JSON, or bytes.
+        """
+        data = values if isinstance(values, bytes) else _json(values)
+        with self._reached():
+            if not self.local:
+                self.fs.pipe_file(self.path(name), data)
+                return
+            target = Path(self.path(name))
+            aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+            aside.write_bytes(data)
+            aside.replace(target)
+
+    def create(self, name: str, values: Mapping[str, Any]) -> bool:
+        """Write a file if there is none of that name.
+
+        Args:
+            name: Path below the folder.
+            values: Plain data.
+
+        Returns:
+            Whether it was written by this call: of several processes, one is told so.
+        """
+        with self._reached():
+            try:
+                if self.local:
+                    with Path(self.path(name)).open("xb") as file:
+                        file.write(_json(values))
+                else:
+                    self.fs.pipe_file(self.path(name), _json(values), mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there.
+
+        Args:
+            name: Path below the folder.
+        """
+        with self._reached(), contextlib.suppress(FileNotFoundError):
+            self.fs.rm_file(self.path(name))
+
+    def names(self, folder: str) -> list[str]:
+        """List a folder.
+
+        Args:
+            folder: One of ``FOLDERS``.
+
+        Returns:
+            Names of whole files, sorted.
+        """
+        with self._reached():
+            self.fs.invalidate_cache()
+            found = self.fs.ls(self.path(folder), detail=False)
+        names = sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
+        return [name for name in names if not name.startswith(".")]
+
+    def add_plan(self, runs: Iterable[PlannedRun], about: Mapping[str, Any]) -> None:
+        """Add runs to the study.
+
+        Args:
+            runs: The runs; those that are there already stay.
+            about: What is worth knowing about them, ``baseline`` for example.
+        """
+        values = {
+            **about,
+            "runs": [{"id": r.id, "axes": r.axes, "settings": r.settings} for r in runs],
+        }
+        digest = hashlib.sha256(_json(values)).hexdigest()[:16]
+        self.write(f"plans/{digest}.json", values)
+
+    def plans(self) -> list[dict[str, Any]]:
+        """Return what was asked for, each request as it was added."""
+        found = [self._read(self.path("plans", name)) for name in self.names("plans")]
+        return [plan for plan in found if plan]
+
+    def runs(self) -> dict[str, PlannedRun]:
+        """Return every run of the study by its identity."""
+        return {
+            run["id"]: PlannedRun(run["id"], run["axes"], run["settings"])
+            for plan in self.plans()
+            for run in plan["runs"]
+        }
+
+    def finished(self) -> set[str]:
+        """Return the identities of runs with a result."""
+        return _identities(self.names("results"))
+
+    def failed(self) -> set[str]:
+        """Return the identities of runs that failed."""
+        return _identities(self.names("failures"))
+
+    def put(
+        self, run: PlannedRun, result: Mapping[str, Any], logits: npt.NDArray[np.float32]
+    ) -> None:
+        """Keep a finished run; the record last, so that where it stands all is there.
+
+        Args:
+            run: The run.
+            result: The record as plain data.
+            logits: (n, outputs).
+        """
+        buffer = io.BytesIO()
+        np.save(buffer, logits, allow_pickle=False)
+        self.write(f"logits/{run.id}.npy", buffer.getvalue())
+        self.write(f"results/{run.id}.json", {"id": run.id, "axes": run.axes, "result": result})
+        self.remove(f"failures/{run.id}.json")
+
+    def put_failure(self, run: PlannedRun, failure: Mapping[str, Any]) -> None:
+        """Keep what went wrong.
+
+        Args:
+            run: The run.
+            failure: ``kind``, ``error`` and more.
+        """
+        self.write(f"failures/{run.id}.json", {"id": run.id, "axes": run.axes, **failure})
+
+    def results(self) -> tuple[list[dict[str, Any]], list[str]]:
+        """Read every result.
+
+        Returns:
+            The whole ones, and a sentence about each that is damaged; those are set aside, so that
+            the run counts as not done.
+        """
+        found, told = [], []
+        for name in self.names("results"):
+            identity = name.removesuffix(".json")
+            record = self._read(self.path("results", name))
+            fault = _fault(record, identity)
+            if record is not None and not fault:
+                found.append(record)
+                continue
+            with self._reached():
+                self.fs.makedirs(self.path("damaged"), exist_ok=True)
+                with contextlib.suppress(FileNotFoundError):
+                    self.fs.mv(self.path("results", name), self.path("damaged", name))
+            told.append(
+                f"results/{name} {fault}; set aside in damaged/, the run counts as not done"
+            )
+        return found, told
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Read every failure."""
+        found = [self._read(self.path("failures", name)) for name in self.names("failures")]
+        return [failure for failure in found if failure]
+
+    def logits(self, identity: str) -> npt.NDArray[np.float32] | None:
+        """Read the logits of a run.
+
+        Args:
+            identity: The run's.
+
+        Returns:
+            (n, outputs); ``None`` if they are missing or damaged.
+        """
+        with self._reached():
+            try:
+                data = self.fs.cat_file(self.path("logits", f"{identity}.npy"))
+                return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32)
+            except (FileNotFoundError, ValueError, EOFError):
+                return None
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """Read a file of JSON.
+
+        Args:
+            name: Path below the folder.
+
+        Returns:
+            Its table; an empty one if it is damaged, ``None`` if it is missing.
+        """
+        with self._reached():
+            return self._read(self.path(name))
+
+    def _read(self, path: str) -> dict[str, Any] | None:
+        try:
+            values = json.loads(self.fs.cat_file(path))
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
+        return values if isinstance(values, dict) else {}
+
+    @contextlib.contextmanager
+    def _reached(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise RunError(
+                f"the study's folder {self.address}, readable and writable",
+                f"{reason}{f': {error.filename}' if error.filename else ''}",
+                "Bring it back, or free some space; finished runs are kept and not repeated.",
+            ) from None
+
+
+def _json(values: Mapping[str, Any]) -> bytes:
+    return (json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
+
+
+def _identities(names: Iterable[str]) -> set[str]:
+    return {name.removesuffix(".json") for name in names}
+
+
+def _fault(record: Mapping[str, Any] | None, identity: str) -> str:
+    """Return what is wrong with a result, in words; nothing if it is whole."""
+    if not record or not record.keys() >= RESULT_KEYS:
+        return "is truncated or not a result"
+    if record["id"] != identity:
+        return f"is the result of another run, {record['id']}"
+    result = record["result"]
+    scores = result.get("untouched") or result.get(result.get("selected", "last")) or {}
+    score = scores.get("score")
+    if not isinstance(score, int | float) or isinstance(score, bool) or not score <= 1:
+        return f"has no score of at most 1, but {score!r}"
+    if {k: result.get(k) for k in ("seed",)} != {"seed": record["axes"].get("seed")}:
+        return "tells of another seed than its name"
+    return ""

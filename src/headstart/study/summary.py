@@ -1,0 +1,372 @@
+"""What a study says: every strategy on every task against the baseline, paired by seed.
+
+A group is what is compared: one task, model, training size and setting of the grid; within it the
+strategies differ and nothing else. A figure is about the seeds that both sides have finished.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import ConfigError, RunError, did_you_mean
+from headstart.results import RunResult
+from headstart.study.power import seeds_needed
+from headstart.study.ranks import (
+    Friedman,
+    average_ranks,
+    critical_difference,
+    friedman,
+    probability_of_improvement,
+)
+from headstart.study.statistics import (
+    Description,
+    Interval,
+    PairedTest,
+    churn,
+    describe,
+    holm,
+    mean_difference,
+    paired_test,
+)
+
+Logits = Callable[[str], npt.NDArray[np.float32] | None]
+FEWEST_TO_COMPARE = 2
+
+
+@dataclass(frozen=True)
+class RunScore:
+    """One finished run, as far as the summary looks at it.
+
+    Args:
+        id: Its identity.
+        seed: Its seed.
+        score: Its score on the rows that are reported.
+        gained: What it has gained over the untrained model.
+        seconds: Wall time of training and evaluation.
+        collapsed: Whether it ended at chance or predicts one class.
+        same_rows: Whether the rows that are reported also selected the state or the length.
+        rows: How many rows are reported.
+    """
+
+    id: str
+    seed: int
+    score: float
+    gained: float
+    seconds: float
+    collapsed: bool
+    same_rows: bool
+    rows: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A strategy against the baseline over the seeds of both.
+
+    Args:
+        seeds: How many.
+        difference: Mean of the differences, with its interval.
+        test: The paired test; ``None`` for fewer than two seeds.
+        adjusted: Its p after Holm's correction over the groups.
+        improvement: Probability that a run of the strategy beats one of the baseline.
+        seeds_needed: Seeds to see this difference with power 0.8; ``None`` where that is unknown.
+    """
+
+    seeds: int
+    difference: Interval
+    test: PairedTest | None
+    adjusted: float | None
+    improvement: Interval | None
+    seeds_needed: int | None
+
+
+@dataclass
+class Entry:
+    """One strategy in a group.
+
+    Args:
+        strategy: Its line.
+        runs: Its finished runs by seed.
+        crashed: Seeds whose run failed.
+        scores: Summary of the scores; ``None`` without a finished run.
+        churn: Share of rows on which two seeds disagree; ``None`` where that is unknown.
+        comparison: Against the baseline; ``None`` for the baseline itself.
+    """
+
+    strategy: str
+    runs: dict[int, RunScore]
+    crashed: list[int]
+    scores: Description | None = None
+    churn: float | None = None
+    comparison: Comparison | None = None
+
+    @property
+    def failed_share(self) -> float:
+        """Share of runs that crashed, collapsed or ended at chance."""
+        bad = len(self.crashed) + sum(run.collapsed for run in self.runs.values())
+        total = len(self.crashed) + len(self.runs)
+        return bad / total if total else 0.0
+
+    @property
+    def seconds(self) -> float | None:
+        """Mean wall time of a run."""
+        times = [run.seconds for run in self.runs.values()]
+        return float(np.mean(times)) if times else None
+
+    @property
+    def gain_per_second(self) -> float | None:
+        """Score gained over the untrained model for each second."""
+        gained = [run.gained for run in self.runs.values()]
+        return float(np.mean(gained)) / self.seconds if gained and self.seconds else None
+
+    @property
+    def same_rows(self) -> bool:
+        """Whether a score is about rows that also selected."""
+        return any(run.same_rows for run in self.runs.values())
+
+
+@dataclass
+class Group:
+    """What is compared within: all but strategy and seed is the same.
+
+    Args:
+        task: Name of the task.
+        model: The model.
+        train_rows: Training rows; ``None`` for all.
+        settings: Settings of the grid.
+        metrics: What the score is the mean of.
+        entries: The strategies, in the order of the plan.
+    """
+
+    task: str
+    model: str
+    train_rows: int | None
+    settings: dict[str, Any]
+    metrics: tuple[str, ...]
+    entries: list[Entry]
+
+    @property
+    def name(self) -> str:
+        """What the group is called, without what is the same in all groups of a study."""
+        rows = "" if self.train_rows is None else f", {self.train_rows:,} rows"
+        extra = "".join(f", {name} {value}" for name, value in self.settings.items())
+        return f"{self.task}{rows}{extra}"
+
+
+@dataclass
+class Overall:
+    """All groups together.
+
+    Args:
+        strategies: Those that every group has.
+        ranks: Their average rank over the groups; 1 is best.
+        critical_difference: Nemenyi's, between average ranks; ``None`` for fewer than two groups.
+        friedman: The test of all ranks together.
+        comparisons: By strategy, the mean over the groups against the baseline, paired by seed.
+    """
+
+    strategies: list[str]
+    ranks: list[float]
+    critical_difference: float | None
+    friedman: Friedman | None
+    comparisons: dict[str, Comparison]
+
+
+@dataclass
+class Summary:
+    """What a study says.
+
+    Args:
+        baseline: What others are compared with.
+        groups: Task by task.
+        overall: All together; ``None`` for a single group.
+        failures: Failed runs with their reasons.
+        damaged: Sentences about results that were set aside.
+        planned: Runs of the study.
+        finished: Finished runs.
+    """
+
+    baseline: str
+    groups: list[Group]
+    overall: Overall | None
+    failures: list[dict[str, Any]] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+    planned: int = 0
+    finished: int = 0
+
+
+def summarise(
+    results: Iterable[Mapping[str, Any]],
+    failures: Sequence[Mapping[str, Any]],
+    baseline: str,
+    strategies: Sequence[str],
+    logits: Logits = lambda _: None,
+) -> Summary:
+    """Compute the summary of a study.
+
+    Args:
+        results: Records as in ``results/``.
+        failures: Records as in ``failures/``.
+        baseline: The strategy to compare with.
+        strategies: Those to show, in this order.
+        logits: Gives the logits of a run, for the churn.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ConfigError: If the baseline is not among the strategies.
+        RunError: If there is nothing to summarise.
+    """
+    if baseline not in strategies:
+        raise ConfigError(
+            "a baseline among the strategies of the study", repr(baseline),
+            did_you_mean(baseline, strategies),
+        )  # fmt: skip
+    found: dict[tuple[Any, ...], Group] = {}
+    places: dict[tuple[Any, ...], dict[str, Entry]] = defaultdict(dict)
+    finished = 0
+    for record in [*results, *failures]:
+        axes, strategy = record["axes"], record["axes"]["strategy"]
+        if strategy not in strategies:
+            continue
+        extra = {k: v for k, v in axes.items() if k not in _OWN}
+        key = (axes["task"], axes["model"], axes["train_rows"], *sorted(map(str, extra.items())))
+        group = found.setdefault(
+            key, Group(axes["task"], axes["model"], axes["train_rows"], extra, (), [])
+        )
+        entry = places[key].setdefault(strategy, Entry(strategy, {}, []))
+        if "result" not in record:
+            entry.crashed.append(axes["seed"])
+            continue
+        finished += 1
+        result = RunResult.from_dict(record["result"])
+        group.metrics = tuple(result.task["metrics"])
+        entry.runs[axes["seed"]] = run_score(record["id"], result)
+    if not found:
+        raise RunError("at least one run that has ended", "none", "Wait for the first one.")
+    for key, group in found.items():
+        entries = places[key]
+        group.entries = [entries[name] for name in strategies if name in entries]
+        for entry in group.entries:
+            entry.crashed.sort()
+        for entry in group.entries:
+            _describe(entry, entries.get(baseline), logits, number="r2" in group.metrics)
+    groups = list(found.values())
+    _correct([[e for g in groups for e in g.entries if e.strategy == name] for name in strategies])
+    overall = _overall(groups, strategies, baseline) if len(groups) > 1 else None
+    shown = [dict(failure) for failure in failures if failure["axes"]["strategy"] in strategies]
+    return Summary(baseline, groups, overall, shown, finished=finished)
+
+
+_OWN = {"task", "model", "train_rows", "strategy", "seed"}
+
+
+def run_score(identity: str, result: RunResult) -> RunScore:
+    """Return what the summary looks at.
+
+    Args:
+        identity: The run's.
+        result: Its record.
+
+    Returns:
+        The figures.
+    """
+    score, start = result.scores["score"], result.stages[0].start.get("score", 0.0)
+    decides = result.selected == "best" or any(s.until == "plateau" for s in result.stages)
+    rows = result.data["untouched_rows"] if result.untouched else result.data["validation_rows"]
+    return RunScore(
+        identity, result.seed, score, score - start, sum(s.seconds for s in result.stages),
+        result.collapsed, decides and not result.untouched, int(rows),
+    )  # fmt: skip
+
+
+def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, number: bool) -> None:
+    seeds = sorted(entry.runs)
+    if not seeds:
+        return
+    entry.scores = describe([entry.runs[seed].score for seed in seeds])
+    entry.churn = None if number else _churn([entry.runs[seed].id for seed in seeds], logits)
+    if baseline is None or baseline is entry:
+        return
+    both = [seed for seed in seeds if seed in baseline.runs]
+    ours = [entry.runs[seed].score for seed in both]
+    theirs = [baseline.runs[seed].score for seed in both]
+    entry.comparison = compare(ours, theirs)
+
+
+def compare(ours: Sequence[float], theirs: Sequence[float]) -> Comparison | None:
+    """Compare two samples, paired by position.
+
+    Args:
+        ours: Scores of a strategy, one a seed.
+        theirs: Scores of the baseline for the same seeds.
+
+    Returns:
+        The comparison, not corrected yet; ``None`` without a pair.
+    """
+    if not ours:
+        return None
+    difference = mean_difference(ours, theirs)
+    if len(ours) < FEWEST_TO_COMPARE:
+        return Comparison(1, difference, None, None, None, None)
+    spread = float(np.std(np.subtract(ours, theirs), ddof=1))
+    needed = None
+    if spread > 0 and difference.estimate:
+        needed = seeds_needed(difference.estimate, spread)
+    return Comparison(
+        len(ours), difference, paired_test(ours, theirs), None,
+        probability_of_improvement(ours, theirs), needed,
+    )  # fmt: skip
+
+
+def _correct(families: Iterable[Sequence[Entry]]) -> None:
+    """Put Holm's correction over the groups into the comparisons of each strategy."""
+    for entries in families:
+        tested = [e for e in entries if e.comparison and e.comparison.test]
+        adjusted = holm([e.comparison.test.p for e in tested])  # type: ignore[union-attr]
+        for entry, p in zip(tested, adjusted, strict=True):
+            old = entry.comparison
+            if old is not None:
+                entry.comparison = Comparison(
+                    old.seeds, old.difference, old.test, p, old.improvement, old.seeds_needed
+                )
+
+
+def _churn(identities: Sequence[str], logits: Logits) -> float | None:
+    found = [logits(identity) for identity in identities]
+    known = [f for f in found if f is not None and f.ndim == 2 and f.shape[1] > 1]
+    if len(known) < FEWEST_TO_COMPARE or len({len(f) for f in known}) > 1:
+        return None
+    return churn(np.stack([f.argmax(axis=1) for f in known]))
+
+
+def _overall(groups: Sequence[Group], strategies: Sequence[str], baseline: str) -> Overall:
+    tables = [{e.strategy: e for e in group.entries if e.scores} for group in groups]
+    shared = [name for name in strategies if all(name in table for table in tables)]
+    ranks: list[float] = []
+    test, distance = None, None
+    if len(shared) > 1:
+        means = [[table[name].scores.mean for name in shared] for table in tables]  # type: ignore[union-attr]
+        ranks = [float(rank) for rank in average_ranks(means)]
+        distance = critical_difference(len(shared), len(groups))
+        test = friedman(means) if len(shared) > 2 else None
+    comparisons = {}
+    for name in shared:
+        if name == baseline or baseline not in shared:
+            continue
+        sides = [[t[s].runs for t in tables] for s in (name, baseline)]
+        seeds = sorted(set.intersection(*(set(runs) for side in sides for runs in side)))
+        ours, theirs = (
+            [float(np.mean([runs[seed].score for runs in side])) for seed in seeds]
+            for side in sides
+        )
+        found = compare(ours, theirs)
+        if found:
+            comparisons[name] = found
+    return Overall(shared, ranks, distance, test, comparisons)

@@ -1,0 +1,101 @@
+"""The grid of a study: what it holds, and what is told of a wrong one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headstart.errors import HeadstartError
+from headstart.study.plan import read_plan, read_plan_file, split_lines
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    values = {"tasks": ["rte"], "models": ["m"], "strategies": "ft, lp-ft", "seeds": 3}
+    return {**values, **changes}
+
+
+def test_a_plan_is_every_combination_and_pairs_come_together() -> None:
+    plan = read_plan(
+        study(train_rows=[50, None], grid={"lr": [1e-5, 3e-5]}, settings={"epochs": 2})
+    )
+    runs = list(plan.runs())
+    assert len(runs) == len(plan) == 3 * 2 * 2 * 2
+    assert [axes["strategy"] for axes, _ in runs[:2]] == ["full", "head > full"]
+    assert {axes["seed"] for axes, _ in runs[:8]} == {0}
+    axes, settings = runs[-1]
+    assert axes == {
+        "task": "rte", "model": "m", "strategy": "head > full", "train_rows": None, "seed": 2,
+        "lr": 3e-5,
+    }  # fmt: skip
+    assert settings == {
+        "task": "rte", "model": "m", "strategy": "head > full", "train_rows": None, "seed": 2,
+        "lr": 3e-5, "epochs": 2,
+    }  # fmt: skip
+    assert plan.baseline == "full"
+
+
+def test_commas_inside_brackets_belong_to_a_line() -> None:
+    assert split_lines(" ft, bitfit(epochs=2, lr=1e-3) > full ,lp,") == [
+        "ft", "bitfit(epochs=2, lr=1e-3) > full", "lp",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("seeds", "expected"), [(2, (0, 1)), ("2", (0, 1)), ("5,7", (5, 7)), ([4], (4,))]
+)
+def test_seeds_are_a_number_or_a_list(seeds: Any, expected: tuple[int, ...]) -> None:
+    assert read_plan(study(seeds=seeds)).seeds == expected
+
+
+def test_several_tasks_have_a_folder_each(tmp_path: Path) -> None:
+    (tmp_path / "rte").mkdir()
+    plan = read_plan(study(tasks=["rte", "cb"], settings={"data": str(tmp_path)}))
+    assert [task["data"] for task in plan.tasks] == [str(tmp_path / "rte"), str(tmp_path)]
+    assert "data" not in plan.settings
+
+
+def test_own_tables_are_tasks_with_a_name() -> None:
+    own = {"train": "a/mine.csv", "text": "t"}
+    plan = read_plan(study(tasks=[own, {**own, "name": "other"}]))
+    assert [axes["task"] for axes, _ in plan.runs()][::2][:2] == ["mine", "other"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"strategys": "ft"}, "Did you mean 'strategies'"),
+        ({"epochs": 3}, "below 'settings'"),
+        ({"strategies": ""}, "at least one value of strategies"),
+        ({"grid": {"lr": []}}, "at least one value of grid: lr"),
+        ({"models": []}, "at least one value of models"),
+        ({"seeds": [1, 1]}, "each value of seeds once; found '1' twice"),
+        ({"seeds": -1}, "a number of seeds"),
+        ({"seeds": "many"}, "a number of seeds"),
+        ({"strategies": "ft, full"}, "each value of strategies once; found 'full' twice"),
+        ({"strategies": "ft, bitfi > full"}, "Did you mean 'bitfit'"),
+        ({"baseline": "lora"}, "a baseline among the strategies"),
+        ({"settings": {"seed": 3}}, "seed as an axis of its own"),
+        ({"settings": {"out": "x"}}, "one folder for all its runs"),
+        ({"settings": {"lr": 1}, "grid": {"lr": [1]}}, "lr in one place"),
+        ({"settings": {"epocs": 1}}, "epochs"),
+        ({"grid": {"lr": [-1]}}, "lr"),
+        ({"grid": [1]}, "grid as a table"),
+        ({"tasks": [{"train": "x.csv", "txt": "a"}]}, "Did you mean 'text'"),
+        ({"tasks": ["rte", "rte"]}, "names of the tasks once"),
+    ],
+)
+def test_faults_are_told(changes: dict[str, Any], told: str) -> None:
+    with pytest.raises(HeadstartError) as caught:
+        read_plan(study(**changes))
+    assert told in str(caught.value)
+
+
+def test_a_file_may_use_single_names_and_its_faults_come_together(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("task: rte\nmodel: m\nstrategy: ft\nseeds: []\nbaseline: lp\n")
+    with pytest.raises(HeadstartError) as caught:
+        read_plan(read_plan_file(file))
+    assert "seeds" in str(caught.value)
+    assert "baseline" in str(caught.value)

@@ -1,0 +1,216 @@
+"""Runs of a study: each once, failures kept, work shared, nothing lost when a process is killed."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import yaml
+
+import tiny_studies
+from headstart.results import RunResult
+from headstart.study.claims import MOST_DEATHS, Claims
+from headstart.study.executors import LocalExecutor, WorkerDied, closing
+from headstart.study.main import carry_out_study, read_summary
+from headstart.study.store import Store
+from headstart.study.worker import Outcome
+
+
+def test_finished_runs_are_not_repeated_and_new_ones_are_added(tmp_path: Path) -> None:
+    first = tiny_studies.Here()
+    state = carry_out_study(tiny_studies.study(tmp_path), first)
+    assert (len(state.done), state.failed, first.closed) == (4, set(), True)
+    again = tiny_studies.Here()
+    carry_out_study(tiny_studies.study(tmp_path), again)
+    assert again.done == []
+    grown = tiny_studies.Here()
+    carry_out_study(tiny_studies.study(tmp_path, seeds=3), grown)
+    assert [run.axes["seed"] for run in grown.done] == [2, 2]
+    summary = read_summary(str(tmp_path / "x"))
+    assert (summary.planned, summary.finished) == (6, 6)
+    assert [len(entry.runs) for entry in summary.groups[0].entries] == [3, 3]
+    assert Store(tmp_path / "x").names("claims") == []
+
+
+def test_a_run_is_another_one_if_rows_settings_or_model_differ(tmp_path: Path) -> None:
+    before = {run.id for run in tiny_studies.study(tmp_path).runs}
+    assert {run.id for run in tiny_studies.study(tmp_path).runs} == before
+    settings = tiny_studies.values(tmp_path)["settings"]
+    same = {**settings, "device": "auto", "micro_batch_size": 4}
+    assert {run.id for run in tiny_studies.study(tmp_path, settings=same).runs} == before
+    other = {**settings, "batch_size": 4}
+    assert before.isdisjoint(run.id for run in tiny_studies.study(tmp_path, settings=other).runs)
+    text = (tmp_path / "train.csv").read_text()
+    (tmp_path / "train.csv").write_text(text.replace("good", "fine"))
+    assert before.isdisjoint(run.id for run in tiny_studies.study(tmp_path).runs)
+
+
+def test_a_failed_run_is_kept_with_its_reason_and_stops_no_other(tmp_path: Path) -> None:
+    lines = ["full(steps=3)", "full(steps=3, lr=1e30)"]
+    first = tiny_studies.Here()
+    state = carry_out_study(tiny_studies.study(tmp_path, strategies=lines), first)
+    assert (len(state.done), len(state.failed)) == (2, 2)
+    (one, _) = Store(tmp_path / "x").failures()
+    assert one["kind"] == "NumericalError"
+    assert "NaN" in one["error"]
+    again = tiny_studies.Here()
+    carry_out_study(tiny_studies.study(tmp_path, strategies=lines), again)
+    assert again.done == []
+    retried = tiny_studies.Here()
+    carry_out_study(tiny_studies.study(tmp_path, strategies=lines, retry_failed=True), retried)
+    assert len(retried.done) == 2
+    (_, bad) = read_summary(str(tmp_path / "x")).groups[0].entries
+    assert (bad.failed_share, sorted(bad.crashed)) == (1.0, [0, 1])
+
+
+def test_an_error_of_any_kind_is_one_of_that_run(tmp_path: Path) -> None:
+    failed = Outcome(failure={"kind": "ValueError", "error": "ValueError: no", "trace": "…"})
+    state = carry_out_study(tiny_studies.study(tmp_path), tiny_studies.Here(outcome=failed))
+    assert len(state.failed) == 4
+
+
+def test_a_run_that_takes_workers_down_is_given_up(tmp_path: Path) -> None:
+    def death() -> WorkerDied:
+        return WorkerDied("a", "b", "c")
+
+    once = tiny_studies.Here([death() for _ in range(MOST_DEATHS - 1)])
+    state = carry_out_study(tiny_studies.study(tmp_path, seeds=1), once)
+    assert (len(state.done), len(once.done)) == (2, 2 + MOST_DEATHS - 1)
+    often = tiny_studies.Here([death() for _ in range(MOST_DEATHS)])
+    grown = tiny_studies.study(tmp_path, seeds=[1])
+    state = carry_out_study(grown, often)
+    assert (len(state.done), len(state.failed)) == (1, 1)
+    (failure,) = Store(tmp_path / "x").failures()
+    assert failure["kind"] == "WorkerDied"
+
+
+def test_a_damaged_result_is_done_again(tmp_path: Path) -> None:
+    study = tiny_studies.study(tmp_path)
+    carry_out_study(study, tiny_studies.Here())
+    path = tmp_path / "x" / "results" / f"{study.runs[1].id}.json"
+    path.write_text(path.read_text()[:100])
+    again = tiny_studies.Here()
+    carry_out_study(tiny_studies.study(tmp_path), again)
+    assert [run.id for run in again.done] == [study.runs[1].id]
+    assert len(Store(tmp_path / "x").names("damaged")) == 1
+
+
+def test_runs_that_another_process_has_are_left_to_it(tmp_path: Path) -> None:
+    study = tiny_studies.study(tmp_path)
+    other = Claims(study.store)
+    assert other.take(study.runs[0].id) == 0
+    here = tiny_studies.Here()
+
+    class Watch(studies_watch()):  # type: ignore[misc]
+        def looked(self, state: object) -> None:
+            if len(here.done) == 3:  # the other one is done now
+                record = Store(study.store.address).results()[0][0]
+                study.store.write(
+                    f"results/{study.runs[0].id}.json",
+                    {**record, "id": study.runs[0].id, "axes": study.runs[0].axes},
+                )
+                other.give_back(study.runs[0].id)
+
+    state = carry_out_study(study, here, Watch())
+    assert [run.id for run in here.done] == [run.id for run in study.runs[1:]]
+    assert len(state.done) == 4
+
+
+def studies_watch() -> type:
+    from headstart.study.runner import Watch
+
+    return Watch
+
+
+def test_workers_give_the_same_results_as_one_process(tmp_path: Path) -> None:
+    study = tiny_studies.study(tmp_path)
+    carry_out_study(study, LocalExecutor(2, 1, tmp_path / "x" / "logs"))
+    records, damaged = study.store.results()
+    assert (len(records), damaged) == (4, [])
+    for record in records:
+        settings = next(run.settings for run in study.runs if run.id == record["id"])
+        here = tiny_studies.carry_out(settings, 1).result
+        assert here is not None
+        found = RunResult.from_dict(record["result"])
+        assert found.scores == RunResult.from_dict(here).scores
+        assert found.machine["threads"] == 1
+    assert "strategy: full(steps=3)" in "".join(
+        path.read_text() for path in (tmp_path / "x" / "logs").iterdir()
+    )
+
+
+def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    run = tiny_studies.study(tmp_path, strategies=["full(steps=2000)"], seeds=1).runs[0]
+    import psutil
+
+    with closing(LocalExecutor(1, 1)) as executor:
+        promised = executor.submit(run)
+        assert promised is not None
+        deadline = time.monotonic() + 60
+        while not (children := psutil.Process().children()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        workers = [c for c in children if "spawn_main" in " ".join(c.cmdline())]
+        workers[0].send_signal(signal.SIGKILL)
+        assert isinstance(promised.exception(timeout=60), WorkerDied)
+        short = tiny_studies.study(tmp_path, seeds=1).runs[0]
+        second = executor.submit(short)
+        assert second is not None
+        assert second.result(timeout=120).result is not None
+
+
+def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
+    lines = [f"full(steps={n})" for n in (150, 151)]
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path, strategies=lines, seeds=5)))
+    words = ("study", "run", "--config", str(file), "--out", str(tmp_path / "x"))
+    both = [tiny_studies.command(*words) for _ in range(2)]
+    killed = both[0]
+    store = Store(tmp_path / "x")
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+        if (tmp_path / "x" / "claims").is_dir() and (tmp_path / "x" / "results").is_dir():
+            holders = {(store.read(f"claims/{n}") or {}).get("pid") for n in store.names("claims")}
+            if killed.pid in holders and store.finished():
+                break
+    killed.send_signal(signal.SIGKILL)
+    before, _ = killed.communicate(timeout=60)
+    after, errors = both[1].communicate(timeout=300)
+    assert both[1].returncode == 0, errors
+    assert len(store.results()[0]) == 10
+    ended = [line.split(": ")[1] for line in (before + after).splitlines() if " of 10: " in line]
+    assert max(Counter(ended).values()) == 1
+    # What the killed one had finished but not yet printed may be missing from the lines.
+    assert len(ended) in (9, 10)
+    assert store.names("claims") == []
+    import psutil
+
+    time.sleep(2)
+    orphans = [p.pid for p in psutil.process_iter() if p.ppid() == 1 and str(tmp_path) in _words(p)]
+    assert orphans == []
+
+
+def _words(process: object) -> str:
+    import psutil
+
+    try:
+        return " ".join(process.cmdline())  # type: ignore[attr-defined]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return ""
+
+
+def test_the_exit_code_tells_of_failures(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    lines = ["full(steps=3)", "full(steps=3, lr=1e30)"]
+    file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path, strategies=lines, seeds=1)))
+    process = tiny_studies.command(
+        "study", "run", "--config", str(file), "--out", str(tmp_path / "x")
+    )
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == 3
+    assert "full(steps=3)" in output
+    assert "NaN" in errors
+    assert "--retry-failed" in errors
+    assert list((tmp_path / "x" / "failures").iterdir())

@@ -1,0 +1,153 @@
+"""A study's folder: whole files, claims that one process has, damage that is told."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart.errors import RunError
+from headstart.study import claims as claims_module
+from headstart.study.claims import Claims
+from headstart.study.store import PlannedRun, Store
+
+RUN = PlannedRun("a1", {"task": "t", "strategy": "full", "seed": 3}, {"model": "m"})
+RESULT = {"seed": 3, "selected": "last", "last": {"score": 0.5}}
+LOGITS = np.arange(6, dtype=np.float32).reshape(3, 2)
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    memory = f"memory://{tmp_path.name}"
+    return Store(tmp_path / "x" if request.param == "folder" else memory).open(create=True)
+
+
+def test_what_is_put_comes_back(store: Store) -> None:
+    store.add_plan([RUN], {"baseline": "full"})
+    store.put_failure(RUN, {"error": "first"})
+    store.put(RUN, RESULT, LOGITS)
+    again = Store(store.address).open()
+    assert again.runs() == {"a1": RUN}
+    assert again.finished() == {"a1"}
+    assert again.failed() == set()
+    assert again.results() == ([{"id": "a1", "axes": RUN.axes, "result": RESULT}], [])
+    found = again.logits("a1")
+    assert found is not None
+    assert np.array_equal(found, LOGITS)
+    assert again.logits("b2") is None
+
+
+def test_a_plan_that_grows_keeps_its_runs(store: Store) -> None:
+    other = PlannedRun("b2", RUN.axes, {})
+    for runs in ([RUN], [RUN, other], [RUN]):
+        store.add_plan(runs, {})
+    assert store.runs().keys() == {"a1", "b2"}
+
+
+def test_one_of_several_creates_a_file(store: Store) -> None:
+    assert store.create("claims/a1.0.json", {"n": 1})
+    assert not store.create("claims/a1.0.json", {"n": 2})
+    assert store.read("claims/a1.0.json") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda record: "{" + json.dumps(record)[:30], "truncated"),
+        (lambda record: json.dumps({**record, "id": "zz"}), "another run"),
+        (lambda record: json.dumps({**record, "result": {**RESULT, "last": {"score": 7}}}), "7"),
+        (lambda record: json.dumps({**record, "result": {**RESULT, "last": {}}}), "no score"),
+        (lambda record: json.dumps({**record, "result": {**RESULT, "seed": 4}}), "another seed"),
+        (lambda record: json.dumps([record]), "truncated"),
+    ],
+)
+def test_a_damaged_result_is_set_aside_and_named(store: Store, change: Any, told: str) -> None:
+    record = {"id": "a1", "axes": RUN.axes, "result": RESULT}
+    store.put(RUN, RESULT, LOGITS)
+    store.write("results/a1.json", change(record).encode())
+    found, damaged = store.results()
+    assert found == []
+    assert len(damaged) == 1
+    assert "results/a1.json" in damaged[0]
+    assert told in damaged[0]
+    assert store.finished() == set()
+    assert store.names("damaged") == ["a1.json"]
+
+
+def test_folders_that_are_no_study_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="does not exist"):
+        Store(tmp_path / "none").open()
+    (tmp_path / "other").mkdir()
+    with pytest.raises(RunError, match="which is none"):
+        Store(tmp_path / "other").open()
+    (tmp_path / "other" / "file").touch()
+    with pytest.raises(RunError, match="an empty folder"):
+        Store(tmp_path / "other").open(create=True)
+    assert (tmp_path / "other" / "file").exists()
+    with pytest.raises(RunError, match="fsspec"):
+        Store("nonsense://x")
+
+
+def test_a_study_of_another_version_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "x").open(create=True)
+    store.write("study.json", {"form": 99, "headstart": "9.9"})
+    with pytest.raises(RunError, match=r"form 1; found .* of form 99, by headstart 9.9"):
+        Store(tmp_path / "x").open()
+
+
+def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path / "x").open(create=True)
+    shutil.rmtree(tmp_path / "x")
+    with pytest.raises(RunError, match="Bring it back"):
+        store.finished()
+    with pytest.raises(RunError, match="Bring it back"):
+        store.put(RUN, RESULT, LOGITS)
+
+
+def test_a_run_is_claimed_by_one(store: Store) -> None:
+    first, second = Claims(store), Claims(store)
+    assert first.take("a1") == 0
+    assert second.take("a1") is None
+    assert second.held_by_others() == {"a1"}
+    assert first.held_by_others() == set()
+    first.give_back("a1")
+    assert second.take("a1") == 0
+
+
+def test_the_claim_of_a_dead_process_is_taken_over_and_counted(tmp_path: Path) -> None:
+    store = Store(tmp_path / "x").open(create=True)
+    code = (
+        "import sys; from headstart.study.claims import Claims\n"
+        "from headstart.study.store import Store\n"
+        "print(Claims(Store(sys.argv[1]).open()).take('a1'))\n"
+    )
+    for deaths in range(2):
+        command = [sys.executable, "-c", code, str(tmp_path / "x")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout.strip() == str(deaths)
+    assert Claims(store).take("a1") == 2
+
+
+def test_silence_from_another_machine_is_judged_by_our_own_clock(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = {"host": "elsewhere", "pid": os.getpid(), "born": 0.0, "beat": 1}
+    store.create("claims/a1.0.json", claim)
+    now = [100.0]
+    monkeypatch.setattr(claims_module.time, "monotonic", lambda: now[0])
+    ours = Claims(store, silence=60)
+    assert ours.take("a1") is None
+    now[0] += 50
+    store.write("claims/a1.0.json", {**claim, "beat": 2})
+    assert ours.take("a1") is None
+    now[0] += 50  # 50 seconds after the last renewal that was seen
+    assert ours.take("a1") is None
+    now[0] += 20
+    assert ours.take("a1") == 1
