@@ -103,24 +103,18 @@ def _import_ray() -> Any:
 
 def _connect(ray: Any, address: str | None) -> None:
     """Join a cluster or start one, without waiting for minutes where nothing answers."""
-    failed: list[BaseException] = []
-
-    def join() -> None:
-        try:
-            ray.init(address=address, log_to_driver=False, include_dashboard=False if not address
-                     else None, logging_level="error")  # fmt: skip
-        except BaseException as error:  # noqa: BLE001  told below
-            failed.append(error)
-
     if address not in (None, "auto", "local"):
         _knock(str(address))
-    join()
-    if failed:
-        reason = str(failed[0]).strip().splitlines() or [type(failed[0]).__name__]
+    # Without an address Ray would join whatever cluster was last started here.
+    own = {} if address not in (None, "local") else {"include_dashboard": False}
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
         raise RunError(
             f"a Ray cluster at {address or 'this machine'}", reason[0],
             "Start one by `ray start --head`, and give its address or auto.",
-        )  # fmt: skip
+        ) from error  # fmt: skip
 
 
 def _knock(address: str) -> None:
