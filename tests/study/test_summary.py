@@ -1,0 +1,162 @@
+"""What a study says: groups, pairs by seed, marks, and the table in every form."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headstart.errors import HeadstartError
+from headstart.study.summary import summarise
+from headstart.study.tables import CSV_HEAD, HEAD, MARKED, as_text, notes, rows, title
+
+A, B = "full", "bitfit > full"
+
+
+def record(task: str, strategy: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
+    """Return a finished run with 100 validation rows and a start at 0.5."""
+    stage = {
+        "stage": "full", "trains": "full", "attempt": 1, "planned_steps": 3, "lr": 1e-4,
+        "head_lr": 1e-4, "trainable": {}, "seconds": 30.0, "start": {"score": 0.5},
+    }  # fmt: skip
+    result = {
+        "strategy": strategy, "seed": seed, "task": {"metrics": ["accuracy"]}, "settings": {},
+        "data": {"validation_rows": 100, "untouched_rows": 0}, "stages": [stage],
+        "last": {"accuracy": score, "score": score}, **more,
+    }  # fmt: skip
+    axes = {"task": task, "model": "m", "strategy": strategy, "train_rows": None, "seed": seed}
+    return {"id": f"{task}-{strategy}-{seed}", "axes": axes, "result": result}
+
+
+def study(**changes: Any) -> list[dict[str, Any]]:
+    """Return six seeds of two strategies on two tasks; the second wins by 1 to 6 points on one."""
+    found = []
+    for seed in range(6):
+        found += [record("one", A, seed, 0.70), record("one", B, seed, 0.71 + seed / 100)]
+        found += [record("two", A, seed, 0.80 + seed / 100), record("two", B, seed, 0.80)]
+    return [r | {"result": r["result"] | changes} for r in found]
+
+
+def test_pairs_are_compared_within_a_task_and_corrected_over_tasks() -> None:
+    summary = summarise(study(), [], A, [A, B])
+    one, two = summary.groups
+    assert one.entries[0].comparison is None
+    found, other = one.entries[1].comparison, two.entries[1].comparison
+    assert found is not None
+    assert other is not None
+    assert found.difference.estimate == pytest.approx(0.035)
+    # Only the two equal signs of all 64 are as extreme: 2 / 64; Holm doubles the smaller of two.
+    assert found.test is not None
+    assert found.test.p == pytest.approx(2 / 64)
+    assert found.adjusted == pytest.approx(4 / 64)
+    assert other.difference.estimate == pytest.approx(-0.025)
+    assert one.entries[1].scores is not None
+    assert one.entries[1].scores.worst == pytest.approx(0.71)
+    assert one.entries[1].gain_per_second == pytest.approx((0.735 - 0.5) / 30)
+
+
+def test_all_tasks_together_are_means_over_tasks_paired_by_seed() -> None:
+    overall = summarise(study(), [], A, [A, B]).overall
+    assert overall is not None
+    assert overall.ranks == [1.5, 1.5]
+    # Each seed gains seed + 1 points on one task and loses seed points on the other.
+    assert overall.comparisons[B].difference.estimate == pytest.approx(0.005)
+    assert overall.comparisons[B].difference.low == pytest.approx(0.005)
+    # Demsar 2006, table 5: q = 1.960 for two; CD = q sqrt(k (k + 1) / (6 N)).
+    assert overall.critical_difference == pytest.approx(1.960 * (6 / 12) ** 0.5, abs=1e-3)
+
+
+def test_only_seeds_of_both_sides_are_paired() -> None:
+    records = [r for r in study() if r["id"] not in {"one-full-0", f"one-{B}-5"}]
+    found = summarise(records, [], A, [A, B]).groups[0].entries[1]
+    assert found.comparison is not None
+    assert found.comparison.seeds == 4
+    assert found.comparison.difference.estimate == pytest.approx(0.035)
+    assert found.scores is not None
+    assert found.scores.n == 5
+
+
+def test_sizes_models_and_settings_are_groups_of_their_own() -> None:
+    records = study()[:4]
+    for index, change in enumerate([{}, {"train_rows": 50}, {"model": "n"}, {"lr": 0.1}]):
+        records[index]["axes"] |= {"task": "one", **change}
+    assert len(summarise(records, [], A, [A, B]).groups) == 4
+
+
+def test_failures_and_collapses_are_counted_and_not_averaged() -> None:
+    records = study()
+    records[1]["result"]["collapsed"] = True
+    lost = records.pop(5)
+    failure = {"id": lost["id"], "axes": lost["axes"], "error": "NaN"}
+    entry = summarise(records, [failure], A, [A, B]).groups[0].entries[1]
+    assert entry.crashed == [1]
+    assert entry.failed_share == pytest.approx(2 / 6)
+    assert entry.scores is not None
+    assert entry.scores.n == 5
+
+
+@pytest.mark.parametrize(
+    ("changes", "marked"),
+    [
+        ({}, False),
+        ({"selected": "best", "best": {"score": 0.9}}, True),
+        ({"selected": "best", "untouched": {"score": 0.9}}, False),
+    ],
+)
+def test_scores_on_the_rows_that_selected_are_marked(changes: Any, marked: bool) -> None:
+    summary = summarise(study(**changes), [], A, [A, B])
+    cells = [cell for row in rows(summary.groups[0]) for cell in row[2:6]]
+    assert all(("*" in cell) == marked for cell in cells)
+    assert (MARKED in list(notes(summary))) == marked
+
+
+def test_churn_is_that_of_the_logits() -> None:
+    logits = {
+        f"one-full-{seed}": np.eye(2, dtype=np.float32)[[0, 0, seed % 2]] for seed in range(6)
+    }
+    entry = summarise(study(), [], A, [A, B], logits.get).groups[0].entries[0]
+    assert entry.churn == pytest.approx(9 / 15 / 3)  # 9 of 15 pairs differ in one row of three
+    assert summarise(study(), [], A, [A, B]).groups[0].entries[0].churn is None
+
+
+def test_too_few_seeds_are_told() -> None:
+    few = [r for r in study() if r["axes"]["seed"] < 3]
+    assert any("with 3 pairs of seeds p cannot be below 0.25" in n for n in notes(
+        summarise(few, [], A, [A, B])))  # fmt: skip
+    assert not any("cannot be" in n for n in notes(summarise(study(), [], A, [A, B])))
+
+
+def test_every_form_tells_the_same_numbers() -> None:
+    summary = summarise(study(), [], A, [A, B])
+    row = rows(summary.groups[0])[1]
+    assert row[:6] == ["bitfit > full (eh-ft)", "6", "73.5 ± 1.9", "73.5", "71.0", "76.0"]
+    assert row[7:9] == ["+3.5 [1.5, 5.5]", "0.062"]
+    assert len(row) == len(HEAD)
+    read = list(csv.DictReader(io.StringIO(as_text(summary, "csv"))))
+    assert list(read[0]) == list(CSV_HEAD)
+    assert float(read[1]["difference"]) == pytest.approx(0.035)
+    assert len(read) == 4
+    assert r"73.5 $\pm$ 1.9" in as_text(summary, "latex")
+    assert "+3.5 [1.5, 5.5]" in as_text(summary, "md")
+    assert title(summary.groups[0], summary) == "one: accuracy in %, against full (ft)"
+
+
+def test_what_a_user_typed_stays_text() -> None:
+    records = study()
+    for each in records:
+        each["axes"]["task"] = "<script>|&%_" + each["axes"]["task"]
+    summary = summarise(records, [], A, [A, B])
+    assert "<script>" not in as_text(summary, "md").replace(r"\<script>", "")
+    assert r"\<script>\|" in as_text(summary, "md")
+
+
+@pytest.mark.parametrize(
+    ("records", "baseline", "told"),
+    [(study(), "head", "a baseline among the strategies"), ([], A, "at least one run")],
+)
+def test_what_cannot_be_summarised_is_told(records: Any, baseline: str, told: str) -> None:
+    with pytest.raises(HeadstartError, match=told):
+        summarise(records, [], baseline, [A, B])
