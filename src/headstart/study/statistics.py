@@ -1,0 +1,389 @@
+"""Statistics of a few runs per strategy: summary, interval, paired test, correction and churn.
+
+A sample is a vector of scores of one strategy, one per seed. Two samples are paired by seed: the
+same position is the same seed. A higher score is better. scipy and statsmodels are imported only
+where they compute something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import ConfigError, did_you_mean
+
+FloatArray = npt.NDArray[np.float64]
+IntervalMethod = Literal["bca", "bootstrap", "constant", "none", "score", "t"]
+
+SEED = 0
+RESAMPLES = 99_999
+MOST_ENUMERATED = 16
+FEWEST_FOR_BCA = 20
+# Scores are rounded numbers: a difference below this share of the greatest score is a tie.
+RESOLUTION = 1e-9
+
+
+@dataclass(frozen=True)
+class Description:
+    """Summary of a sample.
+
+    Args:
+        n: Seeds.
+        mean: Mean score.
+        sd: Standard deviation with n - 1 in the denominator; ``None`` for one seed.
+        median: Median score.
+        worst: Lowest score.
+        best: Highest score.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    median: float
+    worst: float
+    best: float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval.
+
+    Args:
+        estimate: Point estimate.
+        low: Lower limit; ``None`` where there are too few seeds for one.
+        high: Upper limit; ``None`` likewise.
+        method: How the limits were found: ``bca`` (bias-corrected and accelerated bootstrap),
+            ``bootstrap`` (percentiles), ``t`` (Student), ``score`` (inverted score test),
+            ``constant`` (all differences are equal) or ``none`` (no limits).
+    """
+
+    estimate: float
+    low: float | None
+    high: float | None
+    method: IntervalMethod
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """Outcome of a two-sided test for no difference between paired samples.
+
+    Args:
+        p: Chance of a mean difference at least as far from 0 if each sign were a fair coin.
+        method: ``exact`` if all signs were enumerated, ``monte-carlo`` if they were drawn.
+        statistic: Mean difference, ours minus baseline.
+    """
+
+    p: float
+    method: Literal["exact", "monte-carlo"]
+    statistic: float
+
+
+def as_sample(scores: npt.ArrayLike, fewest: int = 1) -> FloatArray:
+    """Return scores as an array after a check.
+
+    Args:
+        scores: (n,).
+        fewest: Least n that is of use.
+
+    Returns:
+        The scores, (n,).
+
+    Raises:
+        ConfigError: If they are not at least ``fewest`` finite numbers in one dimension.
+    """
+    expected = f"at least {fewest} finite score{'s' * (fewest != 1)}, one per seed"
+    try:
+        values = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError(expected, "something else than numbers", "Give numbers.") from None
+    if values.ndim != 1:
+        raise ConfigError(expected, f"an array of shape {values.shape}", "Give one dimension.")
+    if len(values) < fewest:
+        raise ConfigError(expected, str(len(values)), "Run more seeds.")
+    if not np.isfinite(values).all():
+        at = int(np.flatnonzero(~np.isfinite(values))[0])
+        raise ConfigError(expected, f"{values[at]} at position {at}", "Leave out failed runs.")
+    return values
+
+
+def as_pairs(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return two samples after a check that they can be paired.
+
+    Args:
+        ours: (n,).
+        baseline: (n,), in the same order of seeds.
+
+    Returns:
+        Both as arrays.
+
+    Raises:
+        ConfigError: If one is not a sample, or their lengths differ.
+    """
+    left, right = as_sample(ours), as_sample(baseline)
+    if len(left) != len(right):
+        raise ConfigError(
+            "as many scores of ours as of the baseline, paired by seed",
+            f"{len(left)} and {len(right)}",
+            "Keep the seeds that both have.",
+        )
+    return left, right
+
+
+def check_fraction(value: float, name: str) -> None:
+    """Check a probability that must be neither 0 nor 1.
+
+    Args:
+        value: What the user gave.
+        name: What it is called.
+
+    Raises:
+        ConfigError: If it does not lie strictly between 0 and 1.
+    """
+    if not 0 < value < 1:
+        raise ConfigError(f"{name} between 0 and 1", str(value), "0.05, 0.8 and 0.95 are usual.")
+
+
+def resolution(*samples: FloatArray) -> float:
+    """Return the difference below which scores count as equal.
+
+    Floating point makes 0.9 - 0.8 and 0.8 - 0.7 differ; as scores they are tied.
+
+    Args:
+        *samples: Scores, any shapes, at least one.
+
+    Returns:
+        A billionth of the greatest score in absolute value; above 0.
+    """
+    greatest = max(float(np.abs(sample).max(initial=0.0)) for sample in samples)
+    return RESOLUTION * greatest or RESOLUTION
+
+
+def describe(scores: npt.ArrayLike) -> Description:
+    """Summarise a sample.
+
+    Args:
+        scores: (n,), at least one.
+
+    Returns:
+        n, mean, standard deviation, median, worst and best score.
+
+    Raises:
+        ConfigError: If there is no score, or one is not finite.
+    """
+    values = as_sample(scores)
+    return Description(
+        n=len(values),
+        mean=float(values.mean()),
+        sd=float(values.std(ddof=1)) if len(values) > 1 else None,
+        median=float(np.median(values)),
+        worst=float(values.min()),
+        best=float(values.max()),
+    )
+
+
+def mean_difference(
+    ours: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    confidence: float = 0.95,
+    method: Literal["auto", "bca", "t"] = "auto",
+) -> Interval:
+    """Estimate the mean paired difference with a confidence interval.
+
+    COVERAGE
+
+    SOURCE: Efron (1987), Better bootstrap confidence intervals, JASA 82, section 3 (BCa).
+
+    Args:
+        ours: (n,).
+        baseline: (n,), in the same order of seeds.
+        confidence: Share of such intervals that shall cover the true difference.
+        method: ``bca``, ``t``, or ``auto`` for the one that suits n.
+
+    Returns:
+        Mean of ours minus baseline. Both limits equal it if all differences are equal, up to
+        rounding, and are ``None`` for a single pair.
+
+    Raises:
+        ConfigError: If the samples cannot be paired, the confidence is not between 0 and 1, or
+            the method is unknown.
+    """
+    left, right = as_pairs(ours, baseline)
+    check_fraction(confidence, "confidence")
+    if method not in (known := ("auto", "bca", "t")):
+        raise ConfigError("a method of intervals", repr(method), did_you_mean(method, known))
+    differences = left - right
+    estimate = float(differences.mean())
+    if len(differences) < 2:
+        return Interval(estimate, None, None, "none")
+    if np.ptp(differences) <= resolution(left, right):
+        return Interval(estimate, estimate, estimate, "constant")
+    if method == "bca" or (method == "auto" and len(differences) >= FEWEST_FOR_BCA):
+        return Interval(estimate, *_bca_limits(differences, confidence), "bca")
+    return Interval(estimate, *_t_limits(differences, confidence), "t")
+
+
+def paired_test(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> PairedTest:
+    """Test for no difference by flipping the signs of the paired differences, two-sided.
+
+    If both strategies are alike, each difference is as likely to have the other sign. Up to 16
+    pairs all 2^n signs are enumerated, so that p is exact whatever the distribution, with ties
+    and zeros too. Above, 99,999 draws of signs are made with a fixed seed, and the observed signs
+    count as one more draw, which keeps the test valid.
+
+    SOURCE: Fisher (1935), The design of experiments, section 21. Phipson and Smyth (2010),
+    Permutation p-values should never be zero, SAGMB 9:39, equation 2, for the added draw.
+
+    Args:
+        ours: (n,).
+        baseline: (n,), in the same order of seeds.
+
+    Returns:
+        p, at least ``smallest_p(n)``; it is 1 for a single pair.
+
+    Raises:
+        ConfigError: If the samples cannot be paired.
+    """
+    left, right = as_pairs(ours, baseline)
+    differences = left - right
+    step = resolution(left, right)
+
+    def steps(sums: FloatArray) -> FloatArray:
+        """Return sums of differences without sign and without rounding errors."""
+        return np.rint(np.abs(sums) / step)
+
+    if len(differences) <= MOST_ENUMERATED:
+        found = steps(_signed_sums(differences))
+        return PairedTest(float(np.mean(found >= found[0])), "exact", float(differences.mean()))
+
+    from scipy.stats import permutation_test
+
+    result = permutation_test(
+        (differences,),
+        lambda x, axis: steps(x.sum(axis=axis)),
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=RESAMPLES,
+        batch=10_000,
+        alternative="greater",
+        rng=np.random.default_rng(SEED),
+    )
+    return PairedTest(float(result.pvalue), "monte-carlo", float(differences.mean()))
+
+
+def smallest_p(n: int) -> float:
+    """Return the smallest p that ``paired_test`` can give for n pairs.
+
+    It is reached when all differences have one sign: 2 of the 2^n signs are then as extreme. So
+    0.05 needs 6 pairs and 0.01 needs 8, however large the difference.
+
+    Args:
+        n: Pairs, at least 1.
+
+    Returns:
+        2 / 2^n; but not below 1 / (draws + 1) where signs are drawn.
+
+    Raises:
+        ConfigError: If n is below 1.
+    """
+    if n < 1:
+        raise ConfigError("at least 1 pair", str(n), "Run more seeds.")
+    exact = 2.0 ** (1 - n)
+    return exact if n <= MOST_ENUMERATED else max(exact, 1 / (RESAMPLES + 1))
+
+
+def holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Adjust the p-values of a family of tests so that the family-wise error rate is kept.
+
+    SOURCE: Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian
+    Journal of Statistics 6.
+
+    Args:
+        p_values: One per test; ``None`` where no test was possible, which counts for nothing.
+
+    Returns:
+        Adjusted p-values in the same order; ``None`` where there was none.
+
+    Raises:
+        ConfigError: If a p-value does not lie in 0 to 1.
+    """
+    given = [i for i, p in enumerate(p_values) if p is not None]
+    values = np.array([p_values[i] for i in given], dtype=np.float64)
+    wrong = values[~((values >= 0) & (values <= 1))]
+    if len(wrong):
+        raise ConfigError("p-values from 0 to 1", str(wrong[0]), "Use None where no test was made.")
+    adjusted: list[float | None] = [None] * len(p_values)
+    if given:
+        from statsmodels.stats.multitest import multipletests
+
+        for i, p in zip(given, multipletests(values, method="holm")[1], strict=True):
+            adjusted[i] = float(p)
+    return adjusted
+
+
+def churn(predictions: npt.ArrayLike) -> float:
+    """Return how much predictions change with the seed alone.
+
+    SOURCE: Milani Fard, Cormier, Canini and Gupta (2016), Launch and iterate: reducing prediction
+    churn, NeurIPS, section 2: the share of rows on which two classifiers disagree.
+
+    Args:
+        predictions: Class indices, (seeds, rows).
+
+    Returns:
+        Share of rows on which two seeds disagree, mean over all pairs of seeds; 0 to 1. It is
+        counted class by class, in memory of the order of the predictions.
+
+    Raises:
+        ConfigError: If there are not at least two seeds and one row of whole numbers.
+    """
+    classes: npt.NDArray[Any] = np.asarray(predictions)
+    expected = "class indices as whole numbers, (seeds, rows), of at least 2 seeds and 1 row"
+    if classes.dtype.kind not in "biu":
+        raise ConfigError(expected, f"values of type {classes.dtype}", "Give class indices.")
+    if classes.ndim != 2 or classes.shape[0] < 2 or classes.shape[1] < 1:
+        raise ConfigError(expected, f"shape {classes.shape}", "Stack the predictions of the seeds.")
+    seeds, rows = classes.shape
+    agreeing = 0  # ordered pairs of two seeds that agree, over all rows
+    for label in np.unique(classes):
+        votes = np.count_nonzero(classes == label, axis=0)
+        agreeing += int((votes * (votes - 1)).sum())
+    return float(1 - agreeing / (seeds * (seeds - 1) * rows))
+
+
+def _signed_sums(differences: FloatArray) -> FloatArray:
+    """Return the sums under all signs but the first one's, (2^(n-1),); at 0 the given signs.
+
+    Flipping every sign gives the negative sum, so the other half adds nothing to a two-sided test.
+    """
+    sums = differences[:1]
+    for difference in differences[1:]:
+        sums = np.concatenate([sums + difference, sums - difference])
+    return sums
+
+
+def _bca_limits(differences: FloatArray, confidence: float) -> tuple[float, float]:
+    from scipy.stats import bootstrap
+
+    limits = bootstrap(
+        (differences,),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=10_000,
+        confidence_level=confidence,
+        method="BCa",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return float(limits.low), float(limits.high)
+
+
+def _t_limits(differences: FloatArray, confidence: float) -> tuple[float, float]:
+    from scipy.special import stdtrit
+
+    n, mean = len(differences), float(differences.mean())
+    quantile = float(stdtrit(n - 1, (1 + confidence) / 2))
+    half = quantile * float(differences.std(ddof=1)) / n**0.5
+    return mean - half, mean + half

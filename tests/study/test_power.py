@@ -1,0 +1,119 @@
+"""Numbers of seeds against R, statsmodels and simulation; chance against binomial counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+
+from headstart.errors import ConfigError
+from headstart.study.power import (
+    detectable_difference,
+    is_at_chance,
+    seeds_needed,
+    share_failed,
+)
+
+
+def test_seeds_needed_are_those_of_r() -> None:
+    # Dalgaard (2008), Introductory statistics with R, section 8.3:
+    # power.t.test(delta = 10, sd = 10 * sqrt(2), power = 0.85, type = "paired") -> n = 19.96892
+    assert seeds_needed(10, 10 * 2**0.5, power=0.85) == 20
+    assert detectable_difference(20, 10 * 2**0.5, power=0.85) == pytest.approx(10, abs=0.01)
+    assert detectable_difference(19, 10 * 2**0.5, power=0.85) > 10
+    reference = TTestPower().solve_power(effect_size=0.5**0.5, power=0.85, alpha=0.05)
+    assert reference == pytest.approx(19.96892, abs=1e-4)
+
+
+@pytest.mark.parametrize("effect", [0.1, 0.3, 0.5, 1.0, 1.5])
+@pytest.mark.parametrize(("power", "alpha"), [(0.8, 0.05), (0.9, 0.05), (0.8, 0.01)])
+def test_seeds_needed_are_those_of_statsmodels(effect: float, power: float, alpha: float) -> None:
+    reference = TTestPower().solve_power(effect_size=effect, power=power, alpha=alpha)
+    assert seeds_needed(0.02 * effect, 0.02, power, alpha) == math.ceil(reference)
+    assert seeds_needed(-0.02 * effect, 0.02, power, alpha) == math.ceil(reference)
+
+
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_the_test_has_the_power_in_simulation(n: int) -> None:
+    difference, repeats = detectable_difference(n, sd_of_differences=2.0), 20_000
+    samples = np.random.default_rng(n).normal(difference, 2.0, size=(repeats, n))
+    rate = np.mean(stats.ttest_1samp(samples, 0, axis=1).pvalue <= 0.05)
+    assert rate == pytest.approx(0.8, abs=3 * (0.16 / repeats) ** 0.5)
+
+
+@given(
+    n=st.integers(2, 300),
+    sd=st.sampled_from([0.001, 0.02, 3.0]),
+    power=st.sampled_from([0.5, 0.8, 0.95]),
+    alpha=st.sampled_from([0.05, 0.01, 0.001]),
+)
+def test_both_are_inverse(n: int, sd: float, power: float, alpha: float) -> None:
+    difference = detectable_difference(n, sd, power, alpha)
+    assert seeds_needed(difference * (1 + 1e-9), sd, power, alpha) == n
+    assert seeds_needed(difference * (1 - 1e-6), sd, power, alpha) == n + 1
+
+
+def test_limits_of_the_scale() -> None:
+    assert seeds_needed(0.01, 0) == 2
+    assert seeds_needed(100, 0.1) == 2
+    assert detectable_difference(5, 0) == 0
+    # (z_0.975 + z_0.8)^2 / effect^2 = 7.8489 / 1e-8 for many seeds
+    assert seeds_needed(1e-4, 1) == pytest.approx(7.8489e8, rel=1e-4)
+
+
+def test_at_chance_is_a_binomial_tail() -> None:
+    # Of 10 tosses of a coin, at least 9 are right with a chance of 11 / 1024, 10 with 1 / 1024.
+    assert is_at_chance(0.9, chance=0.5, rows=10)
+    assert not is_at_chance(1.0, chance=0.5, rows=10)
+    assert not is_at_chance(0.9, chance=0.5, rows=10, alpha=0.05)
+    assert not is_at_chance(0.9, chance=0.5, rows=10, alpha=0.0108)
+    assert is_at_chance(0.9, chance=0.5, rows=10, alpha=0.0107)
+    assert is_at_chance(0.2, chance=0.5, rows=1000)  # below chance is not above it
+    assert is_at_chance(1.0, chance=1.0, rows=1000)
+
+
+def test_more_rows_tell_a_small_lead_from_chance() -> None:
+    # RTE: 277 rows, 146 of the majority class. 0.58 is 1.8 standard errors above, 0.60 is 2.4.
+    assert is_at_chance(0.58, chance=146 / 277, rows=277)
+    assert not is_at_chance(0.60, chance=146 / 277, rows=277)
+    assert not is_at_chance(0.58, chance=146 / 277, rows=2770)
+
+
+def test_share_failed_counts_runs_at_chance() -> None:
+    assert share_failed([0.5, 1.0, 0.9], chance=0.5, rows=10) == pytest.approx(2 / 3)
+    assert share_failed([1.0], chance=0.5, rows=10) == 0
+    assert share_failed([0.5, 1.0, 0.9], chance=0.5, rows=10, alpha=0.05) == pytest.approx(1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: seeds_needed(0, 1), "difference of at least"),
+        (lambda: seeds_needed(float("nan"), 1), "difference of at least"),
+        (lambda: seeds_needed(1e-5, 1), "difference of at least"),
+        (lambda: seeds_needed(0, 0), "difference of at least"),
+        (lambda: seeds_needed(1, -1), "standard deviation"),
+        (lambda: seeds_needed(1, float("nan")), "standard deviation"),
+        (lambda: seeds_needed(1, 1, power=1), "power between 0 and 1"),
+        (lambda: seeds_needed(1, 1, alpha=0), "alpha between 0 and 1"),
+        (lambda: seeds_needed(1, 1, power=0.05), "power above alpha"),
+        (lambda: detectable_difference(1, 1), "at least 2 pairs"),
+        (lambda: detectable_difference(5, 1, power=0.01), "power above alpha"),
+        (lambda: detectable_difference(5, -1), "standard deviation"),
+        (lambda: is_at_chance(1.5, 0.5, 10), "score from 0 to 1"),
+        (lambda: is_at_chance(float("nan"), 0.5, 10), "score from 0 to 1"),
+        (lambda: is_at_chance(0.5, -0.1, 10), "chance from 0 to 1"),
+        (lambda: is_at_chance(0.5, 0.5, 0), "at least 1 row"),
+        (lambda: is_at_chance(0.5, 0.5, 10, alpha=1), "alpha between 0 and 1"),
+        (lambda: share_failed([], 0.5, 10), "at least 1 finite score"),
+    ],
+)
+def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call()

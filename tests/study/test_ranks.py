@@ -1,0 +1,238 @@
+"""Ranks against the worked example of Demsar (2006); wins against enumeration and published values.
+
+Table 6 of Demsar: AUC of four variants of C4.5 on 14 data sets. Its printed average ranks are
+3.143, 2.000, 2.893 and 1.964. In ``voting`` two values are printed alike but ranked 2 and 3.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from headstart.errors import ConfigError
+from headstart.study import ranks
+from headstart.study.ranks import (
+    average_ranks,
+    critical_difference,
+    friedman,
+    iman_davenport,
+    probability_of_improvement,
+)
+
+DEMSAR = [
+    [0.763, 0.768, 0.771, 0.798],
+    [0.599, 0.591, 0.590, 0.569],
+    [0.954, 0.971, 0.968, 0.967],
+    [0.628, 0.661, 0.654, 0.657],
+    [0.882, 0.888, 0.886, 0.898],
+    [0.936, 0.931, 0.916, 0.931],
+    [0.661, 0.668, 0.609, 0.685],
+    [0.583, 0.583, 0.563, 0.625],
+    [0.775, 0.838, 0.866, 0.875],
+    [1.000, 1.000, 1.000, 1.000],
+    [0.940, 0.962, 0.965, 0.962],
+    [0.619, 0.666, 0.614, 0.669],
+    [0.972, 0.981, 0.9751, 0.975],
+    [0.957, 0.978, 0.946, 0.970],
+]
+# Demsar, table 5(a): critical values of the Nemenyi test for 2 to 10 classifiers.
+NEMENYI = {
+    0.05: (1.960, 2.343, 2.569, 2.728, 2.850, 2.949, 3.031, 3.102, 3.164),
+    0.10: (1.645, 2.052, 2.291, 2.459, 2.589, 2.693, 2.780, 2.855, 2.920),
+}
+# The data of ``NAP`` in R's SingleCaseES, whose documentation prints
+# Est 0.9166667, CI_lower 0.5973406, CI_upper 0.9860176 (method 5 of Newcombe).
+PHASE_A, PHASE_B = [20, 20, 26, 25, 22, 23], [28, 25, 24, 27, 30, 30, 29]
+SCORES = st.lists(st.integers(0, 20).map(lambda n: n / 20), min_size=1, max_size=7)
+
+
+def test_average_ranks_are_those_of_demsar() -> None:
+    assert average_ranks(DEMSAR) == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=5e-4)
+
+
+def test_ties_share_the_mean_of_their_ranks() -> None:
+    assert average_ranks([[0.5, 0.9, 0.5, 0.5]]).tolist() == [3, 1, 3, 3]
+    assert average_ranks([[0.3, 0.1 + 0.2]]).tolist() == [1.5, 1.5]  # a rounding error is no lead
+    assert average_ranks([[0.3, 0.300001]]).tolist() == [2, 1]
+
+
+def test_friedman_of_the_example_of_demsar() -> None:
+    found = friedman(DEMSAR)
+    # Demsar's 9.28 is not corrected for ties: undo the correction of scipy (Conover 1999, 5.8),
+    # with pairs tied in three blocks, in one all four: sum of t^3 - t = 3 * 6 + 60.
+    correction = 1 - (3 * 6 + 60) / (14 * (4**3 - 4))
+    assert found.chi_square * correction == pytest.approx(9.28, abs=0.005)
+    assert found.chi_square_p == pytest.approx(stats.chi2.sf(found.chi_square, 3))
+
+
+def test_iman_davenport_of_the_example_of_demsar() -> None:
+    f, p = iman_davenport(9.28, blocks=14, k=4)
+    assert f == pytest.approx(3.69, abs=0.005)
+    assert p == pytest.approx(stats.f.sf(f, 3, 39))
+    assert stats.f.isf(0.05, 3, 39) == pytest.approx(2.85, abs=0.005)  # his critical value
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_f_is_the_analysis_of_variance_of_the_ranks(seed: int) -> None:
+    scores = np.random.default_rng(seed).integers(0, 8, size=(9, 4)) / 8  # with ties
+    table = stats.rankdata(-scores, axis=1)
+    effects = table.mean(axis=0) - table.mean()
+    residuals = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    expected = (9 * (effects**2).sum() / 3) / ((residuals**2).sum() / (3 * 8))
+    found = friedman(scores)
+    assert found.f == pytest.approx(expected)
+    assert found.f_p == pytest.approx(stats.f.sf(expected, 3, 24))
+    reference = stats.friedmanchisquare(*scores.T)
+    assert (found.chi_square, found.chi_square_p) == pytest.approx(tuple(reference))
+
+
+def test_friedman_where_all_blocks_agree() -> None:
+    found = friedman([[0.1, 0.2, 0.3], [0.5, 0.6, 0.7], [0.4, 0.8, 0.9]])
+    assert found.chi_square == pytest.approx(6)  # n (k - 1), the greatest possible
+    assert (found.f, found.f_p) == (None, None)
+    tied = friedman([[0.1, 0.1, 0.1], [0.5, 0.5, 0.5]])
+    assert (tied.chi_square, tied.chi_square_p, tied.f, tied.f_p) == (0, 1, 0, 1)
+
+
+@pytest.mark.parametrize("alpha", NEMENYI)
+def test_critical_values_are_those_of_demsar(alpha: float) -> None:
+    for k, q in enumerate(NEMENYI[alpha], 2):
+        # The table is cut off after three digits rather than rounded, and 14 cancels out.
+        found = critical_difference(k, 14, alpha) / (k * (k + 1) / (6 * 14)) ** 0.5
+        assert found == pytest.approx(q, abs=1.1e-3)
+
+
+def test_critical_difference_of_the_example_of_demsar() -> None:
+    assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
+    assert critical_difference(4, 14, alpha=0.10) == pytest.approx(1.12, abs=0.005)
+    assert critical_difference(4, 56) == pytest.approx(critical_difference(4, 14) / 2)
+
+
+@given(ours=SCORES, baseline=SCORES)
+def test_unpaired_probability_by_enumeration(ours: list[float], baseline: list[float]) -> None:
+    wins = [(a > b) + (a == b) / 2 for a, b in itertools.product(ours, baseline)]
+    found = probability_of_improvement(ours, baseline)
+    assert found.estimate == pytest.approx(np.mean(wins))
+    u = stats.mannwhitneyu(ours, baseline, method="asymptotic").statistic
+    assert found.estimate == pytest.approx(u / (len(ours) * len(baseline)))
+    assert 0 <= found.low <= found.estimate <= found.high <= 1
+
+
+def test_paired_probability_meets_the_same_seed_only() -> None:
+    ours, baseline = [0.9, 0.5, 0.7, 0.6], [0.8, 0.4, 0.7, 0.65]
+    assert probability_of_improvement(ours, baseline, paired=True).estimate == 2.5 / 4
+    assert probability_of_improvement(ours, baseline).estimate == 8.5 / 16
+
+
+def test_rounding_errors_are_ties() -> None:
+    assert probability_of_improvement([0.1 + 0.2], [0.3]).estimate == 0.5
+    assert probability_of_improvement([0.1 + 0.2], [0.3], paired=True).estimate == 0.5
+
+
+@given(ours=SCORES, baseline=SCORES)
+def test_swapped_samples_mirror_the_score_interval(
+    ours: list[float], baseline: list[float]
+) -> None:
+    n = min(len(ours), len(baseline))
+    for left, right, paired in ((ours, baseline, False), (ours[:n], baseline[:n], True)):
+        found = probability_of_improvement(left, right, paired=paired)
+        mirrored = probability_of_improvement(right, left, paired=paired)
+        assert mirrored.estimate == pytest.approx(1 - found.estimate)
+        expected = (1 - found.high, 1 - found.low)
+        assert (mirrored.low, mirrored.high) == pytest.approx(expected, abs=1e-8)
+
+
+def test_the_unpaired_interval_is_that_of_newcombe() -> None:
+    found = probability_of_improvement(PHASE_B, PHASE_A)
+    assert found.method == "score"
+    assert found.estimate == pytest.approx(0.9166667, abs=1e-7)
+    assert (found.low, found.high) == pytest.approx((0.5973406, 0.9860176), abs=1e-4)
+
+
+@pytest.mark.parametrize(("wins", "n"), [(0, 3), (3, 3), (5, 7), (10, 20)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95])
+def test_the_paired_interval_is_that_of_wilson(wins: int, n: int, confidence: float) -> None:
+    ours = np.where(np.arange(n) < wins, 1.0, -1.0)
+    found = probability_of_improvement(ours, np.zeros(n), confidence, paired=True)
+    expected = stats.binomtest(wins, n).proportion_ci(confidence, method="wilson")
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+
+
+def test_a_clean_sweep_of_few_seeds_is_not_certain() -> None:
+    ours, baseline = [0.9, 0.91, 0.92], [0.7, 0.71, 0.72]
+    found = probability_of_improvement(ours, baseline)
+    assert (found.estimate, found.high) == (1, 1)
+    assert 0.4 < found.low < 0.6
+    plain = probability_of_improvement(ours, baseline, method="bootstrap")
+    assert plain.low == plain.high == 1
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_bootstrap_limits_are_those_of_all_resamples(paired: bool) -> None:
+    ours, baseline = np.array([0.3, 0.5, 0.9, 0.6]), np.array([0.4, 0.2, 0.7, 0.6])
+    resamples = [np.array(r) for r in itertools.product(range(4), repeat=4)]
+    wins = (np.sign(ours[:, None] - baseline) + 1) / 2
+    if paired:
+        shares = [np.diag(wins)[i].mean() for i in resamples]
+    else:
+        shares = [wins[np.ix_(i, j)].mean() for i in resamples for j in resamples]
+    found = probability_of_improvement(ours, baseline, 0.9, paired, "bootstrap")
+    assert found.method == "bootstrap"
+    expected = tuple(np.quantile(shares, [0.05, 0.95]))
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.01)
+    assert probability_of_improvement(ours, baseline, 0.9, paired, "bootstrap") == found
+
+
+def test_the_bootstrap_has_no_limits_for_one_seed() -> None:
+    found = probability_of_improvement([0.9], [0.8], method="bootstrap")
+    assert (found.estimate, found.low, found.high, found.method) == (1, None, None, "none")
+
+
+@pytest.mark.parametrize(("n", "score", "bootstrap"), [(3, 0.0, 0.0), (5, 0.0, 0.0)])
+def test_unpaired_intervals_cover_as_the_documentation_states(
+    n: int, score: float, bootstrap: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ranks, "RESAMPLES", 999)
+    text = " ".join(str(probability_of_improvement.__doc__).split())
+    assert f"{score:.2f} and {bootstrap:.2f} for {n}" in text
+    truth, repeats = 0.8, 1000
+    shift = stats.norm.ppf(truth) * 2**0.5
+    drawn = np.random.default_rng(n).normal(size=(repeats, 2, n))
+    pairs = np.add(drawn, [[shift], [0]])
+    for method, stated in (("score", score), ("bootstrap", bootstrap)):
+        found = [probability_of_improvement(a, b, method=method) for a, b in pairs]
+        share = np.mean([i.low <= truth <= i.high for i in found])
+        assert share == pytest.approx(
+            stated, abs=3 * (stated * (1 - stated) / repeats) ** 0.5 + 0.01
+        )
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: average_ranks([0.1, 0.2]), r"shape \(2,\)"),
+        (lambda: average_ranks([[0.1], [0.2]]), "at least 2 strategies"),
+        (lambda: average_ranks(np.zeros((0, 3))), "shape"),
+        (lambda: average_ranks([[0.1, float("nan")]]), "NaN"),
+        (lambda: average_ranks([[0.1, 0.2], [0.3]]), "Give every block all scores"),
+        (lambda: friedman([[0.1, 0.2], [0.3, 0.4]]), "at least 3 strategies"),
+        (lambda: friedman([[0.1, 0.2, 0.3]]), "at least 2 blocks"),
+        (lambda: critical_difference(1, 10), "at least 2 strategies"),
+        (lambda: critical_difference(4, 0), "1 block"),
+        (lambda: critical_difference(4, 10, alpha=5), "alpha between 0 and 1"),
+        (lambda: probability_of_improvement([], [0.1]), "at least 1 finite score"),
+        (lambda: probability_of_improvement([0.1], [float("nan")]), "nan at position 0"),
+        (lambda: probability_of_improvement([0.1], [0.1, 0.2], paired=True), "1 and 2"),
+        (lambda: probability_of_improvement([0.1], [0.1], 1.0), "confidence between 0 and 1"),
+        (lambda: probability_of_improvement([0.1], [0.1], method="scores"), "score"),
+    ],
+)
+def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        call()
