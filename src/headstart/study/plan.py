@@ -107,18 +107,7 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
         HeadstartError: For all faults together.
     """
     faults: list[HeadstartError] = []
-    given: dict[str, Any] = {}
-    for key, value in values.items():
-        name = _full_name(str(key))
-        if name not in KEYS:
-            fix = did_you_mean(name, KEYS)
-            if name in FitConfig.model_fields:
-                fix = "Settings of all runs stand below 'settings', several values below 'grid'."
-            faults.append(ConfigError("a key of a study", repr(str(key)), fix))
-        elif name in given:
-            faults.append(ConfigError(f"{name} once", "twice", "Keep one."))
-        else:
-            given[name] = value
+    given = _known_keys(values, faults)
     axes = {name: _several(given.get(name)) for name in ("tasks", "models", "strategies")}
     axes["strategies"] = [s for line in axes["strategies"] for s in split_lines(str(line))]
     for name, found in axes.items():
@@ -155,6 +144,22 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
     )  # fmt: skip
     raise_all(_check_runs(plan))
     return plan
+
+
+def _known_keys(values: Mapping[str, Any], faults: list[HeadstartError]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for key, value in values.items():
+        name = _full_name(str(key))
+        if name not in KEYS:
+            fix = did_you_mean(name, KEYS)
+            if name in FitConfig.model_fields:
+                fix = "Settings of all runs stand below 'settings', several values below 'grid'."
+            faults.append(ConfigError("a key of a study", repr(str(key)), fix))
+        elif name in given:
+            faults.append(ConfigError(f"{name} once", "twice", "Keep one."))
+        else:
+            given[name] = value
+    return given
 
 
 def read_plan_file(path: Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,6 @@ class Store:
         Raises:
             RunError: If there is none, other files stand there, or another version made it.
         """
-        from headstart import __version__
-
         with self._reached():
             about = self._read(self.path(STUDY))
             there = bool(about) or self.fs.exists(self.root)
@@ -100,7 +99,7 @@ class Store:
                     )  # fmt: skip
                 for folder in FOLDERS:
                     self.fs.makedirs(self.path(folder), exist_ok=True)
-                self.write(STUDY, {"form": FORM, "headstart": __version__})
+                self.write(STUDY, {"form": FORM, "headstart": version("headstart")})
                 return self
         if about is None:
             raise RunError(

@@ -251,17 +251,25 @@ def summarise(
     if not found:
         raise RunError("at least one run that has ended", "none", "Wait for the first one.")
     for key, group in found.items():
-        entries = places[key]
-        group.entries = [entries[name] for name in strategies if name in entries]
-        for entry in group.entries:
-            entry.crashed.sort()
-        for entry in group.entries:
-            _describe(entry, entries.get(baseline), logits, number="r2" in group.metrics)
+        _fill(group, places[key], strategies, baseline, logits)
     groups = list(found.values())
     _correct([[e for g in groups for e in g.entries if e.strategy == name] for name in strategies])
     overall = _overall(groups, strategies, baseline) if len(groups) > 1 else None
     shown = [dict(failure) for failure in failures if failure["axes"]["strategy"] in strategies]
     return Summary(baseline, groups, overall, shown, finished=finished)
+
+
+def _fill(
+    group: Group,
+    entries: Mapping[str, Entry],
+    strategies: Sequence[str],
+    baseline: str,
+    logits: Logits,
+) -> None:
+    group.entries = [entries[name] for name in strategies if name in entries]
+    for entry in group.entries:
+        entry.crashed.sort()
+        _describe(entry, entries.get(baseline), logits, number="r2" in group.metrics)
 
 
 _OWN = {"task", "model", "train_rows", "strategy", "seed"}
