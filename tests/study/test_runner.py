@@ -7,9 +7,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 import yaml
 
 import tiny_studies
+from headstart.errors import HeadstartError
 from headstart.results import RunResult
 from headstart.study.claims import MOST_DEATHS, Claims
 from headstart.study.executors import LocalExecutor, WorkerDied, closing
@@ -43,7 +45,7 @@ def test_a_run_is_another_one_if_rows_settings_or_model_differ(tmp_path: Path) -
     other = {**settings, "batch_size": 4}
     assert before.isdisjoint(run.id for run in tiny_studies.study(tmp_path, settings=other).runs)
     text = (tmp_path / "train.csv").read_text()
-    (tmp_path / "train.csv").write_text(text.replace("good", "fine"))
+    (tmp_path / "train.csv").write_text(text + "q z,bad\n")
     assert before.isdisjoint(run.id for run in tiny_studies.study(tmp_path).runs)
 
 
@@ -63,6 +65,37 @@ def test_a_failed_run_is_kept_with_its_reason_and_stops_no_other(tmp_path: Path)
     assert len(retried.done) == 2
     (_, bad) = read_summary(str(tmp_path / "x")).groups[0].entries
     assert (bad.failed_share, sorted(bad.crashed)) == (1.0, [0, 1])
+
+
+def test_faults_are_told_together_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("sentence,label\na,good\n,bad\n")
+    own = {**tiny_studies.values(tmp_path)["tasks"][0], "train": str(tmp_path / "bad.csv")}
+    lost = {**own, "name": "lost", "train": str(tmp_path / "none.csv")}
+    with pytest.raises(HeadstartError) as caught:
+        tiny_studies.study(tmp_path, tasks=[own, lost], models=["nowhere/x"])
+    assert "nowhere/x" in str(caught.value)
+    with pytest.raises(HeadstartError) as caught:
+        tiny_studies.study(tmp_path, tasks=[own, lost])
+    assert "none.csv" in str(caught.value)
+    assert "text" in str(caught.value)
+    with pytest.raises(HeadstartError, match="--train-rows of at most 24"):
+        tiny_studies.study(tmp_path, train_rows=[12, 100])
+    assert not (tmp_path / "x").exists()
+
+
+def test_one_run_under_two_names_is_refused(tmp_path: Path) -> None:
+    own = tiny_studies.values(tmp_path)["tasks"][0]
+    with pytest.raises(HeadstartError, match="task letters and task again"):
+        tiny_studies.study(tmp_path, tasks=[own, {**own, "name": "again"}])
+
+
+def test_what_a_study_does_not_hold_is_told(tmp_path: Path) -> None:
+    carry_out_study(tiny_studies.study(tmp_path, seeds=1), tiny_studies.Here())
+    with pytest.raises(HeadstartError, match="a strategy of the study; found 'head'"):
+        read_summary(str(tmp_path / "x"), strategies=["lp"])
+    for workers, threads in ((0, 1), (1, 0)):
+        with pytest.raises(HeadstartError, match="of at least 1"):
+            LocalExecutor(workers, threads)
 
 
 def test_an_error_of_any_kind_is_one_of_that_run(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def _executor(
         if address:
             raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
         log = None if "://" in out else Path(out) / "logs"
-        return LocalExecutor(workers or 1, threads, log)
+        return LocalExecutor(1 if workers is None else workers, threads, log)
     from headstart.study.ray_executor import RayExecutor
 
     return RayExecutor(address, cpus, gpus, workers)

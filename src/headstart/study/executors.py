@@ -52,8 +52,9 @@ class LocalExecutor:
 
     def __init__(self, workers: int = 1, threads: int | None = None, log: Path | None = None):
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        if workers < 1 or (threads or 1) < 1:
-            raise ConfigError("at least one worker", str(workers), "Change --workers.")
+        for name, value in (("workers", workers), ("threads", threads)):
+            if value is not None and value < 1:
+                raise ConfigError(f"--{name} of at least 1", str(value), "Change it.")
         self.threads = threads or max(1, (cores or 1) // workers)
         self._log = log
         self._idle: list[ProcessPoolExecutor | None] = [None] * workers

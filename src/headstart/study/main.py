@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.errors import ConfigError, HeadstartError, gathering, raise_all
+from headstart.errors import ConfigError, HeadstartError, did_you_mean, gathering, raise_all
+from headstart.run.splits import find_task, read_splits
 from headstart.study.executors import Executor, closing
 from headstart.study.identity import Digests
 from headstart.study.plan import StudyPlan, canonical
@@ -84,12 +86,34 @@ def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
         HeadstartError: If anything about the plan or the folder is at fault; nothing has run yet.
     """
     runs = planned_runs(plan)
+    _check_rows(runs)
     store = Store(out).open(create=True)
     store.add_plan(runs, {"baseline": plan.baseline, "strategies": list(plan.strategies)})
     if retry_failed:
         for identity in store.failed() & {run.id for run in runs}:
             store.remove(f"failures/{identity}.json")
     return Study(store, runs, plan.baseline)
+
+
+def _check_rows(runs: Iterable[PlannedRun]) -> None:
+    """Read every table once, so that a fault of the rows is told before hours of other runs."""
+    faults: list[HeadstartError] = []
+    seen: set[str] = set()
+    for run in runs:
+        of_rows = {k: v for k, v in run.settings.items() if k not in _NOT_OF_ROWS}
+        key = json.dumps(of_rows, sort_keys=True, default=str)
+        if key not in seen:
+            seen.add(key)
+            with gathering(faults):
+                config = FitConfig.build(run.settings)
+                read_splits(config, find_task(config))
+    raise_all({str(fault): fault for fault in faults}.values())
+
+
+_NOT_OF_ROWS = {
+    "model", "strategy", "seed", "epochs", "total_epochs", "lr", "head_lr", "batch_size", "preset",
+    "weight_decay", "clip", "warmup", "dropout", "head_type", "head", "guard", "eval_every",
+}  # fmt: skip
 
 
 def carry_out_study(study: Study, executor: Executor, watch: Watch | None = None) -> State:
@@ -130,6 +154,11 @@ def read_summary(
     results, damaged = store.results()
     names: dict[str, Any] = {name: None for plan in plans for name in plan.get("strategies", [])}
     wanted = [canonical(line) for line in strategies] or list(names)
+    raise_all(
+        ConfigError("a strategy of the study", repr(name), did_you_mean(name, names))
+        for name in wanted
+        if name not in names
+    )
     chosen = canonical(baseline) if baseline else _baseline(plans, wanted)
     failures = [f for f in store.failures() if f["id"] not in {r["id"] for r in results}]
     for record in (*results, *failures):

@@ -148,7 +148,10 @@ def _power(n: int, noncentrality: float, alpha: float) -> float:
     from scipy.stats import nct, t
 
     critical = t.isf(alpha / 2, n - 1)
-    return float(nct.sf(critical, n - 1, noncentrality) + nct.cdf(-critical, n - 1, noncentrality))
+    lower = float(nct.cdf(-critical, n - 1, noncentrality))
+    # Far from the centre scipy finds no number for the lower tail, which is then below 1e-14.
+    lower = 0.0 if math.isnan(lower) else lower
+    return float(nct.sf(critical, n - 1, noncentrality)) + lower
 
 
 def _check_plan(sd_of_differences: float, power: float, alpha: float) -> None:

@@ -36,6 +36,9 @@ class RayExecutor:
         gpus: float = 0,
         most: int | None = None,
     ) -> None:
+        for name, value, least in (("cpus", cpus, 0), ("gpus", gpus, 0), ("workers", most or 1, 1)):
+            if value < least:
+                raise ConfigError(f"--{name} of at least {least}", str(value), "Change it.")
         ray = _import_ray()
         self._ray, self._cpus, self._gpus, self._most = ray, cpus, gpus, most
         self._started = not ray.is_initialized()
