@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from headstart.errors import HeadstartError
-from headstart.study.plan import read_plan, read_plan_file, split_lines
+from headstart.study.plan import read_plan, read_plan_file
+from headstart.study.read import split_lines
 
 
 def study(**changes: Any) -> dict[str, Any]:

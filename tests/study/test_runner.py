@@ -15,7 +15,8 @@ from headstart.errors import HeadstartError
 from headstart.results import RunResult
 from headstart.study.claims import MOST_DEATHS, Claims
 from headstart.study.executors import LocalExecutor, WorkerDied, closing
-from headstart.study.main import carry_out_study, read_summary
+from headstart.study.main import carry_out_study
+from headstart.study.read import read_summary
 from headstart.study.store import Store
 from headstart.study.worker import Outcome
 

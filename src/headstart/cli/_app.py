@@ -14,6 +14,7 @@ from headstart.cli.head import head_app
 from headstart.cli.listings import describe_task_files, strategies, tasks
 from headstart.cli.predict import EVALUATE_EXAMPLES, PREDICT_EXAMPLES, evaluate, predict
 from headstart.cli.probe import PROBE_EXAMPLES, probe
+from headstart.cli.report import REPORT_EXAMPLES, report
 from headstart.cli.study import study_app
 
 
@@ -59,6 +60,7 @@ app.command(context_settings=HELP_NAMES, epilog=describe_task_files())(tasks)
 app.command(context_settings=HELP_NAMES)(strategies)
 app.add_typer(head_app, name="head")
 app.add_typer(study_app, name="study")
+app.command(context_settings=HELP_NAMES, epilog=examples(*REPORT_EXAMPLES))(report)
 app.command(context_settings=HELP_NAMES, epilog=examples(*DEMO_EXAMPLES))(demo)
 for command in (
     *app.registered_commands,

@@ -267,7 +267,7 @@ class Screen(Lines):
             outcome: What came of it.
         """
         from headstart.errors import HeadstartError
-        from headstart.study.main import read_summary
+        from headstart.study.read import read_summary
 
         self.ended_here += 1
         ended = len(self.state.done | self.state.failed | {run.id})

@@ -167,8 +167,7 @@ def table(
 ) -> None:
     """Print the comparison of the strategies, with what has ended so far."""
     from headstart.cli._study import describe_summary
-    from headstart.study.main import read_summary
-    from headstart.study.plan import split_lines
+    from headstart.study.read import read_summary, split_lines
     from headstart.study.tables import as_text
 
     summary = read_summary(folder, baseline, split_lines(strategies or ""))
@@ -257,7 +256,8 @@ def _carry_out(
     plan: StudyPlan, executor: Executor, out: str, *, retry_failed: bool, quiet: bool
 ) -> None:
     from headstart.cli._study import describe_failures, describe_summary, study_display
-    from headstart.study.main import begin, carry_out_study, read_summary
+    from headstart.study.main import begin, carry_out_study
+    from headstart.study.read import read_summary
 
     study = begin(plan, out, retry_failed=retry_failed)
     try:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.errors import ConfigError, HeadstartError, did_you_mean, gathering, raise_all
+from headstart.errors import ConfigError, HeadstartError, gathering, raise_all
 from headstart.run.splits import find_task, read_splits
 from headstart.study.executors import Executor, closing
 from headstart.study.identity import Digests
-from headstart.study.plan import StudyPlan, canonical
+from headstart.study.plan import StudyPlan
 from headstart.study.runner import State, StudyRunner, Watch
 from headstart.study.store import PlannedRun, Store
-from headstart.study.summary import Summary, summarise
 
 
 @dataclass
@@ -130,45 +129,3 @@ def carry_out_study(study: Study, executor: Executor, watch: Watch | None = None
     study.store.results()  # damaged ones are set aside, so that they are done again
     with closing(executor):
         return StudyRunner(study.store, study.runs, executor, watch).run()
-
-
-def read_summary(
-    address: str, baseline: str | None = None, strategies: Iterable[str] = ()
-) -> Summary:
-    """Compute the summary of what a study's folder holds at present.
-
-    Args:
-        address: Folder or fsspec address.
-        baseline: What to compare with; that of the latest plan if ``None``.
-        strategies: Those to show; all if empty.
-
-    Returns:
-        The summary.
-
-    Raises:
-        HeadstartError: If there is no study, or nothing that has ended.
-    """
-    store = Store(address).open()
-    plans = store.plans()
-    runs = store.runs()
-    results, damaged = store.results()
-    names: dict[str, Any] = {name: None for plan in plans for name in plan.get("strategies", [])}
-    wanted = [canonical(line) for line in strategies] or list(names)
-    raise_all(
-        ConfigError("a strategy of the study", repr(name), did_you_mean(name, names))
-        for name in wanted
-        if name not in names
-    )
-    chosen = canonical(baseline) if baseline else _baseline(plans, wanted)
-    failures = [f for f in store.failures() if f["id"] not in {r["id"] for r in results}]
-    for record in (*results, *failures):
-        if record["id"] in runs:  # as it is called now
-            record["axes"] = runs[record["id"]].axes
-    summary = summarise(results, failures, chosen, wanted, store.logits)
-    summary.damaged, summary.planned = damaged, len(runs)
-    return summary
-
-
-def _baseline(plans: Iterable[dict[str, Any]], wanted: list[str]) -> str:
-    asked = [plan["baseline"] for plan in plans if plan.get("baseline") in wanted]
-    return asked[0] if asked else wanted[0] if wanted else ""

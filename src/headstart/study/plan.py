@@ -22,6 +22,7 @@ from typing import Any
 
 from headstart.config import FitConfig, read_settings
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, gathering, raise_all
+from headstart.study.read import split_lines
 from headstart.tuners._bind import read_strategy
 
 KEYS = (
@@ -174,41 +175,11 @@ def read_plan_file(path: Path) -> dict[str, Any]:
     return {_full_name(name): value for name, value in read_settings(path).items()}
 
 
-def split_lines(text: str) -> list[str]:
-    """Split strategy lines at the commas outside brackets.
-
-    Args:
-        text: For example ``ft, bitfit(epochs=2, lr=1e-3) > full``.
-
-    Returns:
-        The lines.
-    """
-    lines, depth, start = [], 0, 0
-    for place, sign in enumerate(text):
-        depth += (sign == "(") - (sign == ")")
-        if sign == "," and depth <= 0:
-            lines.append(text[start:place])
-            start = place + 1
-    return [line.strip() for line in (*lines, text[start:]) if line.strip()]
-
-
-def canonical(line: str) -> str:
-    """Return the name of a strategy in every table: its line, with aliases written out.
-
-    Args:
-        line: A strategy line or an alias.
-
-    Returns:
-        The canonical line.
-    """
-    return read_strategy(line).name
-
-
 def _canonical(lines: Iterable[Any], faults: list[HeadstartError]) -> list[str]:
     names = []
     for line in lines:
         with gathering(faults):
-            names.append(canonical(str(line)))
+            names.append(read_strategy(str(line)).name)
     return names
 
 

@@ -40,7 +40,8 @@ def seeds_needed(
 
     Raises:
         ConfigError: If the difference is 0 or below a ten-thousandth of the standard deviation,
-            the standard deviation is negative, or the power or level is not between 0 and 1.
+            the standard deviation is negative, the power or level is not between 0 and 1, or the
+            power is not above the level, which chance alone gives.
     """
     _check_plan(sd_of_differences, power, alpha)
     size = abs(difference)

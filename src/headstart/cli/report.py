@@ -1,0 +1,61 @@
+"""``headstart report``: a study as one page of HTML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headstart.cli._console import errors, show
+
+REPORT_EXAMPLES = (
+    "headstart report studies/rte",
+    "headstart report studies/rte --baseline lp-ft --out report.html",
+)
+
+
+def report(
+    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The page. Default: DIR/report.html.")
+    ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Compare with this strategy instead of the plan's."),
+    ] = None,
+    strategies: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Only these, split at commas.")
+    ] = None,
+) -> None:
+    """Write what a study says so far as one page of HTML.
+
+    The page holds all it needs and works without a network.
+    """
+    from headstart.report.page import build
+    from headstart.report.read import read_study
+    from headstart.study.read import split_lines
+    from headstart.study.store import Store
+
+    evidence = read_study(folder, baseline, split_lines(strategies or ""))
+    for sentence in evidence.summary.damaged:
+        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+    text = build(evidence)
+    if out is None:
+        Store(folder).write("report.html", text.encode())
+        show(f"report: {folder.rstrip('/')}/report.html")
+        return
+    _write(out, text)
+    show(f"report: {out}")
+
+
+def _write(path: Path, text: str) -> None:
+    from headstart.errors import RunError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunError(
+            "a file to write for --out", f"{path}: {error.strerror or error}", "Name another one."
+        ) from None

@@ -1,0 +1,1 @@
+"""Reports: what a study says, as one page that needs nothing else, without torch."""

@@ -1,0 +1,221 @@
+"""The answer of a study in two sentences: which strategy, and how sure one can be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from headstart.study.statistics import holm, smallest_p
+from headstart.study.summary import Comparison, Entry, Summary, compare
+from headstart.study.tables import short_name, show_interval
+
+ALPHA = 0.05
+FEWEST = 6
+"""Pairs of seeds below which no p is under 0.05, however large the difference."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a reader takes home.
+
+    Args:
+        best: Which strategy is best on this data, in a sentence.
+        sure: How sure one can be, in a sentence.
+        cautions: What else to keep in mind.
+    """
+
+    best: str
+    sure: str
+    cautions: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Found:
+    name: str
+    comparison: Comparison
+    p: float | None
+
+
+def answer(summary: Summary) -> Answer:
+    """Say what a study has found.
+
+    Args:
+        summary: What it says in numbers.
+
+    Returns:
+        The sentences.
+    """
+    cautions = _cautions(summary)
+    if not summary.finished:
+        return Answer(*_nothing(summary), cautions)
+    tables = [{e.strategy: e for e in group.entries if e.scores} for group in summary.groups]
+    shared = [name for name in tables[0] if all(name in table for table in tables)]
+    if summary.baseline not in shared:
+        best = f"{short_name(summary.baseline)}, the baseline, has not finished on every task yet."
+        return Answer(best, "Nothing can be compared with it so far.", cautions)
+    others = [name for name in shared if name != summary.baseline]
+    pairs = {name: between(summary, name, summary.baseline) for name in others}
+    known = {name: found for name, found in pairs.items() if found}
+    if not known:
+        best = f"Only {short_name(summary.baseline)} has finished so far."
+        return Answer(best, "There is no other strategy to compare it with.", cautions)
+    adjusted = holm([found.test.p if found.test else None for found in known.values()])
+    found = [_Found(n, c, p) for (n, c), p in zip(known.items(), adjusted, strict=True)]
+    found.sort(key=lambda each: -each.comparison.difference.estimate)
+    cautions += _unshared(summary, set(known) | {summary.baseline})
+    if len(tables) > 1:
+        count = f"{len(tables)} comparisons"
+        cautions.append(f"The answer is about the mean over the {count}; each has its own table.")
+    return Answer(*_verdict(summary, found), cautions)
+
+
+def between(summary: Summary, ours: str, theirs: str) -> Comparison | None:
+    """Compare two strategies over all groups, paired by seed.
+
+    Args:
+        summary: The summary; both have finished runs in each of its groups.
+        ours: One strategy.
+        theirs: The other.
+
+    Returns:
+        The comparison of the means over the groups; ``None`` without a seed that all have.
+    """
+    sides: list[list[Entry]] = [
+        [next(e for e in group.entries if e.strategy == name) for group in summary.groups]
+        for name in (ours, theirs)
+    ]
+    seeds = sorted(set.intersection(*(set(entry.runs) for side in sides for entry in side)))
+    one, other = (
+        [float(np.mean([entry.runs[seed].score for entry in side])) for seed in seeds]
+        for side in sides
+    )
+    return compare(one, other)
+
+
+def show_p(p: float) -> str:
+    """Write a p-value with its sign.
+
+    Args:
+        p: The value.
+
+    Returns:
+        For example ``p = 0.031`` or ``p < 0.001``.
+    """
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def _nothing(summary: Summary) -> tuple[str, str]:
+    failed, planned = len(summary.failures), summary.planned
+    of = f" of {planned}" if planned else ""
+    told = f"; {_count(failed, 'run')} failed" if failed else ""
+    fix = "Mend what failed first." if failed else "Wait for the first runs to finish."
+    return f"No run{of} has finished{told}.", f"Nothing can be told about the strategies. {fix}"
+
+
+def _verdict(summary: Summary, found: Sequence[_Found]) -> tuple[str, str]:
+    top, base = found[0], short_name(summary.baseline)
+    name, seeds = short_name(top.name), top.comparison.seeds
+    estimate, size = top.comparison.difference.estimate, _size(top.comparison)
+    if seeds < FEWEST:
+        best = f"It cannot be told yet which strategy is best: {_closest(top, base)} {size}."
+        return best, _too_few(top.comparison)
+    if top.p is not None and top.p < ALPHA and estimate > 0:
+        best = f"{name} scores highest on this data: better than {base} {size}."
+        return best, _sure_of_win(summary, found)
+    if top.p is not None and top.p < ALPHA:
+        best = f"{base}, the baseline, scores highest on this data: {_closest(top, base)} {size}."
+        unsure = sum(each.p is None or each.p >= ALPHA for each in found)
+        told = f"That is unlikely to be chance ({show_p(top.p)}{_tests(len(found))})"
+        return best, f"{told}{f'; of {unsure} others it cannot be said' if unsure else ''}."
+    best = f"No strategy is shown to be better than {base}: {_closest(top, base)} {size}."
+    p = f"{show_p(top.p)}{_tests(len(found))}" if top.p is not None else "there is no test"
+    return (
+        best,
+        f"This may well be chance ({p}), and is no proof that they are equal; {_more(top)}.",
+    )
+
+
+def _closest(top: _Found, base: str) -> str:
+    estimate, name = top.comparison.difference.estimate, short_name(top.name)
+    if not estimate:
+        return f"{name} scores the same as {base}"
+    return f"{name} scores {'higher' if estimate > 0 else 'lower'} than {base}"
+
+
+def _size(found: Comparison) -> str:
+    """Return a difference in words, with its interval and the number of seeds."""
+    text = show_interval(found.difference, factor=100)
+    number, _, interval = text.partition(" ")
+    told = f"95 % interval {interval.strip('[]').replace(', ', ' to ')}, " if interval else ""
+    return f"({number} points, {told}{_count(found.seeds, 'seed')})"
+
+
+def _too_few(found: Comparison) -> str:
+    if found.seeds < 2:
+        return (
+            "With one seed, chance and a real difference look alike; "
+            f"at least {FEWEST} seeds are needed."
+        )
+    least = f"{smallest_p(found.seeds):.3f}".rstrip("0")
+    needed = max(found.seeds_needed or FEWEST, FEWEST)
+    sized = f"; about {needed} would show a difference of this size (power 0.8)"
+    return (
+        f"With {found.seeds} seeds p cannot be below {least}, however large the difference: "
+        f"at least {FEWEST} seeds are needed{sized if needed > FEWEST else ''}."
+    )
+
+
+def _sure_of_win(summary: Summary, found: Sequence[_Found]) -> str:
+    top = found[0]
+    told = f"That is unlikely to be chance ({show_p(top.p or 0)}{_tests(len(found))})"
+    if len(found) < 2 or found[1].comparison.difference.estimate <= 0:
+        return f"{told}."
+    rival = between(summary, top.name, found[1].name)
+    if rival is None or rival.test is None:
+        return f"{told}; it was not compared with the next best."
+    apart = "can also be told from" if rival.test.p < ALPHA else "cannot be told from"
+    next_best = short_name(found[1].name)
+    return f"{told}; it {apart} the next best, {next_best} ({show_p(rival.test.p)}, uncorrected)."
+
+
+def _tests(count: int) -> str:
+    return f" after Holm's correction over {count} strategies" if count > 1 else ""
+
+
+def _more(top: _Found) -> str:
+    needed = top.comparison.seeds_needed
+    if not needed:
+        return "the seeds do not say how many more would be needed"
+    if needed <= top.comparison.seeds:
+        return f"a few more seeds than {top.comparison.seeds} may show it"
+    return f"to show a difference of this size, about {needed:,} seeds are needed (power 0.8)"
+
+
+def _cautions(summary: Summary) -> list[str]:
+    told = []
+    ended = summary.finished + len(summary.failures)
+    if ended < summary.planned:
+        told.append(f"{summary.planned - ended} of {summary.planned} runs have not ended yet.")
+    if summary.failures and summary.finished:
+        told.append(f"{_count(len(summary.failures), 'run')} failed and are in no mean.")
+    runs = [r for g in summary.groups for e in g.entries for r in e.runs.values()]
+    collapsed = sum(run.collapsed for run in runs)
+    if collapsed:
+        told.append(f"{_count(collapsed, 'finished run')} ended at chance or predicts one class.")
+    if any(run.same_rows for run in runs):
+        told.append("Some scores (*) are about rows that also selected the state: they flatter.")
+    return told
+
+
+def _unshared(summary: Summary, compared: set[str]) -> list[str]:
+    names = {e.strategy: None for g in summary.groups for e in g.entries}
+    left = [short_name(name) for name in names if name not in compared]
+    if not left:
+        return []
+    return [f"Left out of the answer, as not finished on every task: {', '.join(left)}."]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
