@@ -210,10 +210,22 @@ class Lines(Watch):
             run: The run.
             outcome: What came of it.
         """
+        show(self.sentence(run, outcome), to=self.console)
+
+    def sentence(self, run: PlannedRun, outcome: Outcome) -> str:
+        """Count a run that has ended here, and say what came of it.
+
+        Args:
+            run: The run.
+            outcome: What came of it.
+
+        Returns:
+            One line.
+        """
         self.ended_here += 1
         ended = len(self.state.done | self.state.failed | {run.id})
         text = f"{ended} of {self.state.total}: {_name(run)}: {_told(outcome)}"
-        show(f"{text}{self._left(ended)}", to=self.console)
+        return f"{text}{self._left(ended)}"
 
     def _left(self, ended: int) -> str:
         left = self.state.total - ended
@@ -269,9 +281,7 @@ class Screen(Lines):
         from headstart.errors import HeadstartError
         from headstart.study.read import read_summary
 
-        self.ended_here += 1
-        ended = len(self.state.done | self.state.failed | {run.id})
-        self.last = f"{_name(run)}: {_told(outcome)}{self._left(ended)}"
+        self.last = self.sentence(run, outcome)
         with contextlib.suppress(HeadstartError):
             summary = read_summary(self.study.store.address, self.study.baseline)
             self.table = [part for part in describe_summary(summary) if isinstance(part, Table)]

@@ -11,8 +11,9 @@ import numpy as np
 
 from headstart.report.figures import COLOURS, DASHES, Figure, Look, group_name, label, layout
 from headstart.report.figures import looks as looks_of
-from headstart.report.read import Evidence, Key, Run, group_key
+from headstart.report.read import Evidence, Run
 from headstart.results import StageResult
+from headstart.study.summary import Key, group_key
 from headstart.study.tables import short_name
 
 GIVEN_UP = "nothing"

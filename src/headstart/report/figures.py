@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.report.read import Evidence, Key, Run, group_key
-from headstart.study.summary import Entry, Group, Summary
+from headstart.report.read import Evidence, Run
+from headstart.study.summary import Entry, Group, Key, Summary, group_key
 from headstart.study.tables import short_name, show_interval
 
 COLOURS = ("#4f86d6", "#d07a2d", "#2f9e77", "#c25a9c", "#8b73d6", "#8f8a3a", "#c9504f", "#4b98a8")

@@ -10,9 +10,7 @@ from typing import Any
 from headstart.results import RunResult
 from headstart.study.read import read_records
 from headstart.study.store import PlannedRun
-from headstart.study.summary import Logits, Summary, summarise
-
-Key = tuple[Any, ...]
+from headstart.study.summary import AXES, Key, Logits, Summary, group_key, summarise
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class Run:
     @property
     def group(self) -> Key:
         """What it is compared within."""
-        extra = {k: v for k, v in self.axes.items() if k not in OWN}
+        extra = {k: v for k, v in self.axes.items() if k not in AXES}
         return group_key(self.axes["task"], self.axes["model"], self.axes["train_rows"], extra)
 
 
@@ -53,25 +51,6 @@ class Evidence:
     runs: Sequence[Run]
     planned: Sequence[PlannedRun] = ()
     asked: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
-
-
-OWN = ("task", "model", "train_rows", "strategy", "seed")
-"""Axes that every run has; the rest are settings of the grid."""
-
-
-def group_key(task: str, model: str, rows: int | None, settings: Mapping[str, Any]) -> Key:
-    """Return what tells groups apart.
-
-    Args:
-        task: Name of the task.
-        model: The model.
-        rows: Training rows; ``None`` for all.
-        settings: Settings of the grid.
-
-    Returns:
-        A key.
-    """
-    return (task, model, rows, *sorted(f"{k}={v}" for k, v in settings.items()))
 
 
 def read_study(

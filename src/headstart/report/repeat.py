@@ -9,8 +9,9 @@ from typing import Any
 
 import yaml
 
-from headstart.report.read import OWN, Evidence
+from headstart.report.read import Evidence
 from headstart.study.store import PlannedRun
+from headstart.study.summary import AXES
 
 FILE = "study.yaml"
 LEFT_OUT = {"out", "resume", "overwrite", "checkpoint_minutes", "checkpoint_steps", "seed",
@@ -31,7 +32,7 @@ def study_file(evidence: Evidence) -> str:
     if not planned:
         return ""
     grid = _grid(planned)
-    own = [_without(run.settings, {*OWN[1:], *grid}) for run in planned]
+    own = [_without(run.settings, {*AXES, *grid} - {"task"}) for run in planned]
     shared = common(own)
     tasks: dict[str, dict[str, Any]] = {}
     for run, settings in zip(planned, own, strict=True):
@@ -143,7 +144,7 @@ def _show(value: Any) -> str:
 
 
 def _grid(planned: Sequence[PlannedRun]) -> dict[str, list[Any]]:
-    names = {name: None for run in planned for name in run.axes if name not in OWN}
+    names = {name: None for run in planned for name in run.axes if name not in AXES}
     return {name: _values(planned, name) for name in names}
 
 

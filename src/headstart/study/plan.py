@@ -23,13 +23,12 @@ from typing import Any
 from headstart.config import FitConfig, read_settings
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, gathering, raise_all
 from headstart.study.read import split_lines
+from headstart.study.summary import AXES
 from headstart.tuners._bind import read_strategy
 
 KEYS = (
     "tasks", "models", "strategies", "seeds", "train_rows", "grid", "settings", "baseline",
 )  # fmt: skip
-AXES = ("task", "model", "strategy", "train_rows", "seed")
-"""Names of the axes that every run has; settings of the grid follow."""
 NOT_IN_A_STUDY = {
     "out": "a study has one folder for all its runs",
     "resume": "a study always goes on where it was",

@@ -36,7 +36,25 @@ from headstart.study.statistics import (
 )
 
 Logits = Callable[[str], npt.NDArray[np.float32] | None]
+Key = tuple[Any, ...]
 FEWEST_TO_COMPARE = 2
+AXES = ("task", "model", "strategy", "train_rows", "seed")
+"""Names of the axes that every run has; settings of the grid follow."""
+
+
+def group_key(task: str, model: str, rows: int | None, settings: Mapping[str, Any]) -> Key:
+    """Return what tells groups apart.
+
+    Args:
+        task: Name of the task.
+        model: The model.
+        rows: Training rows; ``None`` for all.
+        settings: Settings of the grid.
+
+    Returns:
+        A key.
+    """
+    return (task, model, rows, *sorted(f"{k}={v}" for k, v in settings.items()))
 
 
 @dataclass(frozen=True)
@@ -235,8 +253,8 @@ def summarise(
         axes, strategy = record["axes"], record["axes"]["strategy"]
         if strategy not in strategies:
             continue
-        extra = {k: v for k, v in axes.items() if k not in _OWN}
-        key = (axes["task"], axes["model"], axes["train_rows"], *sorted(map(str, extra.items())))
+        extra = {k: v for k, v in axes.items() if k not in AXES}
+        key = group_key(axes["task"], axes["model"], axes["train_rows"], extra)
         group = found.setdefault(
             key, Group(axes["task"], axes["model"], axes["train_rows"], extra, (), [])
         )
@@ -270,9 +288,6 @@ def _fill(
     for entry in group.entries:
         entry.crashed.sort()
         _describe(entry, entries.get(baseline), logits, number="r2" in group.metrics)
-
-
-_OWN = {"task", "model", "train_rows", "strategy", "seed"}
 
 
 def run_score(identity: str, result: RunResult) -> RunScore:
