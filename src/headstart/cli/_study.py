@@ -23,6 +23,8 @@ from headstart.study.store import PlannedRun, Store
 from headstart.study.summary import Summary
 from headstart.study.worker import Outcome
 
+LEFT_OUT = {">median", ">gain/min"}
+"""Columns for which a terminal has no room beside whole names; files and the page have them."""
 MOST_FAILURES = 10
 """Failed runs that are shown with their reason."""
 
@@ -87,9 +89,11 @@ def describe_summary(summary: Summary) -> Iterator[Table | str]:
     Yields:
         Tables and sentences.
     """
+    shown = [i for i, name in enumerate(tables.HEAD) if name not in LEFT_OUT]
     for group in summary.groups:
         yield tables.title(group, summary)
-        yield table(tables.HEAD, tables.rows(group))
+        rows = ([row[i] for i in shown] for row in tables.rows(group))
+        yield table((tables.HEAD[i] for i in shown), rows)
     if summary.overall and summary.overall.ranks:
         yield "All tasks together, in points"
         yield table(tables.OVERALL_HEAD, tables.overall_rows(summary.overall))
