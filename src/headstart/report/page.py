@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.resources
-import json
-from collections.abc import Iterable, Iterator, Sequence
 from html import escape
-from typing import Any
 
 from headstart.report import curves, figures, repeat
 from headstart.report.answer import answer
+from headstart.report.document import Section, document, listing, table, words
+from headstart.report.document import figures as figures_html
 from headstart.report.figures import Figure
 from headstart.report.read import Evidence
 from headstart.study import tables
 from headstart.study.tables import short_name
 
-# Nothing may be fetched: the scripts and styles are in the page, pictures are drawn in it.
-POLICY = (
-    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; "
-    "img-src data: blob:; font-src data:"
-)
 MOST_FAILURES = 200
 CORRECTED = "the p of the answer is corrected over the strategies, that of a table over the tasks"
 
@@ -33,33 +26,8 @@ def build(evidence: Evidence) -> str:
     Returns:
         A whole page.
     """
-    from plotly.offline import get_plotlyjs
-
     sections, drawn = _sections(evidence)
-    title = _title(evidence)
-    links = "".join(f'<li><a href="#{name}">{escape(text)}</a></li>' for name, text, _ in sections)
-    body = "".join(
-        f'<section id="{name}" aria-labelledby="{name}-title"><h2 id="{name}-title">'
-        f"{escape(text)}</h2>{content}</section>\n"
-        for name, text, content in sections
-    )
-    plots = {figure.id: {"data": figure.data, "layout": figure.layout} for figure in drawn}
-    scripts = [f"<script>{get_plotlyjs()}</script>"] if drawn else []
-    return "\n".join([
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        '<meta name="color-scheme" content="light dark">',
-        f"<title>{escape(title)}</title>\n<style>{_resource('style.css')}</style>\n</head>",
-        '<body>\n<a class="skip" href="#answer">To the answer</a>',
-        f"<header><h1>{escape(title)}</h1>",
-        '<button type="button" id="scheme" hidden>Dark page</button></header>',
-        f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n<main>{body}</main>',
-        "<noscript><p>The figures need JavaScript; their captions tell the same.</p></noscript>",
-        f'<script type="application/json" id="figures">{_json(plots)}</script>',
-        *scripts,
-        f"<script>{_resource('page.js')}</script>\n</body>\n</html>\n",
-    ])  # fmt: skip
+    return document(_title(evidence), sections, drawn)
 
 
 def _title(evidence: Evidence) -> str:
@@ -68,13 +36,13 @@ def _title(evidence: Evidence) -> str:
     return f"Study of {shown}" if names else "Study"
 
 
-def _sections(evidence: Evidence) -> tuple[list[tuple[str, str, str]], list[Figure]]:
-    """Return identity, title and content of each section, and the figures in them."""
+def _sections(evidence: Evidence) -> tuple[list[Section], list[Figure]]:
+    """Return the sections and the figures in them."""
     summary = evidence.summary
     drawn: list[Figure] = []
-    sections = [("answer", "Answer", _answer(evidence))]
+    sections = [Section("answer", "Answer", _answer(evidence))]
     if summary.groups:
-        sections.append(("tables", "Scores and tests", _tables(evidence)))
+        sections.append(Section("tables", "Scores and tests", _tables(evidence)))
     for name, title, told, found in (
         ("seeds", "Seed by seed",
          "Each line is one seed: the baseline on the left, the strategy on the right. Solid lines "
@@ -93,10 +61,10 @@ def _sections(evidence: Evidence) -> tuple[list[tuple[str, str, str]], list[Figu
         shown = list(found)
         if shown:
             drawn += shown
-            sections.append((name, title, f"<p>{escape(told)}</p>{_figures(shown)}"))
+            sections.append(Section(name, title, f"<p>{escape(told)}</p>{figures_html(shown)}"))
     if summary.failures or summary.damaged:
-        sections.append(("failures", "Failed runs and damaged results", _failures(evidence)))
-    sections.append(("repeat", "To repeat it", _repeat(evidence)))
+        sections.append(Section("failures", "Failed runs and damaged results", _failures(evidence)))
+    sections.append(Section("repeat", "To repeat it", _repeat(evidence)))
     return sections, drawn
 
 
@@ -107,7 +75,7 @@ def _answer(evidence: Evidence) -> str:
     listed = f'<ul class="cautions">{cautions}</ul>' if cautions else ""
     of = f" of {summary.planned:,}" if summary.planned else ""
     return (
-        f'<p class="answer"><strong>{_words(found.best)}</strong> {_words(found.sure)}</p>{listed}'
+        f'<p class="answer"><strong>{words(found.best)}</strong> {words(found.sure)}</p>{listed}'
         f'<p class="small">{summary.finished:,}{of} runs finished, '
         f"{len(summary.failures):,} failed. Folder: <code>{escape(evidence.address)}</code></p>"
     )
@@ -116,65 +84,16 @@ def _answer(evidence: Evidence) -> str:
 def _tables(evidence: Evidence) -> str:
     summary = evidence.summary
     parts = [
-        _table(tables.title(group, summary), tables.HEAD, tables.rows(group))
+        table(tables.title(group, summary), tables.HEAD, tables.rows(group))
         for group in summary.groups
     ]
     if summary.overall and summary.overall.ranks:
         rows = tables.overall_rows(summary.overall)
-        parts.append(_table("all tasks together, in points", tables.OVERALL_HEAD, rows))
+        parts.append(table("all tasks together, in points", tables.OVERALL_HEAD, rows))
     legend, *others = tables.notes(summary)
     notes = [*legend.split("; "), *others, CORRECTED]
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'{"".join(parts)}<ul class="small">{listed}</ul>'
-
-
-def _table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    titles = "".join(
-        f'<th scope="col"{_right(title)} aria-sort="none"><button type="button">'
-        f"<span>{_words(title.removeprefix('>'))}</span>"
-        '<span class="mark" aria-hidden="true"></span>'
-        "</button></th>"
-        for title in head
-    )
-    body = "".join(f"<tr>{''.join(_cells(head, row))}</tr>\n" for row in rows)
-    return (
-        f"<h3>{escape(caption)}</h3>"
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption)}">'
-        f'<table class="sortable" aria-label="{escape(caption)}">'
-        f"<thead><tr>{titles}</tr></thead>\n<tbody>{body}</tbody></table></div>"
-    )
-
-
-def _cells(head: Sequence[str], row: Sequence[str]) -> Iterator[str]:
-    for place, (title, cell) in enumerate(zip(head, row, strict=True)):
-        if place == 0:
-            yield f'<th scope="row">{escape(cell)}</th>'
-        else:
-            yield f"<td{_right(title)}>{escape(cell)}</td>"
-
-
-def _words(text: str) -> str:
-    """Return text in which a number stays with its percent sign."""
-    return escape(text).replace("95 %", "95&nbsp;%")
-
-
-def _right(title: str) -> str:
-    return ' class="number"' if title.startswith(">") else ""
-
-
-def _figures(found: Sequence[Figure]) -> str:
-    kind = "small-figures" if all(figure.small for figure in found) else "figures"
-    return f'<div class="{kind}">{"".join(_figure(figure) for figure in found)}</div>'
-
-
-def _figure(figure: Figure) -> str:
-    text = escape(f"{figure.title}. {figure.caption}")
-    return (
-        f'<figure id="{figure.id}"><h3>{escape(figure.title)}</h3>'
-        f'<div class="plot" data-figure="{figure.id}" role="img" aria-label="{text}" '
-        f'style="height:{int(figure.layout["height"])}px"></div>'
-        f"<figcaption>{escape(figure.caption)}</figcaption></figure>\n"
-    )
 
 
 def _failures(evidence: Evidence) -> str:
@@ -189,7 +108,7 @@ def _failures(evidence: Evidence) -> str:
          str(f.get("error") or "no reason is known")]
         for f in shown
     ]  # fmt: skip
-    parts = [_table("failed runs", [h.replace("_", " ") for h in head], rows)] if rows else []
+    parts = [table("failed runs", [h.replace("_", " ") for h in head], rows)] if rows else []
     if len(summary.failures) > MOST_FAILURES:
         parts.append(f"<p>… and {len(summary.failures) - MOST_FAILURES:,} more.</p>")
     if shown:
@@ -204,8 +123,8 @@ def _repeat(evidence: Evidence) -> str:
     parts = []
     text = repeat.study_file(evidence)
     if text:
-        parts.append(f"<p>With this file as <code>{repeat.FILE}</code>:</p>{_listing(text)}")
-        parts.append(f"<p>run:</p>{_listing(repeat.command(evidence))}")
+        parts.append(f"<p>With this file as <code>{repeat.FILE}</code>:</p>{listing(text)}")
+        parts.append(f"<p>run:</p>{listing(repeat.command(evidence))}")
         if not repeat.whole(evidence):
             parts.append("<p>The study was asked for in parts; this file asks for all their "
                          "combinations, which are more runs.</p>")  # fmt: skip
@@ -221,17 +140,3 @@ def _repeat(evidence: Evidence) -> str:
             f'<table class="facts"><tbody>{cells}</tbody></table></div></details>'
         )
     return "".join(parts) or "<p>It is not known what was asked for.</p>"
-
-
-def _listing(text: str) -> str:
-    return f'<pre tabindex="0"><code>{escape(text.rstrip())}</code></pre>'
-
-
-def _json(values: Any) -> str:
-    """Return JSON that no script element can be left from."""
-    text = json.dumps(values, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
-
-
-def _resource(name: str) -> str:
-    return importlib.resources.files("headstart.report").joinpath(name).read_text("utf-8")
