@@ -21,8 +21,10 @@ LAYERS = (
     {"tuners", "techniques"},
     {"training"},
     {"run"},
-    {"study", "analysis"},
+    {"observers"},
+    {"study"},
     {"report"},
+    {"analysis"},
     {"cli", "api", "demo", "estimator", "integrations", "__init__", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -168,7 +170,7 @@ def test_listing_needs_no_torch() -> None:
 
 
 COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
-STUDY = ("study", "study run", "study status", "study table", "report")
+STUDY = ("study", "study run", "study status", "study table", "report", "analyze")
 HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, "strategies", "demo")))
 
 

@@ -61,7 +61,7 @@ class Here:
         if self.dies:
             promised.set_exception(self.dies.pop())
         else:
-            promised.set_result(self.outcome or carry_out(run.settings, 1))
+            promised.set_result(self.outcome or carry_out(run.settings, 1, run.measure))
         return promised
 
     def close(self) -> None:

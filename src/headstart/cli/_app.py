@@ -8,6 +8,7 @@ import typer
 
 from headstart.cli._console import HELP_NAMES, examples, show
 from headstart.cli._usage import Command
+from headstart.cli.analyze import analyze_app
 from headstart.cli.demo import DEMO_EXAMPLES, demo
 from headstart.cli.fit import FIT_EXAMPLES, fit
 from headstart.cli.head import head_app
@@ -60,6 +61,7 @@ app.command(context_settings=HELP_NAMES, epilog=describe_task_files())(tasks)
 app.command(context_settings=HELP_NAMES)(strategies)
 app.add_typer(head_app, name="head")
 app.add_typer(study_app, name="study")
+app.add_typer(analyze_app, name="analyze")
 app.command(context_settings=HELP_NAMES, epilog=examples(*REPORT_EXAMPLES))(report)
 app.command(context_settings=HELP_NAMES, epilog=examples(*DEMO_EXAMPLES))(demo)
 for command in (

@@ -71,7 +71,8 @@ def explain_usage(error: Any, words: Sequence[str]) -> HeadstartError:
         near = difflib.get_close_matches(option, _options(context.command), n=2)
         fix = suggest(option, near) if near else help_page
         return ConfigError(f"an option of `{command}`", repr(option), fix)
-    commands = getattr(context.command, "commands", None) if context else None
+    group = context and hasattr(context.command, "list_commands")
+    commands = context.command.list_commands(context) if group else None
     if commands and ("o such command" in message or "issing command" in message):
         words = [*getattr(context, "_protected_args", ()), *context.args]
         found = name or " ".join(words)

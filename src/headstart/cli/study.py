@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -11,7 +12,9 @@ from headstart.cli._console import HELP_NAMES, errors, examples, output, show
 
 if TYPE_CHECKING:
     from headstart.study.executors import Executor
+    from headstart.study.main import Study
     from headstart.study.plan import StudyPlan
+    from headstart.study.runner import State
 
 RUN_FAILED = 3
 """Exit code where a run of the study has failed."""
@@ -120,13 +123,13 @@ def run(
     Finished runs are never repeated: the same command goes on after an interruption, does what new
     strategies or seeds add, and shares the work with other processes on the same folder.
     """
-    given = {
-        "tasks": task, "models": model, "strategies": strategies, "seeds": seeds,
-        "train_rows": _sizes(train_rows), "grid": _grid(grid or ()), "baseline": baseline,
-    }  # fmt: skip
-    settings = {"train": train, "validation": validation, "text": text, "label": label}
-    plan = _plan(config, given, settings, data, assignments or ())
-    made = _executor(executor, workers, threads, ray_address, cpus, gpus, out)
+    plan = read_grid({
+        "config": config, "task": task, "model": model, "strategies": strategies, "seeds": seeds,
+        "train_rows": train_rows, "grid": grid, "baseline": baseline, "train": train,
+        "validation": validation, "text": text, "label": label, "data": data,
+        "assignments": assignments,
+    })  # fmt: skip
+    made = study_executor(executor, workers, threads, ray_address, cpus, gpus, out)
     if dry_run:
         _print_plan(plan, made, out)
         return
@@ -179,20 +182,32 @@ def table(
         typer.echo(as_text(summary, form), nl=False)
 
 
-def _plan(
-    config: Path | None,
-    given: dict[str, Any],
-    own: dict[str, Any],
-    data: str | None,
-    assignments: list[str] | tuple[str, ...],
-) -> StudyPlan:
+def read_grid(options: Mapping[str, Any]) -> StudyPlan:
+    """Read the options about a study's grid, its data and its settings.
+
+    Args:
+        options: Options of ``headstart study run`` by name; what was not given is ``None``.
+
+    Returns:
+        The plan.
+
+    Raises:
+        HeadstartError: For all faults together.
+    """
     from headstart.config import read_assignments
     from headstart.errors import ConfigError
     from headstart.study.plan import read_plan, read_plan_file
 
-    values = read_plan_file(config) if config else {}
+    given = {
+        "tasks": options["task"], "models": options["model"], "strategies": options["strategies"],
+        "seeds": options["seeds"], "train_rows": _sizes(options["train_rows"]),
+        "grid": _grid(options["grid"] or ()), "baseline": options["baseline"],
+    }  # fmt: skip
+    own = {name: options[name] for name in ("train", "validation", "text", "label")}
+    values = read_plan_file(options["config"]) if options["config"] else {}
     values |= {name: value for name, value in given.items() if value not in (None, [], {})}
-    settings = dict(values.get("settings") or {}) | read_assignments(list(assignments))
+    assigned = read_assignments(list(options["assignments"] or ()))
+    settings = dict(values.get("settings") or {}) | assigned
     own = {name: value for name, value in own.items() if value not in (None, [])}
     if own.get("train"):
         if values.get("tasks"):
@@ -200,8 +215,8 @@ def _plan(
         values["tasks"] = [own]
     else:
         settings |= own
-    if data:
-        settings["data"] = data
+    if options["data"]:
+        settings["data"] = options["data"]
     return read_plan({**values, "settings": settings})
 
 
@@ -226,10 +241,27 @@ def _grid(items: list[str] | tuple[()]) -> dict[str, list[str]]:
     }
 
 
-def _executor(
+def study_executor(
     kind: str, workers: int | None, threads: int | None, address: str | None,
     cpus: float, gpus: float, out: str,
 ) -> Executor:  # fmt: skip
+    """Make what carries out the runs.
+
+    Args:
+        kind: ``local`` or ``ray``.
+        workers: Runs at a time.
+        threads: CPU threads of a run.
+        address: Of a Ray cluster.
+        cpus: CPUs of a run on Ray.
+        gpus: GPUs of a run on Ray.
+        out: The study's folder.
+
+    Returns:
+        The executor.
+
+    Raises:
+        HeadstartError: If the options do not fit together, or no cluster answers.
+    """
     from headstart.errors import ConfigError
     from headstart.study.executors import LocalExecutor
 
@@ -255,21 +287,40 @@ def _print_plan(plan: StudyPlan, executor: Executor, out: str) -> None:
 def _carry_out(
     plan: StudyPlan, executor: Executor, out: str, *, retry_failed: bool, quiet: bool
 ) -> None:
-    from headstart.cli._study import describe_failures, describe_summary, study_display
-    from headstart.study.main import begin, carry_out_study
+    from headstart.cli._study import describe_failures, describe_summary
+    from headstart.study.main import begin
     from headstart.study.read import read_summary
 
-    study = begin(plan, out, retry_failed=retry_failed)
-    try:
-        with study_display(study, output(), quiet=quiet) as watch:
-            state = carry_out_study(study, executor, watch)
-    except KeyboardInterrupt:
-        left = len(study.missing)
-        text = f"interrupted; {len(study.runs) - left} of {len(study.runs)} runs are kept; "
-        errors().print(f"{text}the same command does the rest", style="yellow", soft_wrap=True)
-        raise typer.Exit(130) from None
+    state = carried_out(begin(plan, out, retry_failed=retry_failed), executor, quiet=quiet)
     if state.done:
         show(*describe_summary(read_summary(out)))
     if state.failed:
         show(*describe_failures(out), to=errors())
         raise typer.Exit(RUN_FAILED)
+
+
+def carried_out(study: Study, executor: Executor, *, quiet: bool) -> State:
+    """Carry out what is missing of a study, shown as it suits the output.
+
+    Args:
+        study: The study.
+        executor: Where.
+        quiet: Whether to show nothing on the way.
+
+    Returns:
+        Where the study stands at the end.
+
+    Raises:
+        typer.Exit: If the user interrupts; what is kept has then been said.
+    """
+    from headstart.cli._study import study_display
+    from headstart.study.main import carry_out_study
+
+    try:
+        with study_display(study, output(), quiet=quiet) as watch:
+            return carry_out_study(study, executor, watch)
+    except KeyboardInterrupt:
+        left = len(study.missing)
+        text = f"interrupted; {len(study.runs) - left} of {len(study.runs)} runs are kept; "
+        errors().print(f"{text}the same command does the rest", style="yellow", soft_wrap=True)
+        raise typer.Exit(130) from None

@@ -68,10 +68,19 @@ def looks(summary: Summary) -> dict[str, Look]:
         Looks by strategy, the same in all figures.
     """
     names = {e.strategy: None for g in summary.groups for e in g.entries}
-    return {
-        name: Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], DASHES[i % len(DASHES)])
-        for i, name in enumerate(names)
-    }
+    return {name: look_of(i) for i, name in enumerate(names)}
+
+
+def look_of(place: int) -> Look:
+    """Return the look of what stands at a place in a figure.
+
+    Args:
+        place: From 0.
+
+    Returns:
+        The look.
+    """
+    return Look(*(kinds[place % len(kinds)] for kinds in (COLOURS, MARKERS, DASHES)))
 
 
 def label(text: str) -> str:

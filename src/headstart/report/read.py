@@ -21,11 +21,13 @@ class Run:
         id: Its identity.
         axes: Task, model, strategy, training rows, seed, and settings of the grid.
         result: Its record.
+        measured: What an observer has found in it.
     """
 
     id: str
     axes: Mapping[str, Any]
     result: RunResult
+    measured: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def group(self) -> Key:
@@ -112,6 +114,9 @@ def gather(
         summary = Summary(baseline, [], None)
     summary.damaged = list(damaged)
     summary.planned = sum(run.axes["strategy"] in strategies for run in planned)
-    runs = [Run(r["id"], r["axes"], RunResult.from_dict(r["result"])) for r in shown]
+    runs = [
+        Run(r["id"], r["axes"], RunResult.from_dict(r["result"]), r.get("measured") or {})
+        for r in shown
+    ]
     runs.sort(key=lambda run: strategies.index(run.axes["strategy"]))
     return Evidence(address, summary, runs, planned, asked)

@@ -16,6 +16,7 @@ from headstart.run.folder import CHECKPOINTS, LOG, RESULT, RunFolder, require_sp
 from headstart.run.interrupt import Pauser
 from headstart.run.listener import Listener
 from headstart.run.logfile import logging_to
+from headstart.run.observer import Observer
 from headstart.run.plan import Plan
 from headstart.run.ready import Ready, make_ready
 from headstart.run.record import finish, make_record
@@ -127,14 +128,19 @@ class Trained:
     Args:
         result: The record.
         logits: Of the final state on the rows that ``result.scores`` are about, (n, outputs).
+        measured: What an observer has found, as plain data.
     """
 
     result: RunResult
     logits: Floats
+    measured: dict[str, Any]
 
 
 def run_in_memory(
-    config: FitConfig, listener: Listener | None = None, frames: Frames | None = None
+    config: FitConfig,
+    listener: Listener | None = None,
+    frames: Frames | None = None,
+    observer: Observer | None = None,
 ) -> Trained:
     """Train and evaluate one run, and write nothing.
 
@@ -142,6 +148,7 @@ def run_in_memory(
         config: The settings; those about the folder and about checkpoints are not used.
         listener: Hears what happens.
         frames: Rows that are already there, by split.
+        observer: Looks at the model, and hears what happens in place of a listener.
 
     Returns:
         The record, without a folder, and the logits.
@@ -150,15 +157,17 @@ def run_in_memory(
         HeadstartError: If the input is at fault, or the loss is no longer a number.
     """
     began = time.perf_counter()
-    listener = listener or Listener()
+    listener = observer or listener or Listener()
     ready = make_ready(config, _runtime(config), frames)
     listener.plan(ready.plan)
+    if observer:
+        observer.begin(ready)
     result = make_record(ready)
     runner = stage_runner(ready, listener)
     train(runner, result)
     logits = finish(ready, runner, result, listener)
     result.seconds = time.perf_counter() - began
-    return Trained(result, logits)
+    return Trained(result, logits, observer.end() if observer else {})
 
 
 def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float) -> RunResult:

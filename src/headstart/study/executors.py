@@ -74,7 +74,7 @@ class LocalExecutor:
         pool = self._idle.pop() or self._start()
         promised: Future[Outcome] = Future()
         promised.set_running_or_notify_cancel()
-        pool.submit(carry_out, run.settings, self.threads).add_done_callback(
+        pool.submit(carry_out, run.settings, self.threads, run.measure).add_done_callback(
             lambda done: self._done(pool, done, promised)
         )
         return promised

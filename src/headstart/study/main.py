@@ -85,7 +85,7 @@ def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
         HeadstartError: If anything about the plan or the folder is at fault; nothing has run yet.
     """
     runs = planned_runs(plan)
-    _check_rows(runs)
+    check_rows(runs)
     store = Store(out).open(create=True)
     store.add_plan(runs, {"baseline": plan.baseline, "strategies": list(plan.strategies)})
     if retry_failed:
@@ -94,8 +94,15 @@ def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
     return Study(store, runs, plan.baseline)
 
 
-def _check_rows(runs: Iterable[PlannedRun]) -> None:
-    """Read every table once, so that a fault of the rows is told before hours of other runs."""
+def check_rows(runs: Iterable[PlannedRun]) -> None:
+    """Read every table once, so that a fault of the rows is told before hours of other runs.
+
+    Args:
+        runs: The runs.
+
+    Raises:
+        HeadstartError: For all faults together.
+    """
     faults: list[HeadstartError] = []
     seen: set[str] = set()
     for run in runs:

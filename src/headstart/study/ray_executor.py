@@ -67,7 +67,7 @@ class RayExecutor:
             What will come of it, or ``WorkerDied`` if its node or process is lost.
         """
         threads = max(1, int(self._cpus)) if self._cpus else None
-        reference = self._task.remote(run.settings, threads)
+        reference = self._task.remote(run.settings, threads, run.measure)
         promised: Future[Outcome] = Future()
         promised.set_running_or_notify_cancel()
         threading.Thread(target=self._wait, args=(reference, promised), daemon=True).start()

@@ -165,7 +165,7 @@ class StudyRunner:
         if outcome.result is None or outcome.logits is None:
             self._failed(run, outcome.failure or {}, outcome)
             return
-        self.store.put(run, outcome.result, outcome.logits)
+        self.store.put(run, outcome.result, outcome.logits, outcome.measured)
         self.claims.give_back(run.id)
         self.watch.ended(run, outcome)
 

@@ -49,11 +49,13 @@ class PlannedRun:
         id: Digest of its settings, its rows and its backbone.
         axes: Task, model, strategy, training rows, seed, and settings of the grid.
         settings: Settings of ``headstart fit``.
+        measure: What else is measured in the run: ``name`` of an observer and its options.
     """
 
     id: str
     axes: dict[str, Any]
     settings: dict[str, Any]
+    measure: dict[str, Any] | None = None
 
 
 class Store:
@@ -198,7 +200,10 @@ class Store:
         """
         values = {
             **about,
-            "runs": [{"id": r.id, "axes": r.axes, "settings": r.settings} for r in runs],
+            "runs": [
+                {"id": r.id, "axes": r.axes, "settings": r.settings, "measure": r.measure}
+                for r in runs
+            ],
         }
         digest = hashlib.sha256(_json(values)).hexdigest()[:16]
         self.write(f"plans/{digest}.json", values)
@@ -211,7 +216,7 @@ class Store:
     def runs(self) -> dict[str, PlannedRun]:
         """Return every run of the study by its identity."""
         return {
-            run["id"]: PlannedRun(run["id"], run["axes"], run["settings"])
+            run["id"]: PlannedRun(run["id"], run["axes"], run["settings"], run["measure"])
             for plan in self.plans()
             for run in plan["runs"]
         }
@@ -225,7 +230,11 @@ class Store:
         return _identities(self.names("failures"))
 
     def put(
-        self, run: PlannedRun, result: Mapping[str, Any], logits: npt.NDArray[np.float32]
+        self,
+        run: PlannedRun,
+        result: Mapping[str, Any],
+        logits: npt.NDArray[np.float32],
+        measured: Mapping[str, Any] | None = None,
     ) -> None:
         """Keep a finished run; the record last, so that where it stands all is there.
 
@@ -233,11 +242,13 @@ class Store:
             run: The run.
             result: The record as plain data.
             logits: (n, outputs).
+            measured: What its observer has found.
         """
         buffer = io.BytesIO()
         np.save(buffer, logits, allow_pickle=False)
         self.write(f"logits/{run.id}.npy", buffer.getvalue())
-        self.write(f"results/{run.id}.json", {"id": run.id, "axes": run.axes, "result": result})
+        record = {"id": run.id, "axes": run.axes, "result": result, "measured": measured or {}}
+        self.write(f"results/{run.id}.json", record)
         self.remove(f"failures/{run.id}.json")
 
     def put_failure(self, run: PlannedRun, failure: Mapping[str, Any]) -> None:

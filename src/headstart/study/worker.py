@@ -25,31 +25,38 @@ class Outcome:
         logits: (n, outputs).
         failure: ``kind``, ``error`` and ``trace`` of a run that failed.
         seconds: Wall time in the worker, all included.
+        measured: What an observer has found.
     """
 
     result: dict[str, Any] | None = None
     logits: npt.NDArray[np.float32] | None = None
     failure: dict[str, Any] | None = None
     seconds: float = 0.0
+    measured: dict[str, Any] | None = None
 
 
-def carry_out(settings: dict[str, Any], threads: int | None = None) -> Outcome:
+def carry_out(
+    settings: dict[str, Any], threads: int | None = None, measure: dict[str, Any] | None = None
+) -> Outcome:
     """Train and evaluate one run; an error becomes part of the outcome.
 
     Args:
         settings: Settings of ``headstart fit``.
         threads: CPU threads.
+        measure: What else is measured: ``name`` of an observer and its options.
 
     Returns:
         What came of it.
     """
     from headstart.config import FitConfig
     from headstart.errors import HeadstartError
+    from headstart.observers import observer
     from headstart.run.main import run_in_memory
 
     began = time.perf_counter()
     try:
-        trained = run_in_memory(FitConfig.build({**settings, "threads": threads}))
+        config = FitConfig.build({**settings, "threads": threads})
+        trained = run_in_memory(config, observer=observer(measure) if measure else None)
     except HeadstartError as error:
         failure = {"kind": type(error).__name__, "error": str(error), "trace": ""}
         return Outcome(failure=failure, seconds=time.perf_counter() - began)
@@ -58,7 +65,7 @@ def carry_out(settings: dict[str, Any], threads: int | None = None) -> Outcome:
         failure = {"kind": type(error).__name__, "error": reason, "trace": traceback.format_exc()}
         return Outcome(failure=failure, seconds=time.perf_counter() - began)
     seconds = time.perf_counter() - began
-    return Outcome(trained.result.to_plain(), trained.logits, None, seconds)
+    return Outcome(trained.result.to_plain(), trained.logits, None, seconds, trained.measured)
 
 
 def begin(log: str | None, threads: int) -> None:

@@ -1,0 +1,148 @@
+"""What an analysis is: what it compares, and what it says of the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headstart.report.figures import Figure
+from headstart.report.read import Run
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of an analysis on the command line.
+
+    Args:
+        name: In words joined by ``_``.
+        default: Its value where none is given; of the type that the option has.
+        help: What it does, in a sentence.
+        metavar: What stands for its value in the help.
+    """
+
+    name: str
+    default: str | int | float | None
+    help: str
+    metavar: str = "TEXT"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One side of a comparison.
+
+    Args:
+        strategy: A strategy line.
+        name: What it is called in tables and figures.
+        settings: Settings of its runs beside those of all runs.
+        measure: What is measured in its runs: ``name`` of an observer and its options.
+        axes: What tells it from other variants of the same strategy, by name.
+        facts: What the analysis wants to know of it when it looks at the runs.
+    """
+
+    strategy: str
+    name: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    measure: Mapping[str, Any] | None = None
+    axes: Mapping[str, Any] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A variant on one task and model, with its finished runs.
+
+    Args:
+        variant: The variant.
+        runs: Its runs by seed.
+    """
+
+    variant: Variant
+    runs: Mapping[int, Run]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One task and model on which the variants are compared.
+
+    Args:
+        task: Name of the task.
+        model: The model.
+        train_rows: Size of the training sample; ``None`` for all rows.
+        settings: Settings of the grid.
+        sides: The variants in order, those without a finished run too.
+    """
+
+    task: str
+    model: str
+    train_rows: int | None
+    settings: Mapping[str, Any]
+    sides: Sequence[Side]
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        rows = "" if self.train_rows is None else f", {self.train_rows:,} training rows"
+        return f"{self.task}{rows}{''.join(f', {k} {v}' for k, v in self.settings.items())}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of what was found.
+
+    Args:
+        caption: What it shows.
+        head: Titles of the columns; those of numbers begin with ``>``.
+        rows: Cells as text.
+    """
+
+    caption: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What an analysis found.
+
+    Args:
+        sentences: The answer, and what one must know to read it.
+        tables: The numbers.
+        figures: The pictures.
+        values: The numbers as plain data, for ``<analysis>.json``.
+    """
+
+    sentences: Sequence[str]
+    tables: Sequence[Table]
+    figures: Sequence[Figure]
+    values: Any
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A question about what training does to a model.
+
+    Args:
+        title: What its page is called.
+        question: What it answers, for ``--help``.
+        variants: From its options by name to what is compared; raises ``ConfigError`` for options
+            that make no sense. Where ``strategies`` is given, the lines that the user wants stand
+            in the options as a list of that name.
+        findings: From the finished runs to what they say; every case has at least one.
+        strategies: Lines that are compared where the user names none; empty where the analysis
+            makes its own.
+        options: Its own options.
+        seeds: How many seeds where the user does not say.
+        settings: Settings of all runs, where the user does not set them.
+        example: Words after ``headstart analyze NAME`` for the help.
+    """
+
+    title: str
+    question: str
+    variants: Callable[[Mapping[str, Any]], Sequence[Variant]]
+    findings: Callable[[Sequence[Case]], Findings]
+    strategies: str = ""
+    options: tuple[Option, ...] = ()
+    seeds: int = 3
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    example: str = ""

@@ -1,0 +1,212 @@
+"""``headstart analyze``: one command for each analysis, made when it is asked for."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from headstart.analysis import ANALYSES
+from headstart.cli._console import HELP_NAMES, errors, examples, show
+from headstart.cli._usage import Command
+from headstart.cli.study import RUN_FAILED, read_grid, run, study_executor
+
+if TYPE_CHECKING:
+    from headstart.analysis._base import Analysis, Findings, Variant
+    from headstart.study.executors import Executor
+    from headstart.study.main import Study
+    from headstart.study.plan import StudyPlan
+
+SHARED = (
+    "out", "config", "task", "model", "strategies", "seeds", "train_rows", "grid", "train",
+    "validation", "text", "label", "data", "assignments", "workers", "threads", "executor",
+    "ray_address", "cpus", "gpus", "retry_failed", "dry_run", "quiet",
+)  # fmt: skip
+"""Options of ``headstart study run`` that every analysis has."""
+
+
+class Analyses(TyperGroup):
+    """The analyses; the module of one is imported when its command is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of all analyses.
+
+        Args:
+            ctx: The context.
+
+        Returns:
+            The names.
+        """
+        del ctx
+        return list(ANALYSES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Make the command of an analysis.
+
+        Args:
+            ctx: The context.
+            cmd_name: Its name.
+
+        Returns:
+            The command; ``None`` if there is no analysis of that name.
+        """
+        del ctx
+        if cmd_name not in ANALYSES:
+            return None
+        analysis = ANALYSES.get(cmd_name)
+        app = typer.Typer(rich_markup_mode="rich", add_completion=False)
+        told = examples(f"headstart analyze {cmd_name} {analysis.example}")
+        app.command(
+            cmd_name, cls=Command, context_settings=HELP_NAMES, help=analysis.question, epilog=told
+        )(_function(cmd_name, analysis))
+        return typer.main.get_command(app)
+
+
+analyze_app = typer.Typer(
+    cls=Analyses,
+    help="Ask what training does to a model; each answer is a small study and a page.",
+    context_settings=HELP_NAMES,
+)
+
+
+@analyze_app.callback()
+def _analyze() -> None:
+    """Ask what training does to a model; each answer is a small study and a page."""
+
+
+def _function(name: str, analysis: Analysis) -> Any:
+    """Return a function whose signature holds the options of an analysis."""
+
+    def command(**given: Any) -> None:
+        carry_out(name, analysis, given)
+
+    of_study = inspect.signature(run, eval_str=True).parameters
+    shared = [n for n in SHARED if n != "strategies" or analysis.strategies]
+    parameters = [of_study[n].replace(kind=inspect.Parameter.KEYWORD_ONLY) for n in shared]
+    for option in analysis.options:
+        kind = str if option.default is None else type(option.default)
+        about = typer.Option(
+            f"--{option.name.replace('_', '-')}", metavar=option.metavar, help=option.help,
+            rich_help_panel="Analysis", show_default=option.default is not None,
+        )  # fmt: skip
+        parameters.append(inspect.Parameter(
+            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default,
+            annotation=Annotated[kind | None if option.default is None else kind, about],
+        ))  # fmt: skip
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return command
+
+
+def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
+    """Carry out an analysis as its command line asks.
+
+    Args:
+        name: Its name.
+        analysis: The analysis.
+        given: The options by name.
+
+    Raises:
+        typer.Exit: With code 3 if runs have failed, 130 if the user interrupts.
+    """
+    from headstart.analysis._runs import in_order, planned
+
+    variants = _variants(analysis, given)
+    plan = _plan(analysis, variants, given)
+    runs = planned(plan, variants)
+    executor = study_executor(
+        given["executor"], given["workers"], given["threads"], given["ray_address"],
+        given["cpus"], given["gpus"], given["out"],
+    )  # fmt: skip
+    if given["dry_run"]:
+        _print_plan(plan, in_order(runs), executor, given["out"])
+        return
+    _run(name, analysis, plan, variants, runs, executor, given)
+
+
+def _variants(analysis: Analysis, given: Mapping[str, Any]) -> Sequence[Variant]:
+    from headstart.study.read import split_lines
+
+    options = {option.name: given[option.name] for option in analysis.options}
+    if analysis.strategies:
+        asked = given["strategies"] or _of_file(given["config"]) or analysis.strategies
+        options["strategies"] = split_lines(asked)
+    return analysis.variants(options)
+
+
+def _of_file(config: Path | None) -> str:
+    from headstart.study.plan import read_plan_file
+
+    named = read_plan_file(config).get("strategies") if config else None
+    return ", ".join(map(str, named)) if isinstance(named, list) else str(named or "")
+
+
+def _plan(analysis: Analysis, variants: Sequence[Variant], given: Mapping[str, Any]) -> StudyPlan:
+    from headstart.study.read import canonical
+
+    lines = list(dict.fromkeys(canonical(v.strategy) for v in variants))
+    seeds = given["seeds"]
+    if seeds is None and not given["config"]:
+        seeds = str(analysis.seeds)
+    defaults = [f"{name}={value}" for name, value in analysis.settings.items()]
+    return read_grid({
+        **given, "strategies": lines, "seeds": seeds, "baseline": None,
+        "assignments": [*defaults, *(given["assignments"] or ())],
+    })  # fmt: skip
+
+
+def _print_plan(plan: StudyPlan, runs: Sequence[Any], executor: Executor, out: str) -> None:
+    from headstart.cli._study import describe_plan
+    from headstart.study.executors import closing
+
+    with closing(executor):
+        show(*describe_plan(plan, runs, executor, out))
+
+
+def _run(
+    name: str,
+    analysis: Analysis,
+    plan: StudyPlan,
+    variants: Sequence[Variant],
+    runs: Any,
+    executor: Executor,
+    given: Mapping[str, Any],
+) -> None:
+    from headstart.analysis._runs import begin, cases
+    from headstart.cli._study import describe_failures
+    from headstart.cli.study import carried_out
+
+    out = given["out"]
+    study = begin(name, plan, runs, out, retry_failed=given["retry_failed"])
+    state = carried_out(study, executor, quiet=given["quiet"])
+    found, damaged = cases(study.store, variants, runs)
+    for sentence in damaged:
+        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+    if found:
+        _write(name, analysis, analysis.findings(found), study)
+    if state.failed:
+        show(*describe_failures(out), to=errors())
+        raise typer.Exit(RUN_FAILED)
+
+
+def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> None:
+    from headstart.analysis._page import page
+    from headstart.cli._console import table
+
+    failed = len(study.store.failed() & {run.id for run in study.runs})
+    notes = [f"{failed:,} of {len(study.runs):,} runs have failed."] if failed else []
+    command = shlex.join(["headstart", *sys.argv[1:]])
+    text = page(analysis.title, findings, command, notes)
+    values = json.dumps(findings.values, ensure_ascii=False, indent=1, allow_nan=False)
+    study.store.write(f"{name}.html", text.encode())
+    study.store.write(f"{name}.json", f"{values}\n".encode())
+    for each in findings.tables:
+        show(each.caption, table(each.head, each.rows))
+    show(*findings.sentences)
+    show(f"page: {study.store.address.rstrip('/')}/{name}.html")

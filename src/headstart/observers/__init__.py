@@ -1,0 +1,29 @@
+"""What can be measured in a run beside its scores; one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from headstart.registry import Registry
+
+if TYPE_CHECKING:
+    from headstart.run.observer import Observer
+
+OBSERVERS: Registry[type[Observer]] = Registry("observer", "headstart.observers", "OBSERVER")
+
+
+def observer(measure: Mapping[str, Any]) -> Observer:
+    """Make an observer.
+
+    Args:
+        measure: Its ``name``, and its options by name.
+
+    Returns:
+        The observer.
+
+    Raises:
+        ConfigError: If there is none of that name.
+    """
+    options = {name: value for name, value in measure.items() if name != "name"}
+    return OBSERVERS.get(measure["name"])(**options)

@@ -1,0 +1,78 @@
+"""How far the backbone's features of the training rows move from where they were."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.observers._features import l2_distance, linear_cka
+from headstart.results import StageResult
+from headstart.run.observer import Observer
+from headstart.run.ready import Ready
+from headstart.training.feed import EncodedFeed, PartFeed
+from headstart.training.hidden import final_states
+from headstart.training.seeds import stream
+
+Floats = npt.NDArray[np.float32]
+PLACES = ("first token", "mean of tokens")
+
+
+class Drift(Observer):
+    """Compares final-layer features after each stage with those of the pretrained backbone.
+
+    Args:
+        rows: Training rows at most, drawn by the seed.
+    """
+
+    def __init__(self, rows: int = 1000) -> None:
+        self.rows = rows
+        self.found: list[dict[str, Any]] = []
+
+    def begin(self, ready: Ready) -> None:
+        """Take the features of the pretrained backbone.
+
+        Args:
+            ready: Model, rows and plan.
+        """
+        super().begin(ready)
+        feed = EncodedFeed(ready.prepared.train, ready.runtime.device)
+        rng = np.random.default_rng(stream(ready.config.seed, "drift"))
+        chosen = np.sort(rng.permutation(len(feed.lengths))[: self.rows])
+        self.feed = PartFeed(feed, chosen)
+        self.before = self._features()
+
+    def _features(self) -> tuple[Floats, Floats]:
+        return final_states(self.ready.prepared.split, self.feed, self.ready.runtime)
+
+    def stage_ended(self, stage: StageResult) -> None:
+        """Take the features after a stage; those of a stage that only handed on its head are none.
+
+        Args:
+            stage: Its record.
+        """
+        super().stage_ended(stage)
+        if stage.handed_on not in {"everything", "model"}:
+            return
+        after = self._features()
+        self.found.append({"stage": stage.stage, "read_at": {
+            place: {
+                "l2": l2_distance(old, new),
+                "norm": float(np.linalg.norm(old, axis=1).mean()),
+                "cka": linear_cka(old, new),
+            }
+            for place, old, new in zip(PLACES, self.before, after, strict=True)
+        }})  # fmt: skip
+
+    def end(self) -> dict[str, Any]:
+        """Return the distances.
+
+        Returns:
+            ``stages``, each with the mean L2 distance, the mean norm before and the CKA at the
+            first token and of the mean over the tokens; and the number of ``rows``.
+        """
+        return {"stages": self.found, "rows": len(self.before[0])}
+
+
+OBSERVER = Drift

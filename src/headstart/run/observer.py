@@ -1,0 +1,35 @@
+"""Looking at a run from inside: at its model before, between and after the stages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from headstart.run.listener import Listener
+from headstart.run.ready import Ready
+
+
+class Observer(Listener):
+    """Hears what a run does and sees its model; measures something about it.
+
+    ``stage_started`` is heard with the tuner attached and the head in place, before the first
+    evaluation; ``stage_ended`` after the tuner is gone or merged. What the model held may be
+    changed there: the stage goes on with what it then finds.
+    """
+
+    ready: Ready
+
+    def begin(self, ready: Ready) -> None:
+        """See the run before anything trains.
+
+        Args:
+            ready: Model, rows and plan.
+        """
+        self.ready = ready
+
+    def end(self) -> dict[str, Any]:
+        """See the run after everything has trained.
+
+        Returns:
+            What was found, as plain data that JSON gives back as it is.
+        """
+        return {}

@@ -1,0 +1,55 @@
+"""Final-layer states of whole rows: what an encoder makes of a text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from headstart.data.batching import budget_batches
+from headstart.models.backbone import SplitModel
+from headstart.training.evaluate import evaluating
+from headstart.training.feed import Feed
+from headstart.training.runtime import Runtime
+
+Floats = npt.NDArray[np.float32]
+TOKENS_PER_BATCH = 4096
+
+
+@torch.no_grad()
+def final_states(split: SplitModel, feed: Feed, runtime: Runtime) -> tuple[Floats, Floats]:
+    """Run every row through the base model, without dropout.
+
+    Args:
+        split: The model.
+        feed: The rows.
+        runtime: Device and precision.
+
+    Returns:
+        The final layer's states at the first token and their mean over all tokens but padding,
+        (n, D) each; of rows with several texts, the mean over the texts.
+    """
+    heard: list[Any] = []
+    handle = split.base.register_forward_hook(lambda _, __, output: heard.append(output))
+    first: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
+    mean: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
+    try:
+        for rows in budget_batches(feed.lengths, TOKENS_PER_BATCH, 256):
+            batch = feed.batch(rows)
+            batch.pop("labels", None)
+            with evaluating(split.model), runtime.autocast():
+                split.model(**batch)
+            states = heard.pop().last_hidden_state.float()
+            mask = batch["attention_mask"].reshape(len(states), -1, 1).to(states.dtype)
+            whole = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
+            start = mask[..., 0].argmax(1)  # rows may be filled up in front
+            begins = states[torch.arange(len(states), device=states.device), start]
+            for target, values in ((first, begins), (mean, whole)):
+                of_rows = values.unflatten(0, (len(rows), -1)).mean(1).cpu()
+                for place, row in enumerate(rows):
+                    target[row] = of_rows[place]
+    finally:
+        handle.remove()
+    return torch.stack(first).numpy(), torch.stack(mean).numpy()
