@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from headstart.data.batching import BatchOrder
 from headstart.errors import NumericalError
 from headstart.kernels.fuse import fused_layers
 from headstart.models.backbone import Snapshot
@@ -33,9 +34,10 @@ from headstart.run.listener import Listener
 from headstart.run.origin import Origin
 from headstart.run.parts import Materials, Options, StagePlan
 from headstart.strategies.stages import Stage, Strategy
+from headstart.techniques._base import Setting, Technique
 from headstart.training.evaluate import Floats, predict_logits
 from headstart.training.features import frozen_features
-from headstart.training.feed import Feed, PartFeed
+from headstart.training.feed import Feed, PartFeed, row_losses
 from headstart.training.first_token import first_token_only
 from headstart.training.ledger import Pause
 from headstart.training.loop import StageLoop
@@ -45,7 +47,7 @@ from headstart.training.seeds import seeded, stream
 from headstart.training.skill import skill
 from headstart.training.state import StageSetup
 from headstart.tuners._base import Tuner
-from headstart.tuners._bind import bind
+from headstart.tuners._bind import bind, bind_techniques
 
 LEARNED = 0.1
 """Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
@@ -193,14 +195,19 @@ class StrategyRunner:
             trained = tuner.attach(self.split, reversible=not last)
         buffers = Snapshot(dict(self.split.buffers()))
         count = self.split.train_only(trained)
+        techniques = bind_techniques(plan.stage, self.strategy.line)
         result = StageResult(
             str(plan.stage), plan.stage.trains, attempt, plan.length.steps,
             plan.optimizer.lr, plan.optimizer.head_lr, asdict(count), plan.length.until,
         )  # fmt: skip
         self.listener.stage_started(result, index + 1, len(self.plans))
         guarded, saving = self._detached_on_error(tuner, last), self._memory(tuner)
-        with guarded, saving, self._feeds(tuner) as (train, validation):
-            loop = self._loop(index, attempt, plan, start, trained, (train, validation), last)
+        live = any(technique.live for technique in techniques)
+        with guarded, saving, self._feeds(tuner, live) as (train, validation):
+            for technique in techniques:
+                technique.begin(self._setting(plan, trained, train))
+            feeds = train, validation
+            loop = self._loop(index, attempt, plan, start, trained, feeds, last, techniques)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
             state = loop.run()
@@ -229,6 +236,7 @@ class StrategyRunner:
         trained: dict[str, nn.Parameter],
         feeds: tuple[Feed, Feed],
         last: bool,
+        techniques: Sequence[Technique],
     ) -> StageLoop:
         materials, options = self.materials, self.options
 
@@ -268,7 +276,36 @@ class StrategyRunner:
         return StageLoop(
             self.split.model, self.split.head, trained, feeds[0], evaluate, setup, self.runtime,
             on_step=self.listener.step, on_point=self.listener.point,
-            pause=self.pause, checkpoint=checkpoint,
+            pause=self.pause, checkpoint=checkpoint, techniques=techniques,
+        )  # fmt: skip
+
+    def _setting(
+        self, plan: StagePlan, trained: Mapping[str, nn.Parameter], train: Feed
+    ) -> Setting:
+        """Return what techniques find when their stage begins."""
+        materials, options, runtime = self.materials, self.options, self.runtime
+        labels = materials.train_labels
+        numbers = bool(np.issubdtype(labels.dtype, np.floating))
+
+        def generator(name: str, step: int) -> torch.Generator:
+            return torch.Generator().manual_seed(stream(options.seed, "technique", name, step))
+
+        def batches() -> Iterator[dict[str, torch.Tensor]]:
+            seed = stream(options.seed, "order")
+            for rows in BatchOrder(train.lengths, options.batch_size, seed).epoch(0):
+                yield train.batch(rows)
+
+        def loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            inputs = dict(batch)
+            gold = inputs.pop("labels")
+            with runtime.autocast():
+                logits = self.split.model(**inputs).logits
+            return row_losses(logits, gold).sum()
+
+        return Setting(
+            self.split, {**trained, **self.split.head}, plan.length.steps, materials.outputs,
+            [] if numbers else np.bincount(labels, minlength=materials.outputs).tolist(),
+            generator, batches, loss,
         )  # fmt: skip
 
     def _choose_state(self, loop: StageLoop) -> None:
@@ -312,10 +349,10 @@ class StrategyRunner:
         return recomputed(self.split, self.runtime.device)
 
     @contextlib.contextmanager
-    def _feeds(self, tuner: Tuner) -> Iterator[tuple[Feed, Feed]]:
+    def _feeds(self, tuner: Tuner, live: bool) -> Iterator[tuple[Feed, Feed]]:
         train, validation = self.materials.train, self.materials.validation
         self.split.model.to(self.runtime.device)
-        if tuner.frozen_features:
+        if tuner.frozen_features and not live:
             with frozen_features(self.split, [train, validation], self.runtime) as stored:
                 if stored is not None:
                     yield stored[0], stored[1]

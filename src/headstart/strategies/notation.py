@@ -3,11 +3,14 @@
 Grammar::
 
     strategy := stage (('>' | '>>') stage)*
-    stage    := NAME ['(' [setting (',' setting)*] ')']
+    stage    := call ('+' call)*
+    call     := NAME ['(' [setting (',' setting)*] ')']
     setting  := VALUE | NAME '=' VALUE
     VALUE    := number | true | false | NAME
 
-An alias stands wherever a stage may stand. ``>`` hands on the head alone, ``>>`` everything.
+The first call of a stage is its tuner, the others are techniques. An alias stands wherever a tuner
+may stand; techniques behind it belong to its last stage. ``>`` hands on the head alone, ``>>``
+everything.
 """
 
 from __future__ import annotations
@@ -20,12 +23,12 @@ from typing import Any
 
 from headstart.errors import NotationError, did_you_mean
 from headstart.strategies.builtin import ALIASES
-from headstart.strategies.stages import SETTINGS, UNTIL, Scalar, Stage, Strategy
+from headstart.strategies.stages import SETTINGS, UNTIL, Addition, Scalar, Stage, Strategy
 
 _TOKEN = re.compile(
     r"(?P<number>[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?(?![\w.]))"
     r"|(?P<name>[A-Za-z_][\w-]*)"
-    r"|(?P<sign>>>|[>(),=])"
+    r"|(?P<sign>>>|[>(),=+])"
 )
 
 
@@ -40,12 +43,13 @@ class _Token:
         return self.start + len(self.text)
 
 
-def parse(line: str, known: Iterable[str]) -> Strategy:
+def parse(line: str, known: Iterable[str], techniques: Iterable[str] = ()) -> Strategy:
     """Read a strategy line.
 
     Args:
         line: For example ``bitfit(epochs=2) > full``, or an alias such as ``eh-ft``.
         known: Names of the registered tuners.
+        techniques: Names of the registered techniques.
 
     Returns:
         The strategy, with its aliases written out.
@@ -53,12 +57,17 @@ def parse(line: str, known: Iterable[str]) -> Strategy:
     Raises:
         NotationError: If the line cannot be read; the message points at the place.
     """
-    return _Parser(line, tuple(known)).strategy()
+    return _Parser(line, tuple(known), tuple(techniques)).strategy()
+
+
+_Arguments = tuple[
+    tuple[Scalar, ...], dict[str, Scalar], dict[str, tuple[int, int]], int
+]  # values by position, by name, their places, where they end
 
 
 class _Parser:
-    def __init__(self, line: str, known: tuple[str, ...]) -> None:
-        self.line, self.known = line, known
+    def __init__(self, line: str, known: tuple[str, ...], techniques: tuple[str, ...]) -> None:
+        self.line, self.known, self.techniques = line, known, techniques
         self.tokens = self._tokens()
         self.at = 0
 
@@ -76,7 +85,7 @@ class _Parser:
             if match is None:
                 raise self._error(
                     _Token("", self.line[at], at),
-                    "a name, a number or one of > >> ( ) , =",
+                    "a name, a number or one of > >> + ( ) , =",
                     "Write a strategy like 'bitfit(epochs=3) > full'.",
                 )
             tokens.append(_Token(str(match.lastgroup), match.group(), at))
@@ -99,7 +108,9 @@ class _Parser:
             stages += self._stage()
         if self.token.kind != "end":
             raise self._error(
-                self.token, "'>', '>>' or the end of the line", "Join stages with '>' or '>>'."
+                self.token,
+                "'+', '>', '>>' or the end of the line",
+                "Join stages with '>' or '>>', and techniques to a stage with '+'.",
             )
         return Strategy(tuple(stages), self.line)
 
@@ -110,13 +121,32 @@ class _Parser:
                 name, "the name of a stage", f"{did_you_mean('', [*self.known, *ALIASES])}"
             )
         if name.text in ALIASES and name.text not in self.known:
-            return self._alias(name)
-        if name.text not in self.known:
-            hint = did_you_mean(name.text, [*self.known, *ALIASES])
-            raise self._error(name, "the name of a tuner or an alias", hint)
-        if self.token.text != "(":
-            return [Stage(name.text, place=(name.start, name.end))]
-        return [self._settings(name)]
+            stages = self._alias(name)
+        elif name.text in self.known:
+            stages = [self._settings(name)]
+        else:
+            raise self._error(name, "the name of a tuner or an alias", self._hint(name))
+        added = []
+        while self.token.text == "+":
+            self._take()
+            added.append(self._technique())
+        stages[-1] = replace(stages[-1], techniques=(*stages[-1].techniques, *added))
+        return stages
+
+    def _hint(self, name: _Token) -> str:
+        if name.text in self.techniques:
+            return f"It is a technique; add it to a stage: full+{name.text}."
+        return did_you_mean(name.text, [*self.known, *ALIASES])
+
+    def _technique(self) -> Addition:
+        name = self._take()
+        if name.kind != "name" or name.text not in self.techniques:
+            fix = did_you_mean(name.text, self.techniques)
+            if name.text in self.known:
+                fix = f"It is a tuner, which is a stage of its own: '> {name.text}'."
+            raise self._error(name, "the name of a technique", fix)
+        arguments, knobs, places, end = self._arguments(name)
+        return Addition(name.text, arguments, knobs, (name.start, end), places)
 
     def _alias(self, name: _Token) -> list[Stage]:
         line = ALIASES[name.text].line
@@ -129,11 +159,14 @@ class _Parser:
         place = (name.start, name.end)
         return [replace(s, place=place) for s in parse(line, self.known).stages]
 
-    def _settings(self, name: _Token) -> Stage:
-        self._take()
+    def _arguments(self, name: _Token) -> _Arguments:
+        """Read what stands in brackets behind a name, if anything."""
         arguments: list[Scalar] = []
         named: dict[str, Scalar] = {}
         places: dict[str, tuple[int, int]] = {}
+        if self.token.text != "(":
+            return (), named, places, name.end
+        self._take()
         while self.token.text != ")":
             first = self._take()
             if first.kind == "name" and self.token.text == "=":
@@ -152,12 +185,13 @@ class _Parser:
                 self._take()
             elif self.token.text != ")":
                 raise self._error(self.token, "',' or ')'", "Close the settings with ')'.")
-        end = self._take().end
+        return tuple(arguments), named, places, self._take().end
+
+    def _settings(self, name: _Token) -> Stage:
+        arguments, named, places, end = self._arguments(name)
         own = {k: v for k, v in named.items() if k not in SETTINGS}
         common = {k: self._checked(k, named[k], places[k]) for k in SETTINGS if k in named}
-        stage = Stage(
-            name.text, tuple(arguments), own, **common, place=(name.start, end), places=places
-        )
+        stage = Stage(name.text, arguments, own, **common, place=(name.start, end), places=places)
         lengths = [k for k in ("epochs", "steps", "share") if k in common]
         if len(lengths) > 1:
             raise self._error(

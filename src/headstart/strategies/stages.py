@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 Scalar = int | float | bool | str
 Until = Literal["end", "learned", "plateau"]
 UNTIL: tuple[str, ...] = get_args(Until)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A technique that acts inside a stage, as the user wrote it behind a ``+``.
+
+    Args:
+        name: The technique's name.
+        arguments: Knobs given by position, as in ``mixout(0.9)``.
+        knobs: Knobs given by name.
+        place: First character in the line and one past its last.
+        places: The same for each knob, by its name; positional ones by their index.
+    """
+
+    name: str
+    arguments: tuple[Scalar, ...] = ()
+    knobs: Mapping[str, Scalar] = field(default_factory=dict)
+    place: tuple[int, int] = field(default=(0, 0), compare=False)
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
+
+    def __str__(self) -> str:
+        return _call(self.name, self.arguments, self.knobs)
 
 
 @dataclass(frozen=True)
@@ -29,6 +51,7 @@ class Stage:
         lr: Learning rate of the tuner's parameters.
         head_lr: Learning rate of the head.
         warmup: Share of the stage's steps over which the learning rate rises.
+        techniques: What acts inside the stage, as in ``full+mixout(p=0.9)``.
         reserve: Whether the stage hands on everything (``>>``) or the head alone (``>``).
         place: First character of the stage in the line and one past its last.
         places: The same for each setting, by its name; positional ones by their index.
@@ -45,6 +68,7 @@ class Stage:
     lr: float | None = None
     head_lr: float | None = None
     warmup: float | None = None
+    techniques: tuple[Addition, ...] = ()
     reserve: bool = False
     place: tuple[int, int] = field(default=(0, 0), compare=False)
     places: Mapping[str, tuple[int, int]] = field(default_factory=dict, compare=False)
@@ -55,13 +79,9 @@ class Stage:
         return (self.epochs, self.steps, self.share) != (None, None, None)
 
     def __str__(self) -> str:
-        shown = [_show(a) for a in self.arguments]
-        shown += [f"{k}={_show(v)}" for k, v in sorted(self.knobs.items())]
-        for name in SETTINGS:
-            value = getattr(self, name)
-            if value is not None:
-                shown.append(f"{name}={_show(value)}")
-        return f"{self.trains}({', '.join(shown)})" if shown else self.trains
+        given = {n: getattr(self, n) for n in SETTINGS if getattr(self, n) is not None}
+        own = _call(self.trains, self.arguments, self.knobs, given)
+        return "+".join([own, *map(str, self.techniques)])
 
 
 SETTINGS: tuple[str, ...] = (
@@ -108,6 +128,18 @@ class Strategy:
         stages = list(self.stages)
         stages[index] = replace(stages[index], **changes)  # type: ignore[arg-type]
         return Strategy(tuple(stages), self.line)
+
+
+def _call(
+    name: str,
+    arguments: Iterable[Scalar],
+    knobs: Mapping[str, Scalar],
+    settings: Mapping[str, Scalar] | None = None,
+) -> str:
+    shown = [_show(a) for a in arguments]
+    shown += [f"{k}={_show(v)}" for k, v in sorted(knobs.items())]
+    shown += [f"{k}={_show(v)}" for k, v in (settings or {}).items()]
+    return f"{name}({', '.join(shown)})" if shown else name
 
 
 def _show(value: Scalar) -> str:

@@ -11,6 +11,7 @@ from headstart.errors import ConfigError, did_you_mean, raise_all
 from headstart.strategies.notation import parse
 from headstart.study.store import PlannedRun, Store
 from headstart.study.summary import Logits, Summary, summarise
+from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 
 
@@ -113,7 +114,7 @@ def canonical(line: str) -> str:
     Raises:
         NotationError: If the line cannot be read.
     """
-    return parse(line, TUNERS).name
+    return parse(line, TUNERS, TECHNIQUES).name
 
 
 def split_lines(text: str) -> list[str]:

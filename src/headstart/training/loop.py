@@ -6,19 +6,24 @@
     evaluate                                        -> point at step 0
     for each step:
         seed the dropout stream for this step
-        for each micro-batch of the step's rows:    forward, loss, backward
+        techniques: before_step
+        for each micro-batch of the step's rows:    forward, loss (techniques), backward
+        techniques: gradients
         clip, update with this step's learning rate
         at a window's end:      is the loss finite? has the head learned?
         at an evaluation:       -> point; is this the best? does the score still rise?
         when it is time, or the user interrupts:    checkpoint
     evaluate                                        -> last point
+    techniques: end
+
+Techniques see every event that ``techniques._base`` names.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +34,8 @@ from headstart.data.batching import BatchOrder
 from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.results import Point
-from headstart.training.feed import Feed, row_losses
+from headstart.techniques._base import Technique
+from headstart.training.feed import Feed
 from headstart.training.ledger import Ledger, Pause
 from headstart.training.masking import known_padding
 from headstart.training.met import met_rows
@@ -39,6 +45,7 @@ from headstart.training.seeds import stream
 from headstart.training.skill import skill_of_sums, sums
 from headstart.training.state import LoopState, StageSetup
 from headstart.training.stopping import LearnedRule, PlateauRule
+from headstart.training.techniques import Techniques
 
 WINDOW_ROWS = 512
 """Rows that the rule judges at once, or an epoch if it has more: the standard error of a share of
@@ -62,6 +69,7 @@ class StageLoop:
         on_point: Called after each evaluation.
         pause: Asked in each step, gives a ``Pause``; what any process wants, all do together.
         checkpoint: Writes a checkpoint; told whether the run shall stop after it.
+        techniques: What acts inside the stage; each has begun.
     """
 
     def __init__(
@@ -77,18 +85,23 @@ class StageLoop:
         on_point: Callable[[Point], None] = lambda _point: None,
         pause: Callable[[], int] = lambda: Pause.NO,
         checkpoint: Callable[[StageLoop, bool], None] = lambda _loop, _stop: None,
+        techniques: Sequence[Technique] = (),
     ) -> None:
         self.model, self.feed, self.evaluate = model.to(runtime.device), feed, evaluate
         self.setup, self.runtime = setup, runtime
         self.on_step, self.on_point = on_step, on_point
         self.pause, self.checkpoint = pause, checkpoint
+        self.techniques = Techniques(techniques)
         self.trained = {**tuner, **head}
-        self._met = met_rows(model, tuner, feed, runtime)
+        whole = self.techniques.whole
+        self._met = None if whole else met_rows(model, tuner, feed, runtime)
         swapped = {
             n: self._met.table for n, p in tuner.items() if self._met and p is self._met.weight
         }
         self._updated = {**self.trained, **swapped}
-        self.optimizer = build_optimizer(head, {**tuner, **swapped}, setup.optimizer)
+        self.optimizer = build_optimizer(
+            head, {**tuner, **swapped}, setup.optimizer, self.techniques.rate
+        )
         self.state = LoopState()
         self.ledger = Ledger(runtime)
         self._row_gradients = RowGradients()
@@ -131,6 +144,7 @@ class StageLoop:
                     self.checkpoint(self, wanted == Pause.STOP)
         if self.state.curve[-1].step != self.state.step:
             self._point()
+        self.techniques.end()
         self.state.seconds = time.perf_counter() - began
         return self.state
 
@@ -152,6 +166,7 @@ class StageLoop:
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         torch.manual_seed(stream(setup.seed, "dropout", state.step, runtime.rank))
         total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._met)
+        self.techniques.before_step(state.step)
         for number, part in enumerate(parts):
             batch = self.feed.batch(part)
             labels = batch.pop("labels")
@@ -159,7 +174,8 @@ class StageLoop:
             with runtime.accumulating(model, more=more), kernels, told:
                 with runtime.autocast():
                     logits = model(**batch).logits
-                loss = row_losses(logits, labels).sum() * weight / len(rows)
+                    losses = self.techniques.losses(batch, logits, labels, state.step)
+                loss = losses.sum() * weight / len(rows)
                 # Gradients are averaged over processes, so each one's share is scaled up.
                 runtime.backward(loss * runtime.world)
             total += loss.detach()
@@ -167,6 +183,7 @@ class StageLoop:
                 found = sums(logits.detach(), labels) * weight
                 self._window = found if self._window is None else self._window + found
         self._row_gradients.make_dense(self._updated.values())
+        self.techniques.gradients(state.step)
         if setup.optimizer.clip:
             runtime.clip(self._updated.values(), setup.optimizer.clip, self.optimizer)
         warmup = round(setup.optimizer.warmup * setup.length.steps)
@@ -175,6 +192,7 @@ class StageLoop:
         stepper.step()
         stepper.zero_grad(set_to_none=True)
         self._row_gradients.clear()
+        self.techniques.after_step(state.step)
         if self._met:
             rate = setup.optimizer.lr * factor
             state.unmet *= 1 - rate * setup.optimizer.weight_decay
@@ -242,8 +260,13 @@ class StageLoop:
         if self._met:
             self._met.write(state.unmet)
             state.unmet = 1.0
-        scores = self.evaluate()
-        state.curve.append(Point(state.step, total / rows if rows else None, scores))
+        with self.techniques.evaluated():
+            self._judge(Point(state.step, total / rows if rows else None, self.evaluate()))
+
+    def _judge(self, point: Point) -> None:
+        """Take note of an evaluation, and of the state if it is the best."""
+        state, scores = self.state, point.scores
+        state.curve.append(point)
         state.since_point = (0.0, 0)
         self.on_point(state.curve[-1])
         if not math.isfinite(scores.get("loss", 0.0)):
@@ -264,7 +287,7 @@ class StageLoop:
             for key, value in self.optimizer.state.get(parameter, {}).items():
                 found[f"adam/{key}/{name}"] = torch.as_tensor(value)
         found |= {f"best/{name}": t for name, t in self.best_tensors.items()}
-        return found
+        return found | self.techniques.tensors()
 
     def snapshot(self) -> dict[str, Any]:
         """Return the plain data of a checkpoint."""
@@ -303,6 +326,7 @@ class StageLoop:
             }
             if moments:
                 self.optimizer.state[parameter] = moments
+        self.techniques.restore(tensors)
         self.best_tensors = {
             name.removeprefix("best/"): t.to(self.runtime.device)
             for name, t in tensors.items()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -42,6 +43,7 @@ def build_optimizer(
     head: Mapping[str, nn.Parameter],
     tuner: Mapping[str, nn.Parameter],
     settings: OptimizerSettings,
+    factor: Callable[[str], float] = lambda _: 1.0,
 ) -> torch.optim.AdamW:
     """Build a fresh AdamW; vectors (biases, norms) are not decayed.
 
@@ -49,17 +51,20 @@ def build_optimizer(
         head: The head's parameters.
         tuner: What trains beside it.
         settings: Rates and constants.
+        factor: What a parameter's rate is multiplied by, by its name.
 
     Returns:
         The optimizer; each group carries its peak rate as ``peak``.
     """
-    groups = []
+    chosen: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
     for parameters, rate in ((tuner, settings.lr), (head, settings.head_lr)):
-        for decayed in (True, False):
-            chosen = [p for p in parameters.values() if (p.ndim > 1) == decayed]
-            if chosen:
-                decay = settings.weight_decay if decayed else 0.0
-                groups.append({"params": chosen, "lr": rate, "peak": rate, "weight_decay": decay})
+        for name, parameter in parameters.items():
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            chosen[rate * factor(name), decay].append(parameter)
+    groups = [
+        {"params": found, "lr": rate, "peak": rate, "weight_decay": decay}
+        for (rate, decay), found in chosen.items()
+    ]
     device = next(iter(head.values())).device.type
     if settings.offload and device != "cpu":
         return OffloadedAdamW(groups, settings.betas, settings.eps)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import typing
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
 
 from headstart.errors import NotationError, did_you_mean
 from headstart.strategies.notation import parse
-from headstart.strategies.stages import SETTINGS, Scalar, Stage, Strategy
+from headstart.strategies.stages import SETTINGS, Addition, Scalar, Stage, Strategy
+from headstart.techniques import TECHNIQUES
+from headstart.techniques._base import Technique
 from headstart.tuners import TUNERS
 from headstart.tuners._base import Tuner
+
+T = TypeVar("T", Tuner, Technique)
 
 
 def read_strategy(line: str) -> Strategy:
@@ -25,9 +31,10 @@ def read_strategy(line: str) -> Strategy:
         NotationError: If the line cannot be read, a knob is unknown or unfit, or the last stage
             leaves nothing that a plain checkpoint can hold.
     """
-    strategy = parse(line, TUNERS)
+    strategy = parse(line, TUNERS, TECHNIQUES)
     for stage in strategy.stages:
         bind(stage, line)
+        bind_techniques(stage, line)
         if stage.patience is not None and stage.until != "plateau":
             raise _fault(
                 stage, line, "patience", "patience on a stage with until=plateau",
@@ -60,9 +67,45 @@ def bind(stage: Stage, line: str = "") -> Tuner:
     Raises:
         NotationError: If a knob is unknown or does not fit.
     """
-    factory = TUNERS.get(stage.trains)
+    return _build(TUNERS.get(stage.trains), stage.trains, stage, line, SETTINGS)
+
+
+def bind_techniques(stage: Stage, line: str = "") -> list[Technique]:
+    """Build a stage's techniques.
+
+    Args:
+        stage: The stage.
+        line: The line it stands in, for messages.
+
+    Returns:
+        Fresh techniques with their knobs, in the order of the line.
+
+    Raises:
+        NotationError: If a knob is unknown or does not fit, or the techniques and the tuner do not
+            go together.
+    """
+    made: list[Technique] = []
+    for addition in stage.techniques:
+        factory = TECHNIQUES.get(addition.name)
+        technique = _build(factory, addition.name, addition, line)
+        before = [other.name for other in stage.techniques[: len(made)]]
+        reason = technique.refuses(stage.trains, before)
+        if addition.name in before:
+            reason = "It is there already."
+        if reason:
+            expected = f"a technique that goes with {'+'.join([stage.trains, *before])}"
+            raise NotationError(
+                line or str(stage), *addition.place, expected, addition.name, reason
+            )
+        made.append(technique)
+    return made
+
+
+def _build(
+    factory: type[T], own: str, stage: Stage | Addition, line: str, others: Iterable[str] = ()
+) -> T:
     kinds = typing.get_type_hints(factory)
-    knobs = [f.name for f in dataclasses.fields(factory) if f.init]  # type: ignore[arg-type]
+    knobs: list[str] = [f.name for f in dataclasses.fields(cast(Any, factory)) if f.init]
     given: dict[str, Scalar] = {}
     for index, value in enumerate(stage.arguments):
         if index >= len(knobs):
@@ -70,8 +113,8 @@ def bind(stage: Stage, line: str = "") -> Tuner:
         given[knobs[index]] = value
     for name, value in stage.knobs.items():
         if name not in knobs:
-            hint = did_you_mean(name, [*knobs, *SETTINGS])
-            raise _fault(stage, line, name, f"a setting of {stage.trains}", repr(name), hint)
+            hint = did_you_mean(name, [*knobs, *others])
+            raise _fault(stage, line, name, f"a setting of {own}", repr(name), hint)
         if name in given:
             raise _fault(stage, line, name, "each setting once", f"{name} twice", "Remove one.")
         given[name] = value
@@ -81,11 +124,13 @@ def bind(stage: Stage, line: str = "") -> Tuner:
         given[name] = _fit(stage, line, place, name, value, kinds[name])
         wanted, holds = factory.ranges.get(name, ("", lambda _: True))
         if not holds(given[name]):
-            raise _fault(stage, line, place, f"{stage.trains}({name}=…) {wanted}", repr(value))
+            raise _fault(stage, line, place, f"{own}({name}=…) {wanted}", repr(value))
     return factory(**given)
 
 
-def _fit(stage: Stage, line: str, place: str, name: str, value: Scalar, kind: object) -> Scalar:
+def _fit(
+    stage: Stage | Addition, line: str, place: str, name: str, value: Scalar, kind: object
+) -> Scalar:
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     kinds = typing.get_args(kind) or (kind,)
@@ -97,7 +142,12 @@ def _fit(stage: Stage, line: str, place: str, name: str, value: Scalar, kind: ob
 
 
 def _fault(
-    stage: Stage, line: str, place: str, expected: str, found: str, fix: str = "Change the value."
+    stage: Stage | Addition,
+    line: str,
+    place: str,
+    expected: str,
+    found: str,
+    fix: str = "Change the value.",
 ) -> NotationError:
     start, end = stage.places.get(place, stage.place)
     return NotationError(line or str(stage), start, end, expected, found, fix)

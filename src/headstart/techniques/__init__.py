@@ -1,0 +1,12 @@
+"""What can act inside a stage, as in ``full+mixout``; one file each, listed without torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from headstart.registry import Registry
+
+if TYPE_CHECKING:
+    from headstart.techniques._base import Technique
+
+TECHNIQUES: Registry[type[Technique]] = Registry("technique", "headstart.techniques", "TECHNIQUE")

@@ -1,0 +1,176 @@
+"""The contract of every technique: hooks of the training loop.
+
+::
+
+    begin                    the tuner is attached, nothing has trained; weights may change
+    rate                     for the learning rate of each parameter
+    for each step:
+        before_step          weights may change for the step
+        row_losses           in place of the plain loss
+        extra_loss           added to the loss of each micro-batch
+        gradients            after the backward pass of all micro-batches, before clipping
+        after_step           after the update
+    evaluated                a context around every evaluation
+    end                      the last step is done; leaves the result in the model
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from headstart.models.backbone import SplitModel
+
+Range = tuple[str, Callable[[Any], bool]]
+"""What a knob may be: in words, and as a test."""
+Batch = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a technique finds when its stage begins.
+
+    Args:
+        split: The model, with the tuner attached.
+        trained: What trains, by name, the head included.
+        steps: Steps of the stage, or their upper bound.
+        labels: Number of classes; 1 for numbers.
+        counts: Training rows of each class, (classes,); empty for numbers.
+        generator: Gives a generator for a name and a step, the same in every repetition of the run.
+        batches: Gives the training batches once, in order, for a pass before training.
+        loss: Computes the summed loss of a batch with the model as it is.
+    """
+
+    split: SplitModel
+    trained: Mapping[str, nn.Parameter]
+    steps: int
+    labels: int
+    counts: Sequence[int]
+    generator: Callable[[str, int], torch.Generator]
+    batches: Callable[[], Iterator[Batch]]
+    loss: Callable[[Batch], torch.Tensor]
+
+
+class Technique:
+    """Something that acts inside a stage; see the module for when each method is called.
+
+    A concrete technique is a dataclass whose fields are its knobs. One object serves one stage.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {}
+    """What a strategy line may give for a knob, where its type does not say it all."""
+    whole: ClassVar[bool] = False
+    """Whether it needs every parameter that trains as the model holds it: the embedding rows that
+    occur then do not train apart."""
+
+    live: ClassVar[bool] = False
+    """Whether it looks at what goes on inside the backbone: features are then not computed once."""
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+        """Say why it cannot act beside a tuner and other techniques.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason and what would work; empty where it can.
+        """
+        return ""
+
+    def begin(self, setting: Setting) -> None:
+        """Begin; weights may be changed here.
+
+        Args:
+            setting: Model and rows.
+        """
+
+    def rate(self, name: str) -> float:  # noqa: ARG002
+        """Return what a parameter's learning rate is multiplied by.
+
+        Args:
+            name: The parameter's name.
+
+        Returns:
+            A factor of at least 0.
+        """
+        return 1.0
+
+    def before_step(self, step: int) -> None:
+        """Prepare a step.
+
+        Args:
+            step: Counted from 0.
+        """
+
+    def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002
+        """Compute each row's loss in place of the plain one.
+
+        Args:
+            logits: (b, classes).
+            labels: (b,).
+
+        Returns:
+            Losses, (b,), in fp32; ``None`` to leave them as they are.
+        """
+        return None
+
+    def extra_loss(
+        self,
+        batch: Batch,  # noqa: ARG002
+        logits: torch.Tensor,  # noqa: ARG002
+        step: int,  # noqa: ARG002
+    ) -> torch.Tensor | None:
+        """Compute what is added to each row's loss.
+
+        Args:
+            batch: The model's inputs.
+            logits: What the model has made of them, (b, classes).
+            step: Counted from 0.
+
+        Returns:
+            (b,), or ``None`` for nothing.
+        """
+        return None
+
+    def gradients(self, step: int) -> None:
+        """Change the gradients.
+
+        Args:
+            step: Counted from 0.
+        """
+
+    def after_step(self, step: int) -> None:
+        """Hear that the parameters have been updated.
+
+        Args:
+            step: Counted from 0.
+        """
+
+    @contextlib.contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Hold the model that is to be evaluated, for a while.
+
+        Yields:
+            Nothing.
+        """
+        yield
+
+    def end(self) -> None:
+        """End; the model then holds what the stage leaves."""
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint must hold for the stage to go on."""
+        return {}
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a checkpoint; ``begin`` has been called before.
+
+        Args:
+            tensors: As from ``tensors``.
+        """

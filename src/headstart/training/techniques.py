@@ -1,0 +1,124 @@
+"""All techniques of a stage as one: what the loop calls."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+
+from headstart.techniques._base import Batch, Technique
+from headstart.training.feed import row_losses
+
+
+class Techniques:
+    """Calls every technique of a stage in the order of the strategy line.
+
+    Args:
+        parts: The techniques.
+    """
+
+    def __init__(self, parts: Sequence[Technique]) -> None:
+        self._parts = tuple(parts)
+
+    @property
+    def whole(self) -> bool:
+        """Whether one of them needs every parameter as the model holds it."""
+        return any(part.whole for part in self._parts)
+
+    def rate(self, name: str) -> float:
+        """Return what a parameter's learning rate is multiplied by.
+
+        Args:
+            name: The parameter's name.
+
+        Returns:
+            The product over the techniques.
+        """
+        return math.prod(part.rate(name) for part in self._parts)
+
+    def before_step(self, step: int) -> None:
+        """Prepare a step.
+
+        Args:
+            step: Counted from 0.
+        """
+        for part in self._parts:
+            part.before_step(step)
+
+    def losses(
+        self, batch: Batch, logits: torch.Tensor, labels: torch.Tensor, step: int
+    ) -> torch.Tensor:
+        """Compute each row's loss.
+
+        Args:
+            batch: The model's inputs.
+            logits: (b, outputs).
+            labels: (b,).
+            step: Counted from 0.
+
+        Returns:
+            Losses, (b,), in fp32.
+        """
+        own = (part.row_losses(logits, labels) for part in self._parts)
+        losses = next((found for found in own if found is not None), None)
+        losses = row_losses(logits, labels) if losses is None else losses
+        for part in self._parts:
+            extra = part.extra_loss(batch, logits, step)
+            losses = losses if extra is None else losses + extra
+        return losses
+
+    def gradients(self, step: int) -> None:
+        """Change the gradients; what was last prepared is the first to be undone.
+
+        Args:
+            step: Counted from 0.
+        """
+        for part in reversed(self._parts):
+            part.gradients(step)
+
+    def after_step(self, step: int) -> None:
+        """Hear of an update.
+
+        Args:
+            step: Counted from 0.
+        """
+        for part in self._parts:
+            part.after_step(step)
+
+    @contextlib.contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Hold the model that is to be evaluated.
+
+        Yields:
+            Nothing.
+        """
+        with contextlib.ExitStack() as stack:
+            for part in self._parts:
+                stack.enter_context(part.evaluated())
+            yield
+
+    def end(self) -> None:
+        """Leave the stage's result in the model."""
+        for part in self._parts:
+            part.end()
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return what a checkpoint must hold."""
+        return {
+            f"technique/{place}/{name}": tensor
+            for place, part in enumerate(self._parts)
+            for name, tensor in part.tensors().items()
+        }
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a checkpoint.
+
+        Args:
+            tensors: A checkpoint's.
+        """
+        for place, part in enumerate(self._parts):
+            lead = f"technique/{place}/"
+            own = {n.removeprefix(lead): t for n, t in tensors.items() if n.startswith(lead)}
+            part.restore(own)
