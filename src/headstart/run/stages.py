@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -25,7 +25,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from headstart.data.batching import BatchOrder
 from headstart.errors import NumericalError
 from headstart.kernels.fuse import fused_layers
 from headstart.models.backbone import Snapshot
@@ -33,11 +32,12 @@ from headstart.results import StageResult, stage_from_dict
 from headstart.run.listener import Listener
 from headstart.run.origin import Origin
 from headstart.run.parts import Materials, Options, StagePlan
+from headstart.run.setting import setting
 from headstart.strategies.stages import Stage, Strategy
-from headstart.techniques._base import Setting, Technique
+from headstart.techniques._base import Technique
 from headstart.training.evaluate import Floats, predict_logits
 from headstart.training.features import frozen_features
-from headstart.training.feed import Feed, PartFeed, row_losses
+from headstart.training.feed import Feed, PartFeed
 from headstart.training.first_token import first_token_only
 from headstart.training.ledger import Pause
 from headstart.training.loop import StageLoop
@@ -205,7 +205,9 @@ class StrategyRunner:
         live = any(technique.live for technique in techniques)
         with guarded, saving, self._feeds(tuner, live) as (train, validation):
             for technique in techniques:
-                technique.begin(self._setting(plan, trained, train))
+                technique.begin(
+                    setting(self.materials, trained, train, plan.length, self.options, self.runtime)
+                )
             feeds = train, validation
             loop = self._loop(index, attempt, plan, start, trained, feeds, last, techniques)
             if resume:
@@ -277,35 +279,6 @@ class StrategyRunner:
             self.split.model, self.split.head, trained, feeds[0], evaluate, setup, self.runtime,
             on_step=self.listener.step, on_point=self.listener.point,
             pause=self.pause, checkpoint=checkpoint, techniques=techniques,
-        )  # fmt: skip
-
-    def _setting(
-        self, plan: StagePlan, trained: Mapping[str, nn.Parameter], train: Feed
-    ) -> Setting:
-        """Return what techniques find when their stage begins."""
-        materials, options, runtime = self.materials, self.options, self.runtime
-        labels = materials.train_labels
-        numbers = bool(np.issubdtype(labels.dtype, np.floating))
-
-        def generator(name: str, step: int) -> torch.Generator:
-            return torch.Generator().manual_seed(stream(options.seed, "technique", name, step))
-
-        def batches() -> Iterator[dict[str, torch.Tensor]]:
-            seed = stream(options.seed, "order")
-            for rows in BatchOrder(train.lengths, options.batch_size, seed).epoch(0):
-                yield train.batch(rows)
-
-        def loss(batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            inputs = dict(batch)
-            gold = inputs.pop("labels")
-            with runtime.autocast():
-                logits = self.split.model(**inputs).logits
-            return row_losses(logits, gold).sum()
-
-        return Setting(
-            self.split, {**trained, **self.split.head}, plan.length.steps, materials.outputs,
-            [] if numbers else np.bincount(labels, minlength=materials.outputs).tolist(),
-            generator, batches, loss,
         )  # fmt: skip
 
     def _choose_state(self, loop: StageLoop) -> None:

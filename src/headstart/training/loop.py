@@ -93,8 +93,8 @@ class StageLoop:
         self.pause, self.checkpoint = pause, checkpoint
         self.techniques = Techniques(techniques)
         self.trained = {**tuner, **head}
-        whole = self.techniques.whole
-        self._met = None if whole else met_rows(model, tuner, feed, runtime)
+        apart = not self.techniques.whole
+        self._met = met_rows(model, tuner, feed, runtime) if apart else None
         swapped = {
             n: self._met.table for n, p in tuner.items() if self._met and p is self._met.weight
         }
