@@ -104,6 +104,9 @@ class RunResult:
         best: Validation metrics of the best state of the last stage.
         untouched: Metrics of the saved state on validation rows that no selection has seen;
             empty where selection and report share their rows.
+        calibration: What ``--calibrate`` did: temperature, rows, and how good the probabilities
+            were before and after; empty without it. All scores of the saved state are then those
+            after it, those along the stages before.
         selected: ``last`` or ``best``: which of the two is saved.
         rule: The rule that selected, in words.
         warnings: What the user was warned of.
@@ -128,6 +131,7 @@ class RunResult:
     last: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     untouched: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     selected: str = "last"
     rule: str = ""
     warnings: list[str] = field(default_factory=list)

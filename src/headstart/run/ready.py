@@ -8,6 +8,7 @@ from headstart.config import FitConfig
 from headstart.errors import raise_all
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
+from headstart.run.calibrate import require_calibratable
 from headstart.run.parts import StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Prepared, prepare
@@ -103,6 +104,8 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
     prepared = prepare(config, task, choices, frames)
     if config.gradient_checkpointing:
         require_recomputable(prepared.split)
+    if config.calibrate:
+        require_calibratable(prepared)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
     unused = prepared.split.unused_head
@@ -118,10 +121,10 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
             mean, scale = prepared.splits.mean, prepared.splits.scale
             rescale_output(prepared.split, -mean / scale, 1 / scale)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
-    if config.selection == "carve" and not decides:
+    if config.selection == "carve" and not (decides or config.calibrate):
         notes.append(
             "--selection carve takes rows from training, though no score selects anything here; "
-            "add --select best, or drop it."
+            "add --select best or --calibrate, or drop it."
         )
     size = sum(p.numel() for p in prepared.split.backbone.values())
     numbers = lengths(
