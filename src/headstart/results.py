@@ -269,6 +269,28 @@ def show_scores(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
 
 
+CALIBRATION_FIGURES = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier score"}
+"""What is measured of a model's probabilities, and what people call it; all better when lower."""
+
+
+def calibration_rows(calibration: Mapping[str, Any]) -> str:
+    """Say which rows a temperature was fitted on, and which have judged it.
+
+    Args:
+        calibration: Of a record, not empty.
+
+    Returns:
+        A sentence or two, without the first capital.
+    """
+    fitted = f"fitted on {calibration['rows']:,} rows, {calibration['origin']}"
+    if not calibration["same_rows"]:
+        return f"{fitted}; judged on {calibration['judged_by']}."
+    return (
+        f"{fitted}: the same rows that the scores are about, which flatters their loss. Before and "
+        f"after are compared by {calibration['judged_by']}, no row with a temperature fitted on it."
+    )
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
