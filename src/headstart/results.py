@@ -106,7 +106,8 @@ class RunResult:
             empty where selection and report share their rows.
         calibration: What ``--calibrate`` did: temperature, rows, and how good the probabilities
             were before and after; empty without it. All scores of the saved state are then those
-            after it, those along the stages before.
+            after it, those along the stages before. Where ``bound`` is not empty, the rows
+            determined no temperature and the model is as it was.
         selected: ``last`` or ``best``: which of the two is saved.
         rule: The rule that selected, in words.
         warnings: What the user was warned of.
@@ -273,18 +274,18 @@ CALIBRATION_FIGURES = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier sco
 """What is measured of a model's probabilities, and what people call it; all better when lower."""
 
 
-def calibration_rows(calibration: Mapping[str, Any]) -> str:
+def describe_calibration(calibration: Mapping[str, Any]) -> str:
     """Say which rows a temperature was fitted on, and which have judged it.
 
     Args:
-        calibration: Of a record, not empty.
+        calibration: Of a record whose temperature is determined.
 
     Returns:
-        A sentence or two, without the first capital.
+        A sentence or two.
     """
-    fitted = f"fitted on {calibration['rows']:,} rows, {calibration['origin']}"
+    fitted = f"The temperature was fitted on {calibration['rows']:,} rows, {calibration['origin']}"
     if not calibration["same_rows"]:
-        return f"{fitted}; judged on {calibration['judged_by']}."
+        return f"{fitted}; before and after are compared on {calibration['judged_by']}."
     return (
         f"{fitted}: the same rows that the scores are about, which flatters their loss. Before and "
         f"after are compared by {calibration['judged_by']}, no row with a temperature fitted on it."

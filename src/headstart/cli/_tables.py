@@ -12,7 +12,7 @@ from headstart.results import (
     CALIBRATION_FIGURES,
     RunResult,
     StageResult,
-    calibration_rows,
+    describe_calibration,
     show_scores,
 )
 
@@ -157,14 +157,14 @@ def closing(result: RunResult) -> str:
 
 def _calibration(result: RunResult) -> Iterator[str]:
     found = result.calibration
-    if not found:
+    if not found or found["bound"]:
         return
     changes = ", ".join(
         f"{told} {found['before'][name]:.4f} → {found['after'][name]:.4f}"
         for name, told in CALIBRATION_FIGURES.items()
     )
     yield f"Calibrated: temperature {found['temperature']:.3f}; {changes}"
-    yield f"  The temperature was {calibration_rows(found)}"
+    yield f"  {describe_calibration(found)}"
 
 
 def short_result(result: RunResult) -> str:

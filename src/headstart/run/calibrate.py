@@ -53,7 +53,7 @@ def require_calibratable(prepared: Prepared) -> None:
     require_divisible(prepared.split, splits.target.outputs)
 
 
-def calibrate(ready: Ready, logits: Floats, before: Floats, result: RunResult) -> Floats:
+def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
     """Fit a temperature, fold it into the model, and judge what that has done.
 
     No row is judged by a temperature that was fitted on it: where rows have been carved for
@@ -62,21 +62,24 @@ def calibrate(ready: Ready, logits: Floats, before: Floats, result: RunResult) -
 
     Args:
         ready: The run.
-        logits: Of the final state on the rows that were evaluated along the way, (n, classes).
-        before: The same on the rows that the record's ``scores`` are about.
+        logits: Of the final state on the rows that the record's ``scores`` are about, (n, classes).
         result: The record; its scores become those of the calibrated model, and warnings are added.
 
     Returns:
-        The calibrated model's in place of ``before``.
+        Those of the calibrated model, (n, classes).
     """
     rows, untouched = ready.prepared.validation, ready.prepared.untouched
-    if not (np.isfinite(logits).all() and np.isfinite(before).all()):
+    # Not the logits of the last evaluation: a resumed run may have computed those in other steps.
+    fitting = final_logits(ready, rows)
+    before = fitting if untouched is None else logits
+    if not (np.isfinite(fitting).all() and np.isfinite(before).all()):
         result.warnings.append("Not calibrated: the model gives logits that are no numbers.")
-        return before
-    found = fit_temperature(logits, _gold(rows))
+        return logits
+    found = fit_temperature(fitting, _gold(rows))
     gold = _gold(rows if untouched is None else untouched)
     result.calibration = {
         "temperature": 1.0 if found.bound else found.value,
+        "bound": found.bound,
         "rows": len(rows),
         "origin": ready.prepared.splits.origin,
         "same_rows": untouched is None,
@@ -88,7 +91,7 @@ def calibrate(ready: Ready, logits: Floats, before: Floats, result: RunResult) -
         result.warnings.append(
             f"Not calibrated: the held-out rows determine no temperature, since {found.reason}."
         )
-        return before
+        return logits
     after = judged = _fold(ready, found.value, result)
     if untouched is None:
         judged = cross_fitted(before, gold, stream(ready.config.seed, "calibration"))

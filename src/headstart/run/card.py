@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.results import CALIBRATION_FIGURES, RunResult, calibration_rows
+from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration
 
 _PLAIN = """```python
 from transformers import pipeline
@@ -74,9 +74,9 @@ Saved is the `{result.selected}` state: {result.rule}.
 
 
 def _calibration(result: RunResult) -> str:
-    """Write the section on calibration; empty where none was asked for."""
+    """Write the section on calibration; empty where the model was left as it was."""
     found = result.calibration
-    if not found:
+    if not found or found["bound"]:
         return ""
     rows = "\n".join(
         f"| {told} | {found['before'][name]:.4f} | {found['after'][name]:.4f} |"
@@ -85,8 +85,8 @@ def _calibration(result: RunResult) -> str:
     return f"""
 ## Calibration
 
-The logits are divided by a temperature of {found["temperature"]:.4f}; the last linear map of the
-saved model holds it already. It was {calibration_rows(found)}
+The logits are divided by a temperature of {found["temperature"]:.3f}; the last linear map of the
+saved model holds it already. {describe_calibration(found)}
 
 | | before | after |
 |---|---|---|

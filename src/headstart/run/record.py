@@ -101,7 +101,7 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
         judge = Judge(untouched.labels, ready.task.metrics, splits.mean, splits.scale)
         result.untouched = judge(logits)
     if ready.config.calibrate:
-        logits = calibrate(ready, runner.last_logits, logits, result)
+        logits = calibrate(ready, logits, result)
     for warning in result.warnings[told:]:
         listener.warning(warning)
     return logits
