@@ -139,7 +139,8 @@ def closing(result: RunResult) -> str:
     if unsaved.get("score") != result.selecting.get("score"):
         lines.append(f"Not saved: the {other} state, {show_scores(unsaved)}")
     if result.untouched:
-        lines.append(f"On the carved rows, which selected: {show_scores(result.selecting)}")
+        chose = ", which selected" if result.selected == "best" else ""
+        lines.append(f"On the carved rows{chose}: {show_scores(result.selecting)}")
     lines += _calibration(result)
     lines += [f"Guard: {note}" for note in result.guard]
     quoted = shlex.quote(str(out))

@@ -92,9 +92,9 @@ def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
             f"Not calibrated: the held-out rows determine no temperature, since {found.reason}."
         )
         return logits
-    after = judged = _fold(ready, found.value, result)
-    if untouched is None:
-        judged = cross_fitted(before, gold, stream(ready.config.seed, "calibration"))
+    after = _fold(ready, found.value, result)
+    seed = stream(ready.config.seed, "calibration")
+    judged = after if untouched is not None else cross_fitted(before, gold, seed)
     result.calibration["after"] = measure(judged, gold)
     if result.calibration["after"]["log_loss"] > result.calibration["before"]["log_loss"]:
         result.warnings.append(_NO_BETTER)
