@@ -8,6 +8,7 @@ from headstart.config import FitConfig
 from headstart.errors import raise_all
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
+from headstart.run.calibrate import require_calibratable
 from headstart.run.parts import StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Prepared, prepare
@@ -71,6 +72,10 @@ class Ready:
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
+        if self.config.calibrate:
+            rows = self.prepared.splits.validation
+            both = "" if self.prepared.splits.untouched else ", which also carry the scores"
+            facts["calibration"] = f"a temperature, fitted on {len(rows):,} held-out rows{both}"
         total = total_steps(self.choices, self.stages)
         if total and any(plan.length.until != "end" for plan in self.stages[:-1]):
             facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
@@ -103,6 +108,8 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
     prepared = prepare(config, task, choices, frames)
     if config.gradient_checkpointing:
         require_recomputable(prepared.split)
+    if config.calibrate:
+        require_calibratable(config, prepared)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
     unused = prepared.split.unused_head
@@ -118,10 +125,10 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
             mean, scale = prepared.splits.mean, prepared.splits.scale
             rescale_output(prepared.split, -mean / scale, 1 / scale)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
-    if config.selection == "carve" and not decides:
+    if config.selection == "carve" and not (decides or config.calibrate):
         notes.append(
             "--selection carve takes rows from training, though no score selects anything here; "
-            "add --select best, or drop it."
+            "add --select best or --calibrate, or drop it."
         )
     size = sum(p.numel() for p in prepared.split.backbone.values())
     numbers = lengths(
