@@ -263,7 +263,7 @@ def test_a_head_that_ends_in_no_linear_map_is_refused() -> None:
 def test_what_has_no_probabilities_is_refused_before_training(tmp_path: Path) -> None:
     table = frame(24).assign(label=np.linspace(0, 1, 24))
     settings = inputs(tmp_path) | {"train": table, "validation": None, "calibrate": True}
-    with pytest.raises(ConfigError, match="--calibrate beside classes"):
+    with pytest.raises(ConfigError, match="give --target classes"):
         hs.plan(**settings)
     with pytest.raises(DataError, match=r"two classes or more .* all good \(validation file\)"):
         run(
@@ -273,6 +273,15 @@ def test_what_has_no_probabilities_is_refused_before_training(tmp_path: Path) ->
             validation=pd.DataFrame([{"sentence": "a b", "label": "good"}]),
         )
     assert not (tmp_path / "run").exists()
+
+
+def test_the_plan_tells_which_rows_fit_the_temperature(tmp_path: Path) -> None:
+    settings = inputs(tmp_path, train=frame(60))
+    told = dict(hs.plan(calibrate=True, **settings).facts)["calibration"]
+    assert told == "a temperature, fitted on 12 held-out rows, which also carry the scores"
+    carved = dict(hs.plan(calibrate=True, selection="carve", **settings).facts)["calibration"]
+    assert carved == "a temperature, fitted on 12 held-out rows"
+    assert "calibration" not in dict(hs.plan(**settings).facts)
 
 
 def test_a_model_made_from_a_calibrated_one_does_not_claim_its_temperature(pair: Pair) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.config import FitConfig
 from headstart.data.encode import Encoded
 from headstart.errors import ConfigError, DataError
 from headstart.models.model_config import TEMPERATURE
@@ -24,10 +25,11 @@ if TYPE_CHECKING:
 Labels = npt.NDArray[Any]
 
 
-def require_calibratable(prepared: Prepared) -> None:
+def require_calibratable(config: FitConfig, prepared: Prepared) -> None:
     """Refuse, before any training, what cannot be calibrated after it.
 
     Args:
+        config: The settings.
         prepared: Rows and model.
 
     Raises:
@@ -39,7 +41,9 @@ def require_calibratable(prepared: Prepared) -> None:
         raise ConfigError(
             "--calibrate beside classes",
             "a number as target, which has no probabilities",
-            "Drop --calibrate, or give --target classes if the labels are classes.",
+            "Drop --calibrate."
+            if config.task
+            else "Drop --calibrate, or give --target classes if the labels are classes.",
         )
     held_out = _gold(prepared.validation)
     if (held_out == held_out[0]).all():

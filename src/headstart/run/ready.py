@@ -72,6 +72,10 @@ class Ready:
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
+        if self.config.calibrate:
+            rows = self.prepared.splits.validation
+            both = "" if self.prepared.splits.untouched else ", which also carry the scores"
+            facts["calibration"] = f"a temperature, fitted on {len(rows):,} held-out rows{both}"
         total = total_steps(self.choices, self.stages)
         if total and any(plan.length.until != "end" for plan in self.stages[:-1]):
             facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
@@ -105,7 +109,7 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
     if config.gradient_checkpointing:
         require_recomputable(prepared.split)
     if config.calibrate:
-        require_calibratable(prepared)
+        require_calibratable(config, prepared)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
     unused = prepared.split.unused_head
