@@ -55,9 +55,8 @@ def test_one_strategy_is_neither() -> None:
 def test_the_table_tells_before_and_after() -> None:
     (table,) = ANALYSIS.findings([case(0.15, 0.02)]).tables
     cells = dict(zip(table.head, table.rows[0], strict=True))
-    assert cells[">log loss, before"] == "0.850 ± 0.071"
-    assert cells[">log loss, after"] == "0.650 ± 0.071"
-    assert cells[">ECE, after"] == "0.075 ± 0.000"
+    assert cells[">log loss"] == "0.850 → 0.650"
+    assert cells[">ECE"] == "0.150 → 0.075"
     assert cells[">temperature"] == "1.50"
 
 
@@ -76,3 +75,8 @@ def test_the_page_says_which_rows_fit_the_temperature(same: bool) -> None:
         run.measured["same"] = same  # type: ignore[index]
     last = ANALYSIS.findings([made]).sentences[-1]
     assert ("each half of the validation rows" in last) == same
+
+
+def test_the_change_comes_with_its_interval() -> None:
+    (told,) = [s for s in ANALYSIS.findings([case(0.15)]).sentences if "changes the log loss" in s]
+    assert "from 0.850 to 0.650 (by -0.200 [-0.200, -0.200])" in told

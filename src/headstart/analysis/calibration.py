@@ -10,8 +10,8 @@ import numpy as np
 from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant
 from headstart.report.figures import COLOURS, Figure, layout
 from headstart.study.read import canonical
-from headstart.study.statistics import mean_difference
-from headstart.study.tables import short_name, show_interval
+from headstart.study.statistics import Interval, mean_difference
+from headstart.study.tables import short_name
 
 WHEN = ("before", "after")
 MEASURES = {"log_loss": "log loss", "brier": "Brier", "ece": "ECE"}
@@ -47,9 +47,9 @@ def findings(cases: Sequence[Case]) -> Findings:
         for case, side in done
     ]  # fmt: skip
     head = ("strategy", ">seeds", ">score %", ">temperature",
-            *(f">{name}, {when}" for name in MEASURES.values() for when in WHEN))  # fmt: skip
+            *(f">{name}" for name in MEASURES.values()))  # fmt: skip
     tables = [
-        Table(f"{case.name}: probabilities before and after temperature scaling", head,
+        Table(f"{case.name}: before → after temperature scaling, means over the seeds", head,
               [_row(side) for side in case.sides if side.runs])
         for case in cases
     ]  # fmt: skip
@@ -80,7 +80,8 @@ def _row(side: Side) -> list[str]:
     runs = [side.runs[s] for s in sorted(side.runs)]
     found = [r.measured["temperature"] for r in runs if r.measured["temperature"]]
     scores = [100 * r.result.scores["score"] for r in runs]
-    cells = [_with_sd(_measured(side, when, name), 3) for name in MEASURES for when in WHEN]
+    means = ((np.mean(_measured(side, when, name)) for when in WHEN) for name in MEASURES)
+    cells = [" → ".join(f"{mean:.3f}" for mean in pair) for pair in means]
     temperature = _with_sd(found, 2) if found else "none"
     return [side.variant.name, str(len(runs)), _with_sd(scores, 1), temperature, *cells]
 
@@ -105,13 +106,18 @@ def _sentences(case: Case) -> Iterator[str]:
     for side in sides:
         old, new = (_measured(side, when, "log_loss") for when in WHEN)
         change = mean_difference(new, old) if len(old) > 1 else None
-        sure = "" if change is None else f" ({show_interval(change, 1)})"
+        sure = "" if change is None else f" (by {_signed(change)})"
         yield (
             f"{case.name}, {side.variant.name}: a temperature changes the log loss from "
             f"{np.mean(old):.3f} to {np.mean(new):.3f}{sure}, and ECE from "
             f"{np.mean(_measured(side, 'before', 'ece')):.3f} to "
             f"{np.mean(_measured(side, 'after', 'ece')):.3f}."
         )
+
+
+def _signed(change: Interval) -> str:
+    limits = "" if change.low is None else f" [{change.low:+.3f}, {change.high:+.3f}]"
+    return f"{change.estimate:+.3f}{limits}"
 
 
 def _diagram(name: str, case: Case, side: Side, *, several: bool) -> Figure:
