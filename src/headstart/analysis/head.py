@@ -106,8 +106,8 @@ def findings(cases: Sequence[Case]) -> Findings:
 
 def _scores(case: Case, found: Sequence[Compared]) -> Table:
     head = (
-        "head of stage 2", ">seeds", ">step 0 %", ">final %", ">against plain [95 %]",
-        ">p (Holm)", ">against whole head [95 %]", ">p (Holm) ",
+        "head of stage 2", ">seeds", ">step 0 %", ">final %", ">over fresh [95 %]", ">p (Holm)",
+        ">over whole [95 %]", ">p (Holm) ",
     )  # fmt: skip
     rows = []
     for each in found:
@@ -117,13 +117,13 @@ def _scores(case: Case, found: Sequence[Compared]) -> Table:
                 [show_interval(pair.difference, 100), f"{pair.adjusted:.3f}"] if pair else ["-"] * 2
             )
         rows.append(cells)
-    return Table(f"{case.name}: what fine-tuning makes of each head", head, rows)
+    return Table(f"{case.name}: score before and after stage 2, by its head", head, rows)
 
 
 def _heads(case: Case, found: Sequence[Compared]) -> Table:
     head = (
-        "head of stage 2", ">norm at step 0", ">norm at the end", ">cosine of start and end",
-        ">cosine with the pretrained head at step 0", ">cosine with plain's at the end",
+        "head of stage 2", ">norm, step 0", ">norm, end", ">start and end",
+        ">start and pretrained", ">end and plain's end",
     )  # fmt: skip
     rows = [
         [
@@ -133,7 +133,7 @@ def _heads(case: Case, found: Sequence[Compared]) -> Table:
         ]
         for each in found
     ]  # fmt: skip
-    return Table(f"{case.name}: the head's last weight before and after stage 2", head, rows)
+    return Table(f"{case.name}: norm and cosines of the head's last weight", head, rows)
 
 
 def _with_sd(values: Sequence[float]) -> str:
