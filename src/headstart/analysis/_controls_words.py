@@ -12,9 +12,11 @@ from headstart.study.statistics import smallest_p
 from headstart.study.tables import show_interval
 
 ALPHA = 0.05
+WITH_PLAIN, WITH_WHOLE = "against_plain", "against_whole"
 DEFINITIONS = (
     "fresh head: plain fine-tuning (full). Every other side has the same stage 1 and the same "
-    "stage 2 (steps, order of rows, dropout), and differs in the head at step 0 of stage 2 alone.",
+    "stage 2 (steps, order of rows, dropout), and differs in the head at step 0 of stage 2 alone. "
+    "Stage 1 comes on top: plain fine-tuning has fewer steps in all.",
     "Weights are the head's tensors of two and more dimensions, biases its vectors, gains and "
     "shifts of norm layers among them. shuffled: the inputs of each weight permuted, in all rows "
     "alike; norms, angles between classes and biases stay. fresh norm: each weight scaled to the "
@@ -84,33 +86,28 @@ def _answer(pair: Pair, found: Sequence[Compared]) -> str:
         f"{show_interval(pair.difference, 100)} points over {pair.seeds} seeds, p = "
         f"{pair.adjusted:.3f}"
     )
+    others = [c for c in significant(found, WITH_PLAIN, 1) if c.name != WHOLE]
     if pair.adjusted > ALPHA:
-        others = [*significant(found, "against_plain", 1)]
-        more = (
-            f"; {_names(others)} {'is' if len(others) == 1 else 'are'} above it all the same"
-            if others
-            else ", so no part of it can be said to help"
-        )
-        return (
-            f"that the pretrained head changes anything cannot be told from chance ({shown}){more}."
-        )
+        told = f"that the pretrained head changes anything cannot be told from chance ({shown})"
+        if others:
+            return f"{told}; above plain fine-tuning all the same: {_names(others, WITH_PLAIN)}."
+        return f"{told}, so no part of it can be said to help."
     if pair.difference.estimate < 0:
         return f"the pretrained head costs against plain fine-tuning ({shown})."
-    keep = [c for c in significant(found, "against_plain", 1) if c.name != WHOLE]
-    lose = [*significant(found, "against_whole", -1)]
-    told = f"the pretrained head helps ({shown})"
-    told += f"; so does {_names(keep)}" if keep else "; no part or likeness of it surely does"
-    return f"{told}. Less than the whole head: {_names(lose) if lose else 'none surely'}."
+    lose = [*significant(found, WITH_WHOLE, -1)]
+    helps = f"so does {_names(others, WITH_PLAIN)}" if others else "nothing else surely does"
+    less = _names(lose, WITH_WHOLE) if lose else "none surely"
+    return f"the pretrained head helps ({shown}); {helps}. Less than the whole head: {less}."
 
 
 def _lists(found: Sequence[Compared]) -> Iterator[str]:
     """Say which sides are surely below plain fine-tuning or above the whole head."""
-    below = [c for c in significant(found, "against_plain", -1) if c.name != WHOLE]
-    above = [*significant(found, "against_whole", 1)]
+    below = [c for c in significant(found, WITH_PLAIN, -1) if c.name != WHOLE]
+    above = [*significant(found, WITH_WHOLE, 1)]
     if below:
-        yield f"Worse than plain fine-tuning: {_names(below)}."
+        yield f"Worse than plain fine-tuning: {_names(below, WITH_PLAIN)}."
     if above:
-        yield f"Better than the whole head: {_names(above)}."
+        yield f"Better than the whole head: {_names(above, WITH_WHOLE)}."
     unsure = [
         c for c in found
         if c.against_plain and c.against_whole
@@ -129,8 +126,8 @@ def _limits(found: Sequence[Compared]) -> Iterator[str]:
     least = min(1.0, tests * smallest_p(fewest))
     if least > ALPHA:
         yield (
-            f"With {fewest} seeds and {tests} comparisons the smallest adjusted p cannot be below "
-            f"{least:.2g}: no single difference can be called significant, however large. "
+            f"With {fewest} seeds and {tests} comparisons no adjusted p can be below {least:.2g}: "
+            "no difference can be called significant, however large. "
             f"{_needed(tests)} seeds can."
         )
 
@@ -139,13 +136,9 @@ def _needed(tests: int) -> int:
     return next(n for n in range(1, 30) if tests * smallest_p(n) <= ALPHA)
 
 
-def _names(sides: Sequence[Compared]) -> str:
-    return ", ".join(
-        f"{c.name} ({show_interval(c.against_plain.difference, 100)})"
-        if c.against_plain
-        else c.name
-        for c in sides
-    )
+def _names(sides: Sequence[Compared], against: str) -> str:
+    pairs = [(side.name, getattr(side, against)) for side in sides]
+    return ", ".join(f"{name} ({show_interval(pair.difference, 100)})" for name, pair in pairs)
 
 
 def _percent(values: Sequence[float]) -> str:
