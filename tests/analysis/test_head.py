@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,11 @@ def test_other_rows_of_the_other_task_are_another_run(tmp_path: Path) -> None:
     assert variants(options)[-1].measure != before.measure
 
 
-def test_rows_of_no_task_are_refused(tmp_path: Path) -> None:
+def test_other_rows_that_are_not_there_or_nobodys_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--other-task beside --other-data"):
         variants({**OPTIONS, "other_data": str(tmp_path)})
+    with pytest.raises(ConfigError, match=r"a folder or a file for --other-data; found .*/none"):
+        variants({**OPTIONS, "other_task": "cola", "other_data": str(tmp_path / "none")})
 
 
 def measured(place: int, seed: int, given_up: str = "") -> dict[str, Any]:
@@ -189,8 +192,8 @@ def test_tables_and_figures_hold_every_head() -> None:
         assert [row[0] for row in table.rows] == names
         assert all(len(row) == len(table.head) for row in table.rows)
     heads = {row[0]: row[1:] for row in found.tables[1].rows}
-    assert heads["fresh head"] == ["1.00", "2.00", "0.90", "-", "1.00"]
-    assert heads["whole head"][3:] == ["0.50", f"{1 / 2**0.5:.2f}"]
+    assert heads["fresh head"] == ["1.00", "2.00", "0.900", "-", "1.000"]
+    assert heads["whole head"][3:] == ["0.500", f"{1 / 2**0.5:.3f}"]
     scores, norms, cosines = found.figures
     assert [len(trace["y"]) for trace in scores.data] == [10] * 8 + [8]
     assert scores.data[-1]["name"] == "mean"
@@ -200,6 +203,8 @@ def test_tables_and_figures_hold_every_head() -> None:
     assert cosines.data[0]["y"] == [1.0, 0.95, 0.9]
     text = page(ANALYSIS.title, found, "headstart analyze head")
     assert all(figure.id in text for figure in found.figures)
+    ids = re.findall(r'<[^>]*\sid="([^"]+)"', text)
+    assert len(ids) == len(set(ids)) > 5
     assert json.loads(json.dumps(found.values, allow_nan=False)) == found.values
 
 
@@ -212,6 +217,7 @@ def words(folder: Path, out: Path, *more: str) -> list[str]:
     return ["analyze", "head", *told, "--seeds=1", f"--out={out}", "--quiet", *more]
 
 
+@pytest.mark.slow
 def test_the_command_carries_it_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = other_task(tmp_path / "cola")
     more = [f"--other-task={rows['other_task']}", f"--other-data={rows['other_data']}"]

@@ -83,7 +83,7 @@ def left_out(case: Case) -> Iterator[str]:
 
 def _answer(pair: Pair, found: Sequence[Compared]) -> str:
     shown = (
-        f"{show_interval(pair.difference, 100)} points over {pair.seeds} seeds, p = "
+        f"{show_interval(pair.difference, 100)} points over {_seeds(pair.seeds)}, p = "
         f"{pair.adjusted:.3f}"
     )
     others = [c for c in significant(found, WITH_PLAIN, 1) if c.name != WHOLE]
@@ -126,10 +126,14 @@ def _limits(found: Sequence[Compared]) -> Iterator[str]:
     least = min(1.0, tests * smallest_p(fewest))
     if least > ALPHA:
         yield (
-            f"With {fewest} seeds and {tests} comparisons no adjusted p can be below {least:.2g}: "
-            "no difference can be called significant, however large. "
+            f"With {_seeds(fewest)} and {tests} comparisons no adjusted p can be below "
+            f"{least:.2g}: no difference can be called significant, however large. "
             f"{_needed(tests)} seeds can."
         )
+
+
+def _seeds(number: int) -> str:
+    return f"{number} seed{'s' * (number != 1)}"
 
 
 def _needed(tests: int) -> int:

@@ -76,6 +76,8 @@ def _other_task(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 "--other-task beside --other-data", "none", "Say whose rows they are."
             )
         return {}
+    if data and not Path(data).exists():
+        raise ConfigError("a folder or a file for --other-data", str(data), "Check the path.")
     rows = "train" if data and Path(data).is_file() else "data"
     other = {"task": task, **({rows: data} if data else {})}
     digest = Digests().of_rows(FitConfig.build({"model": "-", **other}))
@@ -127,7 +129,7 @@ def _heads(case: Case, found: Sequence[Compared]) -> Table:
     )  # fmt: skip
     rows = [
         [
-            each.name, _mean(each.first("norm")), _mean(each.at_end("norm")),
+            each.name, _mean(each.first("norm"), 2), _mean(each.at_end("norm"), 2),
             _mean(each.at_end("cosine")),
             "-" if each.name == FRESH else _mean(each.likeness), _mean(each.with_plain),
         ]
@@ -141,8 +143,8 @@ def _with_sd(values: Sequence[float]) -> str:
     return f"{100 * np.mean(values):.1f}{spread}"
 
 
-def _mean(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values):.2f}" if values else "-"
+def _mean(values: Sequence[float], digits: int = 3) -> str:
+    return f"{np.mean(values):.{digits}f}" if values else "-"
 
 
 ANALYSIS = Analysis(

@@ -58,7 +58,7 @@ def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
     own, theirs = _splits(config), _splits(_of_task(config, other))
     if _outputs(own) != _outputs(theirs):
         raise ConfigError(
-            f"another task with {_told(own)}, as {own.task.name} has",
+            f"another task with {_told(own)}, as these rows have",
             f"{theirs.task.name} with {_told(theirs)}",
             "Name a task that fits by --other-task, or leave it out.",
         )

@@ -87,7 +87,7 @@ class HeadStart(Observer):
             raise ConfigError(
                 "the same fine-tuning after every head: a length of its own for the last stage",
                 f"{total:g} epochs of all stages together" if total else strategy.name,
-                "Say how long fine-tuning is, for example --set epochs=3.",
+                "Say how long each is, for example bitfit(epochs=2) and --set epochs=3.",
             )
         if "task" in self.other:
             require_same_outputs(config, self.other)
