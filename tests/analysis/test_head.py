@@ -192,10 +192,10 @@ def test_tables_and_figures_hold_every_head() -> None:
         assert [row[0] for row in table.rows] == names
         assert all(len(row) == len(table.head) for row in table.rows)
     heads = {row[0]: row[1:] for row in found.tables[1].rows}
-    assert heads["fresh head"] == ["1.00", "2.00", "0.900", "-", "1.000"]
+    assert heads["fresh head"] == ["1.00", "2.00", "0.9000", "-", "1.000"]
     assert heads["whole head"][3:] == ["0.500", f"{1 / 2**0.5:.3f}"]
     scores, norms, cosines = found.figures
-    assert [len(trace["y"]) for trace in scores.data] == [10] * 8 + [8]
+    assert [len(trace["x"]) for trace in scores.data] == [10] * 8 + [8]
     assert scores.data[-1]["name"] == "mean"
     assert [trace["name"] for trace in norms.data] == names
     assert norms.data[0]["x"] == [0, 50, 100]

@@ -32,7 +32,7 @@ def figures(case: Case, found: Sequence[Compared], number: int) -> Iterator[Figu
         f"head-norm-{number}", f"Norm of the head's last weight, {case.name}",
         f"Frobenius norm, mean over the seeds: {told}.", found, "norm", "norm",
     )  # fmt: skip
-    told = "; ".join(f"{c.name} {np.mean(c.at_end('cosine')):.3f}" for c in found)
+    told = "; ".join(f"{c.name} {np.mean(c.at_end('cosine')):.4f}" for c in found)
     yield _over_steps(
         f"head-cosine-{number}", f"Cosine to the head at the start, {case.name}",
         f"Of the last weight, mean over the seeds; 1 is the direction at step 0. At the end: "
@@ -47,7 +47,7 @@ def _scores(case: Case, found: Sequence[Compared], number: int) -> Figure:
     for place, side in enumerate(found):
         look, seeds = look_of(place), side.seeds
         data.append({
-            "x": [names[place]] * len(seeds), "y": [points(v) for v in side.final],
+            "y": [names[place]] * len(seeds), "x": [points(v) for v in side.final],
             "mode": "markers", "name": names[place], "showlegend": False, "hoverinfo": "text",
             "hovertext": [f"{names[place]}<br>seed {s}: {points(v):.1f}"
                           for s, v in zip(seeds, side.final, strict=True)],
@@ -55,15 +55,19 @@ def _scores(case: Case, found: Sequence[Compared], number: int) -> Figure:
         })  # fmt: skip
     means = [points(float(np.mean(side.final))) for side in found]
     data.append({
-        "x": names, "y": means, "mode": "markers", "name": "mean", "meta": "ink",
-        "marker": {"symbol": "line-ew-open", "size": 24, "line": {"width": 3}},
+        "y": names, "x": means, "mode": "markers", "name": "mean", "meta": "ink",
+        "marker": {"symbol": "line-ns-open", "size": 24, "line": {"width": 3}},
         "hoverinfo": "text", "hovertext": [f"mean: {mean:.1f}" for mean in means],
     })  # fmt: skip
     told = "; ".join(f"{c.name} {mean:.1f}" for c, mean in zip(found, means, strict=True))
+    longest = max(len(line) for name in names for line in name.split("<br>"))
     return Figure(
         f"head-scores-{number}", f"Final score after each head, {case.name}",
         f"Each mark is a seed, the bar their mean: {told}.", data,
-        layout("", "score in %", 420, xaxis={"type": "category", "automargin": True}),
+        layout(
+            "score in %", "", 420, yaxis={"type": "category", "autorange": "reversed"},
+            margin={"l": 24 + 7 * longest},
+        ),
     )  # fmt: skip
 
 
@@ -82,4 +86,4 @@ def _over_steps(
             "hovertext": [f"{label(side.name)}<br>step {s}: {v:.3f}"
                           for s, v in zip(steps, values, strict=True)],
         })  # fmt: skip
-    return Figure(name, title, caption, data, layout("step of stage 2", axis))
+    return Figure(name, title, caption, data, layout("step of stage 2", axis, margin={"l": 82}))

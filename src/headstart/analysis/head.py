@@ -130,7 +130,7 @@ def _heads(case: Case, found: Sequence[Compared]) -> Table:
     rows = [
         [
             each.name, _mean(each.first("norm"), 2), _mean(each.at_end("norm"), 2),
-            _mean(each.at_end("cosine")),
+            _mean(each.at_end("cosine"), 4),
             "-" if each.name == FRESH else _mean(each.likeness), _mean(each.with_plain),
         ]
         for each in found
