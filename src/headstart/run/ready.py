@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headstart.config import FitConfig
 from headstart.errors import raise_all
@@ -130,7 +130,29 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
             "--selection carve takes rows from training, though no score selects anything here; "
             "add --select best or --calibrate, or drop it."
         )
-    size = sum(p.numel() for p in prepared.split.backbone.values())
+    stages = _stages(config, choices, strategy, prepared)
+    return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
+
+
+def with_settings(ready: Ready, config: FitConfig) -> Ready:
+    """Plan other training on the rows and the model that a run has.
+
+    Args:
+        ready: The run.
+        config: Its settings, changed in seed, strategy or rates. Another seed does not draw the
+            rows and the head again.
+
+    Returns:
+        What can start; it shares the model.
+    """
+    strategy, choices = read_strategy(config.strategy), choose(config, ready.task)
+    stages = _stages(config, choices, strategy, ready.prepared)
+    return replace(ready, config=config, choices=choices, strategy=strategy, stages=stages)
+
+
+def _stages(
+    config: FitConfig, choices: Choices, strategy: Strategy, prepared: Prepared
+) -> tuple[StagePlan, ...]:
     numbers = lengths(
         strategy,
         rows=len(prepared.splits.train),
@@ -139,5 +161,5 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
         total_epochs=choices.total_epochs,
         share=choices.share,
     )
-    stages = plan_stages(strategy, numbers, config, choices.preset, size)
-    return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
+    size = sum(p.numel() for p in prepared.split.backbone.values())
+    return plan_stages(strategy, numbers, config, choices.preset, size)
