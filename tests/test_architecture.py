@@ -23,7 +23,7 @@ LAYERS = (
     {"run"},
     {"study", "analysis"},
     {"report"},
-    {"cli", "api", "demo", "estimator", "integrations", "__init__", "__main__"},
+    {"cli", "api", "studies", "demo", "estimator", "integrations", "__init__", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Whom a package must not know although the order would allow it: models see no tasks and no data.

@@ -51,6 +51,13 @@ def test_a_plan_that_grows_keeps_its_runs(store: Store) -> None:
     assert store.runs().keys() == {"a1", "b2"}
 
 
+def test_plans_come_in_the_order_in_which_they_were_added(store: Store) -> None:
+    names = [f"{n}" for n in range(8)]
+    for name in [*names, names[0]]:
+        store.add_plan([RUN], {"baseline": name})
+    assert [plan["baseline"] for plan in store.plans()] == names
+
+
 def test_one_of_several_creates_a_file(store: Store) -> None:
     assert store.create("claims/a1.0.json", {"n": 1})
     assert not store.create("claims/a1.0.json", {"n": 2})

@@ -82,6 +82,15 @@ def run(
         str | None,
         _listed(_DATA, "--data", "Folder with the task's files; of several tasks, one below each."),
     ] = None,
+    selection: Annotated[
+        Literal["validation", "carve"] | None,
+        typer.Option(
+            help="Rows that choose the state or the length: the validation rows, which flatters "
+            "their score, or some carved from training, so that nothing has looked at the rows "
+            "of the score (nested evaluation). Default: validation.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         _listed(_DATA, "--set", "Any setting of `headstart fit`; may be repeated.", "NAME=VALUE"),
@@ -120,13 +129,18 @@ def run(
     Finished runs are never repeated: the same command goes on after an interruption, does what new
     strategies or seeds add, and shares the work with other processes on the same folder.
     """
-    given = {
+    from headstart.config import read_assignments
+    from headstart.study.request import choose_executor, request
+
+    axes = {
         "tasks": task, "models": model, "strategies": strategies, "seeds": seeds,
-        "train_rows": _sizes(train_rows), "grid": _grid(grid or ()), "baseline": baseline,
+        "train_rows": train_rows, "grid": _grid(grid or ()), "baseline": baseline,
     }  # fmt: skip
-    settings = {"train": train, "validation": validation, "text": text, "label": label}
-    plan = _plan(config, given, settings, data, assignments or ())
-    made = _executor(executor, workers, threads, ray_address, cpus, gpus, out)
+    rows = {"train": train, "validation": validation, "text": text, "label": label}
+    own = {"data": data, "selection": selection}
+    settings = read_assignments(assignments or ()) | {k: v for k, v in own.items() if v}
+    plan = request(config, axes, rows, settings)
+    made = choose_executor(executor, workers, threads, ray_address, cpus, gpus, out)
     if dry_run:
         _print_plan(plan, made, out)
         return
@@ -179,43 +193,6 @@ def table(
         typer.echo(as_text(summary, form), nl=False)
 
 
-def _plan(
-    config: Path | None,
-    given: dict[str, Any],
-    own: dict[str, Any],
-    data: str | None,
-    assignments: list[str] | tuple[str, ...],
-) -> StudyPlan:
-    from headstart.config import read_assignments
-    from headstart.errors import ConfigError
-    from headstart.study.plan import read_plan, read_plan_file
-
-    values = read_plan_file(config) if config else {}
-    values |= {name: value for name, value in given.items() if value not in (None, [], {})}
-    settings = dict(values.get("settings") or {}) | read_assignments(list(assignments))
-    own = {name: value for name, value in own.items() if value not in (None, [])}
-    if own.get("train"):
-        if values.get("tasks"):
-            raise ConfigError("--train or --task", "both", "Drop one, or write a study file.")
-        values["tasks"] = [own]
-    else:
-        settings |= own
-    if data:
-        settings["data"] = data
-    return read_plan({**values, "settings": settings})
-
-
-def _sizes(text: str | None) -> list[int | None] | None:
-    from headstart.errors import ConfigError
-
-    if text is None:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() or word == "all" for word in words):
-        raise ConfigError("sizes such as 100,500,all for --train-rows", repr(text), "Change it.")
-    return [None if word == "all" else int(word) for word in words]
-
-
 def _grid(items: list[str] | tuple[()]) -> dict[str, list[str]]:
     from headstart.config import read_assignments
 
@@ -224,23 +201,6 @@ def _grid(items: list[str] | tuple[()]) -> dict[str, list[str]]:
         name: value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
         for name, value in assigned.items()
     }
-
-
-def _executor(
-    kind: str, workers: int | None, threads: int | None, address: str | None,
-    cpus: float, gpus: float, out: str,
-) -> Executor:  # fmt: skip
-    from headstart.errors import ConfigError
-    from headstart.study.executors import LocalExecutor
-
-    if kind == "local":
-        if address:
-            raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
-        log = None if "://" in out else Path(out) / "logs"
-        return LocalExecutor(1 if workers is None else workers, threads, log)
-    from headstart.study.ray_executor import RayExecutor
-
-    return RayExecutor(address, cpus, gpus, workers)
 
 
 def _print_plan(plan: StudyPlan, executor: Executor, out: str) -> None:

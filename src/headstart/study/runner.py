@@ -139,13 +139,14 @@ class StudyRunner:
                 self._begin(run)
 
     def _begin(self, run: PlannedRun) -> None:
+        self.state.here.add(run.id)
+        self.watch.started(run)
         promised = self.executor.submit(run)
         if promised is None:
+            self.state.here.discard(run.id)
             self.claims.give_back(run.id)
             return
         self._out[promised] = run
-        self.state.here.add(run.id)
-        self.watch.started(run)
 
     def _collect(self) -> None:
         if not self._out:

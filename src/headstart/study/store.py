@@ -200,13 +200,14 @@ class Store:
             **about,
             "runs": [{"id": r.id, "axes": r.axes, "settings": r.settings} for r in runs],
         }
-        digest = hashlib.sha256(_json(values)).hexdigest()[:16]
-        self.write(f"plans/{digest}.json", values)
+        name = f"plans/{hashlib.sha256(_json(values)).hexdigest()[:16]}.json"
+        if not self.read(name):
+            self.write(name, {"number": len(self.names("plans")), **values})
 
     def plans(self) -> list[dict[str, Any]]:
-        """Return what was asked for, each request as it was added."""
+        """Return what was asked for, each request once, in the order in which they were added."""
         found = [self._read(self.path("plans", name)) for name in self.names("plans")]
-        return [plan for plan in found if plan]
+        return sorted((plan for plan in found if plan), key=lambda plan: plan.get("number", 0))
 
     def runs(self) -> dict[str, PlannedRun]:
         """Return every run of the study by its identity."""

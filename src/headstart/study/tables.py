@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from headstart.strategies.builtin import ALIASES
 from headstart.study.statistics import Interval, smallest_p
@@ -25,11 +26,14 @@ LEGEND = (
 MARKED = f"{SAME_ROWS} the rows of this score also selected the state or the length: it flatters"
 
 
+FORMS = ("text", "md", "csv", "latex")
+COMPARED = (
+    "pairs", "difference", "low", "high", "p", "p_holm", "probability_of_improvement",
+)  # fmt: skip
 CSV_HEAD = (
     "task", "model", "train_rows", "settings", "strategy", "baseline", "seeds", "mean", "sd",
-    "median", "worst", "best", "failed_share", "selected_on_these_rows", "pairs", "difference",
-    "low", "high", "p", "p_holm", "probability_of_improvement", "churn", "seconds",
-    "gain_per_second",
+    "median", "worst", "best", "failed_share", "selected_on_these_rows", *COMPARED, "churn",
+    "seconds", "gain_per_second",
 )  # fmt: skip
 
 
@@ -122,17 +126,59 @@ def notes(summary: Summary) -> Iterator[str]:
         )
 
 
+def records(summary: Summary) -> list[dict[str, Any]]:
+    """Return the numbers of the tables as they are.
+
+    Args:
+        summary: The summary.
+
+    Returns:
+        Plain data by the names of ``CSV_HEAD``, one for each group and strategy.
+    """
+    return [
+        {
+            "task": group.task, "model": group.model, "train_rows": group.train_rows,
+            "settings": dict(group.settings), "strategy": entry.strategy,
+            "baseline": summary.baseline, **_described(entry), **_numbers(entry.comparison),
+        }
+        for group in summary.groups
+        for entry in group.entries
+    ]  # fmt: skip
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    found = entry.scores
+    names = ("mean", "sd", "median", "worst", "best")
+    return {
+        "seeds": found.n if found else 0, **{name: getattr(found, name, None) for name in names},
+        "failed_share": entry.failed_share, "selected_on_these_rows": entry.same_rows,
+        "churn": entry.churn, "seconds": entry.seconds, "gain_per_second": entry.gain_per_second,
+    }  # fmt: skip
+
+
+def _numbers(found: Comparison | None) -> dict[str, Any]:
+    if found is None:
+        return dict.fromkeys(COMPARED)
+    better = found.improvement
+    values = (
+        found.seeds, found.difference.estimate, found.difference.low, found.difference.high,
+        found.test.p if found.test else None, found.adjusted, better.estimate if better else None,
+    )  # fmt: skip
+    return dict(zip(COMPARED, values, strict=True))
+
+
 def as_text(summary: Summary, form: str) -> str:
     """Write the tables of a study.
 
     Args:
         summary: The summary.
-        form: ``md``, ``csv`` or ``latex``.
+        form: One of ``FORMS``.
 
     Returns:
         The text, with a line break at its end.
     """
-    return {"md": _markdown, "csv": _csv, "latex": _latex}[form](summary)
+    writers = (_text, _markdown, _csv, _latex)
+    return dict(zip(FORMS, writers, strict=True))[form](summary)
 
 
 def _row(entry: Entry) -> list[str]:
@@ -195,26 +241,27 @@ def _markdown(summary: Summary) -> str:
 def _csv(summary: Summary) -> str:
     """Write numbers as they are, one row for each group and strategy."""
     made = io.StringIO()
-    writer = csv.writer(made, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    for group in summary.groups:
-        for e in group.entries:
-            d, c = e.scores, e.comparison
-            described = [d.n, d.mean, d.sd, d.median, d.worst, d.best] if d else [0, *[None] * 5]
-            compared: list[float | None] = [None] * 7
-            if c:
-                compared = [
-                    c.seeds, c.difference.estimate, c.difference.low, c.difference.high,
-                    c.test.p if c.test else None, c.adjusted,
-                    c.improvement.estimate if c.improvement else None,
-                ]  # fmt: skip
-            extra = ";".join(f"{k}={v}" for k, v in group.settings.items())
-            writer.writerow([
-                group.task, group.model, group.train_rows, extra, e.strategy, summary.baseline,
-                *described, e.failed_share, e.same_rows, *compared, e.churn, e.seconds,
-                e.gain_per_second,
-            ])  # fmt: skip
+    writer = csv.DictWriter(made, CSV_HEAD, lineterminator="\n")
+    writer.writeheader()
+    for row in records(summary):
+        extra = ";".join(f"{k}={v}" for k, v in row["settings"].items())
+        writer.writerow({**row, "settings": extra})
     return made.getvalue()
+
+
+def _text(summary: Summary) -> str:
+    lines: list[str] = []
+    for name, head, cells in _tables(summary):
+        rows_of_it = [[h.removeprefix(">") for h in head], *cells]
+        columns = [
+            [f"{cell:>{width}}" if h.startswith(">") else f"{cell:<{width}}" for cell in column]
+            for h, column in zip(head, zip(*rows_of_it, strict=True), strict=True)
+            for width in [max(map(len, column))]
+        ]
+        lines.append(name)
+        lines += ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+        lines.append("")
+    return "\n".join([*lines, *notes(summary)]) + "\n"
 
 
 def _latex(summary: Summary) -> str:
