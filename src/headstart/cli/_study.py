@@ -89,14 +89,23 @@ def describe_summary(summary: Summary) -> Iterator[Table | str]:
     Yields:
         Tables and sentences.
     """
-    shown = [i for i, name in enumerate(tables.HEAD) if name not in LEFT_OUT]
+    rows = {id(group): tables.rows(group) for group in summary.groups}
+    known = {
+        name
+        for cells in rows.values()
+        for row in cells
+        for name, cell in zip(tables.HEAD, row, strict=True)
+        if cell != tables.UNKNOWN
+    }
+    shown = [name for name in tables.HEAD if name in known - LEFT_OUT]
+    places = [tables.HEAD.index(name) for name in shown]
     for group in summary.groups:
         yield tables.title(group, summary)
-        rows = ([row[i] for i in shown] for row in tables.rows(group))
-        yield table((tables.HEAD[i] for i in shown), rows)
+        yield table(shown, ([row[i] for i in places] for row in rows[id(group)]))
     if summary.overall and summary.overall.ranks:
         yield "All tasks together, in points"
         yield table(tables.OVERALL_HEAD, tables.overall_rows(summary.overall))
+    yield from tables.legend(shown)
     yield from tables.notes(summary)
 
 
