@@ -188,7 +188,7 @@ def table(
     for sentence in summary.damaged:
         errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
     if form == "text":
-        show(*describe_summary(summary))
+        show(*describe_summary(summary, output().width))
     else:
         typer.echo(as_text(summary, form), nl=False)
 
@@ -229,7 +229,7 @@ def _carry_out(
         errors().print(f"{text}the same command does the rest", style="yellow", soft_wrap=True)
         raise typer.Exit(130) from None
     if state.done:
-        show(*describe_summary(read_summary(out)))
+        show(*describe_summary(read_summary(out), output().width))
     if state.failed:
         show(*describe_failures(out), to=errors())
         raise typer.Exit(RUN_FAILED)
