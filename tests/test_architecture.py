@@ -168,7 +168,7 @@ def test_listing_needs_no_torch() -> None:
 
 
 COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
-STUDY = ("study", "study run", "study status", "study table", "report")
+STUDY = ("study", "study run", "study status", "study table", "study card", "report")
 HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, "strategies", "demo")))
 
 

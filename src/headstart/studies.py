@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from headstart.errors import ConfigError, RunError, raise_all
 from headstart.report.answer import answer
+from headstart.report.card import section
 from headstart.report.page import build
 from headstart.report.read import Evidence, Run
 from headstart.report.read import read_study as read_evidence
@@ -84,6 +85,14 @@ class StudyResult:
             fix = f"Use one of {', '.join(tables.FORMS)}."
             raise ConfigError("a known form of the table", repr(form), fix)
         return tables.as_text(self.evidence.summary, form)
+
+    def card(self) -> str:
+        """Write the study as a section for a model card, in Markdown.
+
+        Returns:
+            The section; ``headstart study card`` puts it into a file.
+        """
+        return section(self.evidence)
 
     def report(self, path: str | Path) -> None:
         """Write the study as one page of HTML.

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tiny_records as made
 from headstart.errors import RunError
 from headstart.study import claims as claims_module
 from headstart.study.claims import Claims
 from headstart.study.store import PlannedRun, Store
 
-RUN = PlannedRun("a1", {"task": "t", "strategy": "full", "seed": 3}, {"model": "m"})
-RESULT = {"seed": 3, "selected": "last", "last": {"score": 0.5}}
+AXES = made.axes("full", 3)
+RUN = PlannedRun("a1", AXES, {"model": "m"})
+RESULT = made.result(AXES, 0.5).to_plain()
 LOGITS = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 

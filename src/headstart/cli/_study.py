@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from headstart.cli._console import facts, show, table
+from headstart.cli._console import errors, facts, show, table
 from headstart.study import tables
 from headstart.study.executors import Executor
 from headstart.study.main import Study
@@ -28,7 +28,7 @@ FIRST_TO_GO = (
     ">gain/min", ">median", ">seconds", ">churn", ">best", ">needs", ">P(better)", ">worst",
     ">seeds", ">failed",
 )  # fmt: skip
-"""Columns that a narrow terminal leaves out, in this order, so that names and numbers stay whole."""
+"""Columns that a narrow terminal leaves out, in this order: names and numbers stay whole."""
 NARROWEST_NAME = 16
 """Columns of the terminal below which a strategy's line is not folded."""
 LIVE = ("strategy", ">seeds", ">mean ± sd", ">worst", ">failed", ">difference [95 %]")
@@ -230,7 +230,7 @@ def study_display(study: Study, console: Console, *, quiet: bool) -> Iterator[Wa
         What hears of the runs.
     """
     if quiet:
-        yield Watch()
+        yield Warnings()
     elif not console.is_terminal:
         yield Lines(study, console)
     else:
@@ -239,7 +239,19 @@ def study_display(study: Study, console: Console, *, quiet: bool) -> Iterator[Wa
             yield Screen(study, live)
 
 
-class Lines(Watch):
+class Warnings(Watch):
+    """Shows what is wrong, and nothing else."""
+
+    def warned(self, text: str) -> None:
+        """Show a warning.
+
+        Args:
+            text: A sentence.
+        """
+        errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
+
+
+class Lines(Warnings):
     """Shows one line for each run that ends.
 
     Args:

@@ -1,15 +1,18 @@
-"""``headstart study run``, ``status`` and ``table``."""
+"""``headstart study run``, ``status``, ``table`` and ``card``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from headstart.cli._console import HELP_NAMES, errors, examples, output, show
+from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
 
 if TYPE_CHECKING:
+    from headstart.results import RunResult
     from headstart.study.executors import Executor
     from headstart.study.plan import StudyPlan
 
@@ -151,7 +154,7 @@ def run(
     context_settings=HELP_NAMES, epilog=examples("headstart study status studies/rte")
 )
 def status(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+    folder: Folder,
 ) -> None:
     """Show what is done, in progress, failed and missing."""
     from headstart.cli._study import describe_failures, describe_status
@@ -167,17 +170,12 @@ def status(
     ),
 )
 def table(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+    folder: Folder,
     form: Annotated[
         Literal["text", "md", "csv", "latex"], typer.Option("--format", help="How to write it.")
     ] = "text",
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Compare with this strategy instead of the plan's."),
-    ] = None,
-    strategies: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only these, split at commas.")
-    ] = None,
+    baseline: Baseline = None,
+    strategies: Strategies = None,
 ) -> None:
     """Print the comparison of the strategies, with what has ended so far."""
     from headstart.cli._study import describe_summary
@@ -185,22 +183,84 @@ def table(
     from headstart.study.tables import as_text
 
     summary = read_summary(folder, baseline, split_lines(strategies or ""))
-    for sentence in summary.damaged:
-        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+    warn_of_damage(summary)
     if form == "text":
         show(*describe_summary(summary, output().width))
     else:
         typer.echo(as_text(summary, form), nl=False)
 
 
-def _grid(items: list[str] | tuple[()]) -> dict[str, list[str]]:
-    from headstart.config import read_assignments
+@study_app.command(
+    context_settings=HELP_NAMES,
+    epilog=examples(
+        "headstart study card studies/rte",
+        "headstart study card studies/rte --model runs/x",
+        "headstart study card studies/rte --out README.md",
+    ),
+)
+def card(
+    folder: Folder,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="A run or model: into the README.md beside its weights."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Into this file. Default: print it.")
+    ] = None,
+    baseline: Baseline = None,
+    strategies: Strategies = None,
+) -> None:
+    """Write what a study says as a section for a model card, in Markdown.
 
-    assigned = read_assignments(list(items))
+    In a file it takes the place of the section that this command wrote before; the rest stays.
+    """
+    from headstart.errors import ConfigError
+    from headstart.report.card import put_into, section
+    from headstart.report.read import read_study
+    from headstart.study.read import split_lines
+
+    if model and out:
+        raise ConfigError("--model or --out", "both", "Drop one.")
+    readme, record = _of_model(model) if model else (out, None)
+    evidence = read_study(folder, baseline, split_lines(strategies or ""))
+    warn_of_damage(evidence.summary)
+    text = section(evidence, record)
+    if readme is None:
+        typer.echo(text, nl=False)
+        return
+    replaced = put_into(readme, text)
+    show(f"section {'renewed in' if replaced else 'added to'} {readme}")
+
+
+def _of_model(name: str) -> tuple[Path, RunResult | None]:
+    """Return the README.md of a model, and the record of the run that it comes from."""
+    from headstart.errors import RunError
+    from headstart.models.source import find_model
+    from headstart.results import RunResult
+
+    folder = Path(find_model(name))
+    if not (folder / "config.json").is_file():
+        fix = "Name the folder that --out of `headstart fit` named."
+        raise RunError("a run, or the folder of a model, for --model", name, fix)
+    record = folder.absolute().parent / "result.json"
+    return folder / "README.md", RunResult.read(record) if record.is_file() else None
+
+
+def _grid(items: Sequence[str]) -> dict[str, list[str]]:
+    from headstart.config import read_assignments
+    from headstart.errors import ConfigError
+
+    for item in items:
+        if "=" not in item:
+            raise ConfigError("--grid name=a,b", repr(item), "Put '=' before the values.")
     return {
-        name: value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
-        for name, value in assigned.items()
+        name: value if isinstance(value, list) else _parts(str(value))
+        for name, value in read_assignments(list(items)).items()
     }
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _print_plan(plan: StudyPlan, executor: Executor, out: str) -> None:

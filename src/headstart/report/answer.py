@@ -200,11 +200,11 @@ def _cautions(summary: Summary) -> list[str]:
     if ended < summary.planned:
         told.append(f"{summary.planned - ended} of {summary.planned} runs have not ended yet.")
     if summary.failures and summary.finished:
-        told.append(f"{_count(len(summary.failures), 'run')} failed and are in no mean.")
+        told.append(f"{_count(len(summary.failures), 'run')} failed, part of no mean.")
     runs = [r for g in summary.groups for e in g.entries for r in e.runs.values()]
     collapsed = sum(run.collapsed for run in runs)
     if collapsed:
-        told.append(f"{_count(collapsed, 'finished run')} ended at chance or predicts one class.")
+        told.append(f"{_count(collapsed, 'finished run')} ended at chance or in one class.")
     if any(run.same_rows for run in runs):
         told.append("Numbers with * rest on rows that also selected: they flatter.")
     return told

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -21,6 +22,8 @@ from headstart.study.claims import MOST_DEATHS, Claims
 from headstart.study.executors import Executor, WorkerDied
 from headstart.study.store import PlannedRun, Store
 from headstart.study.worker import Outcome
+
+log = logging.getLogger("headstart")
 
 LOOK = 1.0
 """Seconds between looks at what other processes do."""
@@ -43,6 +46,14 @@ class Watch:
             run: The run.
             outcome: What came of it.
         """
+
+    def warned(self, text: str) -> None:
+        """Hear of something that is wrong with the folder.
+
+        Args:
+            text: A sentence.
+        """
+        log.warning(text)
 
     def looked(self, state: State) -> None:
         """Hear where the study stands.

@@ -153,9 +153,10 @@ def notes(summary: Summary) -> Iterator[str]:
     found = [e.comparison for e in entries if e.comparison]
     fewest = min((comparison.seeds for comparison in found), default=0)
     if fewest and smallest_p(fewest) > 0.05:
+        pairs = "1 pair" if fewest == 1 else f"{fewest} pairs"
         yield (
-            f"with {fewest} pairs of seeds p cannot be below {smallest_p(fewest):.3g}: "
-            f"no difference can be called significant, however large; {FEWEST_PAIRS} pairs or "
+            f"with {pairs} of seeds p cannot be below {smallest_p(fewest):.3g}: no "
+            f"difference can be called significant, however large; {FEWEST_PAIRS} pairs or "
             "more can"
         )
     yield from _power_note(found)
@@ -303,14 +304,28 @@ def show_interval(interval: Interval, factor: float = 1) -> str:
     return f"{text} [{factor * interval.low:.1f}, {factor * interval.high:.1f}]"
 
 
-def _markdown(summary: Summary) -> str:
+def markdown(summary: Summary, head: Sequence[str] = HEAD) -> list[str]:
+    """Write the tables of a study in Markdown, without notes.
+
+    Args:
+        summary: The summary.
+        head: Columns of a group's table.
+
+    Returns:
+        Lines; an empty one behind each table.
+    """
     lines: list[str] = []
-    for name, head, cells in _tables(summary):
-        lines += [f"**{_escape(name, '|*_<')}**", "", _line([h.removeprefix(">") for h in head]),
-                  _line(["--:" if h.startswith(">") else "---" for h in head])]  # fmt: skip
-        lines += [_line([_escape(cell, "|<*") for cell in row]) for row in cells]
+    for name, titles, cells in _tables(summary, head):
+        lines += [f"**{escape(name, '|*_<')}**", "", _line([h.removeprefix(">") for h in titles]),
+                  _line(["--:" if h.startswith(">") else "---" for h in titles])]  # fmt: skip
+        lines += [_line([escape(cell, "|<*") for cell in row]) for row in cells]
         lines.append("")
-    return "\n".join([*lines, *(f"- {_escape(note, '<*')}" for note in _told(summary))]) + "\n"
+    return lines
+
+
+def _markdown(summary: Summary) -> str:
+    notes_of_it = (f"- {escape(note, '<*')}" for note in _told(summary))
+    return "\n".join([*markdown(summary), *notes_of_it]) + "\n"
 
 
 def _csv(summary: Summary) -> str:
@@ -351,9 +366,12 @@ def _latex(summary: Summary) -> str:
     return "\n".join([*lines, *(f"% {note}" for note in _told(summary))]) + "\n"
 
 
-def _tables(summary: Summary) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+def _tables(
+    summary: Summary, head: Sequence[str] = HEAD
+) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+    places = [HEAD.index(name) for name in head]
     for group in summary.groups:
-        yield title(group, summary), HEAD, rows(group)
+        yield title(group, summary), head, [[row[i] for i in places] for row in rows(group)]
     if summary.overall and summary.overall.ranks:
         yield "all tasks together, in points", OVERALL_HEAD, overall_rows(summary.overall)
 
@@ -366,7 +384,16 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _escape(text: str, signs: str) -> str:
+def escape(text: str, signs: str) -> str:
+    """Return a text in one line of Markdown.
+
+    Args:
+        text: The text.
+        signs: Signs that shall stay signs.
+
+    Returns:
+        The text with a backslash before each of them.
+    """
     return "".join(f"\\{sign}" if sign in signs else sign for sign in text.replace("\n", " "))
 
 
