@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headstart.errors import RunError
 
@@ -234,7 +234,7 @@ class RunResult:
             KeyError: If something is missing; ``TypeError`` or ``AttributeError`` likewise.
         """
         stages = [stage_from_dict(stage) for stage in values["stages"]]
-        own = {k: values[k] for k in _names(cls) - {"stages"} if k in values}
+        own = {k: values[k] for k in _names(cast(Any, cls)) - {"stages"} if k in values}
         return cls(**own, stages=stages)
 
 

@@ -14,7 +14,7 @@ from headstart.report.card import section
 from headstart.report.page import build
 from headstart.report.read import Evidence, Run
 from headstart.report.read import read_study as read_evidence
-from headstart.study import tables
+from headstart.study import forms, tables
 from headstart.study.inline import InlineExecutor, check_that_workers_can_start
 from headstart.study.main import begin, carry_out_study
 from headstart.study.request import choose_executor, request
@@ -81,10 +81,10 @@ class StudyResult:
         Returns:
             The text.
         """
-        if form not in tables.FORMS:
-            fix = f"Use one of {', '.join(tables.FORMS)}."
+        if form not in forms.FORMS:
+            fix = f"Use one of {', '.join(forms.FORMS)}."
             raise ConfigError("a known form of the table", repr(form), fix)
-        return tables.as_text(self.evidence.summary, form)
+        return forms.as_text(self.evidence.summary, form)
 
     def card(self) -> str:
         """Write the study as a section for a model card, in Markdown.

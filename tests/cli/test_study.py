@@ -65,7 +65,7 @@ def test_a_wrong_study_file(
         ("--seeds 1,1", ("each value of seeds once", "'1' twice")),
         ("--seeds 3 --seeds 4", ("--seeds once; found several",)),
         ("--grid lr=", ("at least one value of grid: lr", "Name one")),
-        ("--grid lr", ("--grid name=value",)),
+        ("--grid lr", ("--grid name=a,b",)),
         ("--train-rows few", ("sizes such as 100,500,all",)),
         ("--selection crave", ("--selection", "carve")),
         ("--executor rya", ("--executor", "ray")),

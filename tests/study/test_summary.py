@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import HeadstartError
+from headstart.study.forms import as_text
 from headstart.study.summary import summarise
 from headstart.study.tables import (
     CSV_HEAD,
@@ -18,7 +19,6 @@ from headstart.study.tables import (
     LEGEND,
     MARKED,
     UNKNOWN,
-    as_text,
     legend,
     notes,
     overall_rows,

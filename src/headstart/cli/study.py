@@ -179,8 +179,8 @@ def table(
 ) -> None:
     """Print the comparison of the strategies, with what has ended so far."""
     from headstart.cli._study import describe_summary
+    from headstart.study.forms import as_text
     from headstart.study.read import read_summary, split_lines
-    from headstart.study.tables import as_text
 
     summary = read_summary(folder, baseline, split_lines(strategies or ""))
     warn_of_damage(summary)

@@ -12,6 +12,7 @@ from headstart.report.answer import answer
 from headstart.report.read import Evidence
 from headstart.results import RunResult
 from headstart.study import tables
+from headstart.study.forms import escape, markdown
 from headstart.study.tables import short_name
 
 BEGIN, END = "<!-- headstart study: begin -->", "<!-- headstart study: end -->"
@@ -45,7 +46,7 @@ def section(evidence: Evidence, model: RunResult | None = None) -> str:
         f"**{_safe(found.best)}** {_safe(found.sure)}", "",
         *(line for text in about for line in (_safe(text), "")),
         _safe(_size(evidence)), "",
-        *tables.markdown(summary, HEAD),
+        *markdown(summary, HEAD),
         *(f"- {_safe(note)}" for note in notes),
         END,
     ]  # fmt: skip
@@ -138,4 +139,4 @@ def _size(evidence: Evidence) -> str:
 
 
 def _safe(text: str) -> str:
-    return tables.escape(text, "<*_|")
+    return escape(text, "<*_|")
