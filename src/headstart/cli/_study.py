@@ -26,7 +26,7 @@ from headstart.study.worker import Outcome
 
 FIRST_TO_GO = (
     ">gain/min", ">median", ">seconds", ">churn", ">best", ">needs", ">P(better)", ">worst",
-    ">seeds", ">failed",
+    ">seeds", ">failed", ">p (Holm)",
 )  # fmt: skip
 """Columns that a narrow terminal leaves out, in this order: names and numbers stay whole."""
 NARROWEST_NAME = 16
