@@ -15,6 +15,7 @@ import tiny_studies
 from cli.rows import Answer, Run
 from headstart.report.card import BEGIN
 from headstart.study.store import Store
+from headstart.study.tables import MARKED
 
 
 @pytest.fixture
@@ -241,3 +242,20 @@ def test_the_command_prints_writes_and_refuses(cli: Run, tmp_path: Path) -> None
         assert answered.code == 2
         assert told in answered.err
         assert "what to do: " in answered.err
+
+
+@pytest.mark.parametrize("selection", ["validation", "carve"])
+def test_nested_evaluation_takes_the_marks_away(cli: Run, tmp_path: Path, selection: str) -> None:
+    file, out = tmp_path / "study.yaml", tmp_path / "x"
+    file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path)))
+    words = ("--config", file, "--out", out, "--selection", selection, "--set", "select=best")
+    printed = [cli("study", "run", *words, "--threads", 1)]
+    printed += [cli("study", "table", out, "--format", form) for form in ("text", "md", "latex")]
+    printed += [cli("study", "card", out), cli("report", out, "--out", tmp_path / "page.html")]
+    assert [answer.code for answer in printed] == [0] * 6
+    texts = [*(answer.out for answer in printed[:5]), (tmp_path / "page.html").read_text()]
+    assert [MARKED.removeprefix("*") in text for text in texts] == [selection != "carve"] * 6
+    settings = [run.settings for run in Store(out).runs().values()]
+    assert {run["selection"] for run in settings} == {selection}
+    results = [record["result"] for record in Store(out).results()[0]]
+    assert all(bool(result["untouched"]) == (selection == "carve") for result in results)
