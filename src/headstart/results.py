@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headstart.errors import RunError
 
@@ -238,7 +239,7 @@ class RunResult:
             KeyError: If something is missing; ``TypeError`` or ``AttributeError`` likewise.
         """
         stages = [stage_from_dict(stage) for stage in values["stages"]]
-        own = {k: values[k] for k in _names(cls) - {"stages"} if k in values}
+        own = {k: values[k] for k in _names(cast(Any, cls)) - {"stages"} if k in values}
         return cls(**own, stages=stages)
 
 
@@ -300,5 +301,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@functools.cache
 def _names(record: Any) -> set[str]:
     return {f.name for f in fields(record)}
