@@ -25,7 +25,7 @@ LAYERS = (
     {"study"},
     {"report"},
     {"analysis"},
-    {"cli", "api", "demo", "estimator", "integrations", "__init__", "__main__"},
+    {"cli", "api", "studies", "demo", "estimator", "integrations", "__init__", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 # Whom a package must not know although the order would allow it: models see no tasks and no data.
@@ -170,7 +170,7 @@ def test_listing_needs_no_torch() -> None:
 
 
 COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
-STUDY = ("study", "study run", "study status", "study table", "report", "analyze")
+STUDY = ("study", "study run", "study status", "study table", "study card", "report", "analyze")
 HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, "strategies", "demo")))
 
 

@@ -22,9 +22,9 @@ EVERYTHING: dict[str, Any] = {
     "guard": False, "head_type": "mlp", "head": "h", "ignore_backbone_mismatch": True,
     "lr": 5e-05, "head_lr": 0.001, "batch_size": 8, "micro_batch_size": 2, "weight_decay": 0.0,
     "clip": 0.0, "warmup": 0.0, "dropout": 0.25, "eval_every": 10, "select": "best",
-    "selection": "carve", "seed": 7, "device": "cuda", "precision": "bf16", "threads": 2,
-    "trust_remote_code": True, "checkpoint_minutes": 0.5, "checkpoint_steps": 3, "resume": True,
-    "overwrite": True, "gradient_checkpointing": True, "offload_optimizer": True,
+    "selection": "carve", "calibrate": True, "seed": 7, "device": "cuda", "precision": "bf16",
+    "threads": 2, "trust_remote_code": True, "checkpoint_minutes": 0.5, "checkpoint_steps": 3,
+    "resume": True, "overwrite": True, "gradient_checkpointing": True, "offload_optimizer": True,
 }  # fmt: skip
 
 

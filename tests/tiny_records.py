@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from headstart.report.read import Evidence, gather
+from headstart.report.read import Evidence, evidence_of
 from headstart.results import Point, RunResult, StageResult
+from headstart.study.read import Records
 from headstart.study.store import PlannedRun, Store
 
 FULL, BITFIT, PROBED = "full", "bitfit > full", "head > full"
@@ -60,7 +61,7 @@ def result(axes: Mapping[str, Any], score: float, points: int = 9) -> RunResult:
 def record(axes: Mapping[str, Any], score: float, points: int = 9) -> dict[str, Any]:
     """Return a finished run as it stands in ``results/``."""
     plain = result(axes, score, points).to_plain()
-    return {"id": identity(axes), "axes": dict(axes), "result": plain}
+    return {"id": identity(axes), "axes": dict(axes), "result": plain, "measured": {}}
 
 
 def failure(axes: Mapping[str, Any], error: str = "the loss is not a number") -> dict[str, Any]:
@@ -80,6 +81,26 @@ def axes(
     """Return what tells a run from others."""
     return {"task": task, "model": "tiny-model", "strategy": strategy, "train_rows": rows,
             "seed": seed}  # fmt: skip
+
+
+def gather(
+    address: str,
+    results: Sequence[dict[str, Any]],
+    lost: Sequence[dict[str, Any]],
+    baseline: str,
+    strategies: Sequence[str],
+    planned: Sequence[PlannedRun] = (),
+    asked: Sequence[dict[str, Any]] = (),
+    damaged: Sequence[str] = (),
+) -> Evidence:
+    """Return what records tell that stand in no folder."""
+    shown, failed = (
+        [r for r in records if r["axes"]["strategy"] in strategies] for records in (results, lost)
+    )
+    return evidence_of(address, Records(
+        shown, failed, baseline, list(strategies), list(planned), list(asked), list(damaged),
+        lambda _: None,
+    ))  # fmt: skip
 
 
 def evidence(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from headstart.models.headfile import Head
     from headstart.results import RunResult, StageResult
     from headstart.run.listener import Listener
+    from headstart.studies import StudyResult, read_study, run_study
 
 __version__ = "0.1.0"
 
@@ -39,12 +40,15 @@ __all__ = [
     "Prediction",
     "RunResult",
     "StageResult",
+    "StudyResult",
     "evaluate",
     "fit",
     "load",
     "plan",
     "pretrain_head",
     "probe",
+    "read_study",
+    "run_study",
 ]
 
 _HOMES = {
@@ -56,12 +60,15 @@ _HOMES = {
     "Prediction": "api",
     "RunResult": "results",
     "StageResult": "results",
+    "StudyResult": "studies",
     "evaluate": "api",
     "fit": "api",
     "load": "api",
     "plan": "api",
     "pretrain_head": "api",
     "probe": "api",
+    "read_study": "studies",
+    "run_study": "studies",
 }
 
 

@@ -139,6 +139,11 @@ class FitConfig(BaseModel):
         "Evaluation", "Rows that select: the validation rows, or some carved from training.",
         "validation",
     )  # fmt: skip
+    calibrate: bool = _option(
+        "Evaluation",
+        "Fit a temperature on held-out rows and save the model with its logits divided by it.",
+        False,
+    )
 
     seed: int = _option("Machine", "Seed of head, data order, dropout and sampling.", 0, ge=0)
     device: Literal["auto", "cpu", "cuda", "mps"] = _option("Machine", "Where to compute.", "auto")

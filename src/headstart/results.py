@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from headstart.errors import RunError
 
@@ -104,6 +105,10 @@ class RunResult:
         best: Validation metrics of the best state of the last stage.
         untouched: Metrics of the saved state on validation rows that no selection has seen;
             empty where selection and report share their rows.
+        calibration: What ``--calibrate`` did: temperature, rows, and how good the probabilities
+            were before and after; empty without it. All scores of the saved state are then those
+            after it, those along the stages before. Where ``bound`` is not empty, the rows
+            determined no temperature and the model is as it was.
         selected: ``last`` or ``best``: which of the two is saved.
         rule: The rule that selected, in words.
         warnings: What the user was warned of.
@@ -128,6 +133,7 @@ class RunResult:
     last: dict[str, float] = field(default_factory=dict)
     best: dict[str, float] = field(default_factory=dict)
     untouched: dict[str, float] = field(default_factory=dict)
+    calibration: dict[str, Any] = field(default_factory=dict)
     selected: str = "last"
     rule: str = ""
     warnings: list[str] = field(default_factory=list)
@@ -233,7 +239,7 @@ class RunResult:
             KeyError: If something is missing; ``TypeError`` or ``AttributeError`` likewise.
         """
         stages = [stage_from_dict(stage) for stage in values["stages"]]
-        own = {k: values[k] for k in _names(cls) - {"stages"} if k in values}
+        own = {k: values[k] for k in _names(cast(Any, cls)) - {"stages"} if k in values}
         return cls(**own, stages=stages)
 
 
@@ -265,6 +271,28 @@ def show_scores(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
 
 
+CALIBRATION_FIGURES = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier score"}
+"""What is measured of a model's probabilities, and what people call it; all better when lower."""
+
+
+def describe_calibration(calibration: Mapping[str, Any]) -> str:
+    """Say which rows a temperature was fitted on, and which have judged it.
+
+    Args:
+        calibration: Of a record whose temperature is determined.
+
+    Returns:
+        A sentence or two.
+    """
+    fitted = f"The temperature was fitted on {calibration['rows']:,} rows, {calibration['origin']}"
+    if not calibration["same_rows"]:
+        return f"{fitted}; before and after are compared on {calibration['judged_by']}."
+    return (
+        f"{fitted}: the same rows that the scores are about, which flatters their loss. Before and "
+        f"after are compared by {calibration['judged_by']}, no row with a temperature fitted on it."
+    )
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
@@ -273,5 +301,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@functools.cache
 def _names(record: Any) -> set[str]:
     return {f.name for f in fields(record)}

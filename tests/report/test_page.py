@@ -108,8 +108,11 @@ def test_one_strategy_alone_and_a_missing_baseline_are_told() -> None:
 def test_what_is_open_failed_or_left_out_is_a_caution() -> None:
     lost = [made.failure(made.axes(PROBED, 0))]
     found = made.evidence(made.noisy({BITFIT: 0.05}), lost=lost)
-    shown = made.gather("x", [{"id": r.id, "axes": r.axes, "result": r.result.to_plain()}
-                              for r in found.runs], lost, FULL, [FULL, BITFIT, PROBED],
+    records = [
+        {"id": r.id, "axes": r.axes, "result": r.result.to_plain(), "measured": {}}
+        for r in found.runs
+    ]
+    shown = made.gather("x", records, lost, FULL, [FULL, BITFIT, PROBED],
                         planned=[*found.planned] * 2)  # fmt: skip
     cautions = " ".join(answer(shown.summary).cautions)
     assert "1 run failed" in cautions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 
@@ -14,6 +15,7 @@ from statsmodels.stats.power import TTestPower
 
 from headstart.errors import ConfigError
 from headstart.study.power import (
+    _power,
     detectable_difference,
     is_at_chance,
     seeds_needed,
@@ -117,3 +119,11 @@ def test_share_failed_counts_runs_at_chance() -> None:
 def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         call()
+
+
+def test_the_power_is_that_of_the_noncentral_t_distribution() -> None:
+    for n, effect, alpha in itertools.product((2, 3, 6, 20, 500), (0.1, 1, 2.8, 6), (0.01, 0.05)):
+        critical = stats.t.isf(alpha / 2, n - 1)
+        lower = np.nan_to_num(stats.nct.cdf(-critical, n - 1, effect))
+        expected = stats.nct.sf(critical, n - 1, effect) + lower
+        assert _power(n, effect, alpha) == pytest.approx(expected, abs=1e-12)

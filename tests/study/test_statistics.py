@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from headstart.errors import ConfigError
 from headstart.study import statistics
@@ -214,14 +215,14 @@ def test_the_exact_p_is_that_of_scipy(n: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_drawn_p_is_near_the_exact_one(seed: int) -> None:
-    differences = np.random.default_rng(seed).integers(-4, 8, size=20)
+    differences = np.random.default_rng(seed).integers(-4, 8, size=24)
     expected = convolved_p(differences.tolist())
-    found = paired_test(0.01 * differences, np.zeros(20))
+    found = paired_test(0.01 * differences, np.zeros(24))
     assert found.method == "monte-carlo"
     assert 0.0005 < expected < 0.5
     assert found.p == pytest.approx(expected, abs=4 * (expected / RESAMPLES) ** 0.5)
-    assert paired_test(np.zeros(20), 0.01 * differences).p == found.p
-    assert paired_test(0.01 * differences, np.zeros(20)) == found
+    assert paired_test(np.zeros(24), 0.01 * differences).p == found.p
+    assert paired_test(0.01 * differences, np.zeros(24)) == found
 
 
 def test_both_references_agree() -> None:
@@ -233,18 +234,18 @@ def test_the_drawn_p_is_never_zero() -> None:
 
 
 def test_the_smallest_p_is_reached_by_differences_of_one_sign() -> None:
-    for n in range(1, 17):
+    for n in range(1, 21):
         found = paired_test(np.arange(1.0, n + 1), np.zeros(n))
         assert (found.p, found.method) == (smallest_p(n), "exact")
     assert [smallest_p(n) for n in (1, 3, 5, 6, 8)] == [1, 0.25, 0.0625, 0.03125, 0.0078125]
-    assert smallest_p(17) == 2**-16
+    assert smallest_p(21) == 1 / (RESAMPLES + 1)
     assert smallest_p(60) == 1 / (RESAMPLES + 1)
 
 
 def test_no_difference_gives_a_p_of_one() -> None:
     assert paired_test([0.5, 0.6, 0.7], [0.5, 0.6, 0.7]).p == 1
     assert paired_test([0.1 + 0.2, 0.6], [0.3, 0.6]).p == 1  # a rounding error is no difference
-    assert paired_test(np.full(20, 0.1 + 0.2), np.full(20, 0.3)).p == 1
+    assert paired_test(np.full(24, 0.1 + 0.2), np.full(24, 0.3)).p == 1
 
 
 @pytest.mark.parametrize(("n", "level"), [(6, 2 / 64), (8, 12 / 256), (10, 50 / 1024)])
@@ -260,6 +261,12 @@ def test_holm_is_that_of_r() -> None:
     assert holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx([0.05, 0.08, 0.09, 0.09, 0.09])
     # Demsar (2006), section 3.2.2: 0.607, 0.016 and 0.019 as rejected at 0.05 in two steps.
     assert holm([0.607, 0.016, 0.019]) == pytest.approx([0.607, 0.048, 0.048])
+
+
+@given(p_values=st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 1.0]))))
+def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
+    expected = multipletests(p_values, method="holm")[1] if p_values else []
+    assert holm(p_values) == pytest.approx(list(expected), rel=1e-12)
 
 
 def test_holm_leaves_out_what_was_not_tested() -> None:

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tiny_records as made
 from headstart.errors import RunError
 from headstart.study import claims as claims_module
 from headstart.study.claims import Claims
 from headstart.study.store import PlannedRun, Store
 
-RUN = PlannedRun("a1", {"task": "t", "strategy": "full", "seed": 3}, {"model": "m"})
-RESULT = {"seed": 3, "selected": "last", "last": {"score": 0.5}}
+AXES = made.axes("full", 3)
+RUN = PlannedRun("a1", AXES, {"model": "m"})
+RESULT = made.result(AXES, 0.5).to_plain()
 LOGITS = np.arange(6, dtype=np.float32).reshape(3, 2)
 
 
@@ -37,7 +39,8 @@ def test_what_is_put_comes_back(store: Store) -> None:
     assert again.runs() == {"a1": RUN}
     assert again.finished() == {"a1"}
     assert again.failed() == set()
-    assert again.results() == ([{"id": "a1", "axes": RUN.axes, "result": RESULT}], [])
+    record = {"id": "a1", "axes": RUN.axes, "result": RESULT, "measured": {}}
+    assert again.results() == ([record], [])
     found = again.logits("a1")
     assert found is not None
     assert np.array_equal(found, LOGITS)
@@ -49,6 +52,13 @@ def test_a_plan_that_grows_keeps_its_runs(store: Store) -> None:
     for runs in ([RUN], [RUN, other], [RUN]):
         store.add_plan(runs, {})
     assert store.runs().keys() == {"a1", "b2"}
+
+
+def test_plans_come_in_the_order_in_which_they_were_added(store: Store) -> None:
+    names = [f"{n}" for n in range(8)]
+    for name in [*names, names[0]]:
+        store.add_plan([RUN], {"baseline": name})
+    assert [plan["baseline"] for plan in store.plans()] == names
 
 
 def test_one_of_several_creates_a_file(store: Store) -> None:
@@ -65,12 +75,13 @@ def test_one_of_several_creates_a_file(store: Store) -> None:
         (lambda record: json.dumps({**record, "result": {**RESULT, "last": {"score": 7}}}), "7"),
         (lambda record: json.dumps({**record, "result": {**RESULT, "last": {}}}), "no score"),
         (lambda record: json.dumps({**record, "result": {**RESULT, "seed": 4}}), "another seed"),
+        (lambda record: json.dumps({**record, "measured": {"l2": 0.1}}), "was changed"),
         (lambda record: json.dumps([record]), "truncated"),
     ],
 )
 def test_a_damaged_result_is_set_aside_and_named(store: Store, change: Any, told: str) -> None:
-    record = {"id": "a1", "axes": RUN.axes, "result": RESULT}
     store.put(RUN, RESULT, LOGITS)
+    record = store.read("results/a1.json")
     store.write("results/a1.json", change(record).encode())
     found, damaged = store.results()
     assert found == []

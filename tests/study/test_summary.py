@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 from typing import Any
@@ -10,10 +11,24 @@ import numpy as np
 import pytest
 
 from headstart.errors import HeadstartError
+from headstart.study.forms import as_text
 from headstart.study.summary import summarise
-from headstart.study.tables import CSV_HEAD, HEAD, MARKED, as_text, notes, rows, title
+from headstart.study.tables import (
+    CSV_HEAD,
+    HEAD,
+    LEGEND,
+    MARKED,
+    UNKNOWN,
+    legend,
+    notes,
+    overall_rows,
+    rows,
+    title,
+)
 
 A, B = "full", "bitfit > full"
+TOUCHED = {name for name in HEAD if name not in {
+    "strategy", ">seeds", ">failed", ">churn", ">seconds"}}  # fmt: skip
 
 
 def record(task: str, strategy: str, seed: int, score: float, **more: Any) -> dict[str, Any]:
@@ -108,9 +123,55 @@ def test_failures_and_collapses_are_counted_and_not_averaged() -> None:
 )
 def test_scores_on_the_rows_that_selected_are_marked(changes: Any, marked: bool) -> None:
     summary = summarise(study(**changes), [], A, [A, B])
-    cells = [cell for row in rows(summary.groups[0]) for cell in row[2:6]]
-    assert all(("*" in cell) == marked for cell in cells)
+    assert summary.overall is not None
+    places = [n for n, name in enumerate(HEAD) if name in TOUCHED]
+    overall = [row[n] for row in overall_rows(summary.overall) for n in (1, 3, 4, 5, 6)]
+    touched = [row[n] for row in rows(summary.groups[0]) for n in places] + overall
+    assert all(("*" in cell) == marked for cell in touched if cell != UNKNOWN), touched
+    others = [cell for row in rows(summary.groups[0]) for n, cell in enumerate(row)
+              if n not in places]  # fmt: skip
+    assert not any("*" in cell for cell in others)
     assert (MARKED in list(notes(summary))) == marked
+    for form in ("text", "md", "latex"):
+        assert (MARKED in as_text(summary, form).replace("\\*", "*")) == marked
+    for row in csv.DictReader(io.StringIO(as_text(summary, "csv"))):
+        assert row["selected_on_these_rows"] == str(marked)
+        if row["pairs"]:
+            assert row["compared_on_rows_that_selected"] == str(marked)
+
+
+def test_a_flattered_baseline_marks_the_differences_with_it() -> None:
+    records = study()
+    for each in records:
+        if each["axes"]["strategy"] == A:
+            each["result"] |= {"selected": "best", "best": {"score": 0.9}}
+    base, ours = rows(summarise(records, [], A, [A, B]).groups[0])
+    assert "*" in base[2]
+    assert "*" not in ours[2]
+    assert "*" in ours[HEAD.index(">difference [95 %]")]
+
+
+def test_seeds_that_are_needed_and_friedman_are_told() -> None:
+    records = study()
+    third = [copy.deepcopy(r) for r in records if r["axes"]["strategy"] == A]
+    for each in third:
+        each["axes"]["strategy"] = "head > full"
+        each["id"] += "-third"
+    summary = summarise([*records, *third], [], A, [A, B, "head > full"])
+    told = list(notes(summary))
+    comparison = summary.groups[0].entries[1].comparison
+    assert comparison is not None
+    sd = float(np.std([0.01 * (seed + 1) for seed in range(6)], ddof=1))
+    assert comparison.spread == pytest.approx(sd)
+    assert rows(summary.groups[0])[1][HEAD.index(">needs")] == "6"
+    assert any("6 pairs of seeds show differences from 2.7 points up" in n for n in told)
+    assert any(n.startswith("that all strategies are alike: chi-square = ") for n in told)
+
+
+def test_the_legend_explains_what_is_shown() -> None:
+    assert len(legend()) == len(LEGEND)
+    assert [text.split(":")[0] for text in legend(("strategy", ">churn"))] == ["churn"]
+    assert not any("gain/min" in text for text in legend([h for h in HEAD if h != ">gain/min"]))
 
 
 def test_churn_is_that_of_the_logits() -> None:

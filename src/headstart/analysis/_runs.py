@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from headstart.analysis._base import Case, Side, Variant
 from headstart.config import FitConfig
-from headstart.errors import RunError
+from headstart.errors import HeadstartError, RunError, gathering, raise_all
+from headstart.observers import observer
 from headstart.report.read import Run
 from headstart.results import RunResult
 from headstart.study.identity import Digests
@@ -87,6 +88,7 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
     """
     ordered = in_order(runs)
     check_rows(ordered)
+    check_measures(ordered)
     store = Store(out).open(create=True)
     others = {str(p.get("analysis") or "a study") for p in store.plans()} - {name}
     if others:
@@ -100,6 +102,27 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
         for identity in store.failed() & {run.id for run in ordered}:
             store.remove(f"failures/{identity}.json")
     return Study(store, ordered, plan.baseline)
+
+
+def check_measures(runs: Iterable[PlannedRun]) -> None:
+    """Ask every observer once whether it can measure its runs.
+
+    Args:
+        runs: The runs.
+
+    Raises:
+        HeadstartError: For all faults together.
+    """
+    faults: list[HeadstartError] = []
+    seen: set[str] = set()
+    for run in runs:
+        same = {k: v for k, v in run.settings.items() if k != "seed"}
+        key = json.dumps([same, run.measure], sort_keys=True, default=str)
+        if run.measure and key not in seen:
+            seen.add(key)
+            with gathering(faults):
+                observer(run.measure).check(FitConfig.build(run.settings))
+    raise_all({str(fault): fault for fault in faults}.values())
 
 
 def cases(store: Store, variants: Sequence[Variant], runs: Runs) -> tuple[list[Case], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -13,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from headstart.cli._console import facts, show, table
+from headstart.cli._console import errors, facts, show, table
 from headstart.study import tables
 from headstart.study.executors import Executor
 from headstart.study.main import Study
@@ -23,8 +24,17 @@ from headstart.study.store import PlannedRun, Store
 from headstart.study.summary import Summary
 from headstart.study.worker import Outcome
 
-LEFT_OUT = {">median", ">gain/min"}
-"""Columns for which a terminal has no room beside whole names; files and the page have them."""
+FIRST_TO_GO = (
+    ">gain/min", ">median", ">seconds", ">churn", ">best", ">needs", ">P(better)", ">worst",
+    ">seeds", ">failed", ">p (Holm)",
+)  # fmt: skip
+"""Columns that a narrow terminal leaves out, in this order: names and numbers stay whole."""
+NARROWEST_NAME = 16
+"""Columns of the terminal below which a strategy's line is not folded."""
+LIVE = ("strategy", ">seeds", ">mean ± sd", ">worst", ">failed", ">difference [95 %]")
+"""Columns while the study goes on."""
+REST = 20
+"""How much longer than computing the live table the pause after it is."""
 MOST_FAILURES = 10
 """Failed runs that are shown with their reason."""
 
@@ -80,24 +90,66 @@ def _missing(runs: Sequence[PlannedRun], out: str) -> list[PlannedRun]:
     return [run for run in runs if run.id not in ended]
 
 
-def describe_summary(summary: Summary) -> Iterator[Table | str]:
-    """Show what a study says.
+def describe_summary(summary: Summary, width: int) -> Iterator[Table | str]:
+    """Show what a study says, in the columns for which there is room.
+
+    Args:
+        summary: The summary.
+        width: Columns of the terminal.
+
+    Yields:
+        Tables and sentences.
+    """
+    rows = [tables.rows(group) for group in summary.groups]
+    shown, left_out = _fitting(tables.HEAD, [row for cells in rows for row in cells], width)
+    places = [tables.HEAD.index(name) for name in shown]
+    for group, cells in zip(summary.groups, rows, strict=True):
+        yield tables.title(group, summary)
+        yield table(shown, ([row[i] for i in places] for row in cells))
+    if summary.overall and summary.overall.ranks:
+        yield "All tasks together, in points"
+        cells = tables.overall_rows(summary.overall)
+        own, _ = _fitting(tables.OVERALL_HEAD, cells, width)
+        places = [tables.OVERALL_HEAD.index(name) for name in own]
+        yield table(own, ([row[i] for i in places] for row in cells))
+    yield from tables.legend(shown)
+    yield from tables.notes(summary)
+    if left_out:
+        names = ", ".join(name.removeprefix(">") for name in left_out)
+        yield f"no room for: {names}; a wider terminal or --format md shows them"
+
+
+def _fitting(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> tuple[list[str], list[str]]:
+    """Return the columns that say something and fit, and those for which there is no room."""
+    columns = dict(zip(head, zip(*rows, strict=True), strict=True))
+    shown = [name for name in head if set(columns[name]) != {tables.UNKNOWN}]
+    spaces = 3
+    widest = {name: spaces + max(map(len, (name.lstrip(">"), *columns[name]))) for name in shown}
+    widest[head[0]] = min(widest[head[0]], spaces + NARROWEST_NAME)
+    left_out = []
+    for name in FIRST_TO_GO:
+        if name in shown and sum(widest[each] for each in shown) + 1 > width:
+            shown.remove(name)
+            left_out.append(name)
+    return shown, left_out
+
+
+def live_tables(summary: Summary) -> Iterator[Table]:
+    """Show scores and differences in few columns.
 
     Args:
         summary: The summary.
 
     Yields:
-        Tables and sentences.
+        A table for each group, its title above it.
     """
-    shown = [i for i, name in enumerate(tables.HEAD) if name not in LEFT_OUT]
+    places = [tables.HEAD.index(name) for name in LIVE]
     for group in summary.groups:
-        yield tables.title(group, summary)
-        rows = ([row[i] for i in shown] for row in tables.rows(group))
-        yield table((tables.HEAD[i] for i in shown), rows)
-    if summary.overall and summary.overall.ranks:
-        yield "All tasks together, in points"
-        yield table(tables.OVERALL_HEAD, tables.overall_rows(summary.overall))
-    yield from tables.notes(summary)
+        made = table(LIVE, ([row[i] for i in places] for row in tables.rows(group)))
+        made.title, made.title_justify = tables.title(group, summary), "left"
+        yield made
 
 
 def describe_status(folder: str) -> Iterator[Table | str]:
@@ -178,15 +230,28 @@ def study_display(study: Study, console: Console, *, quiet: bool) -> Iterator[Wa
         What hears of the runs.
     """
     if quiet:
-        yield Watch()
+        yield Warnings()
     elif not console.is_terminal:
         yield Lines(study, console)
     else:
-        with Live(console=console, refresh_per_second=4) as live:
+        # The last picture goes: what the study says is printed in its place.
+        with Live(console=console, refresh_per_second=4, transient=True) as live:
             yield Screen(study, live)
 
 
-class Lines(Watch):
+class Warnings(Watch):
+    """Shows what is wrong, and nothing else."""
+
+    def warned(self, text: str) -> None:
+        """Show a warning.
+
+        Args:
+            text: A sentence.
+        """
+        errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
+
+
+class Lines(Warnings):
     """Shows one line for each run that ends.
 
     Args:
@@ -238,7 +303,7 @@ class Lines(Watch):
 
 
 class Screen(Lines):
-    """Shows a bar, what runs now, and the table so far.
+    """Shows a bar, what runs now, and tables so far.
 
     Args:
         study: The study.
@@ -256,7 +321,8 @@ class Screen(Lines):
         )
         self.task = self.bar.add_task("runs", total=len(study.runs))
         self.table: list[Any] = []
-        self.last = ""
+        self.last, self.stale = "", True
+        self.renewing: threading.Thread | None = None
         self.names = {run.id: _name(run) for run in study.runs}
 
     def looked(self, state: State) -> None:
@@ -268,27 +334,39 @@ class Screen(Lines):
         super().looked(state)
         ended = len(state.done | state.failed)
         self.bar.update(self.task, completed=ended)
+        if self.stale and not (self.renewing and self.renewing.is_alive()):
+            self.stale = False
+            self.renewing = threading.Thread(target=self._renew, daemon=True)
+            self.renewing.start()
         lines = [f"running here: {self.names[i]}" for i in sorted(state.here)]
         if state.elsewhere:
             lines.append(f"running elsewhere: {len(state.elsewhere)}")
         if state.failed:
             lines.append(f"failed: {len(state.failed)}")
-        self.live.update(Group(*self.table, self.bar, self.last, *lines))
+        told = [self.last] if self.last else []
+        # What does not fit on the screen is cut at its foot.
+        self.live.update(Group(self.bar, *told, *lines, "", *self.table))
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Renew the table.
+        """Have the table renewed.
 
         Args:
             run: The run.
             outcome: What came of it.
         """
+        self.last, self.stale = self.sentence(run, outcome), True
+
+    def _renew(self) -> None:
+        """Compute the table beside the runs, and then rest, so that it takes little of a core."""
         from headstart.errors import HeadstartError
         from headstart.study.read import read_summary
 
-        self.last = self.sentence(run, outcome)
+        began = time.monotonic()
         with contextlib.suppress(HeadstartError):
-            summary = read_summary(self.study.store.address, self.study.baseline)
-            self.table = [part for part in describe_summary(summary) if isinstance(part, Table)]
+            self.table = list(
+                live_tables(read_summary(self.study.store.address, self.study.baseline))
+            )
+        time.sleep(REST * (time.monotonic() - began))
 
 
 def _name(run: PlannedRun) -> str:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headstart.cli._console import facts, table
-from headstart.results import RunResult, StageResult, show_scores
+from headstart.results import (
+    CALIBRATION_FIGURES,
+    RunResult,
+    StageResult,
+    describe_calibration,
+    show_scores,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -133,7 +139,9 @@ def closing(result: RunResult) -> str:
     if unsaved.get("score") != result.selecting.get("score"):
         lines.append(f"Not saved: the {other} state, {show_scores(unsaved)}")
     if result.untouched:
-        lines.append(f"On the carved rows, which selected: {show_scores(result.selecting)}")
+        chose = ", which selected" if result.selected == "best" else ""
+        lines.append(f"On the carved rows{chose}: {show_scores(result.selecting)}")
+    lines += _calibration(result)
     lines += [f"Guard: {note}" for note in result.guard]
     quoted = shlex.quote(str(out))
     return "\n".join(
@@ -146,6 +154,18 @@ def closing(result: RunResult) -> str:
             f"Next:   headstart predict {quoted} --data FILE --out predictions.csv",
         ]
     )
+
+
+def _calibration(result: RunResult) -> Iterator[str]:
+    found = result.calibration
+    if not found or found["bound"]:
+        return
+    changes = ", ".join(
+        f"{told} {found['before'][name]:.4f} → {found['after'][name]:.4f}"
+        for name, told in CALIBRATION_FIGURES.items()
+    )
+    yield f"Calibrated: temperature {found['temperature']:.3f}; {changes}"
+    yield f"  {describe_calibration(found)}"
 
 
 def short_result(result: RunResult) -> str:

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from headstart.analysis import ANALYSES
 from headstart.cli._console import HELP_NAMES, errors, examples, show
 from headstart.cli._usage import Command
-from headstart.cli.study import RUN_FAILED, read_grid, run, study_executor
+from headstart.cli.study import RUN_FAILED, read_grid, run
 
 if TYPE_CHECKING:
     from headstart.analysis._base import Analysis, Findings, Variant
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
 SHARED = (
     "out", "config", "task", "model", "strategies", "seeds", "train_rows", "grid", "train",
-    "validation", "text", "label", "data", "assignments", "workers", "threads", "executor",
-    "ray_address", "cpus", "gpus", "retry_failed", "dry_run", "quiet",
+    "validation", "text", "label", "data", "selection", "assignments", "workers", "threads",
+    "executor", "ray_address", "cpus", "gpus", "retry_failed", "dry_run", "quiet",
 )  # fmt: skip
 """Options of ``headstart study run`` that every analysis has."""
 
@@ -116,11 +116,12 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
         typer.Exit: With code 3 if runs have failed, 130 if the user interrupts.
     """
     from headstart.analysis._runs import in_order, planned
+    from headstart.study.request import choose_executor
 
     variants = _variants(analysis, given)
     plan = _plan(analysis, variants, given)
     runs = planned(plan, variants)
-    executor = study_executor(
+    executor = choose_executor(
         given["executor"], given["workers"], given["threads"], given["ray_address"],
         given["cpus"], given["gpus"], given["out"],
     )  # fmt: skip

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli._console import errors, show
+from headstart.cli._console import show
+from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
 
 REPORT_EXAMPLES = (
     "headstart report studies/rte",
@@ -16,17 +17,12 @@ REPORT_EXAMPLES = (
 
 
 def report(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+    folder: Folder,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The page. Default: DIR/report.html.")
     ] = None,
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Compare with this strategy instead of the plan's."),
-    ] = None,
-    strategies: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only these, split at commas.")
-    ] = None,
+    baseline: Baseline = None,
+    strategies: Strategies = None,
 ) -> None:
     """Write what a study says so far as one page of HTML.
 
@@ -38,8 +34,7 @@ def report(
     from headstart.study.store import Store
 
     evidence = read_study(folder, baseline, split_lines(strategies or ""))
-    for sentence in evidence.summary.damaged:
-        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+    warn_of_damage(evidence.summary)
     text = build(evidence)
     if out is None:
         Store(folder).write("report.html", text.encode())

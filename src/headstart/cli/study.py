@@ -1,16 +1,18 @@
-"""``headstart study run``, ``status`` and ``table``."""
+"""``headstart study run``, ``status``, ``table`` and ``card``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from headstart.cli._console import HELP_NAMES, errors, examples, output, show
+from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
 
 if TYPE_CHECKING:
+    from headstart.results import RunResult
     from headstart.study.executors import Executor
     from headstart.study.main import Study
     from headstart.study.plan import StudyPlan
@@ -85,6 +87,15 @@ def run(
         str | None,
         _listed(_DATA, "--data", "Folder with the task's files; of several tasks, one below each."),
     ] = None,
+    selection: Annotated[
+        Literal["validation", "carve"] | None,
+        typer.Option(
+            help="Rows that choose the state or the length: the validation rows, which flatters "
+            "their score, or some carved from training, so that nothing has looked at the rows "
+            "of the score (nested evaluation). Default: validation.",
+            rich_help_panel=_DATA,
+        ),
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         _listed(_DATA, "--set", "Any setting of `headstart fit`; may be repeated.", "NAME=VALUE"),
@@ -123,13 +134,15 @@ def run(
     Finished runs are never repeated: the same command goes on after an interruption, does what new
     strategies or seeds add, and shares the work with other processes on the same folder.
     """
+    from headstart.study.request import choose_executor
+
     plan = read_grid({
         "config": config, "task": task, "model": model, "strategies": strategies, "seeds": seeds,
         "train_rows": train_rows, "grid": grid, "baseline": baseline, "train": train,
         "validation": validation, "text": text, "label": label, "data": data,
-        "assignments": assignments,
+        "selection": selection, "assignments": assignments,
     })  # fmt: skip
-    made = study_executor(executor, workers, threads, ray_address, cpus, gpus, out)
+    made = choose_executor(executor, workers, threads, ray_address, cpus, gpus, out)
     if dry_run:
         _print_plan(plan, made, out)
         return
@@ -140,7 +153,7 @@ def run(
     context_settings=HELP_NAMES, epilog=examples("headstart study status studies/rte")
 )
 def status(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+    folder: Folder,
 ) -> None:
     """Show what is done, in progress, failed and missing."""
     from headstart.cli._study import describe_failures, describe_status
@@ -156,30 +169,66 @@ def status(
     ),
 )
 def table(
-    folder: Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")],
+    folder: Folder,
     form: Annotated[
         Literal["text", "md", "csv", "latex"], typer.Option("--format", help="How to write it.")
     ] = "text",
-    baseline: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Compare with this strategy instead of the plan's."),
-    ] = None,
-    strategies: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only these, split at commas.")
-    ] = None,
+    baseline: Baseline = None,
+    strategies: Strategies = None,
 ) -> None:
     """Print the comparison of the strategies, with what has ended so far."""
     from headstart.cli._study import describe_summary
+    from headstart.study.forms import as_text
     from headstart.study.read import read_summary, split_lines
-    from headstart.study.tables import as_text
 
     summary = read_summary(folder, baseline, split_lines(strategies or ""))
-    for sentence in summary.damaged:
-        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+    warn_of_damage(summary)
     if form == "text":
-        show(*describe_summary(summary))
+        show(*describe_summary(summary, output().width))
     else:
         typer.echo(as_text(summary, form), nl=False)
+
+
+@study_app.command(
+    context_settings=HELP_NAMES,
+    epilog=examples(
+        "headstart study card studies/rte",
+        "headstart study card studies/rte --model runs/x",
+        "headstart study card studies/rte --out README.md",
+    ),
+)
+def card(
+    folder: Folder,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="A run or model: into the README.md beside its weights."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Into this file. Default: print it.")
+    ] = None,
+    baseline: Baseline = None,
+    strategies: Strategies = None,
+) -> None:
+    """Write what a study says as a section for a model card, in Markdown.
+
+    In a file it takes the place of the section that this command wrote before; the rest stays.
+    """
+    from headstart.errors import ConfigError
+    from headstart.report.card import put_into, section
+    from headstart.report.read import read_study
+    from headstart.study.read import split_lines
+
+    if model and out:
+        raise ConfigError("--model or --out", "both", "Drop one.")
+    readme, record = _of_model(model) if model else (out, None)
+    evidence = read_study(folder, baseline, split_lines(strategies or ""))
+    warn_of_damage(evidence.summary)
+    text = section(evidence, record)
+    if readme is None:
+        typer.echo(text, nl=False)
+        return
+    replaced = put_into(readme, text)
+    show(f"section {'renewed in' if replaced else 'added to'} {readme}")
 
 
 def read_grid(options: Mapping[str, Any]) -> StudyPlan:
@@ -195,84 +244,48 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
         HeadstartError: For all faults together.
     """
     from headstart.config import read_assignments
-    from headstart.errors import ConfigError
-    from headstart.study.plan import read_plan, read_plan_file
+    from headstart.study.request import request
 
-    given = {
-        "tasks": options["task"], "models": options["model"], "strategies": options["strategies"],
-        "seeds": options["seeds"], "train_rows": _sizes(options["train_rows"]),
-        "grid": _grid(options["grid"] or ()), "baseline": options["baseline"],
-    }  # fmt: skip
-    own = {name: options[name] for name in ("train", "validation", "text", "label")}
-    values = read_plan_file(options["config"]) if options["config"] else {}
-    values |= {name: value for name, value in given.items() if value not in (None, [], {})}
-    assigned = read_assignments(list(options["assignments"] or ()))
-    settings = dict(values.get("settings") or {}) | assigned
-    own = {name: value for name, value in own.items() if value not in (None, [])}
-    if own.get("train"):
-        if values.get("tasks"):
-            raise ConfigError("--train or --task", "both", "Drop one, or write a study file.")
-        values["tasks"] = [own]
-    else:
-        settings |= own
-    if options["data"]:
-        settings["data"] = options["data"]
-    return read_plan({**values, "settings": settings})
+    names = {"tasks": "task", "models": "model"}
+    keys = ("tasks", "models", "strategies", "seeds", "train_rows", "baseline")
+    axes = {key: options[names.get(key, key)] for key in keys}
+    axes["grid"] = _grid(options["grid"] or ())
+    rows = {name: options[name] for name in ("train", "validation", "text", "label")}
+    own = {name: options[name] for name in ("data", "selection") if options[name]}
+    return request(
+        options["config"], axes, rows, read_assignments(options["assignments"] or ()) | own
+    )
 
 
-def _sizes(text: str | None) -> list[int | None] | None:
-    from headstart.errors import ConfigError
+def _of_model(name: str) -> tuple[Path, RunResult | None]:
+    """Return the README.md of a model, and the record of the run that it comes from."""
+    from headstart.errors import RunError
+    from headstart.models.source import find_model
+    from headstart.results import RunResult
 
-    if text is None:
-        return None
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isdigit() or word == "all" for word in words):
-        raise ConfigError("sizes such as 100,500,all for --train-rows", repr(text), "Change it.")
-    return [None if word == "all" else int(word) for word in words]
+    folder = Path(find_model(name))
+    if not (folder / "config.json").is_file():
+        fix = "Name the folder that --out of `headstart fit` named."
+        raise RunError("a run, or the folder of a model, for --model", name, fix)
+    record = folder.absolute().parent / "result.json"
+    return folder / "README.md", RunResult.read(record) if record.is_file() else None
 
 
-def _grid(items: list[str] | tuple[()]) -> dict[str, list[str]]:
+def _grid(items: Sequence[str]) -> dict[str, list[str]]:
     from headstart.config import read_assignments
+    from headstart.errors import ConfigError
 
-    assigned = read_assignments(list(items))
+    for item in items:
+        if "=" not in item:
+            raise ConfigError("--grid name=a,b", repr(item), "Put '=' before the values.")
     return {
-        name: value if isinstance(value, list) else [part.strip() for part in str(value).split(",")]
-        for name, value in assigned.items()
+        name: value if isinstance(value, list) else _parts(str(value))
+        for name, value in read_assignments(list(items)).items()
     }
 
 
-def study_executor(
-    kind: str, workers: int | None, threads: int | None, address: str | None,
-    cpus: float, gpus: float, out: str,
-) -> Executor:  # fmt: skip
-    """Make what carries out the runs.
-
-    Args:
-        kind: ``local`` or ``ray``.
-        workers: Runs at a time.
-        threads: CPU threads of a run.
-        address: Of a Ray cluster.
-        cpus: CPUs of a run on Ray.
-        gpus: GPUs of a run on Ray.
-        out: The study's folder.
-
-    Returns:
-        The executor.
-
-    Raises:
-        HeadstartError: If the options do not fit together, or no cluster answers.
-    """
-    from headstart.errors import ConfigError
-    from headstart.study.executors import LocalExecutor
-
-    if kind == "local":
-        if address:
-            raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
-        log = None if "://" in out else Path(out) / "logs"
-        return LocalExecutor(1 if workers is None else workers, threads, log)
-    from headstart.study.ray_executor import RayExecutor
-
-    return RayExecutor(address, cpus, gpus, workers)
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _print_plan(plan: StudyPlan, executor: Executor, out: str) -> None:
@@ -293,7 +306,7 @@ def _carry_out(
 
     state = carried_out(begin(plan, out, retry_failed=retry_failed), executor, quiet=quiet)
     if state.done:
-        show(*describe_summary(read_summary(out)))
+        show(*describe_summary(read_summary(out), output().width))
     if state.failed:
         show(*describe_failures(out), to=errors())
         raise typer.Exit(RUN_FAILED)

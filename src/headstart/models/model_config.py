@@ -13,6 +13,9 @@ from huggingface_hub.errors import StrictDataclassError
 from headstart.errors import ModelError, did_you_mean
 from headstart.models.source import CONFIG, quiet, short
 
+TEMPERATURE = "calibration_temperature"
+"""Field of a saved config.json: what the logits have been divided by, for whoever wants to know."""
+
 
 def load_config(folder: str, *, trust_remote_code: bool) -> Any:
     """Load a checkpoint's configuration.
@@ -112,6 +115,7 @@ def set_target(config: Any, labels: Sequence[str], *, choice: bool) -> None:
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
     config.num_labels = len(names)
+    vars(config).pop(TEMPERATURE, None)  # was that of another head
     if not choice:
         config.problem_type = "single_label_classification" if labels else "regression"
 

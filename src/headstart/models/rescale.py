@@ -1,7 +1,8 @@
-"""Numbers are trained standardised; afterwards the scale is folded into the last linear map.
+"""Linear changes of a head's output, folded into its last linear map.
 
-``y = scale * (W x + b) + mean`` is again linear, so the saved checkpoint predicts in the user's own
-units with nothing to remember beside it.
+Numbers are trained standardised, and ``y = scale * (W x + b) + mean`` is again linear; so are
+logits divided by a temperature. The saved checkpoint predicts in the user's own units, or with
+calibrated probabilities, with nothing to remember beside it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.heads import EncoderClassifier
 from headstart.models.model_config import is_decoder
 
 
@@ -28,6 +30,21 @@ def rescale_output(split: SplitModel, mean: float, scale: float) -> None:
     output.bias.mul_(scale).add_(mean)
 
 
+@torch.no_grad()
+def divide_logits(split: SplitModel, outputs: int, temperature: float) -> None:
+    """Divide all logits by a temperature.
+
+    Args:
+        split: A classifier.
+        outputs: Logits that it gives for each input text.
+        temperature: Above 0; no prediction changes.
+    """
+    output = require_divisible(split, outputs)
+    output.weight.div_(temperature)
+    if output.bias is not None:
+        output.bias.div_(temperature)
+
+
 def require_rescalable(split: SplitModel) -> nn.Linear:
     """Make sure, before any training, that the head's output can be rescaled after it.
 
@@ -40,13 +57,8 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
     Raises:
         ModelError: If it does not end in one with a bias.
     """
-    head = {id(p) for p in split.head.values()}
-    ends = [
-        m
-        for m in split.model.modules()
-        if isinstance(m, nn.Linear) and m.out_features == 1 and id(m.weight) in head
-    ]
-    if not ends or ends[-1].bias is None:
+    end = _last_linear(split, 1)
+    if end is None or end.bias is None:
         raise ModelError(
             "a head that ends in a linear map with one output and a bias",
             type(split.model).__name__,
@@ -54,4 +66,39 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
             if is_decoder(getattr(split.model, "config", None))
             else "Use --head-type linear, which has a bias.",
         )
-    return ends[-1]
+    return end
+
+
+def require_divisible(split: SplitModel, outputs: int) -> nn.Linear:
+    """Make sure, before any training, that the logits can be divided after it.
+
+    Args:
+        split: A classifier.
+        outputs: Logits that it gives for each input text.
+
+    Returns:
+        The linear map that the head ends in.
+
+    Raises:
+        ModelError: If it does not end in one.
+    """
+    if isinstance(split.model, EncoderClassifier):
+        return split.model.head.out  # with two classes perhaps a single output, 0 being the other
+    end = _last_linear(split, outputs)
+    if end is None:
+        raise ModelError(
+            f"a head that ends in a linear map with {outputs} output{'s' * (outputs > 1)}",
+            type(split.model).__name__,
+            "Use --head-type linear, or drop --calibrate.",
+        )
+    return end
+
+
+def _last_linear(split: SplitModel, outputs: int) -> nn.Linear | None:
+    head = {id(p) for p in split.head.values()}
+    ends = [
+        m
+        for m in split.model.modules()
+        if isinstance(m, nn.Linear) and m.out_features == outputs and id(m.weight) in head
+    ]
+    return ends[-1] if ends else None

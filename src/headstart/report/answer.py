@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from headstart.study.comparison import Comparison, compare
 from headstart.study.statistics import holm, smallest_p
-from headstart.study.summary import Comparison, Entry, Summary, compare
-from headstart.study.tables import short_name, show_interval
+from headstart.study.summary import Entry, Summary
+from headstart.study.tables import FEWEST_PAIRS, SAME_ROWS, short_name, show_interval
 
 ALPHA = 0.05
-FEWEST = 6
-"""Pairs of seeds below which no p is under 0.05, however large the difference."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +90,8 @@ def between(summary: Summary, ours: str, theirs: str) -> Comparison | None:
         [float(np.mean([entry.runs[seed].score for entry in side])) for seed in seeds]
         for side in sides
     )
-    return compare(one, other)
+    flattered = any(entry.same_rows for side in sides for entry in side)
+    return compare(one, other, same_rows=flattered)
 
 
 def show_p(p: float) -> str:
@@ -118,7 +118,7 @@ def _verdict(summary: Summary, found: Sequence[_Found]) -> tuple[str, str]:
     top, base = found[0], short_name(summary.baseline)
     name, seeds = short_name(top.name), top.comparison.seeds
     estimate, size = top.comparison.difference.estimate, _size(top.comparison)
-    if seeds < FEWEST:
+    if seeds < FEWEST_PAIRS:
         best = f"It cannot be told yet which strategy is best: {_closest(top, base)} {size}."
         return best, _too_few(top.comparison)
     if top.p is not None and top.p < ALPHA and estimate > 0:
@@ -149,21 +149,22 @@ def _size(found: Comparison) -> str:
     text = show_interval(found.difference, factor=100)
     number, _, interval = text.partition(" ")
     told = f"95 % interval {interval.strip('[]').replace(', ', ' to ')}, " if interval else ""
-    return f"({number} points, {told}{_count(found.seeds, 'seed')})"
+    mark = SAME_ROWS if found.same_rows else ""
+    return f"({number}{mark} points, {told}{_count(found.seeds, 'seed')})"
 
 
 def _too_few(found: Comparison) -> str:
     if found.seeds < 2:
         return (
             "With one seed, chance and a real difference look alike; "
-            f"at least {FEWEST} seeds are needed."
+            f"at least {FEWEST_PAIRS} seeds are needed."
         )
     least = f"{smallest_p(found.seeds):.3f}".rstrip("0")
-    needed = max(found.seeds_needed or FEWEST, FEWEST)
+    needed = max(found.seeds_needed or FEWEST_PAIRS, FEWEST_PAIRS)
     sized = f"; about {needed} would show a difference of this size (power 0.8)"
     return (
         f"With {found.seeds} seeds p cannot be below {least}, however large the difference: "
-        f"at least {FEWEST} seeds are needed{sized if needed > FEWEST else ''}."
+        f"at least {FEWEST_PAIRS} seeds are needed{sized if needed > FEWEST_PAIRS else ''}."
     )
 
 
@@ -199,13 +200,13 @@ def _cautions(summary: Summary) -> list[str]:
     if ended < summary.planned:
         told.append(f"{summary.planned - ended} of {summary.planned} runs have not ended yet.")
     if summary.failures and summary.finished:
-        told.append(f"{_count(len(summary.failures), 'run')} failed and are in no mean.")
+        told.append(f"{_count(len(summary.failures), 'run')} failed, part of no mean.")
     runs = [r for g in summary.groups for e in g.entries for r in e.runs.values()]
     collapsed = sum(run.collapsed for run in runs)
     if collapsed:
-        told.append(f"{_count(collapsed, 'finished run')} ended at chance or predicts one class.")
+        told.append(f"{_count(collapsed, 'finished run')} ended at chance or in one class.")
     if any(run.same_rows for run in runs):
-        told.append("Some scores (*) are about rows that also selected the state: they flatter.")
+        told.append("Numbers with * rest on rows that also selected: they flatter.")
     return told
 
 

@@ -90,8 +90,7 @@ def _tables(evidence: Evidence) -> str:
     if summary.overall and summary.overall.ranks:
         rows = tables.overall_rows(summary.overall)
         parts.append(table("all tasks together, in points", tables.OVERALL_HEAD, rows))
-    legend, *others = tables.notes(summary)
-    notes = [*legend.split("; "), *others, CORRECTED]
+    notes = [*tables.legend(), *tables.notes(summary), CORRECTED]
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'{"".join(parts)}<ul class="small">{listed}</ul>'
 

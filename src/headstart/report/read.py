@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.results import RunResult
-from headstart.study.read import read_records
+from headstart.study.read import Records, read_records
 from headstart.study.store import PlannedRun
-from headstart.study.summary import AXES, Key, Logits, Summary, group_key, summarise
+from headstart.study.summary import AXES, Key, Summary, group_key, summarise
 
 
 @dataclass(frozen=True)
@@ -71,52 +71,29 @@ def read_study(
     Raises:
         HeadstartError: If there is no study, or a strategy is not in it.
     """
-    found = read_records(address, baseline, strategies)
-    return gather(
-        str(address), found.results, found.failures, found.baseline, found.strategies,
-        planned=found.planned, asked=found.asked, damaged=found.damaged, logits=found.logits,
-    )  # fmt: skip
+    return evidence_of(str(address), read_records(address, baseline, strategies))
 
 
-def gather(
-    address: str,
-    results: Sequence[Mapping[str, Any]],
-    failures: Sequence[Mapping[str, Any]],
-    baseline: str,
-    strategies: Sequence[str],
-    *,
-    planned: Sequence[PlannedRun] = (),
-    asked: Sequence[Mapping[str, Any]] = (),
-    damaged: Sequence[str] = (),
-    logits: Logits = lambda _: None,
-) -> Evidence:
-    """Put the records of a study together.
+def evidence_of(address: str, found: Records) -> Evidence:
+    """Say what records tell.
 
     Args:
         address: The study's folder.
-        results: Records as in ``results/``.
-        failures: Records as in ``failures/``.
-        baseline: The strategy to compare with.
-        strategies: Those to show, in this order.
-        planned: The runs that were asked for.
-        asked: The requests.
-        damaged: Sentences about results that were set aside.
-        logits: Gives the logits of a run, for the churn.
+        found: The records.
 
     Returns:
         The evidence.
     """
-    shown = [r for r in results if r["axes"]["strategy"] in strategies]
-    lost = [f for f in failures if f["axes"]["strategy"] in strategies]
-    if shown or lost or baseline not in strategies:
-        summary = summarise(shown, lost, baseline, strategies, logits)
+    names = found.strategies
+    if found.results or found.failures or found.baseline not in names:
+        summary = summarise(found.results, found.failures, found.baseline, names, found.logits)
     else:
-        summary = Summary(baseline, [], None)
-    summary.damaged = list(damaged)
-    summary.planned = sum(run.axes["strategy"] in strategies for run in planned)
+        summary = Summary(found.baseline, [], None)
+    summary.damaged = found.damaged
+    summary.planned = sum(run.axes["strategy"] in names for run in found.planned)
     runs = [
-        Run(r["id"], r["axes"], RunResult.from_dict(r["result"]), r.get("measured") or {})
-        for r in shown
+        Run(r["id"], r["axes"], RunResult.from_dict(r["result"]), r["measured"])
+        for r in found.results
     ]
-    runs.sort(key=lambda run: strategies.index(run.axes["strategy"]))
-    return Evidence(address, summary, runs, planned, asked)
+    runs.sort(key=lambda run: names.index(run.axes["strategy"]))
+    return Evidence(address, summary, runs, found.planned, found.asked)

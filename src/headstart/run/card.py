@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.results import RunResult
+from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration
 
 _PLAIN = """```python
 from transformers import pipeline
@@ -63,7 +63,7 @@ on {result.data["train_rows"]:,} rows.
 {scores}
 
 Saved is the `{result.selected}` state: {result.rule}.
-
+{_calibration(result)}
 ## Training
 
 | stage | steps | lr | head lr | trainable (tuner + head) | seconds |
@@ -71,3 +71,24 @@ Saved is the `{result.selected}` state: {result.rule}.
 {stages}
 
 {notes}"""
+
+
+def _calibration(result: RunResult) -> str:
+    """Write the section on calibration; empty where the model was left as it was."""
+    found = result.calibration
+    if not found or found["bound"]:
+        return ""
+    rows = "\n".join(
+        f"| {told} | {found['before'][name]:.4f} | {found['after'][name]:.4f} |"
+        for name, told in CALIBRATION_FIGURES.items()
+    )
+    return f"""
+## Calibration
+
+The logits are divided by a temperature of {found["temperature"]:.3f}; the last linear map of the
+saved model holds it already. {describe_calibration(found)}
+
+| | before | after |
+|---|---|---|
+{rows}
+"""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headstart.config import FitConfig
 from headstart.run.listener import Listener
 from headstart.run.ready import Ready
 
@@ -17,6 +18,16 @@ class Observer(Listener):
     """
 
     ready: Ready
+
+    def check(self, config: FitConfig) -> None:
+        """Refuse a run in which this cannot be measured, before any run of a study starts.
+
+        Args:
+            config: Its settings.
+
+        Raises:
+            HeadstartError: If it cannot.
+        """
 
     def begin(self, ready: Ready) -> None:
         """See the run before anything trains.

@@ -32,6 +32,7 @@ from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
 from headstart.run.saved import fit_to_model, needs_task_file, saved_precision, saved_task
 from headstart.run.splits import find_task
+from headstart.tasks.calibration import softmax
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
@@ -340,20 +341,6 @@ def _runtime(device: str, precision: str, *, asked: bool) -> Runtime:
         own = Runtime(device)
         log.warning("The run was evaluated in %s, here it is %s.", precision, own.precision)
         return own
-
-
-def softmax(logits: Floats) -> npt.NDArray[np.float64]:
-    """Turn logits into probabilities.
-
-    Args:
-        logits: (n, classes).
-
-    Returns:
-        Rows that add up to 1, (n, classes).
-    """
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    total: npt.NDArray[np.float64] = powers.sum(axis=1, keepdims=True)
-    return np.asarray(powers / total)
 
 
 def _read_texts(inputs: Any) -> list[tuple[str, ...]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headstart.config import FitConfig
 from headstart.errors import raise_all
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
+from headstart.run.calibrate import require_calibratable
 from headstart.run.parts import StagePlan
 from headstart.run.plan import Plan, make_plan
 from headstart.run.prepare import Prepared, prepare
@@ -71,6 +72,10 @@ class Ready:
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
+        if self.config.calibrate:
+            rows = self.prepared.splits.validation
+            both = "" if self.prepared.splits.untouched else ", which also carry the scores"
+            facts["calibration"] = f"a temperature, fitted on {len(rows):,} held-out rows{both}"
         total = total_steps(self.choices, self.stages)
         if total and any(plan.length.until != "end" for plan in self.stages[:-1]):
             facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
@@ -103,6 +108,8 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
     prepared = prepare(config, task, choices, frames)
     if config.gradient_checkpointing:
         require_recomputable(prepared.split)
+    if config.calibrate:
+        require_calibratable(config, prepared)
     task = prepared.splits.task
     fingerprint = prepared.split.fingerprint()
     unused = prepared.split.unused_head
@@ -118,12 +125,34 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
             mean, scale = prepared.splits.mean, prepared.splits.scale
             rescale_output(prepared.split, -mean / scale, 1 / scale)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
-    if config.selection == "carve" and not decides:
+    if config.selection == "carve" and not (decides or config.calibrate):
         notes.append(
             "--selection carve takes rows from training, though no score selects anything here; "
-            "add --select best, or drop it."
+            "add --select best or --calibrate, or drop it."
         )
-    size = sum(p.numel() for p in prepared.split.backbone.values())
+    stages = _stages(config, choices, strategy, prepared)
+    return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
+
+
+def with_settings(ready: Ready, config: FitConfig) -> Ready:
+    """Plan other training on the rows and the model that a run has.
+
+    Args:
+        ready: The run.
+        config: Its settings, changed in seed, strategy or rates. Another seed does not draw the
+            rows and the head again.
+
+    Returns:
+        What can start; it shares the model.
+    """
+    strategy, choices = read_strategy(config.strategy), choose(config, ready.task)
+    stages = _stages(config, choices, strategy, ready.prepared)
+    return replace(ready, config=config, choices=choices, strategy=strategy, stages=stages)
+
+
+def _stages(
+    config: FitConfig, choices: Choices, strategy: Strategy, prepared: Prepared
+) -> tuple[StagePlan, ...]:
     numbers = lengths(
         strategy,
         rows=len(prepared.splits.train),
@@ -132,5 +161,5 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
         total_epochs=choices.total_epochs,
         share=choices.share,
     )
-    stages = plan_stages(strategy, numbers, config, choices.preset, size)
-    return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
+    size = sum(p.numel() for p in prepared.split.backbone.values())
+    return plan_stages(strategy, numbers, config, choices.preset, size)

@@ -8,6 +8,7 @@ import numpy as np
 
 from headstart.config import FitConfig
 from headstart.results import RunResult
+from headstart.run.calibrate import calibrate, final_logits
 from headstart.run.listener import Listener
 from headstart.run.ready import Ready
 from headstart.run.saved import task_record
@@ -15,8 +16,7 @@ from headstart.run.splits import data_record, source_name
 from headstart.run.stages import StrategyRunner
 from headstart.run.versions import versions
 from headstart.strategies.stages import Strategy
-from headstart.training.evaluate import Floats, Judge, predict_logits
-from headstart.training.feed import EncodedFeed
+from headstart.training.evaluate import Floats, Judge
 from headstart.training.skill import skill
 
 _UNSEEN = "no score was looked at to choose it"
@@ -95,13 +95,13 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
         elif gold is not None and skill(runner.last_logits, gold) < 0.02:
             result.collapsed = True
             result.warnings.append("The model is no better than chance on the validation rows.")
-    logits, untouched = runner.last_logits, ready.prepared.untouched
+    untouched, logits = ready.prepared.untouched, runner.last_logits
     if untouched is not None and untouched.labels is not None:
-        feed = EncodedFeed(untouched, ready.runtime.device)
-        outputs = max(1, len(splits.label_names))
+        logits = final_logits(ready, untouched)
         judge = Judge(untouched.labels, ready.task.metrics, splits.mean, splits.scale)
-        logits = predict_logits(ready.prepared.split.model, feed, ready.runtime, outputs)
         result.untouched = judge(logits)
+    if ready.config.calibrate:
+        logits = calibrate(ready, logits, result)
     for warning in result.warnings[told:]:
         listener.warning(warning)
     return logits

@@ -66,6 +66,21 @@ class Digests:
         text = json.dumps(decided, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
+    def of_rows(self, config: FitConfig) -> str:
+        """Return a digest of a run's rows.
+
+        Args:
+            config: Its settings.
+
+        Returns:
+            24 hexadecimal digits.
+
+        Raises:
+            HeadstartError: If the task or its rows cannot be found.
+        """
+        text = json.dumps(self._rows(config, find_task(config)), sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:24]
+
     def _rows(self, config: FitConfig, task: TaskSpec) -> Any:
         if config.train:
             sources = [config.train, config.validation]

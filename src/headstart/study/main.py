@@ -133,6 +133,8 @@ def carry_out_study(study: Study, executor: Executor, watch: Watch | None = None
     Returns:
         Where the study stands at the end.
     """
-    study.store.results()  # damaged ones are set aside, so that they are done again
+    watch = watch or Watch()
+    for sentence in study.store.results()[1]:  # damaged ones are set aside and done again
+        watch.warned(sentence)
     with closing(executor):
         return StudyRunner(study.store, study.runs, executor, watch).run()

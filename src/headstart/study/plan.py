@@ -6,7 +6,7 @@
     models: [roberta-base]
     strategies: [ft, lp-ft, "bitfit(epochs=2) > full"]
     seeds: 10                  # 0 to 9; or a list
-    train_rows: [100, 500]     # optional
+    train_rows: [100, all]     # optional
     grid: {lr: [1e-5, 3e-5]}   # optional: any setting of `headstart fit`
     settings: {epochs: 4}      # optional: for all runs
     baseline: ft               # optional; the first strategy
@@ -120,7 +120,7 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
         if name in AXES or name in settings:
             other = f"{name}s" if name in AXES else "settings"
             faults.append(ConfigError(f"{name} in one place", f"grid and {other}", "Drop one."))
-    seeds, rows = _seeds(given.get("seeds", 5), faults), _several(given.get("train_rows"))
+    seeds, rows = _seeds(given.get("seeds", 5), faults), _sizes(given.get("train_rows"), faults)
     faults += _check_axis("train_rows", rows, empty=True)
     names = _canonical(axes["strategies"], faults)
     faults += _check_axis("strategies", names, empty=True)
@@ -226,6 +226,16 @@ def _seeds(value: Any, faults: list[HeadstartError]) -> list[int]:
         return []
     faults += _check_axis("seeds", seeds)
     return seeds
+
+
+def _sizes(value: Any, faults: list[HeadstartError]) -> list[int | None]:
+    parts = value.split(",") if isinstance(value, str) else _several(value)
+    words = ["all" if part is None else str(part).strip() for part in parts]
+    if all(word.isdigit() or word == "all" for word in words):
+        return [None if word == "all" else int(word) for word in words]
+    fix = "Write numbers of rows; all is the whole sample."
+    faults.append(ConfigError("sizes such as 100,500,all for train_rows", repr(value), fix))
+    return []
 
 
 def _task(

@@ -74,6 +74,9 @@ def read_records(
     chosen = canonical(baseline) if baseline else [*first, *wanted, ""][0]
     shown = [r for r in results if r["axes"]["strategy"] in wanted]
     lost = [f for f in failures if f["axes"]["strategy"] in wanted]
+    places = {identity: place for place, identity in enumerate(planned)}
+    for records in (shown, lost):  # files are sorted by digest
+        records.sort(key=lambda record: places.get(record["id"], len(places)))
     runs = list(planned.values())
     return Records(shown, lost, chosen, wanted, runs, asked, damaged, store.logits)
 

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -21,6 +22,8 @@ from headstart.study.claims import MOST_DEATHS, Claims
 from headstart.study.executors import Executor, WorkerDied
 from headstart.study.store import PlannedRun, Store
 from headstart.study.worker import Outcome
+
+log = logging.getLogger("headstart")
 
 LOOK = 1.0
 """Seconds between looks at what other processes do."""
@@ -43,6 +46,14 @@ class Watch:
             run: The run.
             outcome: What came of it.
         """
+
+    def warned(self, text: str) -> None:
+        """Hear of something that is wrong with the folder.
+
+        Args:
+            text: A sentence.
+        """
+        log.warning(text)
 
     def looked(self, state: State) -> None:
         """Hear where the study stands.
@@ -139,13 +150,14 @@ class StudyRunner:
                 self._begin(run)
 
     def _begin(self, run: PlannedRun) -> None:
+        self.state.here.add(run.id)
+        self.watch.started(run)
         promised = self.executor.submit(run)
         if promised is None:
+            self.state.here.discard(run.id)
             self.claims.give_back(run.id)
             return
         self._out[promised] = run
-        self.state.here.add(run.id)
-        self.watch.started(run)
 
     def _collect(self) -> None:
         if not self._out:

@@ -33,12 +33,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import RunError
+from headstart.results import RunResult
 
 FORM = 1
 """Version of this layout."""
 STUDY = "study.json"
 FOLDERS = ("plans", "results", "logits", "failures", "claims", "damaged", "logs")
-RESULT_KEYS = {"id", "axes", "result"}
+RESULT_KEYS = ("id", "axes", "result", "measured")
 
 
 @dataclass(frozen=True)
@@ -205,13 +206,14 @@ class Store:
                 for r in runs
             ],
         }
-        digest = hashlib.sha256(_json(values)).hexdigest()[:16]
-        self.write(f"plans/{digest}.json", values)
+        name = f"plans/{hashlib.sha256(_json(values)).hexdigest()[:16]}.json"
+        if not self.read(name):
+            self.write(name, {"number": len(self.names("plans")), **values})
 
     def plans(self) -> list[dict[str, Any]]:
-        """Return what was asked for, each request as it was added."""
+        """Return what was asked for, each request once, in the order in which they were added."""
         found = [self._read(self.path("plans", name)) for name in self.names("plans")]
-        return [plan for plan in found if plan]
+        return sorted((plan for plan in found if plan), key=lambda plan: plan.get("number", 0))
 
     def runs(self) -> dict[str, PlannedRun]:
         """Return every run of the study by its identity."""
@@ -247,7 +249,8 @@ class Store:
         buffer = io.BytesIO()
         np.save(buffer, logits, allow_pickle=False)
         self.write(f"logits/{run.id}.npy", buffer.getvalue())
-        record = {"id": run.id, "axes": run.axes, "result": result, "measured": measured or {}}
+        found = {"result": result, "measured": measured or {}}
+        record = {"id": run.id, "axes": run.axes, "digest": _digest(found), **found}
         self.write(f"results/{run.id}.json", record)
         self.remove(f"failures/{run.id}.json")
 
@@ -273,7 +276,7 @@ class Store:
             record = self._read(self.path("results", name))
             fault = _fault(record, identity)
             if record is not None and not fault:
-                found.append(record)
+                found.append({key: record[key] for key in RESULT_KEYS})
                 continue
             with self._reached():
                 self.fs.makedirs(self.path("damaged"), exist_ok=True)
@@ -349,15 +352,40 @@ def _identities(names: Iterable[str]) -> set[str]:
 
 def _fault(record: Mapping[str, Any] | None, identity: str) -> str:
     """Return what is wrong with a result, in words; nothing if it is whole."""
-    if not record or not record.keys() >= RESULT_KEYS:
+    if not record or not record.keys() >= {*RESULT_KEYS, "digest"}:
         return "is truncated or not a result"
     if record["id"] != identity:
         return f"is the result of another run, {record['id']}"
     result = record["result"]
-    scores = result.get("untouched") or result.get(result.get("selected", "last")) or {}
-    score = scores.get("score")
+    try:
+        fault = _fault_of(RunResult.from_dict(result), record["axes"])
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        return f"lacks what a result has ({type(error).__name__}: {error})"
+    found = {"result": result, "measured": record["measured"]}
+    if not fault and record["digest"] != _digest(found):
+        return "was changed after it had been written"
+    return fault
+
+
+def _fault_of(result: RunResult, axes: Mapping[str, Any]) -> str:
+    """Look at all that a summary reads; what is missing raises."""
+    chosen = {"last": result.last, "best": result.best}
+    score = (result.untouched or chosen[result.selected]).get("score")
     if not isinstance(score, int | float) or isinstance(score, bool) or not score <= 1:
         return f"has no score of at most 1, but {score!r}"
-    if {k: result.get(k) for k in ("seed",)} != {"seed": record["axes"].get("seed")}:
+    if result.seed != axes["seed"]:
         return "tells of another seed than its name"
+    numbers = (result.data["validation_rows"], result.data["untouched_rows"],
+               *(stage.seconds for stage in result.stages),
+               *(stage.start.get("score", 0) for stage in result.stages[:1]))  # fmt: skip
+    if not result.stages or not all(isinstance(number, int | float) for number in numbers):
+        return "has words or nothing where numbers belong"
+    if not all(isinstance(name, str) for name in (*result.task["metrics"], result.strategy)):
+        return "has no names where names belong"
     return ""
+
+
+def _digest(found: Mapping[str, Any]) -> str:
+    """Return what tells a record that was changed by hand or by a failing disk."""
+    text = json.dumps(json.loads(_json(found)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

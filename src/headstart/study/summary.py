@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,28 +16,17 @@ import numpy.typing as npt
 
 from headstart.errors import ConfigError, RunError, did_you_mean
 from headstart.results import RunResult
-from headstart.study.power import seeds_needed
+from headstart.study.comparison import FEWEST_TO_COMPARE, Comparison, compare
 from headstart.study.ranks import (
     Friedman,
     average_ranks,
     critical_difference,
     friedman,
-    probability_of_improvement,
 )
-from headstart.study.statistics import (
-    Description,
-    Interval,
-    PairedTest,
-    churn,
-    describe,
-    holm,
-    mean_difference,
-    paired_test,
-)
+from headstart.study.statistics import Description, churn, describe, holm
 
 Logits = Callable[[str], npt.NDArray[np.float32] | None]
 Key = tuple[Any, ...]
-FEWEST_TO_COMPARE = 2
 AXES = ("task", "model", "strategy", "train_rows", "seed")
 """Names of the axes that every run has; settings of the grid follow."""
 
@@ -80,27 +69,6 @@ class RunScore:
     collapsed: bool
     same_rows: bool
     rows: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A strategy against the baseline over the seeds of both.
-
-    Args:
-        seeds: How many.
-        difference: Mean of the differences, with its interval.
-        test: The paired test; ``None`` for fewer than two seeds.
-        adjusted: Its p after Holm's correction over the groups.
-        improvement: Probability that a run of the strategy beats one of the baseline.
-        seeds_needed: Seeds to see this difference with power 0.8; ``None`` where that is unknown.
-    """
-
-    seeds: int
-    difference: Interval
-    test: PairedTest | None
-    adjusted: float | None
-    improvement: Interval | None
-    seeds_needed: int | None
 
 
 @dataclass
@@ -186,6 +154,7 @@ class Overall:
         critical_difference: Nemenyi's, between average ranks; ``None`` for fewer than two groups.
         friedman: The test of all ranks together.
         comparisons: By strategy, the mean over the groups against the baseline, paired by seed.
+        same_rows: Whether a score is about rows that also selected, which touches every rank.
     """
 
     strategies: list[str]
@@ -193,6 +162,7 @@ class Overall:
     critical_difference: float | None
     friedman: Friedman | None
     comparisons: dict[str, Comparison]
+    same_rows: bool = False
 
 
 @dataclass
@@ -320,32 +290,8 @@ def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, number: b
     both = [seed for seed in seeds if seed in baseline.runs]
     ours = [entry.runs[seed].score for seed in both]
     theirs = [baseline.runs[seed].score for seed in both]
-    entry.comparison = compare(ours, theirs)
-
-
-def compare(ours: Sequence[float], theirs: Sequence[float]) -> Comparison | None:
-    """Compare two samples, paired by position.
-
-    Args:
-        ours: Scores of a strategy, one a seed.
-        theirs: Scores of the baseline for the same seeds.
-
-    Returns:
-        The comparison, not corrected yet; ``None`` without a pair.
-    """
-    if not ours:
-        return None
-    difference = mean_difference(ours, theirs)
-    if len(ours) < FEWEST_TO_COMPARE:
-        return Comparison(1, difference, None, None, None, None)
-    spread = float(np.std(np.subtract(ours, theirs), ddof=1))
-    needed = None
-    if spread > 0 and difference.estimate:
-        needed = seeds_needed(difference.estimate, spread)
-    return Comparison(
-        len(ours), difference, paired_test(ours, theirs), None,
-        probability_of_improvement(ours, theirs), needed,
-    )  # fmt: skip
+    flattered = entry.same_rows or baseline.same_rows
+    entry.comparison = compare(ours, theirs, same_rows=flattered)
 
 
 def _correct(families: Iterable[Sequence[Entry]]) -> None:
@@ -354,11 +300,8 @@ def _correct(families: Iterable[Sequence[Entry]]) -> None:
         tested = [e for e in entries if e.comparison and e.comparison.test]
         adjusted = holm([e.comparison.test.p for e in tested])  # type: ignore[union-attr]
         for entry, p in zip(tested, adjusted, strict=True):
-            old = entry.comparison
-            if old is not None:
-                entry.comparison = Comparison(
-                    old.seeds, old.difference, old.test, p, old.improvement, old.seeds_needed
-                )
+            if entry.comparison is not None:
+                entry.comparison = replace(entry.comparison, adjusted=p)
 
 
 def _churn(identities: Sequence[str], logits: Logits) -> float | None:
@@ -389,7 +332,9 @@ def _overall(groups: Sequence[Group], strategies: Sequence[str], baseline: str) 
             [float(np.mean([runs[seed].score for runs in side])) for seed in seeds]
             for side in sides
         )
-        found = compare(ours, theirs)
+        flattered = any(t[s].same_rows for t in tables for s in (name, baseline))
+        found = compare(ours, theirs, same_rows=flattered)
         if found:
             comparisons[name] = found
-    return Overall(shared, ranks, distance, test, comparisons)
+    flattered = any(table[name].same_rows for table in tables for name in shared)
+    return Overall(shared, ranks, distance, test, comparisons, flattered)

@@ -1,35 +1,49 @@
-"""The table of a study as text: Markdown, CSV, LaTeX, and rows for a terminal."""
+"""The table of a study: titles, cells, numbers, and what a reader has to know of them."""
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from headstart.strategies.builtin import ALIASES
+from headstart.study.comparison import Comparison
+from headstart.study.power import detectable_difference, seeds_needed
 from headstart.study.statistics import Interval, smallest_p
-from headstart.study.summary import Comparison, Entry, Group, Overall, Summary
+from headstart.study.summary import Entry, Group, Overall, Summary
 
 HEAD = (
     "strategy", ">seeds", ">mean ± sd", ">median", ">worst", ">best", ">failed",
-    ">difference [95 %]", ">p (Holm)", ">P(better)", ">churn", ">seconds", ">gain/min",
+    ">difference [95 %]", ">p (Holm)", ">P(better)", ">needs", ">churn", ">seconds", ">gain/min",
 )  # fmt: skip
 """Titles; one that begins with ``>`` is that of numbers."""
 SAME_ROWS, UNKNOWN = "*", "-"
-LEGEND = (
-    "difference: mean over the seeds of both, in points, with its 95 % interval; p: exact or "
-    "permutation test of the paired differences, Holm-corrected over the tasks; P(better): "
-    "probability that a run beats one of the baseline; churn: rows on which two seeds disagree; "
-    "failed: crashed, at chance or of one class; gain/min: points over the untrained model a minute"
+LEGEND = {
+    ">failed": "failed: crashed, at chance or of one class",
+    ">difference [95 %]": "difference: mean over the seeds of both, in points, with its 95 % "
+    "interval",
+    ">p (Holm)": "p: exact or permutation test of the paired differences, Holm-corrected over the "
+    "tasks",
+    ">P(better)": "P(better): probability that a run beats one of the baseline",
+    ">needs": "needs: pairs of seeds that show a difference of this size in 4 of 5 studies",
+    ">churn": "churn: rows on which two seeds disagree",
+    ">gain/min": "gain/min: points over the untrained model a minute",
+}
+MARKED = (
+    f"{SAME_ROWS} rests on scores of rows that also selected the state or the length, which "
+    "flatters them; --selection carve keeps the two apart"
 )
-MARKED = f"{SAME_ROWS} the rows of this score also selected the state or the length: it flatters"
+FEWEST_PAIRS = 6
+"""Pairs of seeds below which no p is under 0.05, however large the difference."""
 
 
+COMPARED = (
+    "pairs", "difference", "low", "high", "p", "p_holm", "probability_of_improvement",
+    "seeds_needed", "compared_on_rows_that_selected",
+)  # fmt: skip
 CSV_HEAD = (
     "task", "model", "train_rows", "settings", "strategy", "baseline", "seeds", "mean", "sd",
-    "median", "worst", "best", "failed_share", "selected_on_these_rows", "pairs", "difference",
-    "low", "high", "p", "p_holm", "probability_of_improvement", "churn", "seconds",
-    "gain_per_second",
+    "median", "worst", "best", "failed_share", "selected_on_these_rows", *COMPARED, "churn",
+    "seconds", "gain_per_second",
 )  # fmt: skip
 
 
@@ -81,22 +95,48 @@ def overall_rows(overall: Overall) -> list[list[str]]:
         overall: The comparison.
 
     Returns:
-        One row for each strategy: name, average rank, seeds, difference, p, P(better).
+        One row for each strategy, as ``OVERALL_HEAD`` says.
     """
+    mark = SAME_ROWS if overall.same_rows else ""
     made = []
     for name, rank in zip(overall.strategies, overall.ranks, strict=False):
         found = overall.comparisons.get(name)
-        made.append([short_name(name), f"{rank:.2f}", *_compared(found)])
+        made.append([short_name(name), f"{rank:.2f}{mark}", *_compared(found)])
     return made
 
 
 OVERALL_HEAD = (
-    "strategy", ">average rank", ">seeds", ">difference [95 %]", ">p", ">P(better)",
+    "strategy", ">average rank", ">seeds", ">difference [95 %]", ">p", ">P(better)", ">needs",
 )  # fmt: skip
 
 
+def needed(found: Comparison) -> int | None:
+    """Return how many pairs of seeds show a difference of the size that was found.
+
+    Args:
+        found: The comparison.
+
+    Returns:
+        Pairs for a power of 0.8, but not fewer than can show any difference; ``None`` where that
+        is unknown.
+    """
+    return None if found.seeds_needed is None else max(FEWEST_PAIRS, found.seeds_needed)
+
+
+def legend(head: Iterable[str] = HEAD) -> list[str]:
+    """Explain columns.
+
+    Args:
+        head: Titles of those that are shown.
+
+    Returns:
+        What each of them is, where its title does not tell.
+    """
+    return [LEGEND[title] for title in head if title in LEGEND]
+
+
 def notes(summary: Summary) -> Iterator[str]:
-    """Say what a reader of the table has to know.
+    """Say what a reader of the table has to know beside what its columns are.
 
     Args:
         summary: The summary.
@@ -104,17 +144,27 @@ def notes(summary: Summary) -> Iterator[str]:
     Yields:
         Sentences.
     """
-    yield LEGEND
     entries = [entry for group in summary.groups for entry in group.entries]
     if any(entry.same_rows for entry in entries):
         yield MARKED
-    pairs = [e.comparison.seeds for e in entries if e.comparison]
-    if pairs and smallest_p(min(pairs)) > 0.05:
+    found = [e.comparison for e in entries if e.comparison]
+    fewest = min((comparison.seeds for comparison in found), default=0)
+    if fewest and smallest_p(fewest) > 0.05:
+        pairs = "1 pair" if fewest == 1 else f"{fewest} pairs"
         yield (
-            f"with {min(pairs)} pairs of seeds p cannot be below {smallest_p(min(pairs)):.3g}: "
-            "no difference can be called significant, however large; 6 pairs or more can"
+            f"with {pairs} of seeds p cannot be below {smallest_p(fewest):.3g}: no "
+            f"difference can be called significant, however large; {FEWEST_PAIRS} pairs or "
+            "more can"
         )
+    yield from _power_note(found)
     overall = summary.overall
+    if overall and overall.friedman:
+        told = overall.friedman
+        f = f", F = {told.f:.2f}, p = {_p(told.f_p)}" if told.f is not None else ""
+        yield (
+            f"that all strategies are alike: chi-square = {told.chi_square:.2f}, "
+            f"p = {_p(told.chi_square_p)}{f} (Friedman; Iman and Davenport)"
+        ).replace("p = <", "p <")
     if overall and overall.critical_difference is not None:
         yield (
             f"average ranks that differ by less than {overall.critical_difference:.2f} (Nemenyi, "
@@ -122,48 +172,103 @@ def notes(summary: Summary) -> Iterator[str]:
         )
 
 
-def as_text(summary: Summary, form: str) -> str:
-    """Write the tables of a study.
+def _power_note(found: Sequence[Comparison]) -> Iterator[str]:
+    """Say which differences the seeds can show, and how many a single point takes."""
+    known = [(c.seeds, c.spread) for c in found if c.spread]
+    if not known:
+        return
+    shown = [100 * detectable_difference(n, spread) for n, spread in known]
+    takes = [max(FEWEST_PAIRS, seeds_needed(0.01, spread)) for _, spread in known]
+    pairs = _range([n for n, _ in known], ",")
+    yield (
+        f"at the spread seen here, {pairs} pairs of seeds show differences from "
+        f"{_range(shown, '.1f')} points up in 4 of 5 studies; one point takes {_range(takes, ',')}"
+    )
+
+
+def _range(values: Sequence[float], form: str) -> str:
+    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
+    return low if low == high else f"{low} to {high}"
+
+
+def records(summary: Summary) -> list[dict[str, Any]]:
+    """Return the numbers of the tables as they are.
 
     Args:
         summary: The summary.
-        form: ``md``, ``csv`` or ``latex``.
 
     Returns:
-        The text, with a line break at its end.
+        Plain data by the names of ``CSV_HEAD``, one for each group and strategy.
     """
-    return {"md": _markdown, "csv": _csv, "latex": _latex}[form](summary)
+    return [
+        {
+            "task": group.task, "model": group.model, "train_rows": group.train_rows,
+            "settings": dict(group.settings), "strategy": entry.strategy,
+            "baseline": summary.baseline, **_described(entry), **_numbers(entry.comparison),
+        }
+        for group in summary.groups
+        for entry in group.entries
+    ]  # fmt: skip
+
+
+def _described(entry: Entry) -> dict[str, Any]:
+    found = entry.scores
+    names = ("mean", "sd", "median", "worst", "best")
+    return {
+        "seeds": found.n if found else 0, **{name: getattr(found, name, None) for name in names},
+        "failed_share": entry.failed_share, "selected_on_these_rows": entry.same_rows,
+        "churn": entry.churn, "seconds": entry.seconds, "gain_per_second": entry.gain_per_second,
+    }  # fmt: skip
+
+
+def _numbers(found: Comparison | None) -> dict[str, Any]:
+    if found is None:
+        return dict.fromkeys(COMPARED)
+    better = found.improvement
+    values = (
+        found.seeds, found.difference.estimate, found.difference.low, found.difference.high,
+        found.test.p if found.test else None, found.adjusted, better.estimate if better else None,
+        needed(found), found.same_rows,
+    )  # fmt: skip
+    return dict(zip(COMPARED, values, strict=True))
 
 
 def _row(entry: Entry) -> list[str]:
     found, mark = entry.scores, SAME_ROWS if entry.same_rows else ""
     if found is None:
         return [short_name(entry.strategy), "0", *[UNKNOWN] * 4, f"{entry.failed_share:.0%}",
-                *[UNKNOWN] * 6]  # fmt: skip
+                *[UNKNOWN] * 7]  # fmt: skip
     spread = "" if found.sd is None else f" ± {100 * found.sd:.1f}"
     points = [f"{100 * value:.1f}{mark}" for value in (found.median, found.worst, found.best)]
-    _, difference, p, better = _compared(entry.comparison, adjusted=True)
+    gain = entry.gain_per_second
+    _, *compared = _compared(entry.comparison, adjusted=True)
     return [
         short_name(entry.strategy), str(found.n), f"{100 * found.mean:.1f}{mark}{spread}", *points,
-        f"{entry.failed_share:.0%}", difference, p, better,
+        f"{entry.failed_share:.0%}", *compared,
         UNKNOWN if entry.churn is None else f"{entry.churn:.1%}",
         UNKNOWN if entry.seconds is None else f"{entry.seconds:.1f}",
-        UNKNOWN if entry.gain_per_second is None else f"{6000 * entry.gain_per_second:.1f}",
+        UNKNOWN if gain is None else f"{6000 * gain:.1f}{mark}",
     ]  # fmt: skip
 
 
 def _compared(found: Comparison | None, *, adjusted: bool = False) -> list[str]:
-    """Return the cells of a comparison: seeds, difference, p, P(better)."""
+    """Return the cells of a comparison: seeds, difference, p, P(better), seeds needed."""
     if found is None:
-        return [UNKNOWN] * 4
+        return [UNKNOWN] * 5
     p = found.adjusted if adjusted else (found.test.p if found.test else None)
-    better = found.improvement
+    better, needs = found.improvement, needed(found)
+    mark = SAME_ROWS if found.same_rows else ""
     return [
         str(found.seeds),
-        show_interval(found.difference, factor=100),
-        UNKNOWN if p is None else ("< 0.001" if p < 0.001 else f"{p:.3f}"),
-        UNKNOWN if better is None else f"{better.estimate:.0%}",
+        f"{show_interval(found.difference, factor=100)}{mark}",
+        UNKNOWN if p is None else f"{_p(p)}{mark}",
+        UNKNOWN if better is None else f"{better.estimate:.0%}{mark}",
+        UNKNOWN if needs is None else f"{needs:,}{mark}",
     ]
+
+
+def _p(p: float | None) -> str:
+    return UNKNOWN if p is None else ("< 0.001" if p < 0.001 else f"{p:.3f}")
 
 
 def show_interval(interval: Interval, factor: float = 1) -> str:
@@ -180,76 +285,3 @@ def show_interval(interval: Interval, factor: float = 1) -> str:
     if interval.low is None or interval.high is None:
         return text
     return f"{text} [{factor * interval.low:.1f}, {factor * interval.high:.1f}]"
-
-
-def _markdown(summary: Summary) -> str:
-    lines: list[str] = []
-    for name, head, cells in _tables(summary):
-        lines += [f"**{_escape(name, '|*_<')}**", "", _line([h.removeprefix(">") for h in head]),
-                  _line(["--:" if h.startswith(">") else "---" for h in head])]  # fmt: skip
-        lines += [_line([_escape(cell, "|<") for cell in row]) for row in cells]
-        lines.append("")
-    return "\n".join([*lines, *(f"- {_escape(note, '<')}" for note in notes(summary))]) + "\n"
-
-
-def _csv(summary: Summary) -> str:
-    """Write numbers as they are, one row for each group and strategy."""
-    made = io.StringIO()
-    writer = csv.writer(made, lineterminator="\n")
-    writer.writerow(CSV_HEAD)
-    for group in summary.groups:
-        for e in group.entries:
-            d, c = e.scores, e.comparison
-            described = [d.n, d.mean, d.sd, d.median, d.worst, d.best] if d else [0, *[None] * 5]
-            compared: list[float | None] = [None] * 7
-            if c:
-                compared = [
-                    c.seeds, c.difference.estimate, c.difference.low, c.difference.high,
-                    c.test.p if c.test else None, c.adjusted,
-                    c.improvement.estimate if c.improvement else None,
-                ]  # fmt: skip
-            extra = ";".join(f"{k}={v}" for k, v in group.settings.items())
-            writer.writerow([
-                group.task, group.model, group.train_rows, extra, e.strategy, summary.baseline,
-                *described, e.failed_share, e.same_rows, *compared, e.churn, e.seconds,
-                e.gain_per_second,
-            ])  # fmt: skip
-    return made.getvalue()
-
-
-def _latex(summary: Summary) -> str:
-    lines: list[str] = []
-    for name, head, cells in _tables(summary):
-        columns = "".join("r" if h.startswith(">") else "l" for h in head)
-        titles = [_tex(h.removeprefix(">")) for h in head]
-        lines += [f"% {name}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
-                  " & ".join(titles) + r" \\", r"\midrule"]  # fmt: skip
-        lines += [" & ".join(map(_tex, row)) + r" \\" for row in cells]
-        lines += [r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join([*lines, *(f"% {note}" for note in notes(summary))]) + "\n"
-
-
-def _tables(summary: Summary) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
-    for group in summary.groups:
-        yield title(group, summary), HEAD, rows(group)
-    if summary.overall and summary.overall.ranks:
-        yield "all tasks together, in points", OVERALL_HEAD, overall_rows(summary.overall)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _escape(text: str, signs: str) -> str:
-    return "".join(f"\\{sign}" if sign in signs else sign for sign in text.replace("\n", " "))
-
-
-_TEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-    ">": r"\textgreater{}", "<": r"\textless{}", "±": r"$\pm$",
-}  # fmt: skip
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(sign, sign) for sign in text.replace("\n", " "))

@@ -1,0 +1,87 @@
+"""Heads from another stage 1: of another seed, another tuner or another task."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headstart.config import FitConfig
+from headstart.errors import ConfigError
+from headstart.models.loading import draw_head
+from headstart.observers._heads import Head
+from headstart.run.listener import Listener
+from headstart.run.ready import Ready, make_ready, with_settings
+from headstart.run.splits import Splits, find_task, read_splits
+from headstart.run.train import stage_runner
+from headstart.training.seeds import stream
+
+_OF_A_TASK = (
+    "task", "data", "train", "validation", "validation_share", "text", "label", "choices", "span",
+    "target", "metrics",
+)  # fmt: skip
+
+
+def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
+    """Carry out another stage 1 and take its head.
+
+    Args:
+        ready: The run that will get the head; its model is left as it was.
+        other: Settings in which the other run differs. Unless they name a task, it has the same
+            rows, even with another seed.
+
+    Returns:
+        The head; ``None`` if it did not learn and the guard held it back.
+    """
+    if "task" in other:
+        donor = make_ready(_of_task(ready.config, other), ready.runtime)
+    else:
+        donor = with_settings(ready, ready.config.model_copy(update=dict(other)))
+    split = donor.prepared.split
+    before = split.head_state()
+    draw_head(split, stream(donor.config.seed, "head"))
+    runner = stage_runner(donor, Listener())
+    runner.run(stages=len(donor.stages) - 1)
+    split.load_head(before)
+    return runner.pretrained_head
+
+
+def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
+    """Refuse another task whose head would not fit.
+
+    Args:
+        config: Settings of the run.
+        other: Settings of the other task.
+
+    Raises:
+        ConfigError: If its head has another number of outputs.
+    """
+    own, theirs = _splits(config), _splits(_of_task(config, other))
+    if _outputs(own) != _outputs(theirs):
+        raise ConfigError(
+            f"another task with {_told(own)}, as these rows have",
+            f"{theirs.task.name} with {_told(theirs)}",
+            "Name a task that fits by --other-task, or leave it out.",
+        )
+
+
+def _of_task(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
+    kept = {name: value for name, value in config.plain().items() if name not in _OF_A_TASK}
+    return FitConfig.build({**kept, **other})
+
+
+def _splits(config: FitConfig) -> Splits:
+    return read_splits(config, find_task(config))
+
+
+def _outputs(splits: Splits) -> tuple[str, int, int]:
+    target = splits.target
+    return target.kind, target.outputs, target.spans
+
+
+def _told(splits: Splits) -> str:
+    kind, outputs, spans = _outputs(splits)
+    if kind == "choice":
+        return "a score for each choice"
+    names = ", ".join(splits.label_names)
+    told = f"{outputs} classes ({names})" if names else "a number"
+    return f"{told} and {spans} marked words" if spans else told

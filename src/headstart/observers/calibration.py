@@ -1,0 +1,96 @@
+"""How far a run's probabilities can be believed, before and after temperature scaling."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from headstart.data.encode import Encoded
+from headstart.errors import ConfigError
+from headstart.run.calibrate import final_logits
+from headstart.run.observer import Observer
+from headstart.run.ready import Ready
+from headstart.tasks.calibration import (
+    Array,
+    cross_fitted,
+    fit_temperature,
+    measure,
+    reliability,
+    softmax,
+)
+from headstart.training.seeds import stream
+
+
+class Calibration(Observer):
+    """Judges the final model's probabilities on rows that were not trained on.
+
+    No row is judged by a temperature that was fitted on it: carved rows fit it where there are any,
+    else the validation rows do both, in halves.
+    """
+
+    def begin(self, ready: Ready) -> None:
+        """Refuse what has no probabilities, or has been calibrated already.
+
+        Args:
+            ready: Model, rows and plan.
+
+        Raises:
+            ConfigError: If the target is a number, or the run calibrates its model itself.
+        """
+        super().begin(ready)
+        if ready.prepared.splits.labels is None:
+            raise ConfigError(
+                "a task with classes", f"{ready.task.name}, whose target is a number",
+                "A number has no probabilities to judge; choose another task.",
+            )  # fmt: skip
+        if ready.config.calibrate:
+            raise ConfigError(
+                "runs that do not calibrate their model", "calibrate=true",
+                "Drop it: this analysis fits the temperatures itself.",
+            )  # fmt: skip
+
+    def end(self) -> dict[str, Any]:
+        """Judge the final model.
+
+        Returns:
+            ``before`` and ``after``, each with log loss, Brier score, ECE and the bins of the
+            reliability diagram; the ``temperature`` fitted on all rows that fit one, or ``None``
+            where they determine none; the number of ``rows`` judged and whether the ``same`` rows
+            fit the temperature in halves.
+        """
+        prepared = self.ready.prepared
+        before: Array
+        after: Array
+        fitting = final_logits(self.ready, prepared.validation)
+        found = fit_temperature(fitting, _gold(prepared.validation))
+        if prepared.untouched is None:
+            gold, before = _gold(prepared.validation), fitting
+            after = cross_fitted(before, gold, stream(self.ready.config.seed, "calibration"))
+        else:
+            gold = _gold(prepared.untouched)
+            before = final_logits(self.ready, prepared.untouched)
+            after = before / (1.0 if found.bound else found.value)
+        return {
+            "before": _judged(before, gold), "after": _judged(after, gold),
+            "temperature": None if found.bound else found.value, "rows": len(gold),
+            "same": prepared.untouched is None,
+        }  # fmt: skip
+
+
+def _gold(rows: Encoded) -> Any:
+    if rows.labels is None:
+        raise RuntimeError("held-out rows of a run carry labels")
+    return rows.labels
+
+
+def _judged(logits: Array, gold: Any) -> dict[str, Any]:
+    bins = reliability(softmax(logits), gold)
+    return {
+        **measure(logits, gold),
+        "count": bins.count.tolist(),
+        "confidence": [None if math.isnan(v) else v for v in bins.confidence.tolist()],
+        "accuracy": [None if math.isnan(v) else v for v in bins.accuracy.tolist()],
+    }
+
+
+OBSERVER = Calibration

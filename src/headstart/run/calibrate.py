@@ -1,0 +1,147 @@
+"""Calibrating a run's model: one temperature, fitted on held-out rows, folded into the head."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.config import FitConfig
+from headstart.data.encode import Encoded
+from headstart.errors import ConfigError, DataError
+from headstart.models.model_config import TEMPERATURE
+from headstart.models.rescale import divide_logits, require_divisible
+from headstart.results import RunResult
+from headstart.run.prepare import Prepared
+from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
+from headstart.training.evaluate import Floats, Judge, predict_logits
+from headstart.training.feed import EncodedFeed
+from headstart.training.seeds import stream
+
+if TYPE_CHECKING:
+    from headstart.run.ready import Ready
+
+Labels = npt.NDArray[Any]
+
+
+def require_calibratable(config: FitConfig, prepared: Prepared) -> None:
+    """Refuse, before any training, what cannot be calibrated after it.
+
+    Args:
+        config: The settings.
+        prepared: Rows and model.
+
+    Raises:
+        HeadstartError: If the target is a number, the held-out rows are of one class only, or the
+            head does not end in a linear map.
+    """
+    splits = prepared.splits
+    if splits.labels is None:
+        raise ConfigError(
+            "--calibrate beside classes",
+            "a number as target, which has no probabilities",
+            "Drop --calibrate."
+            if config.task
+            else "Drop --calibrate, or give --target classes if the labels are classes.",
+        )
+    held_out = _gold(prepared.validation)
+    if (held_out == held_out[0]).all():
+        rows = "row" if len(held_out) == 1 else "rows"
+        only = splits.label_names[int(held_out[0])]
+        raise DataError(
+            "held-out rows of two classes or more to fit the temperature of --calibrate on",
+            f"{len(held_out)} {rows}, all {only} ({splits.origin})",
+            "Hold out more rows, or drop --calibrate.",
+        )
+    require_divisible(prepared.split, splits.target.outputs)
+
+
+def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
+    """Fit a temperature, fold it into the model, and judge what that has done.
+
+    No row is judged by a temperature that was fitted on it: where rows have been carved for
+    selection they fit it and the untouched validation rows judge it; else the validation rows do
+    both, in halves (cross-fitting).
+
+    Args:
+        ready: The run.
+        logits: Of the final state on the rows that the record's ``scores`` are about, (n, classes).
+        result: The record; its scores become those of the calibrated model, and warnings are added.
+
+    Returns:
+        Those of the calibrated model, (n, classes).
+    """
+    rows, untouched = ready.prepared.validation, ready.prepared.untouched
+    # Not the logits of the last evaluation: a resumed run may have computed those in other steps.
+    fitting = final_logits(ready, rows)
+    before = fitting if untouched is None else logits
+    if not (np.isfinite(fitting).all() and np.isfinite(before).all()):
+        result.warnings.append("Not calibrated: the model gives logits that are no numbers.")
+        return logits
+    found = fit_temperature(fitting, _gold(rows))
+    gold = _gold(rows if untouched is None else untouched)
+    result.calibration = {
+        "temperature": 1.0 if found.bound else found.value,
+        "bound": found.bound,
+        "rows": len(rows),
+        "origin": ready.prepared.splits.origin,
+        "same_rows": untouched is None,
+        "judged_by": "2-fold cross-fitting" if untouched is None else result.reported_on,
+        "before": measure(before, gold),
+    }
+    if found.bound:
+        result.calibration["after"] = result.calibration["before"]
+        result.warnings.append(
+            f"Not calibrated: the held-out rows determine no temperature, since {found.reason}."
+        )
+        return logits
+    after = _fold(ready, found.value, result)
+    seed = stream(ready.config.seed, "calibration")
+    judged = after if untouched is not None else cross_fitted(before, gold, seed)
+    result.calibration["after"] = measure(judged, gold)
+    if result.calibration["after"]["log_loss"] > result.calibration["before"]["log_loss"]:
+        result.warnings.append(_NO_BETTER)
+    return after
+
+
+_NO_BETTER = (
+    "Calibration did not lower the log loss on rows that the temperature was not fitted on; "
+    "fit it on more rows, or drop --calibrate."
+)
+
+
+def final_logits(ready: Ready, rows: Encoded) -> Floats:
+    """Compute the logits of the model as it is now.
+
+    Args:
+        ready: The run.
+        rows: Encoded rows.
+
+    Returns:
+        (n, outputs).
+    """
+    outputs = max(1, len(ready.prepared.splits.label_names))
+    feed = EncodedFeed(rows, ready.runtime.device)
+    return predict_logits(ready.prepared.split.model, feed, ready.runtime, outputs)
+
+
+def _fold(ready: Ready, temperature: float, result: RunResult) -> Floats:
+    """Divide the model's logits, and put its scores into the record in place of the former."""
+    prepared = ready.prepared
+    divide_logits(prepared.split, prepared.splits.target.outputs, temperature)
+    setattr(prepared.split.model.config, TEMPERATURE, temperature)
+    # Computed anew, since weights in bf16 round otherwise once they are divided.
+    logits = final_logits(ready, prepared.validation)
+    scores = Judge(_gold(prepared.validation), ready.task.metrics)(logits)
+    setattr(result, result.selected, scores)
+    if prepared.untouched is not None:
+        logits = final_logits(ready, prepared.untouched)
+        result.untouched = Judge(_gold(prepared.untouched), ready.task.metrics)(logits)
+    return logits
+
+
+def _gold(rows: Encoded) -> Labels:
+    if rows.labels is None:
+        raise RuntimeError("held-out rows of a run carry labels")
+    return rows.labels

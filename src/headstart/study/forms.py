@@ -1,0 +1,140 @@
+"""The table of a study as a file: plain text, Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+
+from headstart.study.summary import Summary
+from headstart.study.tables import (
+    CSV_HEAD,
+    HEAD,
+    OVERALL_HEAD,
+    legend,
+    notes,
+    overall_rows,
+    records,
+    rows,
+    title,
+)
+
+FORMS = ("text", "md", "csv", "latex")
+
+
+def as_text(summary: Summary, form: str) -> str:
+    """Write the tables of a study.
+
+    Args:
+        summary: The summary.
+        form: One of ``FORMS``.
+
+    Returns:
+        The text, with a line break at its end.
+    """
+    writers = (_text, _markdown, _csv, _latex)
+    return dict(zip(FORMS, writers, strict=True))[form](summary)
+
+
+def markdown(summary: Summary, head: Sequence[str] = HEAD) -> list[str]:
+    """Write the tables of a study in Markdown, without notes.
+
+    Args:
+        summary: The summary.
+        head: Columns of a group's table.
+
+    Returns:
+        Lines; an empty one behind each table.
+    """
+    lines: list[str] = []
+    for name, titles, cells in _tables(summary, head):
+        lines += [f"**{escape(name, '|*_<')}**", "", _line([h.removeprefix(">") for h in titles]),
+                  _line(["--:" if h.startswith(">") else "---" for h in titles])]  # fmt: skip
+        lines += [_line([escape(cell, "|<*") for cell in row]) for row in cells]
+        lines.append("")
+    return lines
+
+
+def _markdown(summary: Summary) -> str:
+    notes_of_it = (f"- {escape(note, '<*')}" for note in _told(summary))
+    return "\n".join([*markdown(summary), *notes_of_it]) + "\n"
+
+
+def _csv(summary: Summary) -> str:
+    """Write numbers as they are, one row for each group and strategy."""
+    made = io.StringIO()
+    writer = csv.DictWriter(made, CSV_HEAD, lineterminator="\n")
+    writer.writeheader()
+    for row in records(summary):
+        extra = ";".join(f"{k}={v}" for k, v in row["settings"].items())
+        writer.writerow({**row, "settings": extra})
+    return made.getvalue()
+
+
+def _text(summary: Summary) -> str:
+    lines: list[str] = []
+    for name, head, cells in _tables(summary):
+        rows_of_it = [[h.removeprefix(">") for h in head], *cells]
+        columns = [
+            [f"{cell:>{width}}" if h.startswith(">") else f"{cell:<{width}}" for cell in column]
+            for h, column in zip(head, zip(*rows_of_it, strict=True), strict=True)
+            for width in [max(map(len, column))]
+        ]
+        lines.append(name)
+        lines += ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
+        lines.append("")
+    return "\n".join([*lines, *_told(summary)]) + "\n"
+
+
+def _latex(summary: Summary) -> str:
+    lines: list[str] = []
+    for name, head, cells in _tables(summary):
+        columns = "".join("r" if h.startswith(">") else "l" for h in head)
+        titles = [_tex(h.removeprefix(">")) for h in head]
+        lines += [f"% {name}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
+                  " & ".join(titles) + r" \\", r"\midrule"]  # fmt: skip
+        lines += [" & ".join(map(_tex, row)) + r" \\" for row in cells]
+        lines += [r"\bottomrule", r"\end{tabular}", ""]
+    return "\n".join([*lines, *(f"% {note}" for note in _told(summary))]) + "\n"
+
+
+def _tables(
+    summary: Summary, head: Sequence[str] = HEAD
+) -> Iterator[tuple[str, Sequence[str], list[list[str]]]]:
+    places = [HEAD.index(name) for name in head]
+    for group in summary.groups:
+        yield title(group, summary), head, [[row[i] for i in places] for row in rows(group)]
+    if summary.overall and summary.overall.ranks:
+        yield "all tasks together, in points", OVERALL_HEAD, overall_rows(summary.overall)
+
+
+def _told(summary: Summary) -> list[str]:
+    return ["; ".join(legend()), *notes(summary)]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def escape(text: str, signs: str) -> str:
+    """Return a text in one line of Markdown.
+
+    Args:
+        text: The text.
+        signs: Signs that shall stay signs.
+
+    Returns:
+        The text with a backslash before each of them.
+    """
+    return "".join(f"\\{sign}" if sign in signs else sign for sign in text.replace("\n", " "))
+
+
+_TEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+    ">": r"\textgreater{}", "<": r"\textless{}", "±": r"$\pm$",
+}  # fmt: skip
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(sign, sign) for sign in text.replace("\n", " "))

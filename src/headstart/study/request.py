@@ -1,0 +1,88 @@
+"""What a user asks for, by the words of the command line or of Python: a plan, and where to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.errors import ConfigError, did_you_mean
+from headstart.study.executors import Executor, LocalExecutor
+from headstart.study.plan import StudyPlan, read_plan, read_plan_file
+
+EXECUTORS = ("local", "ray")
+
+
+def request(
+    config: Path | None,
+    axes: Mapping[str, Any],
+    rows: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> StudyPlan:
+    """Put a plan together; what is given wins over the file.
+
+    Args:
+        config: File with a study; ``None`` for none.
+        axes: Keys of a study as in the file; those without a value are left out.
+        rows: ``train``, ``validation``, ``text`` and ``label``, which make a task if ``train`` is
+            among them, and are settings of all runs if not.
+        settings: Settings of all runs.
+
+    Returns:
+        The plan.
+
+    Raises:
+        HeadstartError: For all faults together.
+    """
+    values = read_plan_file(config) if config else {}
+    values |= _given(axes)
+    own, shared = _given(rows), {**(values.get("settings") or {}), **settings}
+    if own.get("train"):
+        if values.get("tasks"):
+            raise ConfigError("--train or --task", "both", "Drop one, or write a study file.")
+        values["tasks"] = [own]
+    else:
+        shared |= own
+    return read_plan({**values, "settings": shared})
+
+
+def choose_executor(
+    kind: str,
+    workers: int | None,
+    threads: int | None,
+    address: str | None,
+    cpus: float,
+    gpus: float,
+    out: str,
+) -> Executor:
+    """Return where the runs shall be carried out.
+
+    Args:
+        kind: One of ``EXECUTORS``.
+        workers: Runs at a time; ``None`` for 1 here, all that a cluster has room for.
+        threads: CPU threads of a run; ``None`` to share them out.
+        address: That of a Ray cluster.
+        cpus: CPUs of a run on Ray.
+        gpus: GPUs of a run on Ray.
+        out: The study's folder, which keeps what local workers print.
+
+    Returns:
+        The executor.
+
+    Raises:
+        HeadstartError: If what is asked for cannot be, or the cluster does not answer.
+    """
+    if kind not in EXECUTORS:
+        raise ConfigError("local or ray as executor", repr(kind), did_you_mean(kind, EXECUTORS))
+    if kind == "local":
+        if address:
+            raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
+        log = None if "://" in out else Path(out) / "logs"
+        return LocalExecutor(1 if workers is None else workers, threads, log)
+    from headstart.study.ray_executor import RayExecutor
+
+    return RayExecutor(address, cpus, gpus, workers)
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in values.items() if v is not None and v not in ([], {}, ())}
