@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -11,10 +12,27 @@ from torch import nn
 from headstart.data.batching import BatchOrder
 from headstart.run.parts import Materials, Options
 from headstart.strategies.plan import Length
-from headstart.techniques._base import Batch, Setting
+from headstart.techniques._base import Batch, Setting, Technique
 from headstart.training.feed import Feed, row_losses
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
+
+
+@contextlib.contextmanager
+def closing(techniques: Iterable[Technique]) -> Iterator[None]:
+    """Take away in the end what techniques have put in.
+
+    Args:
+        techniques: A stage's.
+
+    Yields:
+        Nothing.
+    """
+    try:
+        yield
+    finally:
+        for technique in techniques:
+            technique.close()
 
 
 def setting(

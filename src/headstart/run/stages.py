@@ -32,7 +32,7 @@ from headstart.results import StageResult, stage_from_dict
 from headstart.run.listener import Listener
 from headstart.run.origin import Origin
 from headstart.run.parts import Materials, Options, StagePlan
-from headstart.run.setting import setting
+from headstart.run.setting import closing, setting
 from headstart.strategies.stages import Stage, Strategy
 from headstart.techniques._base import Technique
 from headstart.training.evaluate import Floats, predict_logits
@@ -203,11 +203,10 @@ class StrategyRunner:
         self.listener.stage_started(result, index + 1, len(self.plans))
         guarded, saving = self._detached_on_error(tuner, last), self._memory(tuner)
         live = any(technique.live for technique in techniques)
-        with guarded, saving, self._feeds(tuner, live) as (train, validation):
+        with guarded, saving, self._feeds(tuner, live) as (train, validation), closing(techniques):
+            found = setting(self.materials, trained, train, plan.length, self.options, self.runtime)
             for technique in techniques:
-                technique.begin(
-                    setting(self.materials, trained, train, plan.length, self.options, self.runtime)
-                )
+                technique.begin(found)
             feeds = train, validation
             loop = self._loop(index, attempt, plan, start, trained, feeds, last, techniques)
             if resume:

@@ -6,7 +6,7 @@
     rate                     for the learning rate of each parameter
     for each step:
         before_step          weights may change for the step
-        row_losses           in place of the plain loss
+        row_losses               what becomes of each row's loss
         extra_loss           added to the loss of each micro-batch
         gradients            after the backward pass of all micro-batches, before clipping
         after_step           after the update
@@ -28,6 +28,10 @@ from headstart.models.backbone import SplitModel
 
 Range = tuple[str, Callable[[Any], bool]]
 """What a knob may be: in words, and as a test."""
+ABOVE_0: Range = ("above 0", lambda value: value > 0)
+ONE_OR_MORE: Range = ("1 or more", lambda value: value >= 1)
+A_SHARE: Range = ("from 0 to 1", lambda value: 0 <= value <= 1)
+A_RATE: Range = ("from 0 to below 1", lambda value: 0 <= value < 1)
 Batch = dict[str, torch.Tensor]
 
 
@@ -68,6 +72,8 @@ class Technique:
     """Whether it needs every parameter that trains as the model holds it: the embedding rows that
     occur then do not train apart."""
 
+    classes: ClassVar[bool] = False
+    """Whether it has a meaning for classes only, and none for numbers."""
     live: ClassVar[bool] = False
     """Whether it looks at what goes on inside the backbone: features are then not computed once."""
 
@@ -108,17 +114,23 @@ class Technique:
             step: Counted from 0.
         """
 
-    def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor | None:  # noqa: ARG002
-        """Compute each row's loss in place of the plain one.
+    def row_losses(
+        self,
+        losses: torch.Tensor,
+        logits: torch.Tensor,  # noqa: ARG002
+        labels: torch.Tensor,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Change each row's loss.
 
         Args:
-            logits: (b, classes).
+            losses: The plain ones, or those of the techniques before, (b,), in fp32.
+            logits: (b, outputs).
             labels: (b,).
 
         Returns:
-            Losses, (b,), in fp32; ``None`` to leave them as they are.
+            Losses, (b,), in fp32.
         """
-        return None
+        return losses
 
     def extra_loss(
         self,
@@ -163,6 +175,9 @@ class Technique:
 
     def end(self) -> None:
         """End; the model then holds what the stage leaves."""
+
+    def close(self) -> None:
+        """Take away what ``begin`` has put in; called after ``end``, and after an error."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint must hold for the stage to go on."""

@@ -61,9 +61,9 @@ class Techniques:
         Returns:
             Losses, (b,), in fp32.
         """
-        own = (part.row_losses(logits, labels) for part in self._parts)
-        losses = next((found for found in own if found is not None), None)
-        losses = row_losses(logits, labels) if losses is None else losses
+        losses = row_losses(logits, labels)
+        for part in self._parts:
+            losses = part.row_losses(losses, logits, labels)
         for part in self._parts:
             extra = part.extra_loss(batch, logits, step)
             losses = losses if extra is None else losses + extra

@@ -1,0 +1,69 @@
+"""Rows of rare classes count more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from headstart.techniques._base import A_SHARE, Range, Setting, Technique
+
+
+def class_weights(counts: Sequence[int], power: float) -> torch.Tensor:
+    """Return a weight for each class, such that the mean over the training rows is 1.
+
+    With power 1 these are scikit-learn's ``balanced`` weights, n / (classes * count), after King and
+    Zeng 2001, as long as every class has rows.
+
+    Args:
+        counts: Training rows of each class; a class without any has the weight 0.
+        power: 0 for equal weights, 1 for classes with the same say.
+
+    Returns:
+        Weights, (classes,).
+    """
+    numbers = torch.tensor(counts, dtype=torch.float32)
+    raw = torch.where(numbers > 0, numbers.clamp(min=1) ** -power, 0.0)
+    return raw * numbers.sum() / (raw * numbers).sum()
+
+
+@dataclass
+class ClassWeights(Technique):
+    """Each row's loss is multiplied by its class's weight.
+
+    Args:
+        power: 0 for equal weights, 1 for classes with the same say.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {"power": A_SHARE}
+    classes: ClassVar[bool] = True
+    power: float = 1.0
+
+    def begin(self, setting: Setting) -> None:
+        """Count the classes.
+
+        Args:
+            setting: Model and rows.
+        """
+        self._weights = class_weights(setting.counts, self.power)
+
+    def row_losses(
+        self, losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the weighted losses.
+
+        Args:
+            losses: (b,).
+            logits: (b, classes).
+            labels: (b,).
+
+        Returns:
+            (b,).
+        """
+        del logits
+        return losses * self._weights.to(labels.device)[labels]
+
+
+TECHNIQUE = ClassWeights

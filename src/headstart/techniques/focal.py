@@ -1,0 +1,58 @@
+"""Rows that are already predicted well count less."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from headstart.techniques._base import Range, Technique
+
+
+def focal_factors(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Return ``(1 - p)^gamma``, p the probability of the true class (Lin et al. 2017, equation 4).
+
+    Args:
+        logits: (b, classes).
+        labels: (b,).
+        gamma: 0 leaves every row as it is.
+
+    Returns:
+        Factors, (b,), with their gradient.
+    """
+    chances = logits.float().softmax(1)
+    wrong = 1 - chances.gather(1, labels[:, None])[:, 0]
+    return wrong.clamp(min=1e-7) ** gamma  # a power of 0 has no finite gradient for gamma < 1
+
+
+@dataclass
+class Focal(Technique):
+    """The focal loss, without class weights of its own (Lin et al. 2017, arXiv 1708.02002).
+
+    Args:
+        gamma: How strongly easy rows are played down.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {"gamma": ("0 or more", lambda value: value >= 0)}
+    classes: ClassVar[bool] = True
+    gamma: float = 2.0
+
+    def row_losses(
+        self, losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the losses times the focal factors.
+
+        Args:
+            losses: (b,).
+            logits: (b, classes).
+            labels: (b,).
+
+        Returns:
+            (b,).
+        """
+        return losses * focal_factors(logits, labels, self.gamma)
+
+
+TECHNIQUE = Focal

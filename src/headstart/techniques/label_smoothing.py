@@ -1,0 +1,61 @@
+"""Part of the target is spread over all classes, so that no logit has to grow without end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch.nn import functional
+
+from headstart.techniques._base import A_RATE, Range, Technique
+
+
+@dataclass
+class LabelSmoothing(Technique):
+    """Cross-entropy with targets ``(1 - eps) onehot + eps / classes``.
+
+    Szegedy et al. 2016, arXiv 1512.00567, section 7.
+
+    Args:
+        eps: The part that is spread.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {"eps": A_RATE}
+    classes: ClassVar[bool] = True
+    eps: float = 0.1
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+        """Refuse to stand behind what changes the loss that it replaces.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason, or nothing.
+        """
+        before = [name for name in ("focal", "class_weights") if name in others]
+        return f"It replaces the loss; write it before {before[0]}." if before else ""
+
+    def row_losses(
+        self, losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the smoothed losses.
+
+        Args:
+            losses: (b,).
+            logits: (b, classes).
+            labels: (b,).
+
+        Returns:
+            (b,).
+        """
+        del losses
+        return functional.cross_entropy(
+            logits.float(), labels, reduction="none", label_smoothing=self.eps
+        )
+
+
+TECHNIQUE = LabelSmoothing

@@ -1,0 +1,59 @@
+"""Lower layers learn more slowly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from headstart.techniques._base import Range, Setting, Technique
+
+
+@dataclass
+class Llrd(Technique):
+    """Layer-wise learning-rate decay: each layer has ``factor`` times the rate of the one above.
+
+    Howard and Ruder 2018 (arXiv 1801.06146, section 3.2), whose factor is 1/2.6; 0.9 to 0.95 is
+    usual for fine-tuning (Zhang et al. 2021, arXiv 2006.05987). The top layer and all that is above
+    it have the stage's rate, the embeddings that of one layer more. The head keeps its own.
+
+    Args:
+        factor: From one layer to the next below.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "factor": ("above 0 and up to 1", lambda value: 0 < value <= 1)
+    }
+    factor: float = 0.95
+
+    def begin(self, setting: Setting) -> None:
+        """Find the layers.
+
+        Args:
+            setting: Model and rows.
+
+        Raises:
+            ModelError: If the model keeps its layers in no list.
+        """
+        self._split = setting.split
+        self._layers = [f"{name}." for name, _ in setting.split.layers()]
+
+    def rate(self, name: str) -> float:
+        """Return the factor of a parameter.
+
+        Args:
+            name: Its name.
+
+        Returns:
+            ``factor`` to the power of the layers above it.
+        """
+        split, count = self._split, len(self._layers)
+        if name in split.head or not name.startswith(f"{split.prefix}."):
+            return 1.0
+        if split.is_above_layers(name):
+            return 1.0
+        own = next((i for i, lead in enumerate(self._layers) if name.startswith(lead)), -1)
+        return float(self.factor ** (count - 1 - own))
+
+
+TECHNIQUE = Llrd
