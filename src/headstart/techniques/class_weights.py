@@ -14,8 +14,8 @@ from headstart.techniques._base import A_SHARE, Range, Setting, Technique
 def class_weights(counts: Sequence[int], power: float) -> torch.Tensor:
     """Return a weight for each class, such that the mean over the training rows is 1.
 
-    With power 1 these are scikit-learn's ``balanced`` weights, n / (classes * count), after King and
-    Zeng 2001, as long as every class has rows.
+    With power 1 these are scikit-learn's ``balanced`` weights, n / (classes * count), after King
+    and Zeng 2001, as long as every class has rows.
 
     Args:
         counts: Training rows of each class; a class without any has the weight 0.

@@ -1,0 +1,121 @@
+"""Only some parameters are updated: others in each step, or the most important ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import nn
+
+from headstart.techniques._base import Range, Setting, Technique
+
+
+def most_important(scores: Mapping[str, torch.Tensor], p: float) -> dict[str, torch.Tensor]:
+    """Return masks of the share ``p`` with the highest scores over all parameters together.
+
+    Args:
+        scores: Sums of squared gradients by name (Xu et al. 2021, arXiv 2109.05687, equation 5).
+        p: The share.
+
+    Returns:
+        Truth values by name; with equal scores at the border there may be more.
+    """
+    flat = torch.cat([score.flatten() for score in scores.values()])
+    count = max(1, round(p * len(flat)))
+    border = torch.topk(flat, count, sorted=False).values.min()
+    return {name: score >= border for name, score in scores.items()}
+
+
+@dataclass
+class ChildTuning(Technique):
+    """Gradients of the encoder layers are masked (Xu et al. 2021, arXiv 2109.05687).
+
+    ``mode=F`` draws a Bernoulli mask anew in every step, and divides by ``p`` to keep the mean.
+    ``mode=D`` keeps one mask throughout: the share ``p`` of the parameters with the largest sum of
+    squared gradients over one pass of the training rows, batch by batch, before training.
+
+    Args:
+        mode: ``F`` (task-free) or ``D`` (task-driven).
+        p: Share of the parameters that is updated.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "p": ("above 0 and up to 1", lambda value: 0 < value <= 1)
+    }
+    mode: Literal["F", "D"] = "D"
+    p: float = 0.3
+
+    def begin(self, setting: Setting) -> None:
+        """Choose the parameters of mode D.
+
+        Args:
+            setting: Model and rows.
+        """
+        self._generator = setting.generator
+        self._masked = dict(_of_layers(setting))
+        self._masks: dict[str, torch.Tensor] = {}
+        if self.mode == "D" and self._masked:
+            self._masks = most_important(_squared_gradients(setting, self._masked), self.p)
+
+    @torch.no_grad()
+    def gradients(self, step: int) -> None:
+        """Mask the gradients.
+
+        Args:
+            step: Counted from 0.
+        """
+        generator = self._generator("child_tuning", step)
+        for name, parameter in self._masked.items():
+            if parameter.grad is None:
+                continue
+            if self.mode == "D":
+                parameter.grad.mul_(self._masks[name])
+            else:
+                drawn = torch.rand(parameter.shape, generator=generator) < self.p
+                parameter.grad.mul_(drawn.to(parameter.device)).div_(self.p)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the masks."""
+        return dict(self._masks)
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on with the masks.
+
+        Args:
+            tensors: As from ``tensors``.
+        """
+        self._masks = {name: mask.to(self._masked[name].device) for name, mask in tensors.items()}
+
+
+def _of_layers(setting: Setting) -> Iterator[tuple[str, nn.Parameter]]:
+    layers = tuple(f"{name}." for name, _ in setting.split.layers())
+    return (
+        (name, parameter)
+        for name, parameter in setting.trained.items()
+        if name.startswith(layers) and name not in setting.split.head
+    )
+
+
+def _squared_gradients(
+    setting: Setting, masked: Mapping[str, nn.Parameter]
+) -> dict[str, torch.Tensor]:
+    """Sum the squared gradients of the batches' mean losses, without dropout."""
+    model, names = setting.split.model, list(masked)
+    sums = {name: torch.zeros_like(parameter) for name, parameter in masked.items()}
+    was = model.training
+    model.eval()
+    try:
+        for batch in setting.batches():
+            loss = setting.loss(batch) / len(batch["labels"])
+            found = torch.autograd.grad(loss, [masked[n] for n in names], allow_unused=True)
+            for name, gradient in zip(names, found, strict=True):
+                if gradient is not None:
+                    sums[name].addcmul_(gradient, gradient)
+    finally:
+        model.train(was)
+    return sums
+
+
+TECHNIQUE = ChildTuning

@@ -1,0 +1,86 @@
+"""The result is a moving average of the weights along the stage."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from headstart.techniques._base import A_RATE, Range, Setting, Technique
+
+
+@dataclass
+class Ema(Technique):
+    """Exponential moving average of all weights that train; evaluated, and left in the model.
+
+    Polyak and Juditsky 1992; the decay rises as ``min(decay, (1 + t) / (10 + t))`` over the steps t,
+    so that the start is forgotten in short stages too (as in TensorFlow's ExponentialMovingAverage).
+
+    Args:
+        decay: Share of the old average that a step keeps.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {"decay": A_RATE}
+    whole: ClassVar[bool] = True
+    decay: float = 0.99
+
+    def begin(self, setting: Setting) -> None:
+        """Begin with the weights as they are.
+
+        Args:
+            setting: Model and rows.
+        """
+        self._trained = dict(setting.trained)
+        self._average = {name: p.detach().clone() for name, p in self._trained.items()}
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Move the average.
+
+        Args:
+            step: Counted from 0.
+        """
+        keep = min(self.decay, (1 + step) / (10 + step))
+        names = list(self._trained)
+        torch._foreach_lerp_(
+            [self._average[n] for n in names], [self._trained[n].detach() for n in names], 1 - keep
+        )
+
+    @contextlib.contextmanager
+    def evaluated(self) -> Iterator[None]:
+        """Hold the average for an evaluation.
+
+        Yields:
+            Nothing.
+        """
+        held = {name: p.detach().clone() for name, p in self._trained.items()}
+        self._put(self._average)
+        yield
+        self._put(held)
+
+    def end(self) -> None:
+        """Leave the average in the model."""
+        self._put(self._average)
+
+    @torch.no_grad()
+    def _put(self, values: Mapping[str, torch.Tensor]) -> None:
+        for name, parameter in self._trained.items():
+            parameter.copy_(values[name])
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the average."""
+        return dict(self._average)
+
+    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on with an average.
+
+        Args:
+            tensors: As from ``tensors``.
+        """
+        self._average = {name: tensors[name].to(p.device) for name, p in self._trained.items()}
+
+
+TECHNIQUE = Ema

@@ -1,0 +1,72 @@
+"""Noise on the pretrained weights before they train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from headstart.techniques._base import ABOVE_0, Range, Setting, Technique
+
+
+def noise_like(weight: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:
+    """Return uniform noise in proportion to a matrix's own spread.
+
+    ``U(-scale / 2, scale / 2) * std(weight)`` (Wu et al. 2022, arXiv 2202.12024, equation 1).
+
+    Args:
+        weight: The matrix.
+        scale: The paper's lambda.
+        generator: Where the noise comes from.
+
+    Returns:
+        Noise of its shape.
+    """
+    noise = torch.rand(weight.shape, generator=generator, dtype=torch.float32) - 0.5
+    return (noise * scale).to(weight) * weight.std(correction=0)
+
+
+@dataclass
+class NoisyTune(Technique):
+    """Every pretrained parameter is perturbed once, before the first step.
+
+    Wu et al. 2022, arXiv 2202.12024. The head is left as it is.
+
+    Args:
+        scale: Width of the noise in standard deviations of the parameter.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {"scale": ABOVE_0}
+    whole: ClassVar[bool] = True
+    scale: float = 0.15
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+        """Refuse tuners that would leave the changed weights as they are.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason, or nothing.
+        """
+        return (
+            "" if trains == "full" else "The perturbed weights have to train; write full+noisytune."
+        )
+
+    @torch.no_grad()
+    def begin(self, setting: Setting) -> None:
+        """Perturb the weights.
+
+        Args:
+            setting: Model and rows.
+        """
+        generator = setting.generator("noisytune", 0)
+        for name, parameter in setting.trained.items():
+            if name not in setting.split.head:
+                parameter.add_(noise_like(parameter, self.scale, generator))
+
+
+TECHNIQUE = NoisyTune

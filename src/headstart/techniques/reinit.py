@@ -1,0 +1,73 @@
+"""The top layers begin anew, for they are the most tied to pretraining."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from headstart.errors import ModelError
+from headstart.techniques._base import ONE_OR_MORE, Range, Setting, Technique
+
+
+@dataclass
+class Reinit(Technique):
+    """The top ``k`` encoder layers and a pretrained pooler get the initialisation of the model class.
+
+    Zhang et al. 2021, arXiv 2006.05987, section 4.
+
+    Args:
+        k: How many layers.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {"k": ONE_OR_MORE}
+    k: int = 1
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+        """Refuse tuners that would leave the changed weights as they are.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason, or nothing.
+        """
+        return (
+            ""
+            if trains == "full"
+            else "The layers that begin anew have to train; write full+reinit."
+        )
+
+    def begin(self, setting: Setting) -> None:
+        """Initialise the layers.
+
+        Args:
+            setting: Model and rows.
+
+        Raises:
+            ModelError: If the model has fewer layers.
+        """
+        split = setting.split
+        layers = split.layers()
+        if self.k > len(layers):
+            raise ModelError(
+                f"a model of at least {self.k} layers for reinit(k={self.k})",
+                f"{len(layers)} layers", f"Write reinit(k={len(layers)}) or less.",
+            )  # fmt: skip
+        model: Any = split.model
+        above = {name.rsplit(".", 1)[0] for name in split.above_layers()}
+        chosen = [module for _, layer in layers[-self.k :] for module in layer.modules()]
+        chosen += [model.get_submodule(name) for name in sorted(above)]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(setting.generator("reinit", 0).initial_seed())
+            for module in chosen:
+                for parameter in module.parameters(recurse=False):
+                    parameter._is_hf_initialized = False  # type: ignore[attr-defined]
+                module._is_hf_initialized = False
+                model._init_weights(module)
+
+
+TECHNIQUE = Reinit
