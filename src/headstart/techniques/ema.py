@@ -16,8 +16,8 @@ from headstart.techniques._base import A_RATE, Range, Setting, Technique
 class Ema(Technique):
     """Exponential moving average of all weights that train; evaluated, and left in the model.
 
-    Polyak and Juditsky 1992; the decay rises as ``min(decay, (1 + t) / (10 + t))`` over the steps t,
-    so that the start is forgotten in short stages too (as in TensorFlow's ExponentialMovingAverage).
+    Polyak and Juditsky 1992. The decay rises as ``min(decay, (1 + t) / (10 + t))`` over the steps
+    t, as TensorFlow's does, so that short stages forget their start too.
 
     Args:
         decay: Share of the old average that a step keeps.

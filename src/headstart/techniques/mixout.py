@@ -34,12 +34,11 @@ def mixed(
 
 @dataclass
 class Mixout(Technique):
-    """In each step every weight of a linear map in the encoder layers is, with probability ``p``,
-    the pretrained one.
+    """In each step a weight of a linear map is the pretrained one, with probability ``p``.
 
     Lee et al. 2020, arXiv 1909.11299. The mixture stands in for the weights during a step's forward
     and backward pass; the gradient of a weight is that of the mixture, times the derivative. One
-    mask serves all micro-batches of a step. Biases, norms, embeddings and the head train as always.
+    mask serves all micro-batches of a step. Only maps of the encoder layers take part; the rest trains as always.
     ``--dropout 0`` turns the model's own dropout off, as the authors do.
 
     Args:

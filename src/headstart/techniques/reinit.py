@@ -14,7 +14,7 @@ from headstart.techniques._base import ONE_OR_MORE, Range, Setting, Technique
 
 @dataclass
 class Reinit(Technique):
-    """The top ``k`` encoder layers and a pretrained pooler get the initialisation of the model class.
+    """The top ``k`` layers and a pretrained pooler get the initialisation of the model class.
 
     Zhang et al. 2021, arXiv 2006.05987, section 4.
 
@@ -59,7 +59,7 @@ class Reinit(Technique):
             )  # fmt: skip
         model: Any = split.model
         above = {name.rsplit(".", 1)[0] for name in split.above_layers()}
-        chosen = [module for _, layer in layers[-self.k :] for module in layer.modules()]
+        chosen: list[Any] = [module for _, layer in layers[-self.k :] for module in layer.modules()]
         chosen += [model.get_submodule(name) for name in sorted(above)]
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(setting.generator("reinit", 0).initial_seed())
