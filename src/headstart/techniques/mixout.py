@@ -38,8 +38,8 @@ class Mixout(Technique):
 
     Lee et al. 2020, arXiv 1909.11299. The mixture stands in for the weights during a step's forward
     and backward pass; the gradient of a weight is that of the mixture, times the derivative. One
-    mask serves all micro-batches of a step. Only maps of the encoder layers take part; the rest trains as always.
-    ``--dropout 0`` turns the model's own dropout off, as the authors do.
+    mask serves all micro-batches of a step. Only maps of the encoder layers take part; the rest
+    trains as always. ``--dropout 0`` turns the model's own dropout off, as the authors do.
 
     Args:
         p: Probability of the pretrained weight.

@@ -65,7 +65,7 @@ class Reinit(Technique):
             torch.manual_seed(setting.generator("reinit", 0).initial_seed())
             for module in chosen:
                 for parameter in module.parameters(recurse=False):
-                    parameter._is_hf_initialized = False  # type: ignore[attr-defined]
+                    parameter._is_hf_initialized = False
                 module._is_hf_initialized = False
                 model._init_weights(module)
 

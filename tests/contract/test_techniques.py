@@ -1,0 +1,122 @@
+"""What every registered technique promises: one line of the notation, the same bits every time."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+import headstart as hs
+from headstart.errors import NotationError
+from headstart.techniques import TECHNIQUES
+from headstart.tuners import TUNERS
+from headstart.tuners._bind import read_strategy
+from tiny_runs import Watch, inputs, same, saved, watched
+
+NAMES = [*TECHNIQUES]
+LINES = {"class_weights": "class_weights(power=0.5)", "reinit": "reinit(1)"}
+FEW = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2")
+
+
+def line(name: str) -> str:
+    return LINES.get(name, name)
+
+
+def allowed(tuner: str, name: str) -> bool:
+    try:
+        read_strategy(f"{tuner}+{line(name)} > full")
+    except NotationError:
+        return False
+    return True
+
+
+BESIDE = [(tuner, name) for name in NAMES for tuner in TUNERS if allowed(tuner, name)]
+REFUSED = [(tuner, name) for name in NAMES for tuner in TUNERS if not allowed(tuner, name)]
+
+
+def test_how_many_pairs_are_covered() -> None:
+    assert len(BESIDE) + len(REFUSED) == len(NAMES) * len(TUNERS)
+    tied_to_full = {"mixout", "noisytune", "reinit"}
+    assert {name for _, name in REFUSED} == tied_to_full
+    assert len(REFUSED) == len(tied_to_full) * (len(TUNERS) - 1)
+
+
+@pytest.mark.parametrize("family", FEW)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
+    tmp_path: Path, name: str, family: str
+) -> None:
+    settings = inputs(tmp_path, family, strategy=f"full(steps=4)+{line(name)}", guard=False)
+    first, again = (hs.fit(**settings, out=str(tmp_path / n)) for n in ("a", "b"))
+    assert same(saved(first.out), saved(again.out))
+    assert first.last == again.last
+    if name != "class_weights":  # the rows of both classes are equally many
+        plain = {**settings, "strategy": "full(steps=4)"}
+        without = hs.fit(**plain, out=str(tmp_path / "plain"))
+        assert not same(saved(first.out), saved(without.out)), "it does nothing"
+    scored = hs.evaluate(str(first.out), data=settings["validation"])
+    assert scored["loss"] == pytest.approx(first.last["loss"], abs=1e-5)
+
+
+@pytest.mark.parametrize(("tuner", "name"), BESIDE)
+def test_the_backbone_is_restored_behind_it(tmp_path: Path, tuner: str, name: str) -> None:
+    watch = watched(
+        **inputs(tmp_path, strategy=f"{tuner}(steps=3)+{line(name)} > full(steps=1)", guard=False),
+        out=str(tmp_path / "run"),
+    )
+    first, last = watch.stages
+    assert first.handed_fingerprint == last.fingerprint
+    assert same(first.handed_head, last.head)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_interrupted_stage_goes_on_to_the_same_bits(tmp_path: Path, name: str) -> None:
+    settings = inputs(tmp_path, strategy=f"full(steps=5)+{line(name)}", guard=False)
+    whole = hs.fit(**settings, out=str(tmp_path / "whole"))
+
+    def at_step(_: int, step: int) -> None:
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(**settings, out=str(tmp_path / "cut"), listener=Watch(at_step))
+    resumed = hs.fit(resume=True, out=str(tmp_path / "cut"))
+    assert same(saved(whole.out), saved(resumed.out))
+    assert whole.last == resumed.last
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("full+mixot", "mixout"),
+        ("full+mixout(q=1)", "'q'"),
+        ("full+mixout(p=1)", "from 0 to below 1"),
+        ("full+ema+ema", "there already"),
+        ("bitfit+mixout > full", "full+mixout"),
+        ("full+class_weights+label_smoothing", "write it before class_weights"),
+        ("mixout > full", "technique"),
+        ("full+bitfit", "tuner"),
+        ("full+", "name of a technique"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_the_reason(text: str, told: str) -> None:
+    with pytest.raises(NotationError) as caught:
+        read_strategy(text)
+    assert told in str(caught.value)
+
+
+def test_techniques_stand_in_the_name_and_behind_aliases() -> None:
+    written = read_strategy("eh-ft + mixout(0.7) + ema").name
+    assert written == "bitfit > full+mixout(0.7)+ema"
+    assert read_strategy(written).name == written
+
+
+def test_torch_is_seeded_alike_before_and_after(tmp_path: Path) -> None:
+    """A technique draws from streams of its own, so dropout is that of the plain stage."""
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    settings = inputs(tmp_path, strategy="full(steps=2)+reinit(1)+noisytune", guard=False)
+    hs.fit(**settings, out=str(tmp_path / "run"))
+    assert torch.equal(torch.random.get_rng_state(), before)
