@@ -206,7 +206,7 @@ def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> N
     values = json.dumps(findings.values, ensure_ascii=False, indent=1, allow_nan=False)
     study.store.write(f"{name}.html", text.encode())
     study.store.write(f"{name}.json", f"{values}\n".encode())
-    for each in findings.tables:
+    for each in (each for each in findings.tables if not each.page_only):
         show(each.caption, table(each.head, each.rows))
     show(*findings.sentences)
     show(f"page: {study.store.address.rstrip('/')}/{name}.html")
