@@ -15,7 +15,11 @@ from headstart.study.read import canonical
 from headstart.study.tables import short_name
 
 FIRST = "first token"
-WORDS = {1: "farther than", -1: "less far than", 0: "by an amount that cannot be told from"}
+WORDS = {
+    1: "farther than under",
+    -1: "less far than under",
+    0: "by an amount that cannot be told from that under",
+}
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
@@ -33,7 +37,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     if options["rows"] < 2:
         raise ConfigError("--rows of at least 2", str(options["rows"]), "Give more.")
     measure = {"name": "drift", "rows": options["rows"]}
-    lines = [canonical(line) for line in options["strategies"]]
+    lines = dict.fromkeys(canonical(line) for line in options["strategies"])
     return [Variant(line, short_name(line), measure=measure) for line in lines]
 
 
@@ -118,7 +122,7 @@ def _compared(name: str, case: Case) -> Iterator[str]:
             continue
         sign, difference = against(_by_seed(side, "l2"), _by_seed(base, "l2"))
         yield (
-            f"{name}: under {side.variant.name} features move {WORDS[sign]} under "
+            f"{name}: under {side.variant.name} features move {WORDS[sign]} "
             f"{base.variant.name} ({difference})."
         )
 

@@ -7,10 +7,9 @@ from typing import Any
 import torch
 
 from headstart.models.backbone import SplitModel
+from headstart.observers._places import ABOVE, BELOW
 from headstart.run.observer import Observer
 from headstart.run.ready import Ready
-
-BELOW, ABOVE = "embeddings", "above"
 
 
 class Change(Observer):
