@@ -105,17 +105,18 @@ def kinds(chosen: Sequence[Tensor]) -> list[str]:
     return list(dict.fromkeys([*inside, *(t["kind"] for t in chosen)]))
 
 
-def of_part(part: str, bias: bool) -> Keep:
-    """Return what chooses the weights, or the biases, of a part.
+def only(bias: bool, part: str | None = None, kind: str | None = None) -> Keep:
+    """Return what chooses weights, or biases, of a part, of a kind, or of both.
 
     Args:
-        part: The part.
         bias: Whether biases are meant.
+        part: The part; all if ``None``.
+        kind: The kind; all if ``None``.
 
     Returns:
         Says of a tensor whether it is one of them.
     """
-    return lambda t: t["part"] == part and t["bias"] == bias
+    return lambda t: t["bias"] == bias and part in {None, t["part"]} and kind in {None, t["kind"]}
 
 
 def shortest(names: Sequence[str]) -> dict[str, str]:

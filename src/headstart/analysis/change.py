@@ -16,11 +16,12 @@ import numpy as np
 from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant
 from headstart.analysis._change_figures import heat_maps
 from headstart.analysis._change_tensors import (
+    Keep,
     Tensor,
     absolute,
     by_seed,
     kinds,
-    of_part,
+    only,
     parts,
     relative,
     tensors,
@@ -33,8 +34,8 @@ SORTS = (("weights", False), ("biases", True))
 WORDS = {1: "more than", -1: "less than", 0: "by an amount that cannot be told from that"}
 DEFINITION = (
     "Absolute change: mean of |after - before| over the elements of a tensor, from the pretrained "
-    "backbone to the end of training. Relative: divided by the mean of |before|; both means go over "
-    "all elements of what is taken together. A tensor that was 0 before has no relative change. "
+    "backbone to the end of training. Relative: divided by the mean of |before|; both means go "
+    "over all elements of what is taken together. A tensor that was 0 before has no relative change. "
     "Biases are apart from weights, among which LayerNorm's scales count; the head is no part of "
     "the backbone. Of word embeddings, only the rows of tokens that occur in training get a "
     "gradient. Embeddings stands for all that is neither in a layer nor above the layers."
@@ -90,7 +91,7 @@ def _totals(name: str, case: Case) -> Table:
     rows = []
     for side in case.sides:
         if side.runs:
-            cells = [c for _, bias in SORTS for c in _cells(side, lambda t, b=bias: t["bias"] == b)]
+            cells = [c for _, bias in SORTS for c in _cells(side, only(bias))]
             count = str(len(side.runs))
             rows.append([side.variant.name, count, *cells, with_sd(scores(side), ".1f")])
     return Table(
@@ -99,7 +100,7 @@ def _totals(name: str, case: Case) -> Table:
     )  # fmt: skip
 
 
-def _cells(side: Side, keep: Any) -> tuple[str, str]:
+def _cells(side: Side, keep: Keep) -> tuple[str, str]:
     return (
         with_sd([*by_seed(side, keep, absolute).values()], ".2e"),
         with_sd(_percent(by_seed(side, keep, relative)), ".3g"),
@@ -117,9 +118,9 @@ def _places(name: str, case: Case) -> Iterator[Table]:
         chosen = tensors(case, bias)
         if not chosen:
             continue
-        keeps = {part: of_part(part, bias) for part in parts(chosen)}
+        keeps = {part: only(bias, part) for part in parts(chosen)}
         for kind in kinds(chosen):
-            keeps[f"all {kind}"] = lambda t, k=kind, b=bias: (t["kind"], t["bias"]) == (k, b)
+            keeps[f"all {kind}"] = only(bias, kind=kind)
         for at, measure in enumerate(("absolute", "relative, in %")):
             yield Table(
                 f"{name}: change of {sort}, {measure}, by part and by kind, mean ± sd",
@@ -131,7 +132,7 @@ def _places(name: str, case: Case) -> Iterator[Table]:
 
 
 def _weights(side: Side) -> dict[int, float]:
-    return {s: 100 * r for s, r in by_seed(side, lambda t: not t["bias"], relative).items()}
+    return {s: 100 * r for s, r in by_seed(side, only(False), relative).items()}
 
 
 def _answer(name: str, case: Case) -> str:
@@ -168,25 +169,23 @@ def _where(name: str, case: Case) -> Iterator[str]:
         if not any(told):
             yield f"{name}: under {side.variant.name} no parameter of the backbone changes."
             continue
-        still = [f"no {sort[:-1]} changes" if sort == "weights" else "no bias changes"
-                 for (sort, bias), text in zip(SORTS, told, strict=True)
+        still = [f"{sort} stay as they are" for (sort, bias), text in zip(SORTS, told, strict=True)
                  if not text and tensors(case, bias)]  # fmt: skip
         yield f"{name}: under {side.variant.name} {'; '.join([*filter(None, told), *still])}."
 
 
 def _where_of(case: Case, side: Side, sort: str, bias: bool) -> str:
     chosen = tensors(case, bias)
-    whole = by_seed(side, lambda t: t["bias"] == bias, relative)
-    if not any(by_seed(side, lambda t: t["bias"] == bias, absolute).values()):
+    whole = by_seed(side, only(bias), relative)
+    if not any(by_seed(side, only(bias), absolute).values()):
         return ""
-    by_part = {part: _mean(side, of_part(part, bias)) for part in parts(chosen)}
-    by_kind = {k: _mean(side, lambda t, k=k: t["kind"] == k and t["bias"] == bias)
-               for k in kinds(chosen)}  # fmt: skip
+    by_part = {part: _mean(side, only(bias, part)) for part in parts(chosen)}
+    by_kind = {kind: _mean(side, only(bias, kind=kind)) for kind in kinds(chosen)}
     total = f" by {with_sd(_percent(whole), '.3g')} %" if whole else ""
     return f"{sort} change{total}, {_ends(by_part)} and, by kind, {_ends(by_kind)}"
 
 
-def _mean(side: Side, keep: Any) -> float | None:
+def _mean(side: Side, keep: Keep) -> float | None:
     found = by_seed(side, keep, relative)
     return 100 * float(np.mean([*found.values()])) if found else None
 
