@@ -119,6 +119,18 @@ def only(bias: bool, part: str | None = None, kind: str | None = None) -> Keep:
     return lambda t: t["bias"] == bias and part in {None, t["part"]} and kind in {None, t["kind"]}
 
 
+def in_layers(tensor: Tensor) -> bool:
+    """Tell whether something is a weight in one of the encoder layers.
+
+    Args:
+        tensor: The tensor.
+
+    Returns:
+        Whether it is.
+    """
+    return not tensor["bias"] and tensor["part"] not in {BELOW, ABOVE}
+
+
 def shortest(names: Sequence[str]) -> dict[str, str]:
     """Shorten dotted names to the last words that tell each from the others.
 

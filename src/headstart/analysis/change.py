@@ -20,6 +20,7 @@ from headstart.analysis._change_tensors import (
     Tensor,
     absolute,
     by_seed,
+    in_layers,
     kinds,
     only,
     parts,
@@ -35,10 +36,10 @@ WORDS = {1: "more than", -1: "less than", 0: "by an amount that cannot be told f
 DEFINITION = (
     "Absolute change: mean of |after - before| over the elements of a tensor, from the pretrained "
     "backbone to the end of training. Relative: divided by the mean of |before|; both means go "
-    "over all elements of what is taken together. A tensor that was 0 before has no relative change. "
-    "Biases are apart from weights, among which LayerNorm's scales count; the head is no part of "
-    "the backbone. Of word embeddings, only the rows of tokens that occur in training get a "
-    "gradient. Embeddings stands for all that is neither in a layer nor above the layers."
+    "over all elements of what is taken together. A tensor that was 0 before has no relative "
+    "change. LayerNorm's scales count as weights; the head is no part of the backbone. Embeddings "
+    "stands for all that is neither in a layer nor above the layers; of word embeddings, only the "
+    "rows of tokens that occur in training get a gradient."
 )
 
 
@@ -87,7 +88,7 @@ def _plain(found: Sequence[Tensor]) -> dict[str, Any]:
 def _totals(name: str, case: Case) -> Table:
     head = ["strategy", ">seeds"]
     for sort, _ in SORTS:
-        head += [f">{sort}, absolute", f">{sort}, relative %"]
+        head += [f">{sort}: absolute", ">relative %"]
     rows = []
     for side in case.sides:
         if side.runs:
@@ -132,7 +133,8 @@ def _places(name: str, case: Case) -> Iterator[Table]:
 
 
 def _weights(side: Side) -> dict[int, float]:
-    return {s: 100 * r for s, r in by_seed(side, only(False), relative).items()}
+    """Return the relative change of the layers' weights, in percent, by seed."""
+    return {seed: 100 * value for seed, value in by_seed(side, in_layers, relative).items()}
 
 
 def _answer(name: str, case: Case) -> str:
@@ -142,10 +144,13 @@ def _answer(name: str, case: Case) -> str:
     least, most = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
     of = " or ".join(dict.fromkeys(map(seeds, done)))
     if least == most:
-        return f"{name}: weights change by {told[least]} % of their mean size under {least}, {of}."
+        return (
+            f"{name}: {told[least]} % is the change of the layers' weights under {least}, relative to "
+            f"their mean size, {of}."
+        )
     return (
-        f"{name}: weights change least under {least}, by {told[least]} % of their mean size, and "
-        f"most under {most}, by {told[most]} % (± sd over {of})."
+        f"{name}: the layers' weights change least under {least}, by {told[least]} % of their mean "
+        f"size, and most under {most}, by {told[most]} % (± sd over {of})."
     )
 
 
@@ -155,7 +160,7 @@ def _compared(name: str, case: Case) -> Iterator[str]:
         if side.runs and base.runs:
             sign, difference = against(_weights(side), _weights(base), ".3g", " points")
             yield (
-                f"{name}: under {side.variant.name} weights change {WORDS[sign]} under "
+                f"{name}: under {side.variant.name} the layers' weights change {WORDS[sign]} under "
                 f"{base.variant.name} ({difference})."
             )
 

@@ -20,9 +20,13 @@ class Change(Observer):
 
         Args:
             ready: Model, rows and plan.
+
+        Raises:
+            ModelError: If the model keeps its layers in no module list.
         """
         super().begin(ready)
         backbone = ready.prepared.split.backbone
+        ready.prepared.split.layers()
         self.before = {n: p.detach().to("cpu", copy=True) for n, p in backbone.items()}
 
     def end(self) -> dict[str, Any]:
