@@ -9,7 +9,6 @@ from typing import Any
 
 from headstart.analysis._base import Case, Side, Variant
 from headstart.config import FitConfig
-from headstart.errors import RunError
 from headstart.report.read import Run
 from headstart.results import RunResult
 from headstart.study.identity import Digests
@@ -88,12 +87,7 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
     ordered = in_order(runs)
     check_rows(ordered)
     store = Store(out).open(create=True)
-    others = {str(p.get("analysis") or "a study") for p in store.plans()} - {name}
-    if others:
-        raise RunError(
-            f"an empty folder, or one of `headstart analyze {name}`, for --out",
-            f"{out}, which holds {', '.join(sorted(others))}", "Choose another --out.",
-        )  # fmt: skip
+    store.require_owner(name)
     about = {"baseline": plan.baseline, "strategies": list(plan.strategies), "analysis": name}
     store.add_plan(ordered, about)
     if retry_failed:

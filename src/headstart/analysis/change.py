@@ -145,8 +145,8 @@ def _answer(name: str, case: Case) -> str:
     of = " or ".join(dict.fromkeys(map(seeds, done)))
     if least == most:
         return (
-            f"{name}: {told[least]} % is the change of the layers' weights under {least}, relative to "
-            f"their mean size, {of}."
+            f"{name}: the layers' weights change by {told[least]} % of their mean size under "
+            f"{least}, {of}."
         )
     return (
         f"{name}: the layers' weights change least under {least}, by {told[least]} % of their mean "

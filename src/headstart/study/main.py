@@ -87,6 +87,7 @@ def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
     runs = planned_runs(plan)
     check_rows(runs)
     store = Store(out).open(create=True)
+    store.require_owner()
     store.add_plan(runs, {"baseline": plan.baseline, "strategies": list(plan.strategies)})
     if retry_failed:
         for identity in store.failed() & {run.id for run in runs}:

@@ -213,6 +213,25 @@ class Store:
         found = [self._read(self.path("plans", name)) for name in self.names("plans")]
         return [plan for plan in found if plan]
 
+    def require_owner(self, analysis: str = "") -> None:
+        """Make sure that nothing else asked for the runs that are here.
+
+        Args:
+            analysis: Name of an analysis; empty for a study.
+
+        Raises:
+            RunError: If a study has asked for some, or another analysis.
+        """
+        owners = {str(plan.get("analysis") or "") for plan in self.plans()} - {analysis}
+        if owners:
+            names = {f"`headstart analyze {n}`" if n else "a study" for n in sorted(owners)}
+            own = f"`headstart analyze {analysis}`" if analysis else "a study"
+            raise RunError(
+                f"an empty folder, or one of {own}, for --out",
+                f"{self.address}, which holds the runs of {' and '.join(sorted(names))}",
+                "Choose another --out.",
+            )
+
     def runs(self) -> dict[str, PlannedRun]:
         """Return every run of the study by its identity."""
         return {
