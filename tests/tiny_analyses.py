@@ -1,4 +1,4 @@
-"""Analyses of runs that nobody has carried out: measurements set by hand, for pages and sentences."""
+"""Analyses of runs that nobody has carried out: measurements set by hand."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def change(much: float) -> Measured:
 
 
 MEASURED: dict[str, Callable[[float], Measured]] = {"drift": drift, "change": change}
-"""For each analysis that reads a measurement: what an observer finds, greater for a greater number."""
+"""For each analysis: what is measured in its runs, greater for a greater number."""
 
 
 def case(

@@ -21,8 +21,9 @@ def test_the_distance_is_the_mean_over_rows() -> None:
 
 
 def test_alignment_by_hand() -> None:
-    """Centred, x is (-1, 1) and y ((-1, 1), (1, -1)) / 2: parallel, so the alignment is 1."""
-    assert linear_cka(np.array([[0.0], [2.0]]), np.array([[0.0, 1.0], [1.0, 0.0]])) == 1.0
+    """Centred, x is (-1, 1) and y ((-1, 1), (1, -1)) / 2: the same up to rotation and scale."""
+    alike = linear_cka(np.array([[0.0], [2.0]]), np.array([[0.0, 1.0], [1.0, 0.0]]))
+    assert alike == pytest.approx(1.0)
     orthogonal = linear_cka(np.array([[1.0], [-1.0], [0.0]]), np.array([[1.0], [1.0], [-2.0]]))
     assert orthogonal == pytest.approx(0.0, abs=1e-15)
     # Centred: x (-1, 0, 1), y (-1, 1, 0). |x'y|^2 / (|x'x| |y'y|) = 1 / (2 * 2).
