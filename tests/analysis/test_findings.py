@@ -102,7 +102,7 @@ def test_change_on_a_toy() -> None:
     assert "(-20 points, from one seed)" in compared
     assert "weights change by 4 %, layer 1 most (30 %), embeddings least (0 %)" in of_full
     assert of_other.endswith("under bitfit > full (eh-ft) no parameter of the backbone changes.")
-    assert out.values[0]["totals"]["biases"] == {"change": pytest.approx(0.15), "relative": 0.75}
+    assert out.values[0]["totals"]["biases"] == pytest.approx({"change": 0.15, "relative": 0.75})
     assert out.values[0]["tensors"][4]["relative"] is None
 
 
@@ -121,7 +121,7 @@ def test_heat_maps_share_a_scale_and_leave_gaps() -> None:
     assert "attention.self.query" in weights["text"][0][1]
     assert out.figures[0].layout["yaxis"]["ticktext"][0] == "query"
     assert "Greatest relative change: output.dense, layer 2" in out.figures[0].caption
-    absent = [f for f in out.figures if "biases, relative" in f.title][0].data[0]["z"][0]
+    absent = next(f for f in out.figures if "biases, relative" in f.title).data[0]["z"][0]
     assert absent == [None] * made.LAYERS  # kind 0's biases were 0 before
 
 

@@ -16,7 +16,7 @@ import tiny_studies
 from cli.rows import Answer, Run
 from headstart.analysis import ANALYSES
 from headstart.cli import analyze
-from headstart.study.store import PlannedRun, Store
+from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome
 
 LINES = "full(steps=2), head(steps=2)"
