@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -25,9 +26,11 @@ from headstart.report.figures import Figure, label, layout
 Measure = Callable[[Iterable[Tensor]], float | None]
 MEASURES: tuple[tuple[str, Measure, float, str], ...] = (
     ("relative change", relative, 100, " %"),
-    ("absolute change", absolute, 1, ""),
+    ("absolute change", absolute, 1e6, " x 1e-6"),
 )
 TICKS = 8
+STEPS = (0, 0.25, 0.5, 0.75, 1)
+"""Shades at which the colour bar is labelled."""
 ROW = 25
 LONGEST = 17
 """Characters in a line of the names beside a heat map, for which a telephone has room."""
@@ -57,7 +60,7 @@ def heat_maps(number: int, name: str, case: Case) -> Iterator[Figure]:
                     f"change-{number}-{sort}-{title.split(' ')[0]}-{place}",
                     f"{name}: {sort}, {title}, {side.variant.name}",
                     grid.caption(sort, title),
-                    [grid.trace(most, f"{title}{' in %' if unit else ''}")], grid.layout(),
+                    [grid.trace(most, f"{title} in {unit.strip()}")], grid.layout(),
                     small=True,
                 )  # fmt: skip
 
@@ -89,26 +92,27 @@ class _Grid:
         (kind, part), values = max(self.found.items(), key=lambda item: float(np.mean(item[1])))
         (low_kind, low_part), low = min(self.found.items(), key=lambda i: float(np.mean(i[1])))
         return (
-            f"Greatest {title}: {kind}, {part}, {with_sd(values, '.3g')}{self.unit}; smallest: "
-            f"{low_kind}, {low_part}, {with_sd(low, '.3g')}{self.unit}."
+            f"Greatest {title}: {kind}, {part}, {with_sd(values)}{self.unit}; smallest: "
+            f"{low_kind}, {low_part}, {with_sd(low)}{self.unit}."
         )
 
     def trace(self, most: float, title: str) -> dict[str, Any]:
         """Return the trace; page.js gives it the colours of the page."""
         every = [[self.found.get((kind, part)) for part in self.parts] for kind in self.kinds]
         return {
-            "type": "heatmap", "meta": "heat", "zmin": 0, "zmax": most, "xgap": 1, "ygap": 1,
+            "type": "heatmap", "meta": "heat", "zmin": 0, "zmax": 1, "xgap": 1, "ygap": 1,
             "x": [*range(len(self.parts))], "y": [*range(len(self.kinds))],
-            "z": [[float(np.mean(v)) if v else None for v in row] for row in every],
+            "z": [[_shade(v, most) for v in row] for row in every],
             "hoverongaps": False, "hoverinfo": "text",
             "text": [
-                [f"{label(kind)}<br>{part}: {with_sd(v, '.3g')}{self.unit}" if v else ""
+                [f"{label(kind)}<br>{part}: {with_sd(v)}{self.unit}" if v else ""
                  for part, v in zip(self.parts, row, strict=True)]
                 for kind, row in zip(self.kinds, every, strict=True)
             ],
             "colorbar": {
                 "orientation": "h", "thickness": 10, "x": 0, "xanchor": "left", "len": 1,
-                "y": 1, "yanchor": "bottom", "ypad": 4, "xpad": 0, "outlinewidth": 0, "nticks": 5,
+                "y": 1, "yanchor": "bottom", "ypad": 4, "xpad": 0, "outlinewidth": 0,
+                "tickvals": STEPS, "ticktext": [f"{most * step**2:.2g}" for step in STEPS],
                 "tickfont": {"size": 11}, "title": {"text": title, "font": {"size": 12}},
             },
         }  # fmt: skip
@@ -132,6 +136,11 @@ class _Grid:
             "showlegend": False,
         }  # fmt: skip
         return layout("layer", "", 66 + 90 + ROW * len(self.kinds), **axes)
+
+
+def _shade(values: Sequence[float] | None, most: float) -> float | None:
+    """Return how dark a mean is, from 0 to 1: by its root, since a few tensors change far more."""
+    return math.sqrt(float(np.mean(values)) / most) if values else None
 
 
 def _in_two(text: str) -> str:

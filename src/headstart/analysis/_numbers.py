@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,22 +11,29 @@ from headstart.analysis._base import Case, Side
 from headstart.study.statistics import mean_difference
 
 BySeed = Mapping[int, float]
+MOST_PLACES = 6
 
 
-def with_sd(values: Sequence[float], form: str = ".2f") -> str:
+def with_sd(values: Sequence[float], form: str = "") -> str:
     """Write a mean and, of several values, their standard deviation.
 
     Args:
         values: One for each seed.
-        form: How the numbers are written.
+        form: How the numbers are written; as many places as show three digits of the mean if empty.
 
     Returns:
         For example ``4.04 ± 0.03``; ``-`` if there is none.
     """
     if not len(values):
         return "-"
+    mean = float(np.mean(values))
+    form = form or f".{_places(mean)}f"
     spread = f" ± {np.std(values, ddof=1):{form}}" if len(values) > 1 else ""
-    return f"{np.mean(values):{form}}{spread}"
+    return f"{mean:{form}}{spread}"
+
+
+def _places(number: float) -> int:
+    return min(max(2 - math.floor(math.log10(abs(number))), 0), MOST_PLACES) if number else 0
 
 
 def seeds(side: Side) -> str:

@@ -28,6 +28,7 @@ from headstart.analysis._change_tensors import (
     tensors,
 )
 from headstart.analysis._numbers import against, names, scores, seeds, with_sd
+from headstart.observers._places import ABOVE, BELOW
 from headstart.study.read import canonical
 from headstart.study.tables import short_name
 
@@ -88,7 +89,7 @@ def _plain(found: Sequence[Tensor]) -> dict[str, Any]:
 def _totals(name: str, case: Case) -> Table:
     head = ["strategy", ">seeds"]
     for sort, _ in SORTS:
-        head += [f">{sort}: absolute", ">relative %"]
+        head += [f">{sort}: absolute, 1e-6", ">relative, %"]
     rows = []
     for side in case.sides:
         if side.runs:
@@ -103,8 +104,8 @@ def _totals(name: str, case: Case) -> Table:
 
 def _cells(side: Side, keep: Keep) -> tuple[str, str]:
     return (
-        with_sd([*by_seed(side, keep, absolute).values()], ".2e"),
-        with_sd(_percent(by_seed(side, keep, relative)), ".3g"),
+        with_sd([1e6 * value for value in by_seed(side, keep, absolute).values()]),
+        with_sd(_percent(by_seed(side, keep, relative))),
     )
 
 
@@ -122,7 +123,7 @@ def _places(name: str, case: Case) -> Iterator[Table]:
         keeps = {part: only(bias, part) for part in parts(chosen)}
         for kind in kinds(chosen):
             keeps[f"all {kind}"] = only(bias, kind=kind)
-        for at, measure in enumerate(("absolute", "relative, in %")):
+        for at, measure in enumerate(("absolute, in 1e-6", "relative, in %")):
             yield Table(
                 f"{name}: change of {sort}, {measure}, by part and by kind, mean ± sd",
                 ("where", *(f">{side.variant.name}" for side in done)),
@@ -140,7 +141,7 @@ def _weights(side: Side) -> dict[int, float]:
 def _answer(name: str, case: Case) -> str:
     done = [side for side in case.sides if side.runs]
     means = {side.variant.name: float(np.mean([*_weights(side).values()])) for side in done}
-    told = {side.variant.name: with_sd([*_weights(side).values()], ".3g") for side in done}
+    told = {side.variant.name: with_sd([*_weights(side).values()]) for side in done}
     least, most = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
     of = " or ".join(dict.fromkeys(map(seeds, done)))
     if least == most:
@@ -180,14 +181,19 @@ def _where(name: str, case: Case) -> Iterator[str]:
 
 
 def _where_of(case: Case, side: Side, sort: str, bias: bool) -> str:
-    chosen = tensors(case, bias)
-    whole = by_seed(side, only(bias), relative)
     if not any(by_seed(side, only(bias), absolute).values()):
         return ""
+    chosen = tensors(case, bias)
     by_part = {part: _mean(side, only(bias, part)) for part in parts(chosen)}
-    by_kind = {kind: _mean(side, only(bias, kind=kind)) for kind in kinds(chosen)}
-    total = f" by {with_sd(_percent(whole), '.3g')} %" if whole else ""
-    return f"{sort} change{total}, {_ends(by_part)} and, by kind, {_ends(by_kind)}"
+    below, above = by_part.pop(BELOW, None), by_part.pop(ABOVE, None)
+    inside = kinds([t for t in chosen if t["part"] in by_part])
+    by_kind = {kind: _mean(side, only(bias, kind=kind)) for kind in inside}
+    told = [f"embeddings {below:.3g} %"] if below is not None else []
+    told += _range("layers from {} ({}) to {} ({})", by_part)
+    told += [f"above them {above:.3g} %"] if above is not None else []
+    ends = _range("of the kinds in layers, {1} changes least ({0}) and {3} most ({2})", by_kind)
+    total = with_sd(_percent(by_seed(side, only(bias), relative)))
+    return "; ".join([f"{sort} change by {total} %: {', '.join(told)}", *ends])
 
 
 def _mean(side: Side, keep: Keep) -> float | None:
@@ -195,14 +201,13 @@ def _mean(side: Side, keep: Keep) -> float | None:
     return 100 * float(np.mean([*found.values()])) if found else None
 
 
-def _ends(found: Mapping[str, float | None]) -> str:
-    known = {name: value for name, value in found.items() if value is not None}
-    if not known:
-        return "of no size before"
-    most, least = max(known, key=lambda n: known[n]), min(known, key=lambda n: known[n])
-    if known[most] == known[least]:
-        return f"{most} {known[most]:.3g} %"
-    return f"{most} most ({known[most]:.3g} %), {least} least ({known[least]:.3g} %)"
+def _range(form: str, found: Mapping[str, float | None]) -> list[str]:
+    """Say what is least and what is most, where there is anything to choose from."""
+    known = sorted((value, name) for name, value in found.items() if value is not None)
+    if len(known) < 2:
+        return [f"{name} {value:.3g} %" for value, name in known]
+    (low, least), (high, most) = known[0], known[-1]
+    return [form.format(f"{low:.3g} %", least, f"{high:.3g} %", most)]
 
 
 ANALYSIS = Analysis(

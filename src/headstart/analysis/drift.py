@@ -147,7 +147,7 @@ def _distances(
         data += [{
             "x": [*far.values()], "y": [at] * len(far), "mode": "markers", "hoverinfo": "text",
             "marker": {"symbol": f"{look.marker}-open", "size": 9, "color": look.colour},
-            "hovertext": [f"seed {seed}: {x:.2f}" for seed, x in far.items()],
+            "hovertext": [f"seed {seed}: {x:.3g}" for seed, x in far.items()],
         }, {
             "x": [mean], "y": [at], "mode": "markers", "hoverinfo": "text",
             "marker": {"symbol": "line-ns", "size": 26, "line": {"width": 4, "color": look.colour}},
@@ -177,7 +177,7 @@ def _against_scores(identity: str, name: str, done: Sequence[tuple[int, Side]]) 
             "name": label(side.variant.name), "hoverinfo": "text",
             "marker": {"symbol": look.marker, "size": 11, "color": look.colour},
             "hovertext": [
-                f"{label(side.variant.name)}<br>seed {seed}: distance {x:.2f}, score {y:.1f} %"
+                f"{label(side.variant.name)}<br>seed {seed}: distance {x:.3g}, score {y:.1f} %"
                 for (seed, x), y in zip(far.items(), scores(side), strict=True)
             ],
         })  # fmt: skip
