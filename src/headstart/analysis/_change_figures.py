@@ -25,13 +25,13 @@ from headstart.report.figures import Figure, label, layout
 
 Measure = Callable[[Iterable[Tensor]], float | None]
 MEASURES: tuple[tuple[str, Measure, float, str], ...] = (
-    ("relative change", relative, 100, " %"),
-    ("absolute change", absolute, 1e6, " x 1e-6"),
+    ("relative change", relative, 100, "%"),
+    ("absolute change", absolute, 1e6, "millionths"),
 )
 TICKS = 8
 STEPS = (0, 0.25, 0.5, 0.75, 1)
 """Shades at which the colour bar is labelled."""
-ROW = 25
+ROW = 30
 LONGEST = 17
 """Characters in a line of the names beside a heat map, for which a telephone has room."""
 
@@ -58,9 +58,9 @@ def heat_maps(number: int, name: str, case: Case) -> Iterator[Figure]:
             for place, (side, grid) in enumerate(zip(done, grids, strict=True)):
                 yield Figure(
                     f"change-{number}-{sort}-{title.split(' ')[0]}-{place}",
-                    f"{name}: {sort}, {title}, {side.variant.name}",
+                    f"{side.variant.name}: {title} of {sort}, {name}",
                     grid.caption(sort, title),
-                    [grid.trace(most, f"{title} in {unit.strip()}")], grid.layout(),
+                    [grid.trace(most, f"{title} in {unit}")], grid.layout(),
                     small=True,
                 )  # fmt: skip
 
@@ -92,8 +92,8 @@ class _Grid:
         (kind, part), values = max(self.found.items(), key=lambda item: float(np.mean(item[1])))
         (low_kind, low_part), low = min(self.found.items(), key=lambda i: float(np.mean(i[1])))
         return (
-            f"Greatest {title}: {kind}, {part}, {with_sd(values)}{self.unit}; smallest: "
-            f"{low_kind}, {low_part}, {with_sd(low)}{self.unit}."
+            f"Greatest {title}: {kind}, {part}, {with_sd(values)} {self.unit}; smallest: "
+            f"{low_kind}, {low_part}, {with_sd(low)} {self.unit}."
         )
 
     def trace(self, most: float, title: str) -> dict[str, Any]:
@@ -105,15 +105,15 @@ class _Grid:
             "z": [[_shade(v, most) for v in row] for row in every],
             "hoverongaps": False, "hoverinfo": "text",
             "text": [
-                [f"{label(kind)}<br>{part}: {with_sd(v)}{self.unit}" if v else ""
+                [f"{label(kind)}<br>{part}: {with_sd(v)} {self.unit}" if v else ""
                  for part, v in zip(self.parts, row, strict=True)]
                 for kind, row in zip(self.kinds, every, strict=True)
             ],
             "colorbar": {
                 "orientation": "h", "thickness": 10, "x": 0, "xanchor": "left", "len": 1,
                 "y": 1, "yanchor": "bottom", "ypad": 4, "xpad": 0, "outlinewidth": 0,
-                "tickvals": STEPS, "ticktext": [f"{most * step**2:.2g}" for step in STEPS],
-                "tickfont": {"size": 11}, "title": {"text": title, "font": {"size": 12}},
+                "tickvals": STEPS, "ticktext": [_short(most * step**2) for step in STEPS],
+                "tickfont": {"size": 11}, "title": {"text": title, "side": "top", "font": {"size": 12}},
             },
         }  # fmt: skip
 
@@ -136,6 +136,10 @@ class _Grid:
             "showlegend": False,
         }  # fmt: skip
         return layout("layer", "", 66 + 90 + ROW * len(self.kinds), **axes)
+
+
+def _short(number: float) -> str:
+    return f"{number:.2g}" if number < 10 else f"{number:,.0f}"
 
 
 def _shade(values: Sequence[float] | None, most: float) -> float | None:

@@ -89,7 +89,7 @@ def _plain(found: Sequence[Tensor]) -> dict[str, Any]:
 def _totals(name: str, case: Case) -> Table:
     head = ["strategy", ">seeds"]
     for sort, _ in SORTS:
-        head += [f">{sort}: absolute, 1e-6", ">relative, %"]
+        head += [f">{sort}: absolute, millionths", ">relative, %"]
     rows = []
     for side in case.sides:
         if side.runs:
@@ -123,7 +123,7 @@ def _places(name: str, case: Case) -> Iterator[Table]:
         keeps = {part: only(bias, part) for part in parts(chosen)}
         for kind in kinds(chosen):
             keeps[f"all {kind}"] = only(bias, kind=kind)
-        for at, measure in enumerate(("absolute, in 1e-6", "relative, in %")):
+        for at, measure in enumerate(("absolute, in millionths", "relative, in %")):
             yield Table(
                 f"{name}: change of {sort}, {measure}, by part and by kind, mean ± sd",
                 ("where", *(f">{side.variant.name}" for side in done)),

@@ -15,6 +15,8 @@ from headstart.study.read import canonical
 from headstart.study.tables import short_name
 
 FIRST = "first token"
+BESIDE = 0.28
+"""How far below their mean the runs are drawn, of the distance between two strategies."""
 WORDS = {
     1: "farther than under",
     -1: "less far than under",
@@ -130,13 +132,11 @@ def _compared(name: str, case: Case) -> Iterator[str]:
 def _figures(named: Sequence[tuple[str, Case]]) -> Iterator[Figure]:
     for number, (name, case) in enumerate(named):
         done = [(place, side) for place, side in enumerate(case.sides) if side.runs]
-        yield _distances(f"drift-{number}", name, case, done)
+        yield _distances(f"drift-{number}", name, done)
         yield _against_scores(f"drift-score-{number}", name, done)
 
 
-def _distances(
-    identity: str, name: str, case: Case, done: Sequence[tuple[int, Side]]
-) -> Figure:  # fmt: skip
+def _distances(identity: str, name: str, done: Sequence[tuple[int, Side]]) -> Figure:
     """Draw the distances of every strategy (arXiv 2210.16771, figure 1)."""
     data: list[dict[str, Any]] = []
     labels = [label(side.variant.name, 18) for _, side in done]
@@ -145,7 +145,8 @@ def _distances(
         mean = float(np.mean([*far.values()]))
         spread = float(np.std([*far.values()], ddof=1)) if len(far) > 1 else 0.0
         data += [{
-            "x": [*far.values()], "y": [at] * len(far), "mode": "markers", "hoverinfo": "text",
+            "x": [*far.values()], "y": [at + BESIDE] * len(far), "mode": "markers",
+            "hoverinfo": "text",
             "marker": {"symbol": f"{look.marker}-open", "size": 9, "color": look.colour},
             "hovertext": [f"seed {seed}: {x:.3g}" for seed, x in far.items()],
         }, {
@@ -155,6 +156,9 @@ def _distances(
             "hovertext": [f"mean: {with_sd([*far.values()])}"],
         }]  # fmt: skip
     longest = max(len(line) for text in labels for line in text.split("<br>"))
+    told = "; ".join(
+        f"{side.variant.name}: {with_sd([*_by_seed(side, 'l2').values()])}" for _, side in done
+    )
     axes = {
         "xaxis": {"rangemode": "tozero"}, "showlegend": False, "margin": {"l": 14 + 7 * longest},
         "yaxis": {"tickvals": [*range(len(done))], "ticktext": labels,
@@ -163,7 +167,7 @@ def _distances(
     return Figure(
         identity, f"{name}: how far features move",
         "Each open mark is a run, the stroke the mean over the seeds with a bar of one standard "
-        f"deviation. {_answer(name, case)}",
+        f"deviation. {told}.",
         data, layout("mean L2 distance of features", "", 120 + 56 * len(done), **axes),
     )  # fmt: skip
 
