@@ -113,7 +113,8 @@ class _Grid:
                 "orientation": "h", "thickness": 10, "x": 0, "xanchor": "left", "len": 1,
                 "y": 1, "yanchor": "bottom", "ypad": 4, "xpad": 0, "outlinewidth": 0,
                 "tickvals": STEPS, "ticktext": [_short(most * step**2) for step in STEPS],
-                "tickfont": {"size": 11}, "title": {"text": title, "side": "top", "font": {"size": 12}},
+                "title": {"text": title, "side": "top", "font": {"size": 12}},
+                "tickfont": {"size": 11},
             },
         }  # fmt: skip
 

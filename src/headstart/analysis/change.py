@@ -40,7 +40,8 @@ DEFINITION = (
     "over all elements of what is taken together. A tensor that was 0 before has no relative "
     "change. LayerNorm's scales count as weights; the head is no part of the backbone. Embeddings "
     "stands for all that is neither in a layer nor above the layers; of word embeddings, only the "
-    "rows of tokens that occur in training get a gradient."
+    "rows of tokens that occur in training get a gradient. Shades go by the root of the change, "
+    "the same for all strategies."
 )
 
 
