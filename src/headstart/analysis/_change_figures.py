@@ -133,7 +133,7 @@ class _Grid:
                       "tickangle": 0, "showgrid": False, "tickfont": {"size": 11}},
             "yaxis": {"tickvals": [*range(len(self.kinds))], "ticktext": told, "showgrid": False,
                       "range": [len(self.kinds) - 0.5, -0.5], "tickfont": {"size": 11}},
-            "margin": {"l": 12 + round(6.2 * longest), "t": 66},
+            "margin": {"l": 20 + round(6.6 * longest), "t": 66, "r": 24},
             "showlegend": False,
         }  # fmt: skip
         return layout("layer", "", 66 + 90 + ROW * len(self.kinds), **axes)
