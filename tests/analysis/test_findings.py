@@ -53,7 +53,7 @@ def test_a_difference_that_may_be_chance_is_told_as_such() -> None:
 def test_drift_in_tables_values_and_figures() -> None:
     out = drifts([4.0, 4.2], [2.0, 2.2])
     (table,) = out.tables
-    assert table.rows[0] == ["full (ft)", "2", "40", "4.10 ± 0.14", "51 ± 2", "0.90 ± 0.00",
+    assert table.rows[0] == ["full (ft)", "2", "40", "4.10 ± 0.14", "51 ± 2", "0.900 ± 0.000",
                              "70.5 ± 0.7"]  # fmt: skip
     first, second = out.values
     assert (first["l2"], first["relative"], first["seeds"]) == ([4.0, 4.2], [0.5, 0.525], [0, 1])
@@ -68,7 +68,7 @@ def test_drift_in_tables_values_and_figures() -> None:
 
 def test_alignment_that_there_is_none_of_is_left_out() -> None:
     (table,) = found("drift", [made.drift(1.0, cka=None)], [made.drift(2.0)]).tables
-    assert [row[5] for row in table.rows] == ["-", "0.90"]
+    assert [row[5] for row in table.rows] == ["-", "0.900"]
 
 
 def test_too_few_rows_for_drift_are_refused() -> None:
@@ -89,18 +89,22 @@ def test_change_on_a_toy() -> None:
     out = changes(full, [{**each, "change": 0.0} for each in full])
     totals, *places = out.tables
     # Weights: (10 * 0.1 + 10 * 0.3) / 100 of 1.0; biases: 0.3 / 2 = 0.15 of 0.2.
-    assert totals.rows[0][:6] == ["full (ft)", "1", "4.00e-02", "4", "1.50e-01", "75"]
-    assert totals.rows[1][2:6] == ["0.00e+00", "0", "0.00e+00", "0"]
+    assert totals.rows[0][:6] == ["full (ft)", "1", "40000", "4.00", "150000", "75.0"]
+    assert totals.rows[1][2:6] == ["0", "0", "0", "0"]
     by_place = {row[0]: row[1] for row in places[1].rows}
-    assert by_place == {"embeddings": "0", "layer 0": "10", "layer 1": "30", "all query": "20",
-                        "all words": "0"}  # fmt: skip
+    assert by_place == {"embeddings": "0", "layer 0": "10.0", "layer 1": "30.0",
+                        "all query": "20.0", "all words": "0"}  # fmt: skip
     biases = {row[0]: row[1] for row in places[3].rows}
-    assert biases == {"layer 0": "50", "layer 1": "-", "all query": "75"}  # layer 1 was 0 before
+    assert biases == {"layer 0": "50.0", "layer 1": "-", "all query": "75.0"}  # layer 1 was 0
     answer, compared, of_full, of_other, _ = out.sentences
     assert "least under bitfit > full (eh-ft), by 0 % of their mean size" in answer
-    assert "most under full (ft), by 20 %" in answer
+    assert "most under full (ft), by 20.0 %" in answer
     assert "(-20 points, from one seed)" in compared
-    assert "weights change by 4 %, layer 1 most (30 %), embeddings least (0 %)" in of_full
+    assert of_full == (
+        "reviews: under full (ft) weights change by 4.00 %: embeddings 0 %, layers from 10 % "
+        "(layer 0) to 30 % (layer 1); query 20 %; biases change by 75.0 %: layer 0 50 %; "
+        "query 75 %."
+    )
     assert of_other.endswith("under bitfit > full (eh-ft) no parameter of the backbone changes.")
     assert out.values[0]["totals"]["biases"] == pytest.approx({"change": 0.15, "relative": 0.75})
     assert out.values[0]["tensors"][4]["relative"] is None
@@ -111,23 +115,27 @@ def test_heat_maps_share_a_scale_and_leave_gaps() -> None:
     assert len(out.figures) == 2 * 2 * 2  # weights and biases, two measures, two strategies
     for left, right in zip(out.figures[::2], out.figures[1::2], strict=True):
         (one,), (other,) = left.data, right.data
-        assert one["zmax"] == other["zmax"] == max(v for row in one["z"] for v in row if v)
+        assert one["colorbar"] == other["colorbar"]
+        assert max(v for row in one["z"] for v in row if v) == 1.0 == one["zmax"]
+        assert max(v for row in other["z"] for v in row if v) < 1.0 == other["zmax"]
         assert one["y"] == [*range(len(left.layout["yaxis"]["ticktext"]))]
     weights = out.figures[0].data[0]
     assert len(weights["z"][0]) == 1 + made.LAYERS + 1
     assert weights["z"][0][0] is None  # no query in the embeddings
-    assert weights["z"][0][1] == pytest.approx(100 * 0.02 / 0.5)  # the mean of 0.01 and 0.03
-    assert "layer 0: 4 ± 2.83 %" in weights["text"][0][1]
+    # The root of 4 %, mean of 0.01 and 0.03 of 0.5, in the scale of output.dense in layer 2.
+    assert weights["z"][0][1] == pytest.approx((4 / (4 * 3 * 1.75)) ** 0.5)
+    assert weights["colorbar"]["ticktext"] == ["0", "1.3", "5.2", "12", "21"]
+    assert "layer 0: 4.00 ± 2.83 %" in weights["text"][0][1]
     assert "attention.self.query" in weights["text"][0][1]
     assert out.figures[0].layout["yaxis"]["ticktext"][0] == "query"
     assert "Greatest relative change: output.dense, layer 2" in out.figures[0].caption
-    absent = next(f for f in out.figures if "biases, relative" in f.title).data[0]["z"][0]
+    absent = next(f for f in out.figures if "relative change of biases" in f.title).data[0]["z"][0]
     assert absent == [None] * made.LAYERS  # kind 0's biases were 0 before
 
 
 def test_no_change_at_all_is_drawn_as_none() -> None:
     out = found("change", [made.change(0.0)], [made.change(0.0)])
-    assert out.figures[0].data[0]["zmax"] == 1.0
+    assert {v for row in out.figures[0].data[0]["z"] for v in row} == {0.0, None}
     assert out.figures[0].caption == "No change of weights."
 
 
@@ -155,6 +163,7 @@ def test_numbers_in_words() -> None:
     assert with_sd([]) == "-"
     assert with_sd([1.0]) == "1.00"
     assert with_sd([1.0, 3.0], ".1f") == "2.0 ± 1.4"
+    assert [with_sd([x]) for x in (123.4, 12.34, 0.01234, 0.0)] == ["123", "12.3", "0.0123", "0"]
     assert against({0: 1.0}, {1: 1.0}) == (0, "no seed of both has finished")
     assert against({0: 2.0, 1: 3.0}, {0: 1.0, 1: 2.0, 2: 9.0})[0] == 1  # equal differences
     assert against({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}) == (
