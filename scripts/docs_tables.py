@@ -175,8 +175,10 @@ def _commands(name: str, command: Any) -> Iterator[str]:
     shown = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
     about = inspect.cleandoc(command.help or "").replace("\b\n", "")
     if name.startswith("headstart analyze "):
+        asked = any(p.name == "strategies" for p in shown)
         shown = [p for p in shown if p.rich_help_panel == "Analysis"]
-        about += "\n\nIts options are those of `headstart study run` but `--baseline`"
+        but = "`--baseline`" if asked else "`--baseline` and `--strategies`"
+        about += f"\n\nIts options are those of `headstart study run` but {but}"
         about += ", and:" if shown else "."
     rows = [(", ".join(f"`{o}`" for o in _spellings(p)), _prose(p.help or "")) for p in shown]
     yield f"### {name}\n\n{about}"

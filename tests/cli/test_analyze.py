@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from concurrent.futures import Future
+from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -16,6 +19,7 @@ import tiny_studies
 from cli.rows import Answer, Run
 from headstart.analysis import ANALYSES
 from headstart.cli import analyze
+from headstart.observers import OBSERVERS
 from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome
 
@@ -188,6 +192,28 @@ def test_a_dry_run_and_a_single_strategy(ask: Asked) -> None:
     alone = ask("drift", strategies="full(steps=2), full(steps=2)")
     assert alone.code == 0
     assert "(mean L2 distance) under full(steps=2), 2 seeds" in alone.out
+
+
+def test_the_example_of_the_documentation_is_an_analysis(
+    ask: Asked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "analyses.md").read_text(encoding="utf-8")
+    part = page[page.index("## One of your own") :]
+    for registry, code in zip(
+        (OBSERVERS, ANALYSES), re.findall(r"```python\n(.*?)```", part, re.DOTALL), strict=True
+    ):
+        names: dict[str, Any] = {}
+        exec(code, names)  # noqa: S102
+        point = SimpleNamespace(load=partial(names.get, registry.attribute))
+        monkeypatch.setitem(cast(Any, registry)._plugins, "headnorm", point)
+    answer = ask("headnorm")
+    assert answer.code == 0, answer.err
+    found = json.loads((ask.out / "headnorm.json").read_text())
+    assert [(row[1], row[2]) for row in found][::2] == [
+        ("full(steps=2)", "0"),
+        ("head(steps=2)", "0"),
+    ]
+    assert "Norm of the head" in ask.page("headnorm")
 
 
 @pytest.mark.parametrize(
