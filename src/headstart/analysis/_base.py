@@ -94,11 +94,13 @@ class Table:
         caption: What it shows.
         head: Titles of the columns; those of numbers begin with ``>``.
         rows: Cells as text.
+        page_only: Whether it is too long for a terminal.
     """
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    page_only: bool = False
 
 
 @dataclass(frozen=True)

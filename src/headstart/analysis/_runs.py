@@ -9,12 +9,12 @@ from typing import Any
 
 from headstart.analysis._base import Case, Side, Variant
 from headstart.config import FitConfig
-from headstart.errors import HeadstartError, RunError, gathering, raise_all
+from headstart.errors import HeadstartError, gathering, raise_all
 from headstart.observers import observer
 from headstart.report.read import Run
 from headstart.results import RunResult
 from headstart.study.identity import Digests
-from headstart.study.main import Study, check_rows
+from headstart.study.main import Study, check_rows, require_owner
 from headstart.study.plan import StudyPlan
 from headstart.study.read import canonical
 from headstart.study.store import PlannedRun, Store
@@ -90,12 +90,7 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
     check_rows(ordered)
     check_measures(ordered)
     store = Store(out).open(create=True)
-    others = {str(p.get("analysis") or "a study") for p in store.plans()} - {name}
-    if others:
-        raise RunError(
-            f"an empty folder, or one of `headstart analyze {name}`, for --out",
-            f"{out}, which holds {', '.join(sorted(others))}", "Choose another --out.",
-        )  # fmt: skip
+    require_owner(store, name)
     about = {"baseline": plan.baseline, "strategies": list(plan.strategies), "analysis": name}
     store.add_plan(ordered, about)
     if retry_failed:

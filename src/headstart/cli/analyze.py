@@ -192,7 +192,7 @@ def _run(
     if found:
         _write(name, analysis, analysis.findings(found), study)
     if state.failed:
-        show(*describe_failures(out), to=errors())
+        show(*describe_failures(out, {run.id for run in study.runs}), to=errors())
         raise typer.Exit(RUN_FAILED)
 
 
@@ -200,14 +200,25 @@ def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> N
     from headstart.analysis._page import page
     from headstart.cli._console import table
 
-    failed = len(study.store.failed() & {run.id for run in study.runs})
-    notes = [f"{failed:,} of {len(study.runs):,} runs have failed."] if failed else []
+    notes = _of_failures(study)
     command = shlex.join(["headstart", *sys.argv[1:]])
     text = page(analysis.title, findings, command, notes)
     values = json.dumps(findings.values, ensure_ascii=False, indent=1, allow_nan=False)
     study.store.write(f"{name}.html", text.encode())
     study.store.write(f"{name}.json", f"{values}\n".encode())
-    for each in findings.tables:
+    for each in (each for each in findings.tables if not each.page_only):
         show(each.caption, table(each.head, each.rows))
     show(*findings.sentences)
     show(f"page: {study.store.address.rstrip('/')}/{name}.html")
+
+
+def _of_failures(study: Study) -> list[str]:
+    """Say on the page which runs are missing from it."""
+    from headstart.cli._study import describe_failures
+
+    among = {run.id for run in study.runs}
+    failed = len(study.store.failed() & among)
+    if not failed:
+        return []
+    told = f"{failed:,} of {len(study.runs):,} runs have failed and are left out."
+    return [told, *describe_failures(study.store.address, among)]

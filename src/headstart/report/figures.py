@@ -83,20 +83,21 @@ def look_of(place: int) -> Look:
     return Look(*(kinds[place % len(kinds)] for kinds in (COLOURS, MARKERS, DASHES)))
 
 
-def label(text: str) -> str:
+def label(text: str, longest: int = LONGEST_NAME) -> str:
     """Return text as plotly shows it as it is, in lines that fit a telephone.
 
     Args:
         text: What a user may have typed.
+        longest: Characters of a line.
 
     Returns:
         The text without markup of its own.
     """
     lines = [""]
     for word in text.split(" "):
-        parts = [word[i : i + LONGEST_NAME] for i in range(0, len(word), LONGEST_NAME)] or [""]
+        parts = [word[i : i + longest] for i in range(0, len(word), longest)] or [""]
         for part in parts:
-            if lines[-1] and len(lines[-1]) + len(part) + 1 > LONGEST_NAME:
+            if lines[-1] and len(lines[-1]) + len(part) + 1 > longest:
                 lines.append(part)
             else:
                 lines[-1] = f"{lines[-1]} {part}" if lines[-1] else part

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.errors import ConfigError, HeadstartError, gathering, raise_all
+from headstart.errors import ConfigError, HeadstartError, RunError, gathering, raise_all
 from headstart.run.splits import find_task, read_splits
 from headstart.study.executors import Executor, closing
 from headstart.study.identity import Digests
@@ -87,11 +87,33 @@ def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
     runs = planned_runs(plan)
     check_rows(runs)
     store = Store(out).open(create=True)
+    require_owner(store)
     store.add_plan(runs, {"baseline": plan.baseline, "strategies": list(plan.strategies)})
     if retry_failed:
         for identity in store.failed() & {run.id for run in runs}:
             store.remove(f"failures/{identity}.json")
     return Study(store, runs, plan.baseline)
+
+
+def require_owner(store: Store, analysis: str = "") -> None:
+    """Make sure that nothing else has asked for the runs in a folder.
+
+    Args:
+        store: The folder.
+        analysis: Name of an analysis; empty for a study.
+
+    Raises:
+        RunError: If a study has asked for some, or another analysis.
+    """
+    owners = {str(plan.get("analysis") or "") for plan in store.plans()} - {analysis}
+    if owners:
+        names = {f"`headstart analyze {n}`" if n else "a study" for n in sorted(owners)}
+        own = f"`headstart analyze {analysis}`" if analysis else "a study"
+        raise RunError(
+            f"an empty folder, or one of {own}, for --out",
+            f"{store.address}, which holds the runs of {' and '.join(sorted(names))}",
+            "Choose another --out.",
+        )
 
 
 def check_rows(runs: Iterable[PlannedRun]) -> None:
