@@ -89,8 +89,8 @@ def test_change_on_a_toy() -> None:
     out = changes(full, [{**each, "change": 0.0} for each in full])
     totals, *places = out.tables
     # Weights: (10 * 0.1 + 10 * 0.3) / 100 of 1.0; biases: 0.3 / 2 = 0.15 of 0.2.
-    assert totals.rows[0][:6] == ["full (ft)", "1", "40000", "4.00", "150000", "75.0"]
-    assert totals.rows[1][2:6] == ["0", "0", "0", "0"]
+    assert totals.rows[0][:7] == ["full (ft)", "1", "20.0", "40000", "4.00", "150000", "75.0"]
+    assert totals.rows[1][2:7] == ["0"] * 5
     by_place = {row[0]: row[1] for row in places[1].rows}
     assert by_place == {"embeddings": "0", "layer 0": "10.0", "layer 1": "30.0",
                         "all query": "20.0", "all words": "0"}  # fmt: skip

@@ -88,15 +88,15 @@ def _plain(found: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def _totals(name: str, case: Case) -> Table:
-    head = ["strategy", ">seeds"]
+    head = ["strategy", ">seeds", ">layers' weights: relative, %"]
     for sort, _ in SORTS:
         head += [f">{sort}: absolute, millionths", ">relative, %"]
     rows = []
     for side in case.sides:
         if side.runs:
             cells = [c for _, bias in SORTS for c in _cells(side, only(bias))]
-            count = str(len(side.runs))
-            rows.append([side.variant.name, count, *cells, with_sd(scores(side), ".1f")])
+            first = [side.variant.name, str(len(side.runs)), with_sd([*_weights(side).values()])]
+            rows.append([*first, *cells, with_sd(scores(side), ".1f")])
     return Table(
         f"{name}: change of the backbone from its pretrained state, mean ± sd",
         [*head, ">score %"], rows,
