@@ -89,21 +89,23 @@ def test_change_on_a_toy() -> None:
     out = changes(full, [{**each, "change": 0.0} for each in full])
     totals, *places = out.tables
     # Weights: (10 * 0.1 + 10 * 0.3) / 100 of 1.0; biases: 0.3 / 2 = 0.15 of 0.2.
-    assert totals.rows[0][:6] == ["full (ft)", "1", "40000", "4.00", "150000", "75.0"]
-    assert totals.rows[1][2:6] == ["0", "0", "0", "0"]
+    assert totals.rows[0][:7] == ["full (ft)", "1", "20.0", "40000", "4.00", "150000", "75.0"]
+    assert totals.rows[1][2:7] == ["0"] * 5
     by_place = {row[0]: row[1] for row in places[1].rows}
     assert by_place == {"embeddings": "0", "layer 0": "10.0", "layer 1": "30.0",
                         "all query": "20.0", "all words": "0"}  # fmt: skip
     biases = {row[0]: row[1] for row in places[3].rows}
     assert biases == {"layer 0": "50.0", "layer 1": "-", "all query": "75.0"}  # layer 1 was 0
-    answer, compared, of_full, of_other, _ = out.sentences
+    answer, compared, of_full, of_biases, of_other, _ = out.sentences
     assert "least under bitfit > full (eh-ft), by 0 % of their mean size" in answer
     assert "most under full (ft), by 20.0 %" in answer
     assert "(-20 points, from one seed)" in compared
     assert of_full == (
         "reviews: under full (ft) weights change by 4.00 %: embeddings 0 %, layers from 10 % "
-        "(layer 0) to 30 % (layer 1); query 20 %; biases change by 75.0 %: layer 0 50 %; "
-        "query 75 %."
+        "(layer 0) to 30 % (layer 1); query 20 %."
+    )
+    assert of_biases == (
+        "reviews: under full (ft) biases change by 75.0 %: layer 0 50 %; query 75 %."
     )
     assert of_other.endswith("under bitfit > full (eh-ft) no parameter of the backbone changes.")
     assert out.values[0]["totals"]["biases"] == pytest.approx({"change": 0.15, "relative": 0.75})

@@ -88,15 +88,15 @@ def _plain(found: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def _totals(name: str, case: Case) -> Table:
-    head = ["strategy", ">seeds"]
+    head = ["strategy", ">seeds", ">layers' weights: relative, %"]
     for sort, _ in SORTS:
         head += [f">{sort}: absolute, millionths", ">relative, %"]
     rows = []
     for side in case.sides:
         if side.runs:
             cells = [c for _, bias in SORTS for c in _cells(side, only(bias))]
-            count = str(len(side.runs))
-            rows.append([side.variant.name, count, *cells, with_sd(scores(side), ".1f")])
+            first = [side.variant.name, str(len(side.runs)), with_sd([*_weights(side).values()])]
+            rows.append([*first, *cells, with_sd(scores(side), ".1f")])
     return Table(
         f"{name}: change of the backbone from its pretrained state, mean ± sd",
         [*head, ">score %"], rows,
@@ -168,17 +168,18 @@ def _compared(name: str, case: Case) -> Iterator[str]:
 
 
 def _where(name: str, case: Case) -> Iterator[str]:
-    """Yield a sentence for each strategy: in which parts and kinds it changes most and least."""
+    """Yield sentences for each strategy: in which parts and kinds it changes most and least."""
     for side in case.sides:
         if not side.runs:
             continue
-        told = [_where_of(case, side, sort, bias) for sort, bias in SORTS]
-        if not any(told):
+        told = {sort: _where_of(case, side, sort, bias) for sort, bias in SORTS}
+        if not any(told.values()):
             yield f"{name}: under {side.variant.name} no parameter of the backbone changes."
             continue
-        still = [f"{sort} stay as they are" for (sort, bias), text in zip(SORTS, told, strict=True)
-                 if not text and tensors(case, bias)]  # fmt: skip
-        yield f"{name}: under {side.variant.name} {'; '.join([*filter(None, told), *still])}."
+        for sort, bias in SORTS:
+            if tensors(case, bias):
+                text = told[sort] or f"{sort} stay as they are"
+                yield f"{name}: under {side.variant.name} {text}."
 
 
 def _where_of(case: Case, side: Side, sort: str, bias: bool) -> str:
