@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from headstart.errors import ConfigError, RunError, did_you_mean
 from headstart.results import RunResult
-from headstart.study.power import seeds_needed
+from headstart.study.power import SMALLEST_EFFECT, seeds_needed
 from headstart.study.ranks import (
     Friedman,
     average_ranks,
@@ -340,7 +340,8 @@ def compare(ours: Sequence[float], theirs: Sequence[float]) -> Comparison | None
         return Comparison(1, difference, None, None, None, None)
     spread = float(np.std(np.subtract(ours, theirs), ddof=1))
     needed = None
-    if spread > 0 and difference.estimate:
+    # Seeds that cancel leave a rounding error and no difference.
+    if spread > 0 and abs(difference.estimate) >= SMALLEST_EFFECT * spread:
         needed = seeds_needed(difference.estimate, spread)
     return Comparison(
         len(ours), difference, paired_test(ours, theirs), None,
