@@ -18,8 +18,8 @@ from headstart.study.summary import Comparison
 from headstart.study.tables import compared
 
 LEGEND = (
-    "Every difference is the mean over the seeds that both sides have finished, in points, with its "
-    "95 % interval; p is that of the exact test of paired differences, Holm-corrected over the "
+    "Every difference is the mean over the seeds that both sides have finished, in points, with "
+    "its 95 % interval; p is that of the exact test of paired differences, Holm-corrected over the "
     "comparisons of a table; P(better) is the chance that a run beats one of the other side."
 )
 

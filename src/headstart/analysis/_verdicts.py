@@ -71,6 +71,18 @@ def differences(pairs: Sequence[Pair], value: Value = score) -> list[Found]:
         comparison = compare(ours, theirs)
         if comparison is not None:
             made.append((pair.name, comparison))
+    return corrected(made)
+
+
+def corrected(made: Sequence[tuple[str, Comparison]]) -> list[Found]:
+    """Correct comparisons for their number.
+
+    Args:
+        made: The comparisons of one family, with their names.
+
+    Returns:
+        The same with Holm's p.
+    """
     adjusted = holm([c.test.p if c.test else None for _, c in made])
     return [Found(n, replace(c, adjusted=p)) for (n, c), p in zip(made, adjusted, strict=True)]
 

@@ -324,8 +324,10 @@ def with_bars(
         "line": {"color": look.colour, "dash": look.dash, "width": 2},
         "marker": {"symbol": look.marker, "size": 11, "color": look.colour},
         "hoverinfo": "text",
-        "hovertext": [f"{label(name)}<br>{points(s.mean):.1f} at {round(at, 1):,.10g} {unit}, {s.n} seeds"
-                      for at, s in found],
+        "hovertext": [
+            f"{label(name)}<br>{points(s.mean):.1f} at {round(at, 1):,.10g} {unit}, {s.n} seeds"
+            for at, s in found
+        ],
     }  # fmt: skip
 
 
