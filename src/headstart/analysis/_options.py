@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from headstart.errors import ConfigError, HeadstartError, gathering
@@ -34,7 +34,7 @@ class Rule:
 
 
 def read_numbers(text: str, rule: Rule, faults: list[HeadstartError]) -> list[float]:
-    """Read numbers that are split by commas.
+    """Read two numbers or more, split by commas.
 
     Args:
         text: What the user gave.
@@ -45,6 +45,7 @@ def read_numbers(text: str, rule: Rule, faults: list[HeadstartError]) -> list[fl
         Those that can be used, in rising order; whole ones as ``int``.
     """
     found: list[float] = []
+    before = len(faults)
     for word in (part.strip() for part in text.split(",")):
         number = _number(word, rule)
         if number is None:
@@ -55,6 +56,9 @@ def read_numbers(text: str, rule: Rule, faults: list[HeadstartError]) -> list[fl
             faults.append(ConfigError(wanted, f"{word!r} again", "Remove one."))
         else:
             found.append(number)
+    if len(found) < 2 and len(faults) == before:
+        wanted = f"two numbers or more for {rule.option}"
+        faults.append(ConfigError(wanted, str(len(found)), f"Write them like {rule.example}."))
     return sorted(found)
 
 
@@ -68,19 +72,6 @@ def _number(word: str, rule: Rule) -> float | None:
     if number.is_integer():
         return int(number)
     return None if rule.whole else number
-
-
-def require_several(found: Sequence[float], rule: Rule, faults: list[HeadstartError]) -> None:
-    """Refuse a list from which no curve can be drawn.
-
-    Args:
-        found: The numbers that can be used.
-        rule: What they are.
-        faults: Takes the fault, where none of the numbers has one already.
-    """
-    if len(found) < 2 and not faults:
-        wanted = f"two numbers or more for {rule.option}"
-        faults.append(ConfigError(wanted, str(len(found)), f"Write them like {rule.example}."))
 
 
 def read_stage(
@@ -109,7 +100,7 @@ def read_stage(
     return None
 
 
-def read_open_stage(text: str, option: str, faults: list[HeadstartError]) -> Stage | None:
+def read_open_stage(text: str, option: str, faults: list[HeadstartError]) -> Stage:
     """Read what trains in stage 1, where the analysis decides for how long.
 
     Args:
@@ -118,14 +109,13 @@ def read_open_stage(text: str, option: str, faults: list[HeadstartError]) -> Sta
         faults: Takes what is wrong with it.
 
     Returns:
-        The stage, which then runs its whole length; ``None`` if it cannot be used.
+        The stage; any one if there is a fault.
     """
-    stage = read_stage(text, option, faults)
-    if stage is None or not (stage.has_length or stage.until):
-        return stage
-    fix = "Drop it: the analysis decides how long stage 1 is."
-    faults.append(ConfigError(f"no length and no end for {option}", repr(text), fix))
-    return None
+    stage = read_stage(text, option, faults) or Stage(FULL)
+    if stage.has_length or stage.until:
+        fix = "Drop it: the analysis decides how long stage 1 is."
+        faults.append(ConfigError(f"no length and no end for {option}", repr(text), fix))
+    return stage
 
 
 def read_stages(text: str, option: str, faults: list[HeadstartError], arrow: str) -> list[Stage]:

@@ -15,7 +15,6 @@ from headstart.analysis._options import (
     before_full,
     read_numbers,
     read_open_stage,
-    require_several,
 )
 from headstart.analysis._scores import (
     finished,
@@ -54,12 +53,11 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     """
     faults: list[HeadstartError] = []
     stage = read_open_stage(options["tuner"], "--tuner", faults)
-    lengths = read_numbers(options["lengths"], RULE, number_faults := [])
-    require_several(lengths, RULE, number_faults)
-    raise_all([*faults, *number_faults])
+    lengths = read_numbers(options["lengths"], RULE, faults)
+    raise_all(faults)
     made = [Variant(FULL, short_name(FULL), facts={"plain": True})]
     for epochs in lengths:
-        line = before_full(replace(stage, epochs=epochs))  # type: ignore[type-var]
+        line = before_full(replace(stage, epochs=epochs))
         made.append(Variant(line, line, facts={"epochs": epochs}))
     return made
 
@@ -148,7 +146,8 @@ def _cost(name: str, sides: Sequence[Side]) -> str:
         f"{side.variant.name} {mean_of(side, steps_before):,.0f} steps in "
         f"{mean_of(side, _seconds_before):,.1f} s" for side in sides
     ]  # fmt: skip
-    return f"{name}: what stage 1 costs before that, evaluation apart: {'; '.join(costs) or 'unknown'}."
+    told = "; ".join(costs) or "unknown"
+    return f"{name}: stage 1 costs, before that and evaluation apart: {told}."
 
 
 def _steps_table(name: str, case: Case) -> Table:

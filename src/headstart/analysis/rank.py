@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Option, Side, Variant
-from headstart.analysis._options import FULL, Rule, before_full, read_numbers, require_several
+from headstart.analysis._options import FULL, Rule, before_full, read_numbers
 from headstart.analysis._scores import (
     Line,
     difference_values,
@@ -60,7 +60,6 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     """
     faults: list[HeadstartError] = []
     ranks = read_numbers(options["ranks"], RULE, faults)
-    require_several(ranks, RULE, faults)
     raise_all(faults)
     made = [Variant(FULL, short_name(FULL), facts={"plain": True})]
     for rank in map(int, ranks):

@@ -14,7 +14,6 @@ from headstart.analysis._options import (
     before_full,
     read_numbers,
     read_open_stage,
-    require_several,
 )
 from headstart.analysis._scores import (
     Line,
@@ -55,9 +54,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     """
     faults: list[HeadstartError] = []
     stage = read_open_stage(options["tuner"], "--tuner", faults)
-    shares = read_numbers(options["shares"], RULE, number_faults := [])
-    require_several([0, *(share for share in shares if share)], RULE, number_faults)
-    faults += number_faults
+    shares = read_numbers(options["shares"], RULE, faults)
     epochs = options["epochs"]
     if not (math.isfinite(epochs) and epochs > 0):
         faults.append(ConfigError("a number above 0 for --epochs", f"{epochs:g}", "Change it."))
@@ -66,8 +63,10 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     made = [Variant(FULL, short_name(FULL), whole, facts={"plain": True, "share": 0})]
     for share in filter(None, shares):
         for fixed in (TOTAL, SECOND):
-            length = {"share": share} if fixed == TOTAL else {"epochs": share * epochs}
-            line = before_full(replace(stage, **length))  # type: ignore[type-var]
+            if fixed == TOTAL:
+                line = before_full(replace(stage, share=share))
+            else:
+                line = before_full(replace(stage, epochs=round(share * epochs, 9)))
             facts = {"share": share, "fixed": fixed}
             made.append(Variant(line, line, whole, facts=facts))
     return made
