@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -85,6 +85,7 @@ def findings(cases: Sequence[Case]) -> Findings:
             f"{name}: by the mean score along stage 2, {said.text}.",
             f"{name}: at the end of stage 2, {ends.text}.",
             _cost(name, others),
+            *_met_at_once(name, case),
         ]
         caption = f"differences from {base.variant.name} in points"
         tables += [
@@ -148,6 +149,18 @@ def _cost(name: str, sides: Sequence[Side]) -> str:
     ]  # fmt: skip
     told = "; ".join(costs) or "unknown"
     return f"{name}: stage 1 costs, before that and evaluation apart: {told}."
+
+
+def _met_at_once(name: str, case: Case) -> Iterator[str]:
+    """Warn of a goal that an untrained head meets, as where one class is most of the rows."""
+    for share, goal in zip(GOALS, _goals(case), strict=False):
+        at_once = [_reached(side, goal).count(0) for side in finished(case)]
+        if any(at_once):
+            runs = sum(len(side.runs) for side in finished(case))
+            yield (
+                f"{name}: {sum(at_once)} of {runs} runs are at {share:.0%} of plain fine-tuning's "
+                "end before stage 2 has begun, so that steps to it say little there."
+            )
 
 
 def _steps_table(name: str, case: Case) -> Table:
