@@ -52,9 +52,9 @@ def column(found: Findings, table: int, title: str) -> list[str]:
 def test_a_certain_difference_is_told_with_interval_p_and_seeds() -> None:
     text = one("rank", with_gains({"rank": 0.03}, 0.002)).sentences[1]
     assert re.search(
-        r"^reviews: against plain fine-tuning, rank 2 scores higher \(\+\d\.\d points, 95 % interval "
-        r"\d\.\d to \d\.\d, 8 seeds\), p = 0\.016; rank 8 scores higher .* after Holm's correction "
-        r"over 2 comparisons\.$", text,
+        r"^reviews: against plain fine-tuning, rank 2 scores higher \(\+\d\.\d points, "
+        r"95 % interval \d\.\d to \d\.\d, 8 seeds\), p = 0\.016; rank 8 scores higher .* "
+        r"after Holm's correction over 2 comparisons\.$", text,
     )  # fmt: skip
 
 

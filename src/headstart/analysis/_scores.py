@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Case, Side, Table
-from headstart.analysis._verdicts import Found, Value, score
+from headstart.analysis._base import Case, Findings, Side, Table
+from headstart.analysis._verdicts import Found, Value, Verdict, answers, score
 from headstart.report.curves import kept
 from headstart.report.figures import Figure, layout, look_of, points, with_bars
 from headstart.report.read import Run
@@ -50,6 +50,18 @@ def mean_of(side: Side, value: Value) -> float:
     return float(np.mean(values_of(side, value)))
 
 
+def steps_told(side: Side) -> str:
+    """Write the mean of the optimizer steps before the last stage.
+
+    Args:
+        side: The runs, at least one.
+
+    Returns:
+        Steps.
+    """
+    return f"{mean_of(side, steps_before):,.0f}"
+
+
 def steps_before(run: Run) -> float:
     """Return the optimizer steps before the last stage.
 
@@ -74,6 +86,55 @@ def title(case: Case, cases: Sequence[Case]) -> str:
     """
     several = len({each.model for each in cases}) > 1
     return f"{case.name}, {case.model}" if several else case.name
+
+
+@dataclass(frozen=True)
+class Part:
+    """What was found in one case.
+
+    Args:
+        verdicts: What its comparisons amount to.
+        sentences: The answer for this case first.
+        tables: The numbers.
+        figures: The pictures.
+        values: The numbers as plain data.
+    """
+
+    verdicts: Sequence[Verdict]
+    sentences: Sequence[str]
+    tables: Sequence[Table]
+    figures: Sequence[Figure]
+    values: Sequence[Any]
+
+
+def by_case(
+    about: Callable[[int, str, Case], Part], how: str
+) -> Callable[[Sequence[Case]], Findings]:
+    """Make findings that look at one case after the other.
+
+    Args:
+        about: From the place, the name and the runs of a case to what was found in it.
+        how: What one must know of the analysis to read it.
+
+    Returns:
+        From cases to the findings.
+    """
+
+    def findings(cases: Sequence[Case]) -> Findings:
+        names = [title(case, cases) for case in cases]
+        parts = [about(i, n, case) for i, (n, case) in enumerate(zip(names, cases, strict=True))]
+        told = answers(
+            {name: part.verdicts for name, part in zip(names, parts, strict=True)},
+            [sentence for part in parts for sentence in part.sentences],
+        )
+        return Findings(
+            [*told, how, *notes(cases)],
+            [table for part in parts for table in part.tables],
+            [figure for part in parts for figure in part.figures],
+            [value for part in parts for value in part.values],
+        )
+
+    return findings
 
 
 def plain(case: Case) -> Side:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Option, Side, Table, Variant
+from headstart.analysis._base import Analysis, Case, Option, Side, Table, Variant
 from headstart.analysis._options import (
     FULL,
     Rule,
@@ -17,17 +17,18 @@ from headstart.analysis._options import (
     read_open_stage,
 )
 from headstart.analysis._scores import (
+    Part,
+    by_case,
     finished,
     mean_of,
-    notes,
     plain,
     plain_values,
     score_table,
     steps_before,
-    title,
+    steps_told,
     values_of,
 )
-from headstart.analysis._verdicts import against, answers, seeds_for, verdict
+from headstart.analysis._verdicts import against, seeds_for, verdict
 from headstart.errors import HeadstartError, raise_all
 from headstart.report.curves import band, drawn, kept
 from headstart.report.figures import Figure, layout, look_of
@@ -40,6 +41,13 @@ GOALS = (0.90, 0.95)
 """Shares of plain fine-tuning's final score whose first reaching is told."""
 EVERY = 5
 """Steps between evaluations: a few hundred rows make some tens of steps."""
+
+HOW = (
+    "The mean along a stage is the area under its curve from step 0 to its last step, divided "
+    "by its steps: it rises if the same scores are reached earlier. Each length of stage 1 "
+    "runs to its end, and stage 2 then has all the epochs that plain fine-tuning has."
+)
+"""What one must know to read the page."""
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
@@ -62,47 +70,30 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def findings(cases: Sequence[Case]) -> Findings:
-    """Say whether stage 2 converges faster than plain fine-tuning.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        What was found.
-    """
-    told, sentences, tables, figures, values = {}, [], [], [], []
-    for number, case in enumerate(cases):
-        name, base = title(case, cases), plain(case)
-        others = [side for side in finished(case) if side is not base]
-        along, final = against(others, base, _along), against(others, base, _final)
-        said = verdict(
-            along, "converges faster than plain fine-tuning", "converges more slowly than it"
-        )
-        ends = verdict(final, "ends higher", "ends lower")
-        told[name] = (said,)
-        sentences += [
-            f"{name}: by the mean score along stage 2, {said.text}.",
-            f"{name}: at the end of stage 2, {ends.text}.",
-            _cost(name, others),
-            *_met_at_once(name, case),
-        ]
-        caption = f"differences from {base.variant.name} in points"
-        tables += [
-            _steps_table(name, case),
-            score_table(f"{name}: mean score along the last stage, and {caption}", case.sides,
-                        along, value=(">mean along it %", _along)),
-            score_table(f"{name}: score at its end, and {caption}", case.sides, final,
-                        value=(">final score %", _final)),
-        ]  # fmt: skip
-        figures.append(_figure(number, name, case, said.text))
-        values += _values(name, case, along)
-    how = (
-        "The mean along a stage is the area under its curve from step 0 to its last step, divided "
-        "by its steps: it rises if the same scores are reached earlier. Each length of stage 1 "
-        "runs to its end, and stage 2 then has all the epochs that plain fine-tuning has."
+def _part(number: int, name: str, case: Case) -> Part:
+    base = plain(case)
+    others = [side for side in finished(case) if side is not base]
+    along, final = against(others, base, _along), against(others, base, _final)
+    said = verdict(
+        along, "converges faster than plain fine-tuning", "converges more slowly than it"
     )
-    return Findings([*answers(told, sentences), how, *notes(cases)], tables, figures, values)
+    ends = verdict(final, "ends higher", "ends lower")
+    sentences = [
+        f"{name}: by the mean score along stage 2, {said.text}.",
+        f"{name}: at the end of stage 2, {ends.text}.",
+        _cost(name, others),
+        *_met_at_once(name, case),
+    ]
+    caption = f"differences from {base.variant.name} in points"
+    tables = [
+        _steps_table(name, case),
+        score_table(f"{name}: mean score along the last stage, and {caption}", case.sides,
+                    along, value=(">mean along it %", _along)),
+        score_table(f"{name}: score at its end, and {caption}", case.sides, final,
+                    value=(">final score %", _final)),
+    ]  # fmt: skip
+    figure = _figure(number, name, case, said.text)
+    return Part([said], sentences, tables, [figure], _values(name, case, along))
 
 
 def _curve(run: Run) -> tuple[list[int], list[float]]:
@@ -170,7 +161,7 @@ def _steps_table(name: str, case: Case) -> Table:
             *(f">steps to {share:.0%} (runs)" for share in GOALS[: len(goals)]))  # fmt: skip
     rows = [
         [
-            side.variant.name, str(len(side.runs)), f"{mean_of(side, steps_before):,.0f}",
+            side.variant.name, str(len(side.runs)), steps_told(side),
             f"{mean_of(side, _seconds_before):,.1f}",
             f"{mean_of(side, lambda run: kept(run)[-1].steps):,.0f}",
             f"{mean_of(side, lambda run: kept(run)[-1].training_seconds):,.1f}",
@@ -238,7 +229,7 @@ ANALYSIS = Analysis(
     title="Convergence of stage 2",
     question="Does stage 2 converge faster than plain fine-tuning, and what does stage 1 cost?",
     variants=variants,
-    findings=findings,
+    findings=by_case(_part, HOW),
     options=(
         Option("tuner", "bitfit", "What trains in stage 1 beside the head; lora(r=4) will do."),
         Option("lengths", DEFAULT, "Epochs of stage 1, split at commas.", "N,N"),

@@ -7,26 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Option, Side, Variant
+from headstart.analysis._base import Analysis, Case, Option, Side, Variant
 from headstart.analysis._options import FULL, Rule, before_full, read_numbers
 from headstart.analysis._scores import (
     Line,
+    Part,
+    by_case,
     difference_values,
     finished,
     mean_of,
-    notes,
     plain,
     plain_values,
     score_figure,
     score_table,
     steps_before,
-    title,
+    steps_told,
 )
 from headstart.analysis._verdicts import (
     Found,
     Verdict,
     against,
-    answers,
     corrected,
     score,
     seeds_for,
@@ -48,6 +48,14 @@ scale, which acts like a learning rate.
 RULE = Rule("--ranks", "whole numbers from 1 up", lambda r: r >= 1, "1,2,4,8", whole=True)
 DEFAULT = "1,2,4,8,16,32"
 
+HOW = (
+    f"alpha is {SCALE} r, so that the change, which is multiplied by alpha / r, has the same "
+    "scale at every rank. Stage 1 ends when its head has learned, which may take other numbers "
+    "of steps at other ranks. The score for each doubling is the slope of a straight line "
+    "through the scores of a seed over log2 of the rank, then the mean over the seeds."
+)
+"""What one must know to read the page."""
+
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
     """Compare ranks, beside plain fine-tuning.
@@ -68,44 +76,28 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def findings(cases: Sequence[Case]) -> Findings:
-    """Say whether the rank changes the score.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        What was found.
-    """
-    told, sentences, tables, figures, values = {}, [], [], [], []
-    for number, case in enumerate(cases):
-        name, base, ranked = title(case, cases), plain(case), _ranked(case)
-        trend, with_plain = _trend(ranked), against(ranked, base)
-        rising = verdict(trend, "raises the score", "lowers the score")
-        beside = verdict(with_plain, "scores higher", "scores lower")
-        told[name] = (rising, beside)
-        sentences += [
-            f"{name}: {_trend_sentence(rising)}.",
-            f"{name}: against plain fine-tuning, {beside.text}.",
-        ]
-        tables.append(score_table(
-            f"{name}: scores by LoRA's rank in stage 1, and differences from "
-            f"{base.variant.name} in points", case.sides, with_plain,
-            [(">numbers that train in stage 1", _trained), (">steps of stage 1", _steps)],
-        ))  # fmt: skip
-        figures.append(_figure(number, name, case, f"Each doubling of the rank: {rising.text}."))
-        slope = difference_values(trend[0].comparison) if trend else None
-        values += [
-            plain_values(name, side, with_plain, rank=side.variant.facts.get("rank"),
-                         stage_1_steps=mean_of(side, steps_before), per_doubling=slope)
-            for side in finished(case)
-        ]  # fmt: skip
-    how = (
-        f"alpha is {SCALE} r, so that the change, which is multiplied by alpha / r, has the same "
-        "scale at every rank. The score for each doubling is the slope of a straight line through "
-        "the scores of a seed over log2 of the rank, then the mean over the seeds."
-    )
-    return Findings([*answers(told, sentences), how, *notes(cases)], tables, figures, values)
+def _part(number: int, name: str, case: Case) -> Part:
+    base, ranked = plain(case), _ranked(case)
+    trend, with_plain = _trend(ranked), against(ranked, base)
+    rising = verdict(trend, "raises the score", "lowers the score")
+    beside = verdict(with_plain, "scores higher", "scores lower")
+    sentences = [
+        f"{name}: {_trend_sentence(rising)}.",
+        f"{name}: against plain fine-tuning, {beside.text}.",
+    ]
+    table = score_table(
+        f"{name}: scores by LoRA's rank in stage 1, and differences from {base.variant.name} in "
+        "points", case.sides, with_plain,
+        [(">numbers that train in stage 1", _trained), (">steps of stage 1", steps_told)],
+    )  # fmt: skip
+    slope = difference_values(trend[0].comparison) if trend else None
+    values = [
+        plain_values(name, side, with_plain, rank=side.variant.facts.get("rank"),
+                     stage_1_steps=mean_of(side, steps_before), per_doubling=slope)
+        for side in finished(case)
+    ]  # fmt: skip
+    figure = _figure(number, name, case, f"Each doubling of the rank: {rising.text}.")
+    return Part([rising, beside], sentences, [table], [figure], values)
 
 
 def _ranked(case: Case) -> list[Side]:
@@ -139,10 +131,6 @@ def _trained(side: Side) -> str:
     return f"{first[0].trainable.get('tuner', 0):,}" if first else "-"
 
 
-def _steps(side: Side) -> str:
-    return f"{mean_of(side, steps_before):,.0f}"
-
-
 def _figure(number: int, name: str, case: Case, caption: str) -> Figure:
     ranked = [(side.variant.facts["rank"], side) for side in _ranked(case)]
     ticks = {rank: str(rank) for rank, _ in ranked}
@@ -156,7 +144,7 @@ ANALYSIS = Analysis(
     title="LoRA's rank in stage 1",
     question="Does the score depend on LoRA's rank in stage 1?",
     variants=variants,
-    findings=findings,
+    findings=by_case(_part, HOW),
     options=(Option("ranks", DEFAULT, "Ranks, split at commas; alpha is twice the rank.", "N,N"),),
     seeds=seeds_for(len(DEFAULT.split(","))),
     settings={"guard": False},

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from headstart.analysis._base import Analysis, Case, Findings, Option, Side, Variant
+from headstart.analysis._base import Analysis, Case, Option, Variant
 from headstart.analysis._options import FULL, before_full, read_stages
 from headstart.analysis._scores import (
     Line,
+    Part,
+    by_case,
     difference_table,
     difference_values,
     finished,
     mean_of,
-    notes,
     plain,
     plain_values,
     score_figure,
     score_table,
     steps_before,
-    title,
+    steps_told,
 )
 from headstart.analysis._verdicts import (
     Found,
     Pair,
     against,
-    answers,
     differences,
     seeds_for,
     verdict,
@@ -36,6 +36,12 @@ from headstart.study.tables import short_name
 from headstart.tuners import TUNERS
 
 KEPT, DROPPED = ">>", ">"
+
+HOW = (
+    "Both ways share stage 1: with the same seed its steps are the same ones. '>' goes back to "
+    "the pretrained backbone and keeps the head, '>>' goes on from the tuned backbone."
+)
+"""What one must know to read the page."""
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
@@ -64,41 +70,25 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def findings(cases: Sequence[Case]) -> Findings:
-    """Say whether keeping what the tuner has learned changes the score.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        What was found.
-    """
-    told, sentences, tables, figures, values = {}, [], [], [], []
-    for number, case in enumerate(cases):
-        name, pairs = title(case, cases), _pairs(case)
-        kept_or_not = differences(pairs)
-        with_plain = against([s for s in finished(case) if s is not plain(case)], plain(case))
-        said = verdict(kept_or_not, "scores higher kept than dropped", "scores lower kept")
-        beside = verdict(with_plain, "scores higher", "scores lower")
-        told[name] = (said,)
-        sentences += [
-            f"{name}: kept minus dropped, {said.text}.",
-            f"{name}: against plain fine-tuning, {beside.text}.",
-        ]
-        tables += [
-            difference_table(f"{name}: tuner kept minus tuner dropped, in points", kept_or_not),
-            score_table(
-                f"{name}: scores, and differences from {plain(case).variant.name} in points",
-                case.sides, with_plain, [(">steps of stage 1", _steps)],
-            ),
-        ]  # fmt: skip
-        figures.append(_figure(number, name, case, f"Kept minus dropped: {said.text}."))
-        values += _values(name, case, kept_or_not, with_plain)
-    same = (
-        "Both ways share stage 1: with the same seed its steps are the same ones. '>' goes back to "
-        "the pretrained backbone and keeps the head, '>>' goes on from the tuned backbone."
-    )
-    return Findings([*answers(told, sentences), same, *notes(cases)], tables, figures, values)
+def _part(number: int, name: str, case: Case) -> Part:
+    base = plain(case)
+    kept_or_not = differences(_pairs(case))
+    with_plain = against([side for side in finished(case) if side is not base], base)
+    said = verdict(kept_or_not, "scores higher kept than dropped", "scores lower kept")
+    beside = verdict(with_plain, "scores higher", "scores lower")
+    sentences = [
+        f"{name}: kept minus dropped, {said.text}.",
+        f"{name}: against plain fine-tuning, {beside.text}.",
+    ]
+    tables = [
+        difference_table(f"{name}: tuner kept minus tuner dropped, in points", kept_or_not),
+        score_table(
+            f"{name}: scores, and differences from {base.variant.name} in points",
+            case.sides, with_plain, [(">steps of stage 1", steps_told)],
+        ),
+    ]  # fmt: skip
+    figure = _figure(number, name, case, f"Kept minus dropped: {said.text}.")
+    return Part([said], sentences, tables, [figure], _values(name, case, kept_or_not, with_plain))
 
 
 def _pairs(case: Case) -> list[Pair]:
@@ -107,10 +97,6 @@ def _pairs(case: Case) -> list[Pair]:
         Pair(tuner, by_way[tuner, KEPT], by_way[tuner, DROPPED])
         for tuner in dict.fromkeys(str(t) for t, arrow in by_way if arrow)
     ]
-
-
-def _steps(side: Side) -> str:
-    return f"{mean_of(side, steps_before):,.0f}"
 
 
 def _figure(number: int, name: str, case: Case, caption: str) -> Figure:
@@ -147,7 +133,7 @@ ANALYSIS = Analysis(
     question="Should stage 2 start from the pretrained backbone, or from the one that stage 1 has "
     "tuned?",
     variants=variants,
-    findings=findings,
+    findings=by_case(_part, HOW),
     options=(
         Option("tuners", "bitfit,lora", "Tuners of stage 1, split at commas; lora(r=4) will do."),
     ),

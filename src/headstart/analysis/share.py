@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from headstart.analysis._base import Analysis, Case, Findings, Option, Side, Variant
+from headstart.analysis._base import Analysis, Case, Option, Side, Variant
 from headstart.analysis._options import (
     FULL,
     Rule,
@@ -17,17 +17,18 @@ from headstart.analysis._options import (
 )
 from headstart.analysis._scores import (
     Line,
+    Part,
+    by_case,
     finished,
     mean_of,
-    notes,
     plain,
     plain_values,
     score_figure,
     score_table,
     steps_before,
-    title,
+    steps_told,
 )
-from headstart.analysis._verdicts import Verdict, against, answers, seeds_for, verdict
+from headstart.analysis._verdicts import Verdict, against, seeds_for, verdict
 from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.report.curves import kept
 from headstart.report.figures import Figure
@@ -37,6 +38,13 @@ from headstart.study.tables import short_name
 RULE = Rule("--shares", "numbers from 0 to below 1", lambda share: 0 <= share < 1, "0,0.1,0.5")
 DEFAULT = "0,0.1,0.25,0.5,0.75,0.9"
 TOTAL, SECOND = "total fixed", "stage 2 fixed"
+
+HOW = (
+    "Total fixed: stage 1 takes its share of the steps and leaves the rest to stage 2. Stage 2 "
+    "fixed: stage 1 is as long, and comes on top of all the epochs. Both run to their end: "
+    "neither a head that has learned nor the guard ends stage 1."
+)
+"""What one must know to read the page."""
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
@@ -72,44 +80,32 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def findings(cases: Sequence[Case]) -> Findings:
-    """Say whether some share of stage 1 scores other than plain fine-tuning.
+def _part(number: int, name: str, case: Case) -> Part:
+    total, second = (_with_fixed(number, name, case, fixed) for fixed in (TOTAL, SECOND))
+    return Part(
+        [*total.verdicts, *second.verdicts],
+        [*total.sentences, *second.sentences, _budget(name, case)],
+        [*total.tables, *second.tables], [*total.figures, *second.figures],
+        [*total.values, *second.values],
+    )  # fmt: skip
 
-    Args:
-        cases: The finished runs.
 
-    Returns:
-        What was found.
-    """
-    told, sentences, tables, figures, values = {}, [], [], [], []
-    for number, case in enumerate(cases):
-        name, base = title(case, cases), plain(case)
-        verdicts = []
-        for fixed in (TOTAL, SECOND):
-            sides = [side for side in finished(case) if side.variant.facts.get("fixed") == fixed]
-            found = against(sides, base)
-            said = verdict(found, "scores higher than plain fine-tuning", "scores lower than it")
-            verdicts.append(said)
-            sentences.append(f"{name}, {fixed}: {said.text}.")
-            tables.append(score_table(
-                f"{name}, {fixed}: scores, and differences from {base.variant.name} in points",
-                [base, *sides], found, COLUMNS,
-            ))  # fmt: skip
-            figures.append(_figure(number, fixed, name, [base, *sides], said))
-            values += [
-                plain_values(name, side, found, fixed=fixed, share=side.variant.facts["share"],
-                             stage_1_steps=mean_of(side, steps_before),
-                             steps=mean_of(side, _steps))
-                for side in [base, *sides] if side.runs
-            ]  # fmt: skip
-        sentences.append(_budget(name, case))
-        told[name] = verdicts
-    how = (
-        "Total fixed: stage 1 takes its share of the steps and leaves the rest to stage 2. Stage 2 "
-        "fixed: stage 1 is as long, and comes on top of all the epochs. Both run to their end: "
-        "neither a head that has learned nor the guard ends stage 1."
-    )
-    return Findings([*answers(told, sentences), how, *notes(cases)], tables, figures, values)
+def _with_fixed(number: int, name: str, case: Case, fixed: str) -> Part:
+    base = plain(case)
+    others = [side for side in finished(case) if side.variant.facts.get("fixed") == fixed]
+    sides, found = [base, *others], against(others, base)
+    said = verdict(found, "scores higher than plain fine-tuning", "scores lower than it")
+    table = score_table(
+        f"{name}, {fixed}: scores, and differences from {base.variant.name} in points",
+        sides, found, COLUMNS,
+    )  # fmt: skip
+    values = [
+        plain_values(name, side, found, fixed=fixed, share=side.variant.facts["share"],
+                     stage_1_steps=mean_of(side, steps_before), steps=mean_of(side, _steps))
+        for side in sides if side.runs
+    ]  # fmt: skip
+    figure = _figure(number, fixed, name, sides, said)
+    return Part([said], [f"{name}, {fixed}: {said.text}."], [table], [figure], values)
 
 
 def _steps(run: Run) -> float:
@@ -144,7 +140,7 @@ def _budget(name: str, case: Case) -> str:
 
 COLUMNS = (
     (">share %", lambda side: f"{100 * side.variant.facts['share']:.4g}"),
-    (">steps of stage 1", lambda side: f"{mean_of(side, steps_before):,.0f}"),
+    (">steps of stage 1", steps_told),
     (">steps of stage 2", lambda side: f"{mean_of(side, _last_steps):,.0f}"),
 )
 
@@ -162,7 +158,7 @@ ANALYSIS = Analysis(
     title="Share of stage 1",
     question="How does the score depend on the share of epochs that stage 1 takes?",
     variants=variants,
-    findings=findings,
+    findings=by_case(_part, HOW),
     options=(
         Option("tuner", "bitfit", "What trains in stage 1 beside the head; lora(r=4) will do."),
         Option("shares", DEFAULT, "Shares of the epochs, split at commas.", "N,N"),
