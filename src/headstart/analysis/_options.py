@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from headstart.errors import ConfigError, HeadstartError, gathering
 from headstart.strategies.stages import Stage, Strategy
 from headstart.study.read import split_lines
-from headstart.tuners._bind import read_strategy
 
 FULL = Strategy((Stage("full"),)).name
 
@@ -88,6 +87,9 @@ def read_stage(
     Returns:
         The stage; ``None`` if it cannot be used.
     """
+    # The tuners need torch, and --help does not.
+    from headstart.tuners._bind import read_strategy
+
     strategy = None
     with gathering(faults):
         strategy = read_strategy(f"{text} {arrow} {FULL}")
