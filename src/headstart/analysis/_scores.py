@@ -10,12 +10,13 @@ import numpy as np
 
 from headstart.analysis._base import Case, Findings, Side, Table
 from headstart.analysis._verdicts import Found, Value, Verdict, answers, score
+from headstart.report.answer import show_p
 from headstart.report.curves import kept
 from headstart.report.figures import Figure, layout, look_of, points, with_bars
 from headstart.report.read import Run
 from headstart.study.statistics import describe
 from headstart.study.summary import Comparison
-from headstart.study.tables import compared
+from headstart.study.tables import UNKNOWN, show_interval
 
 LEGEND = (
     "Every difference is the mean over the seeds that both sides have finished, in points, with "
@@ -203,7 +204,7 @@ def score_table(
     head = ("strategy", ">runs", *(name for name, _ in columns), value[0], *DIFFERENCE)
     rows = [
         [side.variant.name, str(len(side.runs)), *(cell(side) for _, cell in columns),
-         percent(side, value[1]), *compared(by_name.get(side.variant.name), adjusted=True)]
+         percent(side, value[1]), *_cells(by_name.get(side.variant.name))]
         for side in sides if side.runs
     ]  # fmt: skip
     return Table(caption, head, rows)
@@ -211,6 +212,18 @@ def score_table(
 
 DIFFERENCE = (">pairs", ">difference [95 %]", ">p (Holm)", ">P(better)")
 """Titles of the columns of a comparison."""
+
+
+def _cells(found: Comparison | None) -> list[str]:
+    """Return the cells of a comparison, as ``DIFFERENCE`` says."""
+    if found is None:
+        return [UNKNOWN] * len(DIFFERENCE)
+    p, better = found.adjusted, found.improvement
+    return [
+        str(found.seeds), show_interval(found.difference, factor=100),
+        UNKNOWN if p is None else show_p(p).removeprefix("p ").removeprefix("= "),
+        UNKNOWN if better is None else f"{better.estimate:.0%}",
+    ]  # fmt: skip
 
 
 def difference_table(caption: str, found: Sequence[Found]) -> Table:
@@ -223,7 +236,7 @@ def difference_table(caption: str, found: Sequence[Found]) -> Table:
     Returns:
         The table.
     """
-    rows = [[each.name, *compared(each.comparison, adjusted=True)] for each in found]
+    rows = [[each.name, *_cells(each.comparison)] for each in found]
     return Table(caption, ("compared", *DIFFERENCE), rows)
 
 

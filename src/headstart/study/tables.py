@@ -86,7 +86,7 @@ def overall_rows(overall: Overall) -> list[list[str]]:
     made = []
     for name, rank in zip(overall.strategies, overall.ranks, strict=False):
         found = overall.comparisons.get(name)
-        made.append([short_name(name), f"{rank:.2f}", *compared(found)])
+        made.append([short_name(name), f"{rank:.2f}", *_compared(found)])
     return made
 
 
@@ -142,7 +142,7 @@ def _row(entry: Entry) -> list[str]:
                 *[UNKNOWN] * 6]  # fmt: skip
     spread = "" if found.sd is None else f" ± {100 * found.sd:.1f}"
     points = [f"{100 * value:.1f}{mark}" for value in (found.median, found.worst, found.best)]
-    _, difference, p, better = compared(entry.comparison, adjusted=True)
+    _, difference, p, better = _compared(entry.comparison, adjusted=True)
     return [
         short_name(entry.strategy), str(found.n), f"{100 * found.mean:.1f}{mark}{spread}", *points,
         f"{entry.failed_share:.0%}", difference, p, better,
@@ -152,16 +152,8 @@ def _row(entry: Entry) -> list[str]:
     ]  # fmt: skip
 
 
-def compared(found: Comparison | None, *, adjusted: bool = False) -> list[str]:
-    """Return the cells of a comparison.
-
-    Args:
-        found: The comparison; ``None`` where there is none.
-        adjusted: Whether p is the corrected one.
-
-    Returns:
-        Seeds, difference in points, p, P(better).
-    """
+def _compared(found: Comparison | None, *, adjusted: bool = False) -> list[str]:
+    """Return the cells of a comparison: seeds, difference, p, P(better)."""
     if found is None:
         return [UNKNOWN] * 4
     p = found.adjusted if adjusted else (found.test.p if found.test else None)
