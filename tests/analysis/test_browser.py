@@ -12,6 +12,7 @@ import pytest
 import tiny_analyses as made
 from headstart.analysis import ANALYSES
 from headstart.analysis._page import page
+from headstart.observers import OBSERVERS
 from tiny_records import NASTY
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -50,7 +51,7 @@ def written(name: str, folder: Path) -> str:
 
 
 def test_every_analysis_that_measures_has_a_page_here() -> None:
-    missing = set(ANALYSES) - set(made.MEASURED)
+    missing = set(OBSERVERS) - set(made.MEASURED)
     assert not missing, f"give tests/tiny_analyses.py what is measured for {sorted(missing)}"
 
 

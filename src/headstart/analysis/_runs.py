@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headstart.analysis._base import Case, Side, Variant
 from headstart.config import FitConfig
-from headstart.errors import HeadstartError, gathering, raise_all
+from headstart.errors import ConfigError, HeadstartError, gathering, raise_all
 from headstart.observers import observer
 from headstart.report.read import Run
 from headstart.results import RunResult
@@ -37,6 +37,7 @@ def planned(plan: StudyPlan, variants: Sequence[Variant]) -> dict[int, list[Plan
     Raises:
         HeadstartError: If strategies, tasks, rows or models are at fault.
     """
+    raise_all(_set_twice(plan, variants))
     digests, names = Digests(), [canonical(v.strategy) for v in variants]
     runs: dict[int, list[PlannedRun]] = {place: [] for place in range(len(variants))}
     for axes, settings in plan.runs():
@@ -48,6 +49,14 @@ def planned(plan: StudyPlan, variants: Sequence[Variant]) -> dict[int, list[Plan
             identity = _with_measure(digests.of_run(FitConfig.build(own)), measure)
             runs[place].append(PlannedRun(identity, {**axes, **variant.axes}, own, measure))
     return runs
+
+
+def _set_twice(plan: StudyPlan, variants: Sequence[Variant]) -> Iterator[ConfigError]:
+    """Yield a fault for each setting of the user's that the analysis would overrule."""
+    own = {name for variant in variants for name in variant.settings}
+    for name in sorted(own & {*plan.settings, *plan.grid}):
+        fix = "Drop it; the analysis has an option for what may be changed."
+        yield ConfigError(f"{name} as the analysis sets it", f"{name} among the settings", fix)
 
 
 def _with_measure(identity: str, measure: Mapping[str, Any] | None) -> str:

@@ -155,11 +155,23 @@ def _plan(analysis: Analysis, variants: Sequence[Variant], given: Mapping[str, A
     seeds = given["seeds"]
     if seeds is None and not given["config"]:
         seeds = str(analysis.seeds)
-    defaults = [f"{name}={value}" for name, value in analysis.settings.items()]
+    asked = _settings_of_user(given)
+    defaults = [f"{name}={v}" for name, v in analysis.settings.items() if name not in asked]
     return read_grid({
         **given, "strategies": lines, "seeds": seeds, "baseline": None,
         "assignments": [*defaults, *(given["assignments"] or ())],
     })  # fmt: skip
+
+
+def _settings_of_user(given: Mapping[str, Any]) -> set[str]:
+    """Return which settings the user gives, on the command line or in a file."""
+    from headstart.config import read_assignments
+    from headstart.study.plan import read_plan_file
+
+    file = read_plan_file(given["config"]) if given["config"] else {}
+    tables = [file.get("settings"), file.get("grid")]
+    tables += [read_assignments(list(given[name] or ())) for name in ("assignments", "grid")]
+    return {str(key).replace("-", "_") for t in tables if isinstance(t, dict) for key in t}
 
 
 def _print_plan(plan: StudyPlan, runs: Sequence[Any], executor: Executor, out: str) -> None:
