@@ -10,8 +10,9 @@ import pytest
 
 import tiny_runs
 import tiny_studies
+from headstart.analysis import ANALYSES
 from headstart.cli import main
-from headstart.study import request
+from headstart.study.executors import LocalExecutor
 from headstart.study.store import Store
 
 WORDS = {
@@ -26,7 +27,7 @@ WORDS = {
 def here(monkeypatch: pytest.MonkeyPatch) -> tiny_studies.Here:
     """Carry out runs in this process."""
     executor = tiny_studies.Here()
-    monkeypatch.setattr(request, "choose_executor", lambda *_: executor)
+    monkeypatch.setattr(LocalExecutor, "submit", lambda _self, run: executor.submit(run))
     return executor
 
 
@@ -40,9 +41,11 @@ def command(folder: Path, name: str, *words: str, seeds: int = 2) -> list[str]:
             "--out", str(folder / name), *words]  # fmt: skip
 
 
-def carried_out(folder: Path, name: str) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+def carried_out(
+    folder: Path, name: str, seeds: int = 2
+) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     """Carry an analysis out; return its page, its values and the records of its runs."""
-    assert main(command(folder, name, *WORDS[name])) == 0
+    assert main(command(folder, name, *WORDS[name], seeds=seeds)) == 0
     page = (folder / name / f"{name}.html").read_text("utf-8")
     values = json.loads((folder / name / f"{name}.json").read_text("utf-8"))
     records, damaged = Store(folder / name).results()
@@ -53,7 +56,7 @@ def carried_out(folder: Path, name: str) -> tuple[str, list[dict[str, Any]], lis
 def stages(records: list[dict[str, Any]], strategy: str) -> list[list[dict[str, Any]]]:
     """Return the stages of the runs of a strategy."""
     found = [record["stages"] for record in records if record["strategy"] == strategy]
-    assert len(found) == 2
+    assert found
     return found
 
 
@@ -87,8 +90,8 @@ def test_convergence_has_a_point_at_every_step(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("here")
 def test_ranks_train_more_numbers_the_higher_they_are(tmp_path: Path) -> None:
-    page, _values, records = carried_out(tmp_path, "rank")
-    (one, _), (two, _) = (stages(records, f"lora(alpha={2 * r}, r={r}) > full") for r in (1, 2))
+    page, _values, records = carried_out(tmp_path, "rank", seeds=1)
+    (one,), (two,) = (stages(records, f"lora(alpha={2 * r}, r={r}) > full") for r in (1, 2))
     assert 2 * one[0]["trainable"]["tuner"] == two[0]["trainable"]["tuner"] > 0
     assert all(not record["guard"] for record in records)
     assert "each doubling of the rank" in page
@@ -99,6 +102,7 @@ def test_a_tuner_that_is_kept_or_dropped_has_the_same_stage_1(tmp_path: Path) ->
     page, _values, records = carried_out(tmp_path, "reserve")
     dropped = stages(records, "bitfit(steps=2) > full")
     kept = stages(records, "bitfit(steps=2) >> full")
+    assert len(dropped) == len(kept) == 2
     ends = [sorted(run[0]["end"]["loss"] for run in side) for side in (dropped, kept)]
     assert ends[0] == ends[1]
     assert {run[0]["handed_on"] for run in dropped} == {"head"}
@@ -141,3 +145,11 @@ def test_bad_options_are_told_on_the_command_line(
     assert "found 'two'" in told
     assert not here.done
     assert not (tmp_path / "rank").exists()
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_the_help_tells_how_many_seeds_there_are(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["analyze", name, "--help"]) == 0
+    assert f"Default: {ANALYSES.get(name).seeds}." in capsys.readouterr().out

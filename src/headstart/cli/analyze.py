@@ -90,6 +90,14 @@ def _function(name: str, analysis: Analysis) -> Any:
     of_study = inspect.signature(run, eval_str=True).parameters
     shared = [n for n in SHARED if n != "strategies" or analysis.strategies]
     parameters = [of_study[n].replace(kind=inspect.Parameter.KEYWORD_ONLY) for n in shared]
+    seeds = f"How many, or a list: 10, or 0,1,2. Default: {analysis.seeds}."
+    parameters[shared.index("seeds")] = inspect.Parameter(
+        "seeds", inspect.Parameter.KEYWORD_ONLY, default=None,
+        annotation=Annotated[
+            str | None,
+            typer.Option("--seeds", metavar="TEXT", help=seeds, rich_help_panel="Grid"),
+        ],
+    )  # fmt: skip
     for option in analysis.options:
         kind = str if option.default is None else type(option.default)
         about = typer.Option(
