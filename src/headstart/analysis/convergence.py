@@ -75,7 +75,9 @@ def _part(number: int, name: str, case: Case) -> Part:
     others = [side for side in finished(case) if side is not base]
     along, final = against(others, base, _along), against(others, base, _final)
     said = verdict(
-        along, "converges faster than plain fine-tuning", "converges more slowly than it"
+        along,
+        "converges faster than plain fine-tuning",
+        "converges more slowly than plain fine-tuning",
     )
     ends = verdict(final, "ends higher", "ends lower")
     sentences = [
@@ -156,9 +158,8 @@ def _met_at_once(name: str, case: Case) -> Iterator[str]:
 
 def _steps_table(name: str, case: Case) -> Table:
     goals = _goals(case)
-    head = ("strategy", ">runs", ">steps of stage 1", ">seconds of stage 1", ">steps of the last",
-            ">seconds of the last",
-            *(f">steps to {share:.0%} (runs)" for share in GOALS[: len(goals)]))  # fmt: skip
+    head = ("strategy", ">runs", ">steps 1", ">seconds 1", ">steps 2", ">seconds 2",
+            *(f">to {share:.0%}" for share in GOALS[: len(goals)]))  # fmt: skip
     rows = [
         [
             side.variant.name, str(len(side.runs)), steps_told(side),
@@ -169,11 +170,14 @@ def _steps_table(name: str, case: Case) -> Table:
         ]
         for side in finished(case)
     ]  # fmt: skip
-    told = " and ".join(f"{100 * goal:.1f}" for goal in goals)
-    shares = " and ".join(f"{share:.0%}" for share in GOALS)
-    caption = f"{name}: steps and training time"
+    caption = f"{name}: steps and training time of stage 1 (1) and of the last stage (2)"
     if goals:
-        caption += f", and steps of the last stage to {shares} of plain fine-tuning's end ({told})"
+        told = " and ".join(f"{100 * goal:.1f}" for goal in goals)
+        shares = " and ".join(f"{share:.0%}" for share in GOALS)
+        caption += (
+            f"; steps of the last stage to {shares} of plain fine-tuning's end ({told}), and how "
+            "many runs get there"
+        )
     return Table(caption, head, rows)
 
 

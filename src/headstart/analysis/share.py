@@ -94,7 +94,9 @@ def _with_fixed(number: int, name: str, case: Case, fixed: str) -> Part:
     base = plain(case)
     others = [side for side in finished(case) if side.variant.facts.get("fixed") == fixed]
     sides, found = [base, *others], against(others, base)
-    said = verdict(found, "scores higher than plain fine-tuning", "scores lower than it")
+    said = verdict(
+        found, "scores higher than plain fine-tuning", "scores lower than plain fine-tuning"
+    )
     table = score_table(
         f"{name}, {fixed}: scores, and differences from {base.variant.name} in points",
         sides, found, COLUMNS,
