@@ -47,7 +47,7 @@ def test_what_is_measured_is_part_of_a_runs_identity(tmp_path: Path) -> None:
 def test_without_a_measure_a_run_is_that_of_a_study(tmp_path: Path) -> None:
     plan = read_plan(tiny_studies.values(tmp_path, strategies=[FULL]))
     assert identities(tmp_path, None) == [run.id for run in planned_runs(plan)]
-    assert identities(tmp_path, None, settings={"batch_size": 4}) != identities(tmp_path, None)
+    assert identities(tmp_path, None, settings={"weight_decay": 0.1}) != identities(tmp_path, None)
 
 
 def grid(folder: Path, variants: list[Variant], **more: Any) -> tuple[Any, Runs]:
@@ -67,7 +67,7 @@ def test_runs_come_seed_by_seed_and_once(tmp_path: Path) -> None:
 
 def test_cases_hold_what_has_ended_under_the_variant_that_asked(tmp_path: Path) -> None:
     variants = [
-        Variant(FULL, "small", {"batch_size": 4}, {"name": "change"}, {"size": "small"}),
+        Variant(FULL, "small", {"weight_decay": 0.1}, {"name": "change"}, {"size": "small"}),
         Variant(FULL, "plain", measure={"name": "change"}, axes={"size": "plain"}),
         Variant(BITFIT, "other", measure={"name": "change"}),
     ]

@@ -18,8 +18,8 @@ import tiny_runs
 import tiny_studies
 from cli.rows import Answer, Run
 from headstart.analysis import ANALYSES
-from headstart.cli import analyze
 from headstart.observers import OBSERVERS
+from headstart.study import request
 from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome
 
@@ -59,7 +59,7 @@ class Asked:
         self, name: str, *words: object, strategies: str = LINES, executor: Any = None, **own: Any
     ) -> Answer:
         self.here = executor or tiny_studies.Here()
-        self.patch.setattr(analyze, "study_executor", lambda *_: self.here)
+        self.patch.setattr(request, "choose_executor", lambda *_: self.here)
         values = {**self.own, **own}
         line = ["analyze", name, "--out", self.out, "--strategies", strategies, "--quiet"]
         for option in ("model", "train", "validation", "text"):
