@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import tiny_records
-from headstart.analysis._base import Case, Side, Variant
+from headstart.analysis import ANALYSES
+from headstart.analysis._base import Case, Findings, Side, Variant
 from headstart.report.read import Run
 from headstart.results import RunResult
 
@@ -73,7 +74,32 @@ MEASURED: dict[str, Callable[[float], Measured]] = {
     "calibration": lambda number: calibration(number / 100),
     "head": lambda number: head(number / 1000),
 }
-"""For each analysis: what is measured in its runs, greater for a greater number."""
+"""For each observer: what it finds in a run, greater for a greater number."""
+
+
+def whole(name: str, lines: Sequence[str], tasks: Sequence[str] = ("reviews",)) -> Findings:
+    """Return what an analysis says of three seeds of each of its variants, by its default options.
+
+    Args:
+        name: The analysis.
+        lines: Strategies, where it lets the user choose them.
+        tasks: One case for each.
+
+    Returns:
+        The findings.
+    """
+    analysis = ANALYSES.get(name)
+    options = {option.name: option.default for option in analysis.options}
+    given = {"strategies": lines} if analysis.strategies else {}
+    variants = analysis.variants({**options, **given})
+    sides = [(v, {s: _measured(v, place, s) for s in range(3)}) for place, v in enumerate(variants)]
+    return analysis.findings([case(sides, task) for task in tasks])
+
+
+def _measured(variant: Variant, place: int, seed: int) -> Measured:
+    if not variant.measure:
+        return {}
+    return MEASURED[variant.measure["name"]](1 + place + seed / 10)
 
 
 def case(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -171,3 +172,14 @@ def test_numbers_in_words() -> None:
     assert against({0: 1.0, 1: 2.0}, {0: 2.0, 1: 3.0}) == (
         -1, "-1.00, 95 % interval -1.00 to -1.00, 2 seeds",
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ANALYSES)
+def test_every_analysis_says_something_in_plain_data(name: str) -> None:
+    """What an observer finds is set by hand in tests/tiny_analyses.py."""
+    out = made.whole(name, [FULL, BITFIT], ("reviews", "more"))
+    assert out.sentences
+    assert out.tables
+    assert all(len(row) == len(table.head) for table in out.tables for row in table.rows)
+    assert json.loads(json.dumps(out.values, allow_nan=False)) is not None
+    assert len({figure.id for figure in out.figures}) == len(out.figures)
