@@ -14,7 +14,7 @@ from headstart.observers import observer
 from headstart.report.read import Run
 from headstart.results import RunResult
 from headstart.study.identity import Digests
-from headstart.study.main import Study, check_rows, require_owner
+from headstart.study.main import Study, begin_runs
 from headstart.study.plan import StudyPlan
 from headstart.study.read import canonical
 from headstart.study.store import PlannedRun, Store
@@ -96,16 +96,8 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
         HeadstartError: If rows or the folder are at fault, or it belongs to something else.
     """
     ordered = in_order(runs)
-    check_rows(ordered)
     check_measures(ordered)
-    store = Store(out).open(create=True)
-    require_owner(store, name)
-    about = {"baseline": plan.baseline, "strategies": list(plan.strategies), "analysis": name}
-    store.add_plan(ordered, about)
-    if retry_failed:
-        for identity in store.failed() & {run.id for run in ordered}:
-            store.remove(f"failures/{identity}.json")
-    return Study(store, ordered, plan.baseline)
+    return begin_runs(ordered, plan, out, analysis=name, retry_failed=retry_failed)
 
 
 def check_measures(runs: Iterable[PlannedRun]) -> None:

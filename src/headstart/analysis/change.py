@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant
+from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
 from headstart.analysis._change_figures import heat_maps
 from headstart.analysis._change_tensors import (
     Keep,
@@ -29,8 +29,6 @@ from headstart.analysis._change_tensors import (
 )
 from headstart.analysis._numbers import against, names, scores, seeds, with_sd
 from headstart.observers._places import ABOVE, BELOW
-from headstart.study.read import canonical
-from headstart.study.tables import short_name
 
 SORTS = (("weights", False), ("biases", True))
 WORDS = {1: "more than", -1: "less than", 0: "by an amount that cannot be told from that"}
@@ -54,8 +52,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     Returns:
         The variants.
     """
-    lines = dict.fromkeys(canonical(line) for line in options["strategies"])
-    return [Variant(line, short_name(line), measure={"name": "change"}) for line in lines]
+    return measured_in_all(options, {"name": "change"})
 
 
 def findings(cases: Sequence[Case]) -> Findings:

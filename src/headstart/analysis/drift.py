@@ -7,12 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Option, Side, Table, Variant
+from headstart.analysis._base import (
+    Analysis,
+    Case,
+    Findings,
+    Option,
+    Side,
+    Table,
+    Variant,
+    measured_in_all,
+)
 from headstart.analysis._numbers import against, names, scores, seeds, with_sd
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure, label, layout, look_of
-from headstart.study.read import canonical
-from headstart.study.tables import short_name
 
 FIRST = "first token"
 BESIDE = 0.28
@@ -38,9 +45,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     """
     if options["rows"] < 2:
         raise ConfigError("--rows of at least 2", str(options["rows"]), "Give more.")
-    measure = {"name": "drift", "rows": options["rows"]}
-    lines = dict.fromkeys(canonical(line) for line in options["strategies"])
-    return [Variant(line, short_name(line), measure=measure) for line in lines]
+    return measured_in_all(options, {"name": "drift", "rows": options["rows"]})
 
 
 def findings(cases: Sequence[Case]) -> Findings:

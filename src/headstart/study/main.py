@@ -84,27 +84,40 @@ def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
     Raises:
         HeadstartError: If anything about the plan or the folder is at fault; nothing has run yet.
     """
-    runs = planned_runs(plan)
-    check_rows(runs)
+    return begin_runs(planned_runs(plan), plan, out, retry_failed=retry_failed)
+
+
+def begin_runs(
+    runs: list[PlannedRun], plan: StudyPlan, out: str, *, analysis: str = "", retry_failed: bool
+) -> Study:
+    """Add runs to a folder, which is made if there is none.
+
+    Args:
+        runs: The runs.
+        plan: What they were planned from.
+        out: Folder or fsspec address.
+        analysis: Name of the analysis that asks for them; empty for a study.
+        retry_failed: Whether failed runs among them count as missing.
+
+    Returns:
+        The study that they make.
+
+    Raises:
+        HeadstartError: If rows or the folder are at fault, or it belongs to something else.
+    """
+    _check_rows(runs)
     store = Store(out).open(create=True)
-    require_owner(store)
-    store.add_plan(runs, {"baseline": plan.baseline, "strategies": list(plan.strategies)})
+    _require_owner(store, analysis)
+    about = {"baseline": plan.baseline, "strategies": list(plan.strategies)}
+    store.add_plan(runs, about | ({"analysis": analysis} if analysis else {}))
     if retry_failed:
         for identity in store.failed() & {run.id for run in runs}:
             store.remove(f"failures/{identity}.json")
     return Study(store, runs, plan.baseline)
 
 
-def require_owner(store: Store, analysis: str = "") -> None:
-    """Make sure that nothing else has asked for the runs in a folder.
-
-    Args:
-        store: The folder.
-        analysis: Name of an analysis; empty for a study.
-
-    Raises:
-        RunError: If a study has asked for some, or another analysis.
-    """
+def _require_owner(store: Store, analysis: str) -> None:
+    """Make sure that nothing else has asked for the runs in a folder."""
     owners = {str(plan.get("analysis") or "") for plan in store.plans()} - {analysis}
     if owners:
         names = {f"`headstart analyze {n}`" if n else "a study" for n in sorted(owners)}
@@ -116,15 +129,8 @@ def require_owner(store: Store, analysis: str = "") -> None:
         )
 
 
-def check_rows(runs: Iterable[PlannedRun]) -> None:
-    """Read every table once, so that a fault of the rows is told before hours of other runs.
-
-    Args:
-        runs: The runs.
-
-    Raises:
-        HeadstartError: For all faults together.
-    """
+def _check_rows(runs: Iterable[PlannedRun]) -> None:
+    """Read every table once, so that a fault of the rows is told before hours of other runs."""
     faults: list[HeadstartError] = []
     seen: set[str] = set()
     for run in runs:
