@@ -100,8 +100,8 @@ def _answer(name: str, case: Case) -> str:
             f"{name}: confidence and accuracy of {best} are {gaps[best]:.1f} points apart ({of})."
         )
     return (
-        f"{name}: confidence and accuracy are least apart under {best}, by {gaps[best]:.1f} points, "
-        f"and most under {worst}, by {gaps[worst]:.1f} (means over {of})."
+        f"{name}: confidence and accuracy are least apart under {best}, by {gaps[best]:.1f} "
+        f"points, and most under {worst}, by {gaps[worst]:.1f} (means over {of})."
     )
 
 
