@@ -165,18 +165,39 @@ def commands() -> str:
 
 
 def _commands(name: str, command: Any) -> Iterator[str]:
-    inner = getattr(command, "commands", {})
-    for word, sub in inner.items():
-        if not sub.hidden:
+    # Groups make some of their commands only when they are asked for.
+    inner = command.list_commands(None) if hasattr(command, "list_commands") else []
+    for word in inner:
+        if not (sub := command.get_command(None, word)).hidden:
             yield from _commands(f"{name} {word}", sub)
     if inner:
         return
     shown = [p for p in command.params if not getattr(p, "hidden", False) and p.name != "help"]
-    rows = [(", ".join(f"`{o}`" for o in _spellings(p)), _prose(p.help or "")) for p in shown]
     about = inspect.cleandoc(command.help or "").replace("\b\n", "")
+    if name.startswith("headstart analyze "):
+        asked = any(p.name == "strategies" for p in shown)
+        shown = [p for p in shown if p.rich_help_panel == "Analysis"]
+        but = "`--baseline`" if asked else "`--baseline` and `--strategies`"
+        about += f"\n\nIts options are those of `headstart study run` but {but}"
+        about += ", and:" if shown else "."
+    rows = [(", ".join(f"`{o}`" for o in _spellings(p)), _prose(p.help or "")) for p in shown]
     yield f"### {name}\n\n{about}"
     if rows:
         yield table(("option", "meaning"), rows)
+
+
+def analyses() -> str:
+    """Return all registered analyses with the question that each answers."""
+    from headstart.analysis import ANALYSES
+
+    return table(
+        ("`headstart analyze`", "question", "strategies, where none are given"),
+        (
+            (f"`{name}`", analysis.question,
+             f"`{analysis.strategies}`" if analysis.strategies else "its own")
+            for name, analysis in ((name, ANALYSES.get(name)) for name in ANALYSES)
+        ),
+    )  # fmt: skip
 
 
 def _spellings(parameter: Any) -> list[str]:
@@ -209,6 +230,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "taskfile": taskfile,
     "settings": settings,
     "commands": commands,
+    "analyses": analyses,
     "grammar": lambda: block("strategies/notation"),
     "loop": lambda: block("training/loop"),
 }

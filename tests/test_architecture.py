@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from headstart.analysis import ANALYSES
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
@@ -162,6 +164,7 @@ def test_every_command_is_asked_for_its_help() -> None:
     names |= {f"study {c.callback.__name__}" for c in study_app.registered_commands if c.callback}
     names |= {f"head {c.callback.__name__}" for c in head_app.registered_commands if c.callback}
     assert {f"{name} --help" for name in names} <= set(HELP)
+    assert len(ANALYZE) >= 2
 
 
 def test_listing_needs_no_torch() -> None:
@@ -171,7 +174,9 @@ def test_listing_needs_no_torch() -> None:
 
 COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
 STUDY = ("study", "study run", "study status", "study table", "study card", "report", "analyze")
-HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, "strategies", "demo")))
+ANALYZE = tuple(f"analyze {name}" for name in ANALYSES)
+OTHERS = ("strategies", "demo", *ANALYZE)
+HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, *OTHERS)))
 
 
 @pytest.mark.parametrize("command", [*HELP, "tasks", "strategies"])

@@ -100,6 +100,21 @@ def test_the_command_line_starts_ray_here_where_no_address_is_given(tmp_path: Pa
     assert len(Store(tmp_path / "x").results()[0]) == 4
 
 
+def test_an_analysis_measures_on_ray(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    values = tiny_studies.values(tmp_path, strategies=["head(steps=1)"], seeds=1)
+    file.write_text(yaml.safe_dump(values))
+    process = tiny_studies.command(
+        "analyze", "drift", "--config", str(file), "--out", str(tmp_path / "x"), "--rows", "5",
+        "--executor", "ray", RAY_USAGE_STATS_ENABLED="0",
+    )  # fmt: skip
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    ((record,), _) = Store(tmp_path / "x").results()
+    assert record["measured"]["rows"] == 5
+    assert (tmp_path / "x" / "drift.html").exists()
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "nowhere", "ray://127.0.0.1:1"])
 def test_an_address_that_does_not_answer_is_told_at_once(address: str) -> None:
     with pytest.raises(RunError, match="a Ray cluster at the given address"):

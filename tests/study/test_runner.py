@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -248,3 +249,17 @@ def test_the_exit_code_tells_of_failures(tmp_path: Path) -> None:
     assert "NaN" in errors
     assert "--retry-failed" in errors
     assert list((tmp_path / "x" / "failures").iterdir())
+
+
+def test_what_is_measured_goes_to_the_worker_and_comes_back(tmp_path: Path) -> None:
+    (run, *_) = tiny_studies.study(tmp_path, strategies=["head(steps=1)"]).runs
+    with closing(LocalExecutor(1, 1)) as executor:
+        promised = executor.submit(replace(run, measure={"name": "drift", "rows": 5}))
+        assert promised is not None
+        outcome = promised.result(timeout=300)
+    assert outcome.measured is not None
+    assert outcome.measured["rows"] == 5
+    store = Store(tmp_path / "x")
+    store.put(run, outcome.result or {}, outcome.logits, outcome.measured)
+    ((record,), _) = store.results()
+    assert record["measured"] == outcome.measured

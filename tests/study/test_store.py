@@ -34,12 +34,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 def test_what_is_put_comes_back(store: Store) -> None:
     store.add_plan([RUN], {"baseline": "full"})
     store.put_failure(RUN, {"error": "first"})
-    store.put(RUN, RESULT, LOGITS)
+    store.put(RUN, RESULT, LOGITS, {"rows": 5})
     again = Store(store.address).open()
     assert again.runs() == {"a1": RUN}
     assert again.finished() == {"a1"}
     assert again.failed() == set()
-    record = {"id": "a1", "axes": RUN.axes, "result": RESULT, "measured": {}}
+    record = {"id": "a1", "axes": RUN.axes, "result": RESULT, "measured": {"rows": 5}}
     assert again.results() == ([record], [])
     found = again.logits("a1")
     assert found is not None

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from headstart.errors import HeadstartError
+from headstart.study.comparison import compare
 from headstart.study.forms import as_text
 from headstart.study.summary import summarise
 from headstart.study.tables import (
@@ -221,3 +222,13 @@ def test_what_a_user_typed_stays_text() -> None:
 def test_what_cannot_be_summarised_is_told(records: Any, baseline: str, told: str) -> None:
     with pytest.raises(HeadstartError, match=told):
         summarise(records, [], baseline, [A, B])
+
+
+def test_seeds_that_cancel_leave_no_difference_to_plan_for() -> None:
+    # In floating point the mean of these differences is 4e-17 and not 0.
+    ours = [0.7142857142857143, 0.9464285714285714, 0.9464285714285714]
+    found = compare(ours, [0.6964285714285714, 0.9285714285714285, 0.9821428571428571])
+    assert found is not None
+    assert found.difference.estimate != 0
+    assert found.difference.estimate == pytest.approx(0, abs=1e-15)
+    assert found.seeds_needed is None

@@ -38,8 +38,10 @@ class Rows(EncodedFeed):
         return super().batch(rows)
 
 
-def make(rows: int = 20, classes: int = 2, choices: int = 1, seed: int = 0) -> Rows:
-    """Make a feed; ``classes`` 0 gives numbers as labels."""
+def make(
+    rows: int = 20, classes: int = 2, choices: int = 1, seed: int = 0, *, left: bool = False
+) -> Rows:
+    """Make a feed; ``classes`` 0 gives numbers as labels, ``left`` fills up in front."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(3, 12, rows * choices)
     labels: Any = rng.integers(0, max(2, classes), rows)
@@ -51,7 +53,7 @@ def make(rows: int = 20, classes: int = 2, choices: int = 1, seed: int = 0) -> R
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         lengths.reshape(rows, choices).max(axis=1).astype(np.int64),
         np.zeros(rows, bool),
-        Padding({"input_ids": tiny.PAD}),
+        Padding({"input_ids": tiny.PAD}, left=left),
         labels=labels.astype(np.int64) if classes else rng.normal(size=rows),
         choices=choices,
     )

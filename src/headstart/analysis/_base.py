@@ -8,6 +8,8 @@ from typing import Any
 
 from headstart.report.figures import Figure
 from headstart.report.read import Run
+from headstart.study.read import canonical
+from headstart.study.tables import short_name
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,20 @@ class Variant:
     measure: Mapping[str, Any] | None = None
     axes: Mapping[str, Any] = field(default_factory=dict)
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def measured_in_all(options: Mapping[str, Any], measure: Mapping[str, Any]) -> list[Variant]:
+    """Return every strategy that is asked for, once, with the same measure.
+
+    Args:
+        options: ``strategies`` are lines or aliases.
+        measure: What is measured in the runs.
+
+    Returns:
+        The variants.
+    """
+    lines = dict.fromkeys(canonical(line) for line in options["strategies"])
+    return [Variant(line, short_name(line), measure=measure) for line in lines]
 
 
 @dataclass(frozen=True)
@@ -94,11 +110,13 @@ class Table:
         caption: What it shows.
         head: Titles of the columns; those of numbers begin with ``>``.
         rows: Cells as text.
+        page_only: Whether it is too long for a terminal.
     """
 
     caption: str
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
+    page_only: bool = False
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ def page(title: str, findings: Findings, command: str, notes: Sequence[str] = ()
     answer += f'<ul class="cautions">{warned}</ul>' if warned else ""
     sections = [Section("answer", "Answer", answer)]
     if findings.figures:
-        sections.append(Section("pictures", "Figures", figures(findings.figures)))
+        sections.append(Section("drawn", "Figures", figures(findings.figures)))
     if findings.tables:
         tables = "".join(table(t.caption, t.head, t.rows) for t in findings.tables)
         sections.append(Section("tables", "Tables", tables))

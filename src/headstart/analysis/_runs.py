@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from headstart.analysis._base import Case, Side, Variant
 from headstart.config import FitConfig
-from headstart.errors import HeadstartError, RunError, gathering, raise_all
+from headstart.errors import ConfigError, HeadstartError, gathering, raise_all
 from headstart.observers import observer
 from headstart.report.read import Run
 from headstart.results import RunResult
 from headstart.study.identity import Digests
-from headstart.study.main import Study, check_rows
+from headstart.study.main import Study, begin_runs
 from headstart.study.plan import StudyPlan
 from headstart.study.read import canonical
 from headstart.study.store import PlannedRun, Store
@@ -37,6 +37,7 @@ def planned(plan: StudyPlan, variants: Sequence[Variant]) -> dict[int, list[Plan
     Raises:
         HeadstartError: If strategies, tasks, rows or models are at fault.
     """
+    raise_all(_set_twice(plan, variants))
     digests, names = Digests(), [canonical(v.strategy) for v in variants]
     runs: dict[int, list[PlannedRun]] = {place: [] for place in range(len(variants))}
     for axes, settings in plan.runs():
@@ -48,6 +49,14 @@ def planned(plan: StudyPlan, variants: Sequence[Variant]) -> dict[int, list[Plan
             identity = _with_measure(digests.of_run(FitConfig.build(own)), measure)
             runs[place].append(PlannedRun(identity, {**axes, **variant.axes}, own, measure))
     return runs
+
+
+def _set_twice(plan: StudyPlan, variants: Sequence[Variant]) -> Iterator[ConfigError]:
+    """Yield a fault for each setting of the user's that the analysis would overrule."""
+    own = {name for variant in variants for name in variant.settings}
+    for name in sorted(own & {*plan.settings, *plan.grid}):
+        fix = "Drop it; the analysis has an option for what may be changed."
+        yield ConfigError(f"{name} as the analysis sets it", f"{name} among the settings", fix)
 
 
 def _with_measure(identity: str, measure: Mapping[str, Any] | None) -> str:
@@ -87,21 +96,8 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
         HeadstartError: If rows or the folder are at fault, or it belongs to something else.
     """
     ordered = in_order(runs)
-    check_rows(ordered)
     check_measures(ordered)
-    store = Store(out).open(create=True)
-    others = {str(p.get("analysis") or "a study") for p in store.plans()} - {name}
-    if others:
-        raise RunError(
-            f"an empty folder, or one of `headstart analyze {name}`, for --out",
-            f"{out}, which holds {', '.join(sorted(others))}", "Choose another --out.",
-        )  # fmt: skip
-    about = {"baseline": plan.baseline, "strategies": list(plan.strategies), "analysis": name}
-    store.add_plan(ordered, about)
-    if retry_failed:
-        for identity in store.failed() & {run.id for run in ordered}:
-            store.remove(f"failures/{identity}.json")
-    return Study(store, ordered, plan.baseline)
+    return begin_runs(ordered, plan, out, analysis=name, retry_failed=retry_failed)
 
 
 def check_measures(runs: Iterable[PlannedRun]) -> None:

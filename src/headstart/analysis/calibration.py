@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant
+from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
+from headstart.analysis._numbers import against, names, scores, seeds, with_sd
 from headstart.report.figures import COLOURS, Figure, layout
-from headstart.study.read import canonical
-from headstart.study.statistics import Interval, mean_difference
-from headstart.study.tables import short_name
 
 WHEN = ("before", "after")
 MEASURES = {"log_loss": "log loss", "brier": "Brier", "ece": "ECE"}
+WORDS = {1: "greater than that of", 0: "not told apart from that of", -1: "smaller than that of"}
 Numbers = list[float]
 
 
@@ -27,8 +26,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     Returns:
         The variants.
     """
-    lines = [canonical(line) for line in options["strategies"]]
-    return [Variant(line, short_name(line), measure={"name": "calibration"}) for line in lines]
+    return measured_in_all(options, {"name": "calibration"})
 
 
 def findings(cases: Sequence[Case]) -> Findings:
@@ -40,87 +38,99 @@ def findings(cases: Sequence[Case]) -> Findings:
     Returns:
         What was found.
     """
-    done = [(case, side) for case in cases for side in case.sides if side.runs]
+    named = list(zip(names(cases), cases, strict=True))
+    done = [(name, case, side) for name, case in named for side in case.sides if side.runs]
     values = [
-        {"case": case.name, "model": case.model, "strategy": side.variant.strategy,
+        {"case": name, "model": case.model, "strategy": side.variant.strategy,
          "seeds": sorted(side.runs), "runs": [side.runs[s].measured for s in sorted(side.runs)]}
-        for case, side in done
+        for name, case, side in done
     ]  # fmt: skip
     head = ("strategy", ">seeds", ">score %", ">temperature",
             *(f">{name}" for name in MEASURES.values()))  # fmt: skip
     tables = [
-        Table(f"{case.name}: before → after temperature scaling, means over the seeds", head,
+        Table(f"{name}: before → after temperature scaling, means over the seeds", head,
               [_row(side) for side in case.sides if side.runs])
-        for case in cases
+        for name, case in named
     ]  # fmt: skip
-    first = next(iter(done[0][1].runs.values())).measured
+    first = next(iter(done[0][2].runs.values())).measured
     judged = (
         "each half of the validation rows is judged by the temperature of the other half"
         if first["same"]
         else "the temperature is fitted on carved rows and judged on the validation rows"
     )
     sentences = [
-        *(sentence for case in cases for sentence in _sentences(case)),
+        *(_answer(name, case) for name, case in named),
+        *(sentence for name, case in named for sentence in _compared(name, case)),
+        *(_scaled(name, side) for name, _, side in done),
         f"Over {first['rows']:,} rows; {judged}. Lower is better throughout. ECE: mean gap between "
         "confidence and accuracy in 15 bins; log loss and Brier score also reward telling classes "
         "apart. A temperature above 1 means that the model was too sure of itself.",
     ]
     figures = [
-        _diagram(f"calibration-{i}", case, side, several=len(cases) > 1)
-        for i, (case, side) in enumerate(done)
+        _diagram(f"calibration-{i}", name if len(cases) > 1 else "", side)
+        for i, (name, _, side) in enumerate(done)
     ]
     return Findings(sentences, tables, figures, values)
 
 
-def _measured(side: Side, when: str, name: str) -> Numbers:
-    return [float(side.runs[s].measured[when][name]) for s in sorted(side.runs)]
+def _by_seed(side: Side, when: str, name: str) -> dict[int, float]:
+    return {seed: float(side.runs[seed].measured[when][name]) for seed in sorted(side.runs)}
+
+
+def _mean(side: Side, when: str, name: str) -> float:
+    return float(np.mean([*_by_seed(side, when, name).values()]))
 
 
 def _row(side: Side) -> list[str]:
-    runs = [side.runs[s] for s in sorted(side.runs)]
-    found = [r.measured["temperature"] for r in runs if r.measured["temperature"]]
-    scores = [100 * r.result.scores["score"] for r in runs]
-    means = ((np.mean(_measured(side, when, name)) for when in WHEN) for name in MEASURES)
-    cells = [" → ".join(f"{mean:.3f}" for mean in pair) for pair in means]
-    temperature = _with_sd(found, 2) if found else "none"
-    return [side.variant.name, str(len(runs)), _with_sd(scores, 1), temperature, *cells]
+    found = [run.measured["temperature"] for run in side.runs.values()]
+    cells = [" → ".join(f"{_mean(side, when, name):.3f}" for when in WHEN) for name in MEASURES]
+    temperature = with_sd([t for t in found if t is not None], ".2f")
+    return [
+        side.variant.name, str(len(side.runs)), with_sd(scores(side), ".1f"), temperature, *cells
+    ]  # fmt: skip
 
 
-def _with_sd(values: Sequence[float], digits: int) -> str:
-    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}"
-
-
-def _sentences(case: Case) -> Iterator[str]:
-    sides = [side for side in case.sides if side.runs]
-    ece = {s.variant.name: float(np.mean(_measured(s, "before", "ece"))) for s in sides}
-    best, worst = min(ece, key=lambda n: ece[n]), max(ece, key=lambda n: ece[n])
+def _answer(name: str, case: Case) -> str:
+    done = [side for side in case.sides if side.runs]
+    gaps = {side.variant.name: 100 * _mean(side, "before", "ece") for side in done}
+    best, worst = min(gaps, key=lambda n: gaps[n]), max(gaps, key=lambda n: gaps[n])
+    of = " or ".join(dict.fromkeys(map(seeds, done)))
     if best == worst:
-        apart = f"{100 * ece[best]:.1f} points apart"
-        yield f"{case.name}: confidence and accuracy of {best} are {apart}."
-    else:
-        yield (
-            f"{case.name}: confidence and accuracy are {100 * ece[best]:.1f} points apart under "
-            f"{best}, the best calibrated, and {100 * ece[worst]:.1f} under {worst}, the worst."
+        return (
+            f"{name}: confidence and accuracy of {best} are {gaps[best]:.1f} points apart ({of})."
         )
-    for side in sides:
-        old, new = (_measured(side, when, "log_loss") for when in WHEN)
-        change = mean_difference(new, old) if len(old) > 1 else None
-        sure = "" if change is None else f" (by {_signed(change)})"
-        yield (
-            f"{case.name}, {side.variant.name}: a temperature changes the log loss from "
-            f"{np.mean(old):.3f} to {np.mean(new):.3f}{sure}, and ECE from "
-            f"{np.mean(_measured(side, 'before', 'ece')):.3f} to "
-            f"{np.mean(_measured(side, 'after', 'ece')):.3f}."
-        )
+    return (
+        f"{name}: confidence and accuracy are least apart under {best}, by {gaps[best]:.1f} "
+        f"points, and most under {worst}, by {gaps[worst]:.1f} (means over {of})."
+    )
 
 
-def _signed(change: Interval) -> str:
-    limits = "" if change.low is None else f" [{change.low:+.3f}, {change.high:+.3f}]"
-    return f"{change.estimate:+.3f}{limits}"
+def _compared(name: str, case: Case) -> Iterator[str]:
+    base, *others = case.sides
+    for side in others:
+        if side.runs and base.runs:
+            ours, theirs = (
+                {seed: 100 * ece for seed, ece in _by_seed(each, "before", "ece").items()}
+                for each in (side, base)
+            )
+            sign, difference = against(ours, theirs, ".1f", " points")
+            yield (
+                f"{name}: the gap of {side.variant.name} is {WORDS[sign]} {base.variant.name} "
+                f"({difference})."
+            )
 
 
-def _diagram(name: str, case: Case, side: Side, *, several: bool) -> Figure:
+def _scaled(name: str, side: Side) -> str:
+    losses = [_by_seed(side, when, "log_loss") for when in ("after", "before")]
+    _, change = against(losses[0], losses[1], ".3f")
+    old, new = (f"{_mean(side, when, 'ece'):.3f}" for when in WHEN)
+    return (
+        f"{name}, {side.variant.name}: a temperature changes the log loss by {change}, and ECE "
+        f"from {old} to {new}."
+    )
+
+
+def _diagram(identity: str, where: str, side: Side) -> Figure:
     """Draw confidence against accuracy, the rows of all seeds together."""
     data: list[dict[str, Any]] = [{
         "x": [0, 100], "y": [0, 100], "mode": "lines", "name": "as sure as right",
@@ -146,9 +156,8 @@ def _diagram(name: str, case: Case, side: Side, *, several: bool) -> Figure:
         gap = float(np.sum(count[shown] * (confidence - accuracy)[shown]) / count.sum())
         told.append(f"{when} scaling {100 * abs(gap):.1f} points {'too' if gap > 0 else 'less'} "
                     f"sure{'' if gap > 0 else ' than right'}")  # fmt: skip
-    where = f", {case.name}" if several else ""
     return Figure(
-        name, f"{side.variant.name}{where}",
+        identity, f"{side.variant.name}{f', {where}' if where else ''}",
         f"Share of right guesses against confidence, in 15 bins over all seeds; larger marks hold "
         f"more rows. On average {', '.join(told)}.",
         data, layout("confidence in %", "right in %", 340), small=True,

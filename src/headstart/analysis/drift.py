@@ -7,12 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Option, Side, Table, Variant
+from headstart.analysis._base import (
+    Analysis,
+    Case,
+    Findings,
+    Option,
+    Side,
+    Table,
+    Variant,
+    measured_in_all,
+)
+from headstart.analysis._numbers import against, names, scores, seeds, with_sd
+from headstart.errors import ConfigError
 from headstart.report.figures import Figure, label, layout, look_of
-from headstart.study.read import canonical
-from headstart.study.tables import short_name
 
 FIRST = "first token"
+BESIDE = 0.28
+"""How far below their mean the runs are drawn, of the distance between two strategies."""
+WORDS = {
+    1: "farther than under",
+    -1: "less far than under",
+    0: "by an amount that cannot be told from that under",
+}
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
@@ -23,10 +39,13 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
 
     Returns:
         The variants.
+
+    Raises:
+        ConfigError: If there are too few rows to compare.
     """
-    measure = {"name": "drift", "rows": options["rows"]}
-    lines = [canonical(line) for line in options["strategies"]]
-    return [Variant(line, short_name(line), measure=measure) for line in lines]
+    if options["rows"] < 2:
+        raise ConfigError("--rows of at least 2", str(options["rows"]), "Give more.")
+    return measured_in_all(options, {"name": "drift", "rows": options["rows"]})
 
 
 def findings(cases: Sequence[Case]) -> Findings:
@@ -38,86 +57,148 @@ def findings(cases: Sequence[Case]) -> Findings:
     Returns:
         What was found.
     """
+    named = list(zip(names(cases), cases, strict=True))
     values = [
-        {"case": case.name, "model": case.model, "strategy": side.variant.strategy,
-         "seeds": sorted(side.runs), "l2": _measures(side, "l2"), "cka": _measures(side, "cka"),
-         "score": _scores(side)}
-        for case in cases for side in case.sides if side.runs
+        {"case": name, "model": case.model, "strategy": side.variant.strategy,
+         "seeds": sorted(side.runs), "l2": list(_by_seed(side, "l2").values()),
+         "relative": list(_relative(side).values()), "cka": list(_by_seed(side, "cka").values()),
+         "score": scores(side), "measured": [_last(side, seed) for seed in sorted(side.runs)]}
+        for name, case in named for side in case.sides if side.runs
     ]  # fmt: skip
     tables = [
         Table(
-            f"{case.name}: distance of final-layer features before and after training",
-            ("strategy", ">seeds", ">L2", ">L2, relative", ">CKA", ">score %"),
+            f"{name}: features at the first token, before and after training, mean ± sd",
+            ("strategy", ">seeds", ">rows", ">L2", ">L2, relative %", ">CKA", ">score %"),
             [_row(side) for side in case.sides if side.runs],
         )
-        for case in cases
+        for name, case in named
     ]
-    rows = next(run.measured["rows"] for c in cases for s in c.sides for run in s.runs.values())
-    sentences = [*map(_sentence, cases),
-        f"L2: mean Euclidean distance at the first token over {rows:,} training rows, without "
-        "dropout; relative: divided by the mean norm of the features before. CKA: linear centred "
-        "kernel alignment, 1 where features are the same up to rotation and scale.",
+    told = [sentence for name, case in named for sentence in _compared(name, case)]
+    sentences = [*(_answer(name, case) for name, case in named), *told,
+        "L2: mean Euclidean distance between the final-layer features of a training row in the "
+        "pretrained backbone and after training, at the first token, without dropout; relative: "
+        "divided by the mean norm of the features before. CKA: linear centred kernel alignment, 1 "
+        "where features are the same up to rotation, scale and shift.",
     ]  # fmt: skip
-    return Findings(sentences, tables, [*_figures(cases)], values)
+    return Findings(sentences, tables, [*_figures(named)], values)
 
 
-def _measures(side: Side, name: str) -> list[float]:
-    found = [side.runs[s].measured["stages"][-1]["read_at"][FIRST] for s in sorted(side.runs)]
-    return [float(at[name]) for at in found]
+def _last(side: Side, seed: int) -> Mapping[str, Any]:
+    read_at: Mapping[str, Any] = side.runs[seed].measured["stages"][-1]["read_at"]
+    return read_at
 
 
-def _relative(side: Side) -> list[float]:
-    return [d / n for d, n in zip(_measures(side, "l2"), _measures(side, "norm"), strict=True)]
+def _by_seed(side: Side, name: str) -> dict[int, float]:
+    return {seed: _last(side, seed)[FIRST][name] for seed in sorted(side.runs)}
 
 
-def _scores(side: Side) -> list[float]:
-    return [side.runs[s].result.scores["score"] for s in sorted(side.runs)]
+def _relative(side: Side) -> dict[int, float]:
+    norms = _by_seed(side, "norm")
+    return {seed: far / norms[seed] for seed, far in _by_seed(side, "l2").items()}
 
 
 def _row(side: Side) -> list[str]:
-    relative = 100 * float(np.mean(_relative(side)))
+    counts = sorted({run.measured["rows"] for run in side.runs.values()})
     return [
-        side.variant.name, str(len(side.runs)), _with_sd(_measures(side, "l2")),
-        f"{relative:.0f} %", _with_sd(_measures(side, "cka")),
-        _with_sd([100 * s for s in _scores(side)]),
+        side.variant.name, str(len(side.runs)), " or ".join(f"{n:,}" for n in counts),
+        with_sd([*_by_seed(side, "l2").values()]),
+        with_sd([100 * r for r in _relative(side).values()], ".0f"),
+        with_sd([cka for cka in _by_seed(side, "cka").values() if cka is not None]),
+        with_sd(scores(side), ".1f"),
     ]  # fmt: skip
 
 
-def _with_sd(values: Sequence[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
-
-
-def _sentence(case: Case) -> str:
-    means = {s.variant.name: float(np.mean(_measures(s, "l2"))) for s in case.sides if s.runs}
+def _answer(name: str, case: Case) -> str:
+    done = [side for side in case.sides if side.runs]
+    told = {side.variant.name: with_sd([*_by_seed(side, "l2").values()]) for side in done}
+    means = {side.variant.name: float(np.mean([*_by_seed(side, "l2").values()])) for side in done}
     least, most = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
+    of = " or ".join(dict.fromkeys(map(seeds, done)))
     if least == most:
-        return f"{case.name}: features move by {means[least]:.2f} under {least}."
+        return f"{name}: features move by {told[least]} (mean L2 distance) under {least}, {of}."
     return (
-        f"{case.name}: features move least under {least} ({means[least]:.2f}) and most under "
-        f"{most} ({means[most]:.2f})."
+        f"{name}: features move least under {least}, by {told[least]}, and most under {most}, by "
+        f"{told[most]} (mean L2 distance ± sd over {of})."
     )
 
 
-def _figures(cases: Sequence[Case]) -> Iterator[Figure]:
-    for number, case in enumerate(cases):
-        data = []
-        for place, side in enumerate(case.sides):
-            look = look_of(place)
-            seeds = sorted(side.runs)
-            data.append({
-                "x": _measures(side, "l2"), "y": [100 * s for s in _scores(side)],
-                "mode": "markers", "name": label(side.variant.name),
-                "marker": {"symbol": look.marker, "size": 11, "color": look.colour},
-                "hoverinfo": "text",
-                "hovertext": [f"{label(side.variant.name)}<br>seed {s}" for s in seeds],
-            })  # fmt: skip
-        yield Figure(
-            f"drift-{number}", case.name,
-            "Each mark is a run: how far its features have moved, and its score. "
-            f"{_sentence(case)}",
-            data, layout("mean L2 distance", "score in %", xaxis={"rangemode": "tozero"}),
-        )  # fmt: skip
+def _compared(name: str, case: Case) -> Iterator[str]:
+    base, *others = case.sides
+    for side in others:
+        if not side.runs or not base.runs:
+            continue
+        sign, difference = against(_by_seed(side, "l2"), _by_seed(base, "l2"))
+        yield (
+            f"{name}: under {side.variant.name} features move {WORDS[sign]} "
+            f"{base.variant.name} ({difference})."
+        )
+
+
+def _figures(named: Sequence[tuple[str, Case]]) -> Iterator[Figure]:
+    for number, (name, case) in enumerate(named):
+        done = [(place, side) for place, side in enumerate(case.sides) if side.runs]
+        yield _distances(f"drift-{number}", name, done)
+        yield _against_scores(f"drift-score-{number}", name, done)
+
+
+def _distances(identity: str, name: str, done: Sequence[tuple[int, Side]]) -> Figure:
+    """Draw the distances of every strategy (arXiv 2210.16771, figure 1)."""
+    data: list[dict[str, Any]] = []
+    labels = [label(side.variant.name, 18) for _, side in done]
+    for at, (place, side) in enumerate(done):
+        look, far = look_of(place), _by_seed(side, "l2")
+        mean = float(np.mean([*far.values()]))
+        spread = float(np.std([*far.values()], ddof=1)) if len(far) > 1 else 0.0
+        data += [{
+            "x": [*far.values()], "y": [at + BESIDE] * len(far), "mode": "markers",
+            "hoverinfo": "text",
+            "marker": {"symbol": f"{look.marker}-open", "size": 9, "color": look.colour},
+            "hovertext": [f"seed {seed}: {x:.3g}" for seed, x in far.items()],
+        }, {
+            "x": [mean], "y": [at], "mode": "markers", "hoverinfo": "text",
+            "marker": {"symbol": "line-ns", "size": 26, "line": {"width": 4, "color": look.colour}},
+            "error_x": {"array": [spread], "color": look.colour, "thickness": 2, "width": 7},
+            "hovertext": [f"mean: {with_sd([*far.values()])}"],
+        }]  # fmt: skip
+    longest = max(len(line) for text in labels for line in text.split("<br>"))
+    told = "; ".join(
+        f"{side.variant.name}: {with_sd([*_by_seed(side, 'l2').values()])}" for _, side in done
+    )
+    axes = {
+        "xaxis": {"rangemode": "tozero"}, "showlegend": False, "margin": {"l": 14 + 7 * longest},
+        "yaxis": {"tickvals": [*range(len(done))], "ticktext": labels,
+                  "range": [len(done) - 0.4, -0.6]},
+    }  # fmt: skip
+    return Figure(
+        identity, f"{name}: how far features move",
+        "Each open mark is a run, the stroke the mean over the seeds with a bar of one standard "
+        f"deviation. {told}.",
+        data, layout("mean L2 distance of features", "", 120 + 56 * len(done), **axes),
+    )  # fmt: skip
+
+
+def _against_scores(identity: str, name: str, done: Sequence[tuple[int, Side]]) -> Figure:
+    data = []
+    for place, side in done:
+        look, far = look_of(place), _by_seed(side, "l2")
+        data.append({
+            "x": [*far.values()], "y": scores(side), "mode": "markers",
+            "name": label(side.variant.name), "hoverinfo": "text",
+            "marker": {"symbol": look.marker, "size": 11, "color": look.colour},
+            "hovertext": [
+                f"{label(side.variant.name)}<br>seed {seed}: distance {x:.3g}, score {y:.1f} %"
+                for (seed, x), y in zip(far.items(), scores(side), strict=True)
+            ],
+        })  # fmt: skip
+    told = "; ".join(
+        f"{side.variant.name}: distance {with_sd([*_by_seed(side, 'l2').values()])}, "
+        f"score {with_sd(scores(side), '.1f')} %"
+        for _, side in done
+    )
+    return Figure(
+        identity, f"{name}: distance and score", f"Each mark is a run. {told}.", data,
+        layout("mean L2 distance of features", "score in %", xaxis={"rangemode": "tozero"}),
+    )  # fmt: skip
 
 
 ANALYSIS = Analysis(

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, Group
@@ -181,11 +181,12 @@ def describe_status(folder: str) -> Iterator[Table | str]:
     yield from (f"damaged: {sentence}" for sentence in damaged)
 
 
-def describe_failures(folder: str) -> Iterator[str]:
+def describe_failures(folder: str, among: Container[str] | None = None) -> Iterator[str]:
     """Say which runs have failed and why.
 
     Args:
         folder: The study's folder.
+        among: Identities of the runs that are of interest; all if ``None``.
 
     Yields:
         Sentences.
@@ -193,6 +194,7 @@ def describe_failures(folder: str) -> Iterator[str]:
     store = Store(folder).open()
     done = store.finished()
     failures = [f for f in store.failures() if f.get("id") not in done]
+    failures = [f for f in failures if among is None or f.get("id") in among]
     for failure in failures[:MOST_FAILURES]:
         axes = failure["axes"]
         name = f"{axes['task']}, {tables.short_name(axes['strategy'])}, seed {axes['seed']}"

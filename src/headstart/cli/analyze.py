@@ -90,6 +90,14 @@ def _function(name: str, analysis: Analysis) -> Any:
     of_study = inspect.signature(run, eval_str=True).parameters
     shared = [n for n in SHARED if n != "strategies" or analysis.strategies]
     parameters = [of_study[n].replace(kind=inspect.Parameter.KEYWORD_ONLY) for n in shared]
+    seeds = f"How many, or a list: 10, or 0,1,2. Default: {analysis.seeds}."
+    parameters[shared.index("seeds")] = inspect.Parameter(
+        "seeds", inspect.Parameter.KEYWORD_ONLY, default=None,
+        annotation=Annotated[
+            str | None,
+            typer.Option("--seeds", metavar="TEXT", help=seeds, rich_help_panel="Grid"),
+        ],
+    )  # fmt: skip
     for option in analysis.options:
         kind = str if option.default is None else type(option.default)
         about = typer.Option(
@@ -155,11 +163,23 @@ def _plan(analysis: Analysis, variants: Sequence[Variant], given: Mapping[str, A
     seeds = given["seeds"]
     if seeds is None and not given["config"]:
         seeds = str(analysis.seeds)
-    defaults = [f"{name}={value}" for name, value in analysis.settings.items()]
+    asked = _settings_of_user(given)
+    defaults = [f"{name}={v}" for name, v in analysis.settings.items() if name not in asked]
     return read_grid({
         **given, "strategies": lines, "seeds": seeds, "baseline": None,
         "assignments": [*defaults, *(given["assignments"] or ())],
     })  # fmt: skip
+
+
+def _settings_of_user(given: Mapping[str, Any]) -> set[str]:
+    """Return which settings the user gives, on the command line or in a file."""
+    from headstart.config import read_assignments
+    from headstart.study.plan import read_plan_file
+
+    file = read_plan_file(given["config"]) if given["config"] else {}
+    tables = [file.get("settings"), file.get("grid")]
+    tables += [read_assignments(list(given[name] or ())) for name in ("assignments", "grid")]
+    return {str(key).replace("-", "_") for t in tables if isinstance(t, dict) for key in t}
 
 
 def _print_plan(plan: StudyPlan, runs: Sequence[Any], executor: Executor, out: str) -> None:
@@ -192,7 +212,7 @@ def _run(
     if found:
         _write(name, analysis, analysis.findings(found), study)
     if state.failed:
-        show(*describe_failures(out), to=errors())
+        show(*describe_failures(out, {run.id for run in study.runs}), to=errors())
         raise typer.Exit(RUN_FAILED)
 
 
@@ -200,14 +220,25 @@ def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> N
     from headstart.analysis._page import page
     from headstart.cli._console import table
 
-    failed = len(study.store.failed() & {run.id for run in study.runs})
-    notes = [f"{failed:,} of {len(study.runs):,} runs have failed."] if failed else []
+    notes = _of_failures(study)
     command = shlex.join(["headstart", *sys.argv[1:]])
     text = page(analysis.title, findings, command, notes)
     values = json.dumps(findings.values, ensure_ascii=False, indent=1, allow_nan=False)
     study.store.write(f"{name}.html", text.encode())
     study.store.write(f"{name}.json", f"{values}\n".encode())
-    for each in findings.tables:
+    for each in (each for each in findings.tables if not each.page_only):
         show(each.caption, table(each.head, each.rows))
     show(*findings.sentences)
     show(f"page: {study.store.address.rstrip('/')}/{name}.html")
+
+
+def _of_failures(study: Study) -> list[str]:
+    """Say on the page which runs are missing from it."""
+    from headstart.cli._study import describe_failures
+
+    among = {run.id for run in study.runs}
+    failed = len(study.store.failed() & among)
+    if not failed:
+        return []
+    told = f"{failed:,} of {len(study.runs):,} runs have failed and are left out."
+    return [told, *describe_failures(study.store.address, among)]

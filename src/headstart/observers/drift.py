@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class Drift(Observer):
             place: {
                 "l2": l2_distance(old, new),
                 "norm": float(np.linalg.norm(old, axis=1).mean()),
-                "cka": linear_cka(old, new),
+                "cka": _or_none(linear_cka(old, new)),
             }
             for place, old, new in zip(PLACES, self.before, after, strict=True)
         }})  # fmt: skip
@@ -70,9 +71,15 @@ class Drift(Observer):
 
         Returns:
             ``stages``, each with the mean L2 distance, the mean norm before and the CKA at the
-            first token and of the mean over the tokens; and the number of ``rows``.
+            first token and of the mean over the tokens; and the number of ``rows``. The CKA is
+            ``None`` where the features of the rows do not differ.
         """
         return {"stages": self.found, "rows": len(self.before[0])}
+
+
+def _or_none(value: float) -> float | None:
+    """Return a number as JSON has it, which knows no NaN."""
+    return value if math.isfinite(value) else None
 
 
 OBSERVER = Drift

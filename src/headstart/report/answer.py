@@ -117,7 +117,7 @@ def _nothing(summary: Summary) -> tuple[str, str]:
 def _verdict(summary: Summary, found: Sequence[_Found]) -> tuple[str, str]:
     top, base = found[0], short_name(summary.baseline)
     name, seeds = short_name(top.name), top.comparison.seeds
-    estimate, size = top.comparison.difference.estimate, _size(top.comparison)
+    estimate, size = top.comparison.difference.estimate, show_size(top.comparison)
     if seeds < FEWEST_PAIRS:
         best = f"It cannot be told yet which strategy is best: {_closest(top, base)} {size}."
         return best, _too_few(top.comparison)
@@ -144,8 +144,15 @@ def _closest(top: _Found, base: str) -> str:
     return f"{name} scores {'higher' if estimate > 0 else 'lower'} than {base}"
 
 
-def _size(found: Comparison) -> str:
-    """Return a difference in words, with its interval and the number of seeds."""
+def show_size(found: Comparison) -> str:
+    """Write a difference in words, with its interval and the number of seeds.
+
+    Args:
+        found: The comparison.
+
+    Returns:
+        For example ``(+1.2 points, 95 % interval 0.3 to 2.1, 8 seeds)``.
+    """
     text = show_interval(found.difference, factor=100)
     number, _, interval = text.partition(" ")
     told = f"95 % interval {interval.strip('[]').replace(', ', ' to ')}, " if interval else ""

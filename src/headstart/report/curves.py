@@ -111,7 +111,7 @@ def _stages(
             continue
         look = Look(COLOURS[place % len(COLOURS)], "circle", DASHES[place % len(DASHES)])
         text = f"{place + 1}. {stage}"
-        data += _drawn(found, text, look, begins)
+        data += drawn(found, text, look, begins)
         told.append(f"stage {place + 1}, {stage}: {found.mean[0]:.1f} to {found.mean[-1]:.1f}"
                     f" in {found.steps[-1]:,} steps")  # fmt: skip
         begins += found.steps[-1]
@@ -149,7 +149,7 @@ def convergence(evidence: Evidence) -> Iterator[Figure]:
             continue
         data = []
         for name, own in bands.items():
-            data += _drawn(own, short_name(name), looks[name], 0, thick=name == plain)
+            data += drawn(own, short_name(name), looks[name], 0, thick=name == plain)
         yield Figure(
             f"last-{number}", group_name(group, summary), _reached(bands, plain), data,
             layout("step of the last stage", "score in %"),
@@ -184,10 +184,21 @@ def _is_plain(run: Run) -> bool:
     return [stage.trains for stage in kept(run)] == ["full"]
 
 
-def _drawn(
+def drawn(
     found: Band, name: str, look: Look, begins: int, *, thick: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the traces of a band: its area, and the line of the mean."""
+    """Draw a band: its area, and the line of the mean.
+
+    Args:
+        found: The band.
+        name: What it is called.
+        look: Its look.
+        begins: Step at which it begins.
+        thick: Whether the line stands out.
+
+    Returns:
+        Traces of plotly.
+    """
     x = [begins + step for step in found.steps]
     high = [round(m + s, 3) for m, s in zip(found.mean, found.sd, strict=True)]
     low = [round(m - s, 3) for m, s in zip(found.mean, found.sd, strict=True)]

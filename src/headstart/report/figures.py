@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart.report.read import Evidence, Run
+from headstart.study.statistics import Description
 from headstart.study.summary import Entry, Group, Key, Summary, group_key
 from headstart.study.tables import short_name, show_interval
 
@@ -83,20 +84,21 @@ def look_of(place: int) -> Look:
     return Look(*(kinds[place % len(kinds)] for kinds in (COLOURS, MARKERS, DASHES)))
 
 
-def label(text: str) -> str:
+def label(text: str, longest: int = LONGEST_NAME) -> str:
     """Return text as plotly shows it as it is, in lines that fit a telephone.
 
     Args:
         text: What a user may have typed.
+        longest: Characters of a line.
 
     Returns:
         The text without markup of its own.
     """
     lines = [""]
     for word in text.split(" "):
-        parts = [word[i : i + LONGEST_NAME] for i in range(0, len(word), LONGEST_NAME)] or [""]
+        parts = [word[i : i + longest] for i in range(0, len(word), longest)] or [""]
         for part in parts:
-            if lines[-1] and len(lines[-1]) + len(part) + 1 > LONGEST_NAME:
+            if lines[-1] and len(lines[-1]) + len(part) + 1 > longest:
                 lines.append(part)
             else:
                 lines[-1] = f"{lines[-1]} {part}" if lines[-1] else part
@@ -297,7 +299,23 @@ def _with_spread(
     strategy: str, look: Look, places: Sequence[tuple[float, Entry]], unit: str
 ) -> dict[str, Any]:
     found = [(at, e.scores) for at, e in places if e.scores]
-    name = short_name(strategy)
+    return with_bars(short_name(strategy), look, found, unit)
+
+
+def with_bars(
+    name: str, look: Look, found: Sequence[tuple[float, Description]], unit: str
+) -> dict[str, Any]:
+    """Draw mean scores as a line, with bars of one standard deviation.
+
+    Args:
+        name: What they are of.
+        look: Its look.
+        found: Places on the horizontal axis, and the scores there.
+        unit: Of the places.
+
+    Returns:
+        A trace of plotly.
+    """
     return {
         "x": [round(at, 2) for at, _ in found],
         "y": [points(s.mean) for _, s in found],
@@ -307,8 +325,10 @@ def _with_spread(
         "line": {"color": look.colour, "dash": look.dash, "width": 2},
         "marker": {"symbol": look.marker, "size": 11, "color": look.colour},
         "hoverinfo": "text",
-        "hovertext": [f"{label(name)}<br>{points(s.mean):.1f} at {at:,.1f} {unit}, {s.n} seeds"
-                      for at, s in found],
+        "hovertext": [
+            f"{label(name)}<br>{points(s.mean):.1f} at {round(at, 1):,.10g} {unit}, {s.n} seeds"
+            for at, s in found
+        ],
     }  # fmt: skip
 
 

@@ -21,10 +21,12 @@
     for (const axis of ["xaxis", "yaxis"]) {
       layout[axis] = { ...layout[axis], gridcolor: line, linecolor: line };
     }
-    const data = figure.data.map((trace) => trace.meta === "ink"
-      ? { ...trace, line: { ...trace.line, color: ink }, marker: { ...trace.marker, color: ink } }
-      : trace);
-    return [data, layout];
+    const scale = [[0, colour("--heat-least")], [0.5, colour("--heat-half")], [1, colour("--heat-most")]];
+    const kinds = {
+      ink: (trace) => ({ ...trace, line: { ...trace.line, color: ink }, marker: { ...trace.marker, color: ink } }),
+      heat: (trace) => ({ ...trace, colorscale: scale }),
+    };
+    return [figure.data.map((trace) => kinds[trace.meta]?.(trace) ?? trace), layout];
   }
 
   function draw(plot) {

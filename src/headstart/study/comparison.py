@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.study.power import seeds_needed
+from headstart.study.power import SMALLEST_EFFECT, seeds_needed
 from headstart.study.ranks import probability_of_improvement
 from headstart.study.statistics import Interval, PairedTest, mean_difference, paired_test
 
@@ -59,7 +59,8 @@ def compare(
         return Comparison(1, difference, None, None, None, None, same_rows=same_rows)
     spread = float(np.std(np.subtract(ours, theirs), ddof=1))
     needed = None
-    if spread > 0 and difference.estimate:
+    # Seeds that cancel leave a rounding error and no difference.
+    if spread > 0 and abs(difference.estimate) >= SMALLEST_EFFECT * spread:
         needed = seeds_needed(difference.estimate, spread)
     return Comparison(
         len(ours), difference, paired_test(ours, theirs), None,

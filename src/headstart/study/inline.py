@@ -38,7 +38,7 @@ class InlineExecutor:
             What came of it.
         """
         ended: Future[Outcome] = Future()
-        ended.set_result(carry_out(run.settings, self.threads))
+        ended.set_result(carry_out(run.settings, self.threads, run.measure))
         return ended
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.errors import ConfigError, HeadstartError, gathering, raise_all
+from headstart.errors import ConfigError, HeadstartError, RunError, gathering, raise_all
 from headstart.run.splits import find_task, read_splits
 from headstart.study.executors import Executor, closing
 from headstart.study.identity import Digests
@@ -84,25 +84,53 @@ def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
     Raises:
         HeadstartError: If anything about the plan or the folder is at fault; nothing has run yet.
     """
-    runs = planned_runs(plan)
-    check_rows(runs)
+    return begin_runs(planned_runs(plan), plan, out, retry_failed=retry_failed)
+
+
+def begin_runs(
+    runs: list[PlannedRun], plan: StudyPlan, out: str, *, analysis: str = "", retry_failed: bool
+) -> Study:
+    """Add runs to a folder, which is made if there is none.
+
+    Args:
+        runs: The runs.
+        plan: What they were planned from.
+        out: Folder or fsspec address.
+        analysis: Name of the analysis that asks for them; empty for a study.
+        retry_failed: Whether failed runs among them count as missing.
+
+    Returns:
+        The study that they make.
+
+    Raises:
+        HeadstartError: If rows or the folder are at fault, or it belongs to something else.
+    """
+    _check_rows(runs)
     store = Store(out).open(create=True)
-    store.add_plan(runs, {"baseline": plan.baseline, "strategies": list(plan.strategies)})
+    _require_owner(store, analysis)
+    about = {"baseline": plan.baseline, "strategies": list(plan.strategies)}
+    store.add_plan(runs, about | ({"analysis": analysis} if analysis else {}))
     if retry_failed:
         for identity in store.failed() & {run.id for run in runs}:
             store.remove(f"failures/{identity}.json")
     return Study(store, runs, plan.baseline)
 
 
-def check_rows(runs: Iterable[PlannedRun]) -> None:
-    """Read every table once, so that a fault of the rows is told before hours of other runs.
+def _require_owner(store: Store, analysis: str) -> None:
+    """Make sure that nothing else has asked for the runs in a folder."""
+    owners = {str(plan.get("analysis") or "") for plan in store.plans()} - {analysis}
+    if owners:
+        names = {f"`headstart analyze {n}`" if n else "a study" for n in sorted(owners)}
+        own = f"`headstart analyze {analysis}`" if analysis else "a study"
+        raise RunError(
+            f"an empty folder, or one of {own}, for --out",
+            f"{store.address}, which holds the runs of {' and '.join(sorted(names))}",
+            "Choose another --out.",
+        )
 
-    Args:
-        runs: The runs.
 
-    Raises:
-        HeadstartError: For all faults together.
-    """
+def _check_rows(runs: Iterable[PlannedRun]) -> None:
+    """Read every table once, so that a fault of the rows is told before hours of other runs."""
     faults: list[HeadstartError] = []
     seen: set[str] = set()
     for run in runs:
