@@ -16,7 +16,9 @@ from headstart.tuners._bind import read_strategy
 from tiny_runs import Watch, inputs, same, saved, watched
 
 NAMES = [*TECHNIQUES]
-LINES = {"class_weights": "class_weights(power=0.5)", "reinit": "reinit(1)"}
+LINES = {
+    "class_weights": "class_weights(power=0.5)", "reinit": "reinit(1)", "swa": "swa(start=0.25)",
+}  # fmt: skip
 FEW = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2")
 
 
@@ -39,8 +41,10 @@ REFUSED = [(tuner, name) for name in NAMES for tuner in TUNERS if not allowed(tu
 def test_how_many_pairs_are_covered() -> None:
     assert len(BESIDE) + len(REFUSED) == len(NAMES) * len(TUNERS)
     tied_to_full = {"mixout", "noisytune", "reinit"}
-    assert {name for _, name in REFUSED} == tied_to_full
-    assert len(REFUSED) == len(tied_to_full) * (len(TUNERS) - 1)
+    needs_layers = {"child_tuning", "llrd"}
+    assert {name for _, name in REFUSED} == tied_to_full | needs_layers
+    assert {tuner for tuner, name in REFUSED if name in needs_layers} == {"head"}
+    assert len(REFUSED) == len(tied_to_full) * (len(TUNERS) - 1) + len(needs_layers)
 
 
 @pytest.mark.parametrize("family", FEW)

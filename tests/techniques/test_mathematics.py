@@ -42,6 +42,11 @@ def test_mixout_without_probability_changes_nothing() -> None:
     torch.testing.assert_close(mixed(now, anchor, torch.zeros(5, dtype=torch.bool), 0.0), now)
 
 
+def test_mixout_with_certainty_gives_the_pretrained_layer() -> None:
+    now, anchor = torch.randn(5), torch.randn(5)
+    assert torch.equal(mixed(now, anchor, torch.rand(5) < 0.5, 1.0), anchor)
+
+
 def test_mixout_takes_the_anchor_where_it_is_to() -> None:
     now, anchor = torch.randn(5), torch.randn(5)
     assert torch.equal(mixed(now, anchor, torch.ones(5, dtype=torch.bool), 0.9), anchor)

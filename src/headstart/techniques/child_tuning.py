@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -46,6 +46,22 @@ class ChildTuning(Technique):
     }
     mode: Literal["F", "D"] = "D"
     p: float = 0.3
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+        """Refuse a stage in which no layer trains.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason, or nothing.
+        """
+        return (
+            "The head alone trains, and its gradients are not masked; write it beside a tuner or full."
+            if trains == "head"
+            else ""
+        )
 
     def begin(self, setting: Setting) -> None:
         """Choose the parameters of mode D.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,6 +25,22 @@ class Llrd(Technique):
         "factor": ("above 0 and up to 1", lambda value: 0 < value <= 1)
     }
     factor: float = 0.95
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+        """Refuse a stage in which no layer trains.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason, or nothing.
+        """
+        return (
+            "The head alone trains, and keeps its own rate; write it beside a tuner or full."
+            if trains == "head"
+            else ""
+        )
 
     def begin(self, setting: Setting) -> None:
         """Find the layers.

@@ -24,11 +24,13 @@ def mixed(
         now: Present weights.
         anchor: Pretrained weights.
         anchored: Which take their anchor, as truth values; each with probability ``p``.
-        p: Below 1.
+        p: The probability; with 1 nothing of ``now`` is left, and the anchor is returned.
 
     Returns:
         The mixture.
     """
+    if p == 1:
+        return anchor.clone()
     return torch.where(anchored, anchor, anchor + (now - anchor) / (1 - p))
 
 
