@@ -16,7 +16,7 @@ from headstart.analysis import ANALYSES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
-    {"errors", "imports", "registry", "yamlfile", "kernels"},
+    {"errors", "imports", "registry", "cards", "yamlfile", "kernels"},
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},

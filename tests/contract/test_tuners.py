@@ -97,6 +97,9 @@ def test_it_is_described(name: str) -> None:
     assert TUNERS.summary(name).endswith(".")
     assert tuner.lr > 0
     assert tuner.head_lr > 0
+    assert tuner.where
+    assert tuner.formula
+    assert tuner.serves <= {"text", "image", "audio"}
     tuner()  # every knob has a default
 
 
@@ -108,6 +111,8 @@ def test_it_trains_exactly_what_it_says(name: str, family: str) -> None:
     assert all(named[n] is p for n, p in tuned.items())
     assert not tuned.keys() & split.head.keys()
 
+    counted = TUNERS.get(name)().count(SplitModel(tiny.build(family)))
+    assert counted == sum(p.numel() for p in tuned.values())
     count = split.train_only(tuned)
     wanted = tuned.keys() | split.head.keys()
     assert {n for n, p in named.items() if p.requires_grad} == wanted

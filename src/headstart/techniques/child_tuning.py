@@ -58,7 +58,7 @@ class ChildTuning(Technique):
             The reason, or nothing.
         """
         return (
-            "The head alone trains, and its gradients are not masked; write it beside a tuner or full."
+            "The head alone trains, and its gradients are not masked; write it beside full."
             if trains == "head"
             else ""
         )

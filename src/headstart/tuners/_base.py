@@ -37,6 +37,12 @@ class Tuner(ABC):
     """Whether it trains pretrained weights as they are, so that larger models need lower rates."""
     installs: ClassVar[bool] = True
     """Whether attaching adds or changes modules; otherwise it only chooses what trains."""
+    where: ClassVar[str]
+    """Where in the model it sits, in words."""
+    formula: ClassVar[str]
+    """How many numbers train beside the head, in words or letters; ``count`` computes it."""
+    serves: ClassVar[frozenset[str]] = frozenset({"text"})
+    """Kinds of model that it is made for: of ``text``, ``image`` and ``audio``."""
     ranges: ClassVar[Mapping[str, Range]] = {}
     """What a strategy line may give for a knob, where its type does not say it all."""
     no_merge: ClassVar[str] = ""
@@ -61,6 +67,17 @@ class Tuner(ABC):
 
         Args:
             split: The model that the tuner is attached to.
+        """
+
+    @abstractmethod
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head, by ``formula``.
+
+        Args:
+            split: The model, before ``attach``.
+
+        Returns:
+            The count.
         """
 
     def require_merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature

@@ -69,6 +69,17 @@ class PrefixedAttention:
         self._config, self._forward = config, family.forward
         self._implementation: str | None = config._attn_implementation
 
+    def count(self, tokens: int) -> int:
+        """Compute how many numbers all prefixes hold.
+
+        Args:
+            tokens: Keys and values in front, for each head.
+
+        Returns:
+            Two numbers for each token and each column of each attention module.
+        """
+        return 2 * tokens * self._config.hidden_size * len(self._modules)
+
     def install(self, tokens: int, std: float) -> dict[str, nn.Parameter]:
         """Give every module a prefix.
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from headstart.cards import Card
 from headstart.models.backbone import SplitModel
 from headstart.tuners._base import InPlaceTuner
 
@@ -15,6 +16,9 @@ from headstart.tuners._base import InPlaceTuner
 class Full(InPlaceTuner):
     """The whole backbone trains together with the head."""
 
+    where: ClassVar[str] = "every parameter of the backbone"
+    formula: ClassVar[str] = "all of the backbone"
+    serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
     lr: ClassVar[float] = 1e-4
     head_lr: ClassVar[float] = 1e-4
     installs: ClassVar[bool] = False
@@ -31,5 +35,26 @@ class Full(InPlaceTuner):
         """
         return dict(split.backbone)
 
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The count.
+        """
+        return sum(p.numel() for p in self.select(split).values())
+
 
 TUNER = Full
+CARD = Card(
+    idea="Everything trains together with the head: plain fine-tuning. It is the last stage of "
+    "nearly every strategy here. What comes before it decides from which head it starts.",
+    equation="θ ← θ - lr · AdamW(∇θ)    for all backbone weights θ",
+    helps="With enough rows and steps it reaches the highest scores; its only rival is cost.",
+    harms="From a random head and with few rows it pulls the features about before the head has "
+    "learned anything, and seeds differ much.",
+    citation="Devlin et al.: BERT (2019), arXiv 1810.04805. The strong form (bias-corrected AdamW, "
+    "warm-up, linear decay): Mosbach et al. (2021), arXiv 2006.04884.",
+)

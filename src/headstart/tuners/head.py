@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from headstart.cards import Card
 from headstart.models.backbone import SplitModel
 from headstart.tuners._base import InPlaceTuner
 
@@ -15,6 +16,9 @@ from headstart.tuners._base import InPlaceTuner
 class Head(InPlaceTuner):
     """Nothing but the head trains (Kumar et al. 2022, arXiv 2202.10054: the LP of LP-FT)."""
 
+    where: ClassVar[str] = "nowhere in the backbone: it only holds it still"
+    formula: ClassVar[str] = "0"
+    serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
     lr: ClassVar[float] = 5e-3
     head_lr: ClassVar[float] = 5e-3
     installs: ClassVar[bool] = False
@@ -31,5 +35,27 @@ class Head(InPlaceTuner):
         """
         return {}
 
+    def count(self, split: SplitModel) -> int:  # noqa: ARG002
+        """Compute how many numbers will train beside the head.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The count.
+        """
+        return 0
+
 
 TUNER = Head
+CARD = Card(
+    idea="Only the head trains, on a backbone that stands still: a linear probe. What the backbone "
+    "computes is the same in every epoch, so it is computed once. As a first stage it is the LP of "
+    "LP-FT.",
+    equation="head ← head - lr · AdamW(∇head)    with the backbone's θ fixed",
+    helps="When many heads share one backbone, when hundreds of rows must do, and as the cheapest "
+    "first stage there is.",
+    harms="On tasks whose answer the frozen features do not hold (entailment, acceptability). As a "
+    "first stage its head is fitted to features that fine-tuning then leaves.",
+    citation="Kumar et al.: Fine-Tuning can Distort Pretrained Features (2022), arXiv 2202.10054.",
+)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.tuners._base import A_RATE, ABOVE_0, ONE_OR_MORE, Range, Tuner
@@ -32,6 +33,11 @@ class Lora(Tuner):
             and output), ``all`` for those of the feed-forward blocks too.
     """
 
+    where: ClassVar[str] = (
+        "beside the linear maps of the attention of every layer; with targets=all beside those of the feed-forward block too"
+    )
+    formula: ClassVar[str] = "r · (inputs + outputs) for each map"
+    serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
     lr: ClassVar[float] = 1e-3
     head_lr: ClassVar[float] = 1e-3
     ranges: ClassVar[Mapping[str, Range]] = {
@@ -94,6 +100,18 @@ class Lora(Tuner):
             layer.merge()
         self.detach(split)
 
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The count.
+        """
+        maps = _linears(split, self.targets).values()
+        return sum(self.r * sum(module.weight.shape) for module in cast(Any, maps))
+
 
 def _linears(split: SplitModel, targets: str) -> dict[str, nn.Module]:
     """Return the linear maps inside the encoder layers by their name in the whole model.
@@ -121,3 +139,20 @@ def _wrapped(split: SplitModel) -> dict[str, Any]:
 
 
 TUNER = Lora
+CARD = Card(
+    idea="Beside each chosen linear map acts the product of two thin matrices, which train; the map "
+    "itself stands still. The product starts at zero, so training starts from the checkpoint's own "
+    "output. In the end it can be added to the map, and nothing is left of it.",
+    equation="y = W x + alpha / r · B A x    A: r × inputs, B: outputs × r, B = 0 at first",
+    helps="As stage 1 it reaches a higher training score than biases in the same number of steps. "
+    "The paper finds no difference between ranks 8 and 1024 there.",
+    harms="Its head is fitted to features that are gone in stage 2 more than with biases; the score "
+    "at step 0 of stage 2 drops accordingly.",
+    citation="Hu et al.: LoRA (2021), arXiv 2106.09685.",
+    sources={
+        "r": "EH-FT, appendix (arXiv 2210.16771)",
+        "alpha": "EH-FT, appendix",
+        "dropout": "EH-FT, appendix",
+        "targets": "EH-FT, appendix: queries, keys, values and output",
+    },
+)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from headstart.cards import Card
 from headstart.models.backbone import SplitModel
 from headstart.tuners._base import ABOVE_0, ONE_OR_MORE, Range, Tuner
 from headstart.tuners._prefix_attention import PrefixedAttention
@@ -27,6 +28,11 @@ class Prefix(Tuner):
         init_std: Standard deviation of its initial values.
     """
 
+    where: ClassVar[str] = "before the keys and values of every layer"
+    formula: ClassVar[str] = (
+        "2 · tokens · width for each layer (layers that share weights count once)"
+    )
+    serves: ClassVar[frozenset[str]] = frozenset({"text"})
     lr: ClassVar[float] = 5e-3
     head_lr: ClassVar[float] = 5e-3
     no_merge: ClassVar[str] = "A prefix acts beside the weights and cannot be written into them."
@@ -65,5 +71,29 @@ class Prefix(Tuner):
         self._attention.remove()
         self._attention = None
 
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The count.
+        """
+        return PrefixedAttention(split).count(self.tokens)
+
 
 TUNER = Prefix
+CARD = Card(
+    idea="Every layer attends to a few trainable keys and values beside those of the text. They act "
+    "on what the layer reads, and leave every weight as it is. All tokens of the text see the whole "
+    "prefix.",
+    equation="softmax(q · [P_K; K]ᵀ / √d) · [P_V; V]    P_K, P_V: tokens × width, per layer",
+    helps="When the backbone must stay as it is. As stage 1 the paper finds it as good as biases.",
+    harms="Slow to learn with few rows, and it makes attention's work larger. It cannot be merged.",
+    citation="Li and Liang: Prefix-Tuning (2021), arXiv 2101.00190; Liu et al.: P-Tuning v2 (2022), "
+    "arXiv 2110.07602.",
+    sources={"tokens": "EH-FT's code", "init_std": "EH-FT, appendix"},
+    deviations="The keys and values train directly, without the small network that some "
+    "implementations put before them. Layers that share weights share the prefix.",
+)

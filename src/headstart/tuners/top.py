@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from torch import nn
 
+from headstart.cards import Card
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
 from headstart.tuners._base import ONE_OR_MORE, InPlaceTuner, Range
@@ -21,6 +22,11 @@ class Top(InPlaceTuner):
         k: Number of layers, counted from the output.
     """
 
+    where: ClassVar[str] = (
+        "the last k encoder layers, and a pretrained pooler or final norm above them"
+    )
+    formula: ClassVar[str] = "k · numbers in a layer + what lies above the layers"
+    serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
     lr: ClassVar[float] = 1e-4
     head_lr: ClassVar[float] = 1e-4
     installs: ClassVar[bool] = False
@@ -55,5 +61,27 @@ class Top(InPlaceTuner):
             if name.startswith(chosen) or name in above
         }
 
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The count.
+        """
+        return sum(p.numel() for p in self.select(split).values())
+
 
 TUNER = Top
+CARD = Card(
+    idea="The last k encoder layers and what follows them train; the layers below stand still. "
+    "What lies below the lowest layer that trains needs no backward pass. Upper layers hold what "
+    "is specific to a task, lower ones what is common to language.",
+    equation="θ_l ← θ_l - lr · AdamW(∇θ_l)    for layers l > L - k",
+    helps="As a cheap form of fine-tuning, and as a first stage with more reach than biases.",
+    harms="When the task needs features that the lower layers do not deliver.",
+    citation="Lee et al.: What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning "
+    "(2019), arXiv 1911.03090.",
+    sources={"k": "ours: the smallest that trains more than a head"},
+)
