@@ -30,7 +30,8 @@ class Bitfit(InPlaceTuner):
 
     where: ClassVar[str] = "every bias inside the encoder layers, those of the norms included"
     formula: ClassVar[str] = (
-        "numbers in the bias vectors of the encoder layers; where there are none, one for each output of each linear map"
+        "numbers in the bias vectors of the encoder layers; where there are none, one for "
+        "each output of each linear map"
     )
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
     lr: ClassVar[float] = 3e-3
@@ -170,10 +171,12 @@ CARD = Card(
     helps="As stage 1: enough changes for the head to see features like those that fine-tuning "
     "will reach, at about two thirds of the cost of a full step. Alone: when many models share one "
     "backbone.",
-    harms="Alone with many rows: full fine-tuning reaches more. In layers without biases (ModernBERT) "
+    harms="Alone with many rows: full fine-tuning reaches more. In layers without biases "
+    "(ModernBERT) "
     "they must be added first.",
     citation="Ben Zaken, Ravfogel, Goldberg: BitFit (2022), arXiv 2106.10199.",
     sources={"add": "ours: the paper's models all have biases"},
-    deviations="Layers that have no bias at all are given biases of zero on their linear maps; they "
+    deviations="Layers that have no bias at all are given biases of zero on their linear "
+    "maps; they "
     "go with detach, and stay with `>>` where the model's configuration can say that they exist.",
 )
