@@ -78,7 +78,8 @@ class PrefixedAttention:
         Returns:
             Two numbers for each token and each column of each attention module.
         """
-        return 2 * tokens * self._config.hidden_size * len(self._modules)
+        width: int = self._config.hidden_size
+        return 2 * tokens * width * len(self._modules)
 
     def install(self, tokens: int, std: float) -> dict[str, nn.Parameter]:
         """Give every module a prefix.

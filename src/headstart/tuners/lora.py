@@ -34,7 +34,8 @@ class Lora(Tuner):
     """
 
     where: ClassVar[str] = (
-        "beside the linear maps of the attention of every layer; with targets=all beside those of the feed-forward block too"
+        "beside the linear maps of the attention of every layer; with targets=all beside "
+        "those of the feed-forward block too"
     )
     formula: ClassVar[str] = "r · (inputs + outputs) for each map"
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
@@ -140,13 +141,15 @@ def _wrapped(split: SplitModel) -> dict[str, Any]:
 
 TUNER = Lora
 CARD = Card(
-    idea="Beside each chosen linear map acts the product of two thin matrices, which train; the map "
+    idea="Beside each chosen linear map acts the product of two thin matrices, which train; "
+    "the map "
     "itself stands still. The product starts at zero, so training starts from the checkpoint's own "
     "output. In the end it can be added to the map, and nothing is left of it.",
     equation="y = W x + alpha / r · B A x    A: r × inputs, B: outputs × r, B = 0 at first",
     helps="As stage 1 it reaches a higher training score than biases in the same number of steps. "
     "The paper finds no difference between ranks 8 and 1024 there.",
-    harms="Its head is fitted to features that are gone in stage 2 more than with biases; the score "
+    harms="Its head is fitted to features that are gone in stage 2 more than with biases; the "
+    "score "
     "at step 0 of stage 2 drops accordingly.",
     citation="Hu et al.: LoRA (2021), arXiv 2106.09685.",
     sources={
