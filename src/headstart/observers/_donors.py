@@ -32,10 +32,8 @@ def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
     Returns:
         The head; ``None`` if it did not learn and the guard held it back.
     """
-    if "task" in other:
-        donor = make_ready(_of_task(ready.config, other), ready.runtime)
-    else:
-        donor = with_settings(ready, ready.config.model_copy(update=dict(other)))
+    own = settings_of_donor(ready.config, other)
+    donor = make_ready(own, ready.runtime) if "task" in other else with_settings(ready, own)
     split = donor.prepared.split
     before = split.head_state()
     draw_head(split, stream(donor.config.seed, "head"))
@@ -43,6 +41,22 @@ def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
     runner.run(stages=len(donor.stages) - 1)
     split.load_head(before)
     return runner.pretrained_head
+
+
+def settings_of_donor(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
+    """Return the settings of the run whose stage 1 gives the head.
+
+    Args:
+        config: Settings of the run that will get it.
+        other: Settings in which the other run differs.
+
+    Returns:
+        The settings.
+    """
+    if "task" not in other:
+        return config.model_copy(update=dict(other))
+    kept = {name: value for name, value in config.plain().items() if name not in _OF_A_TASK}
+    return FitConfig.build({**kept, **other})
 
 
 def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
@@ -55,18 +69,13 @@ def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If its head has another number of outputs.
     """
-    own, theirs = _splits(config), _splits(_of_task(config, other))
+    own, theirs = _splits(config), _splits(settings_of_donor(config, other))
     if _outputs(own) != _outputs(theirs):
         raise ConfigError(
             f"another task with {_told(own)}, as these rows have",
             f"{theirs.task.name} with {_told(theirs)}",
             "Name a task that fits by --other-task, or leave it out.",
         )
-
-
-def _of_task(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
-    kept = {name: value for name, value in config.plain().items() if name not in _OF_A_TASK}
-    return FitConfig.build({**kept, **other})
 
 
 def _splits(config: FitConfig) -> Splits:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, did_you_mean
-from headstart.observers._donors import donated_head, require_same_outputs
+from headstart.observers._donors import donated_head, require_same_outputs, settings_of_donor
 from headstart.observers._heads import (
     Head,
     cosine,
@@ -92,6 +92,24 @@ class HeadStart(Observer):
         if "task" in self.other:
             require_same_outputs(config, self.other)
 
+    def beside(self, config: FitConfig) -> Sequence[FitConfig]:
+        """Name the other stage 1 of a control that has one.
+
+        Args:
+            config: The run's settings.
+
+        Returns:
+            Settings of the run that it belongs to.
+        """
+        if self.control not in DONATED:
+            return ()
+        return (settings_of_donor(config, self._differs(config)),)
+
+    def _differs(self, config: FitConfig) -> dict[str, Any]:
+        """Return in which settings the run of the other stage 1 differs."""
+        own = {"seed": config.seed + OTHER_SEED} if self.control == "other seed" else {}
+        return {**own, **self.other}
+
     def begin(self, ready: Ready) -> None:
         """Keep the fresh head, and carry out the other stage 1.
 
@@ -102,9 +120,8 @@ class HeadStart(Observer):
         self.check(ready.config)
         self.fresh = ready.prepared.split.head_state()
         if self.control in DONATED:
-            own = {"seed": ready.config.seed + OTHER_SEED} if self.control == "other seed" else {}
             self.message(f"{self.control}: its stage 1")
-            self.donated = donated_head(ready, {**own, **self.other})
+            self.donated = donated_head(ready, self._differs(ready.config))
             if self.donated is None:
                 self.given_up = f"the stage 1 of the {self.control} did not learn"
 
