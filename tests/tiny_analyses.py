@@ -64,7 +64,7 @@ def head(much: float) -> Measured:
     ]  # fmt: skip
     return {
         "pretrained": "sha256:0", "start": "sha256:1", "points": points, "values": [1.0, much],
-        "cosine_to_pretrained": 0.5, "given_up": "",
+        "cosine_to_pretrained": 0.5, "given_up": "", "notes": [],
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from headstart.cli._console import errors, facts, show, table
+from headstart.cli._console import NARROWEST_NAME, errors, facts, show, table
 from headstart.study import tables
 from headstart.study.executors import Executor
 from headstart.study.main import Study
@@ -29,8 +29,6 @@ FIRST_TO_GO = (
     ">seeds", ">failed", ">p (Holm)",
 )  # fmt: skip
 """Columns that a narrow terminal leaves out, in this order: names and numbers stay whole."""
-NARROWEST_NAME = 16
-"""Columns of the terminal below which a strategy's line is not folded."""
 LIVE = ("strategy", ">seeds", ">mean ± sd", ">worst", ">failed", ">difference [95 %]")
 """Columns while the study goes on."""
 REST = 20

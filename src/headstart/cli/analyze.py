@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from headstart.analysis import ANALYSES
-from headstart.cli._console import HELP_NAMES, errors, examples, show
+from headstart.cli._console import HELP_NAMES, errors, examples, output, show, tables_that_fit
 from headstart.cli._usage import Command
 from headstart.cli.study import RUN_FAILED, read_grid, run
 
@@ -245,7 +245,6 @@ def _run(
 
 def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> None:
     from headstart.analysis._page import page
-    from headstart.cli._console import table
 
     notes = [*_of_missing(study), *_of_failures(study)]
     command = shlex.join(["headstart", *sys.argv[1:]])
@@ -254,7 +253,7 @@ def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> N
     study.store.write(f"{name}.html", text.encode())
     study.store.write(f"{name}.json", f"{values}\n".encode())
     for each in (each for each in findings.tables if not each.page_only):
-        show(each.caption, table(each.head, each.rows))
+        show(each.caption, *tables_that_fit(each.head, each.rows, output().width))
     show(*findings.sentences)
     show(f"page: {study.store.address.rstrip('/')}/{name}.html")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitConfig
@@ -21,7 +22,20 @@ _OF_A_TASK = (
 )  # fmt: skip
 
 
-def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
+@dataclass(frozen=True)
+class Donated:
+    """What came of another stage 1.
+
+    Args:
+        head: Its head; ``None`` if it did not learn and the guard held it back.
+        notes: What the guard has said of it.
+    """
+
+    head: Head | None
+    notes: tuple[str, ...]
+
+
+def donated_head(ready: Ready, other: Mapping[str, Any]) -> Donated:
     """Carry out another stage 1 and take its head.
 
     Args:
@@ -30,7 +44,7 @@ def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
             rows, even with another seed.
 
     Returns:
-        The head; ``None`` if it did not learn and the guard held it back.
+        What came of it.
     """
     own = settings_of_donor(ready.config, other)
     donor = make_ready(own, ready.runtime) if "task" in other else with_settings(ready, own)
@@ -40,7 +54,7 @@ def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
     runner = stage_runner(donor, Listener())
     runner.run(stages=len(donor.stages) - 1)
     split.load_head(before)
-    return runner.pretrained_head
+    return Donated(runner.pretrained_head, tuple(runner.guard_notes))
 
 
 def settings_of_donor(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:

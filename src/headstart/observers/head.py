@@ -64,6 +64,7 @@ class HeadStart(Observer):
         self.fresh: Head = {}
         self.start: Head = {}
         self.donated: Head | None = None
+        self.notes: tuple[str, ...] = ()
         self.facts: dict[str, Any] = {}
         self.points: list[dict[str, float]] = []
 
@@ -121,7 +122,8 @@ class HeadStart(Observer):
         self.fresh = ready.prepared.split.head_state()
         if self.control in DONATED:
             self.message(f"{self.control}: its stage 1")
-            self.donated = donated_head(ready, self._differs(ready.config))
+            donated = donated_head(ready, self._differs(ready.config))
+            self.donated, self.notes = donated.head, donated.notes
             if self.donated is None:
                 self.given_up = f"the stage 1 of the {self.control} did not learn"
 
@@ -194,15 +196,16 @@ class HeadStart(Observer):
             at the ``start`` of the last stage and of the ``backbone`` then;
             ``cosine_to_pretrained`` of the last weight at the start; ``points`` with the norm of
             the last weight and its cosine to the start, and the same for the whole head; the
-            ``last_weight``'s name and its final ``values``, ``None`` if there are too many; and
-            ``given_up``, why the control could not be carried out, else empty.
+            ``last_weight``'s name and its final ``values``, ``None`` if there are too many;
+            ``given_up``, why the control could not be carried out, else empty; and ``notes``, what
+            the guard has said of the other stage 1.
         """
         name = last_weight(self.start)
         final = self.ready.prepared.split.head_state()[name].flatten()
         kept = [round(v, 7) for v in final.tolist()] if len(final) <= MOST_NUMBERS else None
         return {
             "control": self.control, **self.facts, "points": self.points, "last_weight": name,
-            "values": kept, "given_up": self.given_up,
+            "values": kept, "given_up": self.given_up, "notes": list(self.notes),
         }  # fmt: skip
 
 
