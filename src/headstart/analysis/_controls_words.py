@@ -23,8 +23,8 @@ DEFINITIONS = (
     "fresh head's Frobenius norm, its bias with it. other seed: the head of a stage 1 on the same "
     "rows with another start, order and dropout.",
     "Differences are in points, paired by seed, with 95 % intervals; p is that of the sign-flip "
-    "test, Holm-adjusted over the rows of its column. Norms and cosines are those of the head's "
-    "last weight.",
+    "test, Holm-adjusted over the rows of its column. Norms, turns and cosines are those of "
+    "the head's last weight.",
 )
 
 
