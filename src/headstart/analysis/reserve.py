@@ -54,7 +54,11 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
         The variants.
     """
     faults: list[HeadstartError] = []
-    stages = read_stages(options["tuners"], "--tuners", faults, KEPT)
+    stages = read_stages(options["tuners"], "--tuners", faults, DROPPED)
+    faults += [
+        ConfigError("tuners that can be kept, for --tuners", str(stage), reason)
+        for stage in stages if (reason := TUNERS.get(stage.trains).no_merge)
+    ]  # fmt: skip
     faults += [
         ConfigError("tuners that change the backbone, for --tuners", str(stage),
                     "Drop it: beside the head it has nothing to keep.")

@@ -203,8 +203,8 @@ def _table(given: Mapping[str, Any], name: str, faults: list[HeadstartError]) ->
 
 
 _HOW = {
-    "tasks": "Name one by --task, or training rows by --train.",
-    "models": "Name one by --model: a folder or a hub name.",
+    "tasks": "Name one as task, or training rows as train.",
+    "models": "Name one as model: a folder or a hub name.",
 }
 
 
