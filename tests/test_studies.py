@@ -45,6 +45,8 @@ def test_a_study_in_this_process_gives_what_the_command_line_reads(tmp_path: Pat
     assert (difference["strategy"], difference["baseline"]) == (LINES[1], LINES[0])
     again = hs.read_study(tmp_path / "x", baseline=LINES[1])
     assert again.differences[0]["strategy"] == LINES[0]
+    alone = hs.read_study(tmp_path / "x", strategies=LINES[0])
+    assert [row["strategy"] for row in alone.scores] == [LINES[0]]
     with pytest.raises(HeadstartError, match="a known form"):
         again.table("html")  # type: ignore[arg-type]
 

@@ -64,7 +64,7 @@ def head(much: float) -> Measured:
     ]  # fmt: skip
     return {
         "pretrained": "sha256:0", "start": "sha256:1", "points": points, "values": [1.0, much],
-        "cosine_to_pretrained": 0.5, "given_up": "",
+        "cosine_to_pretrained": 0.5, "given_up": "", "notes": [],
     }  # fmt: skip
 
 
@@ -77,26 +77,48 @@ MEASURED: dict[str, Callable[[float], Measured]] = {
 """For each observer: what it finds in a run, greater for a greater number."""
 
 
-def whole(name: str, lines: Sequence[str], tasks: Sequence[str] = ("reviews",)) -> Findings:
+def whole(
+    name: str,
+    lines: Sequence[str],
+    tasks: Sequence[str] = ("reviews",),
+    ended: Callable[[int, int], bool] = lambda _place, _seed: True,
+) -> Findings:
     """Return what an analysis says of three seeds of each of its variants, by its default options.
 
     Args:
         name: The analysis.
         lines: Strategies, where it lets the user choose them.
         tasks: One case for each.
+        ended: Whether the run of a variant, by its place, and of a seed has finished.
 
     Returns:
         The findings.
     """
+    sides = [
+        (v, {s: measured(v, place, s) for s in range(3) if ended(place, s)})
+        for place, v in enumerate(variants(name, lines))
+    ]
+    return ANALYSES.get(name).findings([case(sides, task) for task in tasks])
+
+
+def variants(name: str, lines: Sequence[str]) -> Sequence[Variant]:
+    """Return what an analysis compares by its default options.
+
+    Args:
+        name: The analysis.
+        lines: Strategies, where it lets the user choose them.
+
+    Returns:
+        The variants.
+    """
     analysis = ANALYSES.get(name)
     options = {option.name: option.default for option in analysis.options}
     given = {"strategies": lines} if analysis.strategies else {}
-    variants = analysis.variants({**options, **given})
-    sides = [(v, {s: _measured(v, place, s) for s in range(3)}) for place, v in enumerate(variants)]
-    return analysis.findings([case(sides, task) for task in tasks])
+    return analysis.variants({**options, **given})
 
 
-def _measured(variant: Variant, place: int, seed: int) -> Measured:
+def measured(variant: Variant, place: int, seed: int) -> Measured:
+    """Return what is found in a run of a variant, by its place and the seed."""
     if not variant.measure:
         return {}
     return MEASURED[variant.measure["name"]](1 + place + seed / 10)
@@ -110,7 +132,9 @@ def case(
     for place, (variant, measured) in enumerate(sides):
         runs = {}
         for seed, found in measured.items():
-            axes = tiny_records.axes(variant.strategy, seed, task) | dict(variant.axes)
+            axes = tiny_records.axes(variant.strategy.replace(" >> ", " > "), seed, task) | dict(
+                variant.axes
+            )
             plain = tiny_records.result(axes, 0.7 + place / 20 + seed / 100).to_plain()
             runs[seed] = Run(f"{place}-{seed}", axes, RunResult.from_dict(plain), found)
         made.append(Side(variant, runs))

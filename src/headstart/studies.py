@@ -17,6 +17,7 @@ from headstart.report.read import read_study as read_evidence
 from headstart.study import forms, tables
 from headstart.study.inline import InlineExecutor, check_that_workers_can_start
 from headstart.study.main import begin, carry_out_study
+from headstart.study.read import split_lines
 from headstart.study.request import choose_executor, request
 from headstart.study.runner import State, Watch
 from headstart.study.store import PlannedRun
@@ -226,14 +227,14 @@ def run_study(
 
 
 def read_study(
-    out: str | Path, baseline: str | None = None, strategies: Iterable[str] = ()
+    out: str | Path, baseline: str | None = None, strategies: str | Iterable[str] = ()
 ) -> StudyResult:
     """Read what a study's folder holds at present.
 
     Args:
         out: Folder or fsspec address.
         baseline: What to compare with; by default what the study was planned with.
-        strategies: Those to show; all by default.
+        strategies: Those to show, as a list or split at commas; all by default.
 
     Returns:
         What the study says.
@@ -241,7 +242,8 @@ def read_study(
     Raises:
         HeadstartError: If there is no study, or a strategy is not in it.
     """
-    evidence = read_evidence(str(out), baseline, strategies)
+    shown = split_lines(strategies) if isinstance(strategies, str) else strategies
+    evidence = read_evidence(str(out), baseline, shown)
     for sentence in evidence.summary.damaged:
         log.warning("damaged: %s", sentence)
     return StudyResult(evidence)

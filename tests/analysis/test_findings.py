@@ -40,14 +40,15 @@ def test_drift_is_told_with_its_spread_and_a_paired_interval() -> None:
     # Differences -2, -2, -1.9: mean -1.967, sd 0.0577, t(2, 0.975) 4.303: half width 0.143.
     assert compared == (
         "reviews: under bitfit > full (eh-ft) features move less far than under full (ft) "
-        "(-1.97, 95 % interval -2.11 to -1.82, 3 seeds)."
+        "(-1.97, 95 % interval -2.11 to -1.82, 3 seeds); CKA: +0.000, 95 % interval "
+        "0.000 to 0.000, 3 seeds."
     )
 
 
 def test_a_difference_that_may_be_chance_is_told_as_such() -> None:
     assert "cannot be told from that under full (ft)" in drifts([4, 4.1], [3, 4.9]).sentences[1]
     alone = drifts([4.0], [3.0])
-    assert alone.sentences[1].endswith("(-1.00, from one seed).")
+    assert "(-1.00, from one seed); CKA" in alone.sentences[1]
     assert "cannot be told" in alone.sentences[1]
 
 
@@ -59,17 +60,22 @@ def test_drift_in_tables_values_and_figures() -> None:
     first, second = out.values
     assert (first["l2"], first["relative"], first["seeds"]) == ([4.0, 4.2], [0.5, 0.525], [0, 1])
     assert second["measured"][1]["mean of tokens"]["l2"] == 2.2
-    distances, scores = out.figures
+    distances, alike, scores = out.figures
     assert [trace["x"] for trace in distances.data] == [[4.0, 4.2], [4.1], [2.0, 2.2], [2.1]]
     assert distances.data[1]["error_x"]["array"] == [pytest.approx(0.1414, abs=1e-4)]
     assert distances.layout["yaxis"]["ticktext"][0] == "full (ft)"
+    assert [trace["x"] for trace in alike.data] == [[0.9, 0.9], [0.9]] * 2
+    assert "full (ft): 0.900 ± 0.000" in alike.caption
     assert [trace["x"] for trace in scores.data] == [[4.0, 4.2], [2.0, 2.2]]
     assert scores.data[1]["y"] == pytest.approx([75.0, 76.0])
 
 
 def test_alignment_that_there_is_none_of_is_left_out() -> None:
-    (table,) = found("drift", [made.drift(1.0, cka=None)], [made.drift(2.0)]).tables
+    out = found("drift", [made.drift(1.0, cka=None)], [made.drift(2.0)])
+    (table,) = out.tables
     assert [row[5] for row in table.rows] == ["-", "0.900"]
+    assert [trace["x"] for trace in out.figures[1].data] == [[0.9], [0.9]]
+    assert out.sentences[1].endswith("CKA: no seed of both has finished.")
 
 
 def test_too_few_rows_for_drift_are_refused() -> None:

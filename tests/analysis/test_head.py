@@ -88,6 +88,7 @@ def measured(place: int, seed: int, given_up: str = "") -> dict[str, Any]:
     return {
         "pretrained": f"sha256:{seed}", "start": f"sha256:{seed}{place}", "points": points,
         "cosine_to_pretrained": 0.5, "values": [1.0, float(place)], "given_up": given_up,
+        "notes": [f"bitfit did not learn: skill 0.0{seed}; trying once more."] * bool(given_up),
     }  # fmt: skip
 
 
@@ -162,6 +163,8 @@ def test_p_is_adjusted_over_the_controls() -> None:
 def test_seeds_without_a_pretrained_head_are_left_out_and_named() -> None:
     found = findings([case({"whole head": 0.05}, lost=[2, 5])])
     assert "Left out, because stage 1 did not learn: seeds 2, 5." in found.sentences
+    told = next(text for text in found.sentences if text.startswith("With seed 2,"))
+    assert told.startswith("With seed 2, bitfit did not learn: skill 0.02. More steps")
     table = {row[0]: row[1] for row in found.tables[0].rows}
     assert table["fresh head"] == "10"
     assert table["whole head"] == table["shuffled"] == "8"
@@ -192,15 +195,16 @@ def test_tables_and_figures_hold_every_head() -> None:
         assert [row[0] for row in table.rows] == names
         assert all(len(row) == len(table.head) for row in table.rows)
     heads = {row[0]: row[1:] for row in found.tables[1].rows}
-    assert heads["fresh head"] == ["1.00", "2.00", "0.9000", "-", "1.000"]
+    assert heads["fresh head"] == ["1.00", "2.00", "25.84", "-", "1.000"]
     assert heads["whole head"][3:] == ["0.500", f"{1 / 2**0.5:.3f}"]
-    scores, norms, cosines = found.figures
+    scores, norms, turns = found.figures
     assert [len(trace["x"]) for trace in scores.data] == [10] * 8 + [8]
     assert scores.data[-1]["name"] == "mean"
     assert [trace["name"] for trace in norms.data] == names
     assert norms.data[0]["x"] == [0, 50, 100]
     assert norms.data[0]["y"] == [1.0, 1.5, 2.0]
-    assert cosines.data[0]["y"] == [1.0, 0.95, 0.9]
+    # arccos of 0.95 and of 0.9
+    assert turns.data[0]["y"] == pytest.approx([0.0, 18.1949, 25.8419], abs=1e-4)
     text = page(ANALYSIS.title, found, "headstart analyze head")
     assert all(figure.id in text for figure in found.figures)
     ids = re.findall(r'<[^>]*\sid="([^"]+)"', text)

@@ -110,7 +110,7 @@ BAD = [
     ("rank", {"ranks": "8,8"}, "each number of --ranks once; found '8' again"),
     ("reserve", {"tuners": ""}, "at least one tuner for --tuners; found none"),
     ("reserve", {"tuners": "bitfit,bitfit"}, "each tuner of --tuners once"),
-    ("reserve", {"tuners": "prefix"}, "'>' and a further stage behind this one"),
+    ("reserve", {"tuners": "prefix"}, "tuners that can be kept, for --tuners; found prefix"),
     ("reserve", {"tuners": "head"}, "tuners that change the backbone, for --tuners; found head"),
     ("reserve", {"tuners": "lora(r=0)"}, "1 or more"),
 ]

@@ -115,11 +115,22 @@ def test_an_interrupted_analysis_goes_on(ask: Asked) -> None:
     stopped = ask("drift", executor=Interrupted(after=2))
     assert stopped.code == 130
     assert "2 of 4 runs are kept" in stopped.err
-    assert not (ask.out / "drift.html").exists()
     assert {run.axes["seed"] for run in ask.here.done} == {0}  # whole comparisons first
+    assert "2 of 4 runs have not ended yet" in ask.page("drift")
+    assert "features move least under head(steps=2)" in stopped.out
+    assert [f["seeds"] for f in json.loads((ask.out / "drift.json").read_text())] == [[0], [0]]
     assert ask("drift").code == 0
     assert [run.axes["seed"] for run in ask.here.done] == [1, 1]
-    assert len(json.loads((ask.out / "drift.json").read_text())) == 2
+    assert "have not ended yet" not in ask.page("drift")
+    found = json.loads((ask.out / "drift.json").read_text())
+    assert [f["seeds"] for f in found] == [[0, 1], [0, 1]]
+
+
+def test_an_analysis_that_is_interrupted_at_once_has_no_page(ask: Asked) -> None:
+    stopped = ask("drift", executor=Interrupted(after=0))
+    assert stopped.code == 130
+    assert "no run has finished, so there is no page yet" in stopped.err
+    assert not (ask.out / "drift.html").exists()
 
 
 def test_a_folder_belongs_to_one_analysis_or_to_a_study(ask: Asked, tmp_path: Path) -> None:
@@ -159,6 +170,7 @@ def test_failed_runs_are_named_on_the_page(ask: Asked) -> None:
 def test_nothing_but_failures_leaves_no_page(ask: Asked) -> None:
     answer = ask("change", strategies="full(steps=2, lr=1e30)")
     assert answer.code == 3
+    assert "no run has finished, so there is no page yet" in answer.err
     assert not (ask.out / "change.html").exists()
 
 
@@ -187,7 +199,9 @@ def test_a_study_of_the_same_runs_can_be_read(ask: Asked) -> None:
 def test_a_dry_run_and_a_single_strategy(ask: Asked) -> None:
     planned = ask("drift", "--dry-run")
     assert planned.code == 0
+    assert "Plan of the analysis" in planned.out
     assert "4, of which 0 have ended" in planned.out
+    assert "compared" not in planned.out  # these are the strategies
     assert not ask.out.exists()
     alone = ask("drift", strategies="full(steps=2), full(steps=2)")
     assert alone.code == 0

@@ -54,6 +54,9 @@ def test_a_number_has_no_probabilities(tmp_path: Path) -> None:
     numbers = {name: str(tmp_path / "numbers.csv") for name in ("train", "validation")}
     with pytest.raises(ConfigError, match="whose target is a number"):
         trained(tmp_path, **{**settings, **numbers, "target": "number"})
+    config = FitConfig.build({**settings, **numbers, "target": "number"})
+    with pytest.raises(ConfigError, match="whose target is a number"):  # before any run starts
+        observer({"name": "calibration"}).check(config)
 
 
 def test_a_run_that_calibrates_itself_is_refused(tmp_path: Path) -> None:

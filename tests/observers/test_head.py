@@ -14,6 +14,7 @@ from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.observers import head as module
 from headstart.observers import observer
+from headstart.observers._donors import Donated
 from headstart.observers._heads import (
     Head,
     cosine,
@@ -266,9 +267,11 @@ def test_the_guard_does_not_hold_a_control_back(folder: Path) -> None:
 def test_another_head_that_has_not_learned_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "donated_head", lambda _ready, _other: None)
+    notes = ("bitfit did not learn: skill 0.02; trying",)
+    monkeypatch.setattr(module, "donated_head", lambda _ready, _other: Donated(None, notes))
     run = Carried(folder, "other seed")
     assert run.measured["given_up"] == "the stage 1 of the other seed did not learn"
+    assert run.measured["notes"] == [*notes]
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,11 @@ def test_own_tables_are_tasks_with_a_name() -> None:
         ({"epochs": 3}, "below 'settings'"),
         ({"strategies": ""}, "at least one value of strategies"),
         ({"grid": {"lr": []}}, "at least one value of grid: lr"),
-        ({"models": []}, "at least one value of models"),
+        (
+            {"models": []},
+            "at least one value of models; found none. Name one as model",
+        ),
+        ({"tasks": []}, "Name one as task, or training rows as train"),
         ({"seeds": [1, 1]}, "each value of seeds once; found '1' twice"),
         ({"seeds": -1}, "a number of seeds"),
         ({"seeds": "many"}, "a number of seeds"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -71,6 +72,11 @@ class Compared:
         """Cosine of the last weight with the pretrained head's at step 0, by seed."""
         return [self.runs[s].measured["cosine_to_pretrained"] for s in self.seeds]
 
+    @property
+    def turned(self) -> list[float]:
+        """Degrees between the last weight at step 0 and at the last evaluation, by seed."""
+        return [degrees(cosine) for cosine in self.at_end("cosine")]
+
     def first(self, what: str) -> list[float]:
         """Return a measure of the head at step 0, by seed."""
         return [self.runs[s].measured["points"][0][what] for s in self.seeds]
@@ -83,12 +89,16 @@ class Compared:
         """Return a measure of the head along the last stage.
 
         Args:
-            what: The measure.
+            what: The measure; ``turned`` for the degrees that ``cosine`` amounts to.
 
         Returns:
             Steps that all seeds share, and the mean over the seeds at each.
         """
-        curves = [{p["step"]: p[what] for p in self.runs[s].measured["points"]} for s in self.seeds]
+        found = [self.runs[s].measured["points"] for s in self.seeds]
+        if what == "turned":
+            curves = [{p["step"]: degrees(p["cosine"]) for p in points} for points in found]
+        else:
+            curves = [{p["step"]: p[what] for p in points} for points in found]
         steps = sorted(set.intersection(*(set(c) for c in curves)))
         return steps, [float(np.mean([c[step] for c in curves])) for step in steps]
 
@@ -103,6 +113,18 @@ class Compared:
             "cosine_with_pretrained_at_step_0": self.likeness,
             "cosine_with_plain_at_the_end": list(self.with_plain),
         }  # fmt: skip
+
+
+def degrees(cosine: float) -> float:
+    """Return an angle, which tells small turns apart that all have a cosine of nearly 1.
+
+    Args:
+        cosine: Its cosine, a little beyond 1 by rounding perhaps.
+
+    Returns:
+        From 0 to 180.
+    """
+    return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def compared(case: Case) -> list[Compared]:

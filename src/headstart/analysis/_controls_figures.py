@@ -21,7 +21,7 @@ def figures(case: Case, found: Sequence[Compared], number: int) -> Iterator[Figu
         number: Of the case, for the identities on the page.
 
     Yields:
-        Final scores by seed; norm and cosine of the last weight over the steps.
+        Final scores by seed; norm and turn of the last weight over the steps.
     """
     yield _scores(case, found, number)
     told = "; ".join(
@@ -32,12 +32,12 @@ def figures(case: Case, found: Sequence[Compared], number: int) -> Iterator[Figu
         f"head-norm-{number}", f"Norm of the head's last weight, {case.name}",
         f"Frobenius norm, mean over the seeds: {told}.", found, "norm", "norm",
     )  # fmt: skip
-    told = "; ".join(f"{c.name} {np.mean(c.at_end('cosine')):.4f}" for c in found)
+    told = "; ".join(f"{c.name} {np.mean(c.turned):.3g}" for c in found)
     yield _over_steps(
-        f"head-cosine-{number}", f"Cosine to the head at the start, {case.name}",
-        f"Of the last weight, mean over the seeds; 1 is the direction at step 0. At the end: "
-        f"{told}.",
-        found, "cosine", "cosine to step 0",
+        f"head-turn-{number}", f"How far the head turns, {case.name}",
+        "Degrees between the last weight and what it was at step 0, mean over the seeds; 90 would "
+        f"be a direction that has nothing to do with it. At the end: {told}.",
+        found, "turned", "degrees from step 0",
     )  # fmt: skip
 
 

@@ -23,8 +23,8 @@ DEFINITIONS = (
     "fresh head's Frobenius norm, its bias with it. other seed: the head of a stage 1 on the same "
     "rows with another start, order and dropout.",
     "Differences are in points, paired by seed, with 95 % intervals; p is that of the sign-flip "
-    "test, Holm-adjusted over the rows of its column. Norms and cosines are those of the head's "
-    "last weight.",
+    "test, Holm-adjusted over the rows of its column. Norms, turns and cosines are those of "
+    "the head's last weight.",
 )
 
 
@@ -63,16 +63,23 @@ def left_out(case: Case) -> Iterator[str]:
     Yields:
         Sentences.
     """
-    reasons: dict[str, set[int]] = {}
+    reasons: dict[str, dict[int, list[str]]] = {}
     heads: dict[int, set[str]] = {}
     for side in case.sides:
         for seed, run in side.runs.items():
             if run.measured["given_up"]:
-                reasons.setdefault(run.measured["given_up"], set()).add(seed)
+                notes = run.measured["notes"] or run.result.guard
+                reasons.setdefault(run.measured["given_up"], {})[seed] = notes
             if side.variant.name != FRESH:
                 heads.setdefault(seed, set()).add(run.measured["pretrained"])
     for reason, seeds in reasons.items():
-        yield f"Left out, because {reason}: seed{'s' * (len(seeds) > 1)} {_listed(seeds)}."
+        yield f"Left out, because {reason}: seed{'s' * (len(seeds) > 1)} {_listed([*seeds])}."
+        seed, notes = min(seeds.items())
+        if notes:
+            yield (
+                f"With seed {seed}, {notes[-1].split(';')[0]}. More steps or another rate in the "
+                "stage of --tuner, or more rows, may help."
+            )
     differ = [seed for seed, prints in heads.items() if len(prints) > 1]
     if differ:
         yield (

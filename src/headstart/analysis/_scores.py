@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Case, Findings, Side, Table
+from headstart.analysis._fallen_back import without_head
 from headstart.analysis._verdicts import Found, Value, Verdict, answers, score
 from headstart.report.answer import show_p
 from headstart.report.curves import kept
@@ -129,7 +130,7 @@ def by_case(
             [sentence for part in parts for sentence in part.sentences],
         )
         return Findings(
-            [*told, how, *notes(cases)],
+            [*told, how, *notes(cases), *without_head(list(zip(names, cases, strict=True)))],
             [table for part in parts for table in part.tables],
             [figure for part in parts for figure in part.figures],
             [value for part in parts for value in part.values],
@@ -338,12 +339,8 @@ def score_figure(
     """
     data, told = [], []
     if level and level.runs:
-        edges = [at for line in lines for at, side in line.places if side.runs]
-        found = describe(values_of(level))
-        ends = [min(edges, default=0), max(edges, default=1)]
-        own = with_bars(level.variant.name, look_of(0), [(at, found) for at in ends], "")
-        own["hovertext"] = [f"{own['name']}<br>{points(found.mean):.1f}"] * 2
-        data.append(own | {"mode": "lines"})
+        edges = sorted(at for line in lines for at, side in line.places if side.runs)
+        data.append(_level(level, edges or [0, 1], logarithmic=xaxis.get("type") == "log"))
         told.append(f"{level.variant.name} {percent(level)}")
     for place, line in enumerate(lines, start=len(data)):
         own_places = [(at, describe(values_of(s))) for at, s in line.places if s.runs]
@@ -355,3 +352,16 @@ def score_figure(
     text = f"Mean scores in %, bars of one standard deviation over the seeds: {'; '.join(told)}."
     return Figure(*about, f"{text} {caption}".strip(), data,
                   layout(axis, "score in %", xaxis=xaxis))  # fmt: skip
+
+
+def _level(side: Side, edges: Sequence[float], *, logarithmic: bool) -> dict[str, Any]:
+    """Draw a side as a level line; its bar stands where no other does, after the first place."""
+    found, (first, second) = describe(values_of(side)), (edges[0], edges[min(1, len(edges) - 1)])
+    bar = float(np.sqrt(first * second)) if logarithmic else (first + second) / 2
+    made = with_bars(side.variant.name, look_of(0), [(at, found) for at in (first, bar, edges[-1])],
+                     "")  # fmt: skip
+    made["error_y"]["array"] = [0, made["error_y"]["array"][1], 0]
+    return made | {
+        "mode": "lines",
+        "hovertext": [f"{made['name']}<br>{points(found.mean):.1f}"] * 3,
+    }

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
+from headstart.analysis._fallen_back import without_head
 from headstart.analysis._numbers import against, names, scores, seeds, with_sd
 from headstart.report.figures import COLOURS, Figure, layout
 
@@ -61,6 +62,7 @@ def findings(cases: Sequence[Case]) -> Findings:
     sentences = [
         *(_answer(name, case) for name, case in named),
         *(sentence for name, case in named for sentence in _compared(name, case)),
+        *without_head(named),
         *(_scaled(name, side) for name, _, side in done),
         f"Over {first['rows']:,} rows; {judged}. Lower is better throughout. ECE: mean gap between "
         "confidence and accuracy in 15 bins; log loss and Brier score also reward telling classes "

@@ -27,6 +27,7 @@ from headstart.analysis._change_tensors import (
     relative,
     tensors,
 )
+from headstart.analysis._fallen_back import without_head
 from headstart.analysis._numbers import against, names, scores, seeds, with_sd
 from headstart.observers._places import ABOVE, BELOW
 
@@ -66,7 +67,8 @@ def findings(cases: Sequence[Case]) -> Findings:
     """
     named = list(zip(names(cases), cases, strict=True))
     answers = [_answer(name, case) for name, case in named]
-    told = [s for name, case in named for s in (*_compared(name, case), *_where(name, case))]
+    told = [s for name, case in named for s in _compared(name, case)]
+    told += [*without_head(named), *(s for name, case in named for s in _where(name, case))]
     tables = [_totals(name, case) for name, case in named]
     tables += [each for name, case in named for each in _places(name, case)]
     figures = [each for n, (name, case) in enumerate(named) for each in heat_maps(n, name, case)]
@@ -85,9 +87,9 @@ def _plain(found: Sequence[Tensor]) -> dict[str, Any]:
 
 
 def _totals(name: str, case: Case) -> Table:
-    head = ["strategy", ">seeds", ">layers' weights: relative, %"]
+    head = ["strategy", ">seeds", ">layers' weights, %"]
     for sort, _ in SORTS:
-        head += [f">{sort}: absolute, millionths", ">relative, %"]
+        head += [f">{sort}, 1e-6", f">{sort}, %"]
     rows = []
     for side in case.sides:
         if side.runs:
@@ -95,7 +97,8 @@ def _totals(name: str, case: Case) -> Table:
             first = [side.variant.name, str(len(side.runs)), with_sd([*_weights(side).values()])]
             rows.append([*first, *cells, with_sd(scores(side), ".1f")])
     return Table(
-        f"{name}: change of the backbone from its pretrained state, mean ± sd",
+        f"{name}: change of the backbone from its pretrained state, relative in %, absolute in "
+        "millionths (1e-6), mean ± sd",
         [*head, ">score %"], rows,
     )  # fmt: skip
 

@@ -17,6 +17,7 @@ from headstart.analysis._base import (
     Variant,
     measured_in_all,
 )
+from headstart.analysis._fallen_back import without_head
 from headstart.analysis._numbers import against, names, scores, seeds, with_sd
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure, label, layout, look_of
@@ -74,7 +75,7 @@ def findings(cases: Sequence[Case]) -> Findings:
         for name, case in named
     ]
     told = [sentence for name, case in named for sentence in _compared(name, case)]
-    sentences = [*(_answer(name, case) for name, case in named), *told,
+    sentences = [*(_answer(name, case) for name, case in named), *told, *without_head(named),
         "L2: mean Euclidean distance between the final-layer features of a training row in the "
         "pretrained backbone and after training, at the first token, without dropout; relative: "
         "divided by the mean norm of the features before. CKA: linear centred kernel alignment, 1 "
@@ -92,6 +93,11 @@ def _by_seed(side: Side, name: str) -> dict[int, float]:
     return {seed: _last(side, seed)[FIRST][name] for seed in sorted(side.runs)}
 
 
+def _alignment(side: Side) -> dict[int, float]:
+    """Return CKA by seed, where there is one: features that are all the same have none."""
+    return {seed: cka for seed, cka in _by_seed(side, "cka").items() if cka is not None}
+
+
 def _relative(side: Side) -> dict[int, float]:
     norms = _by_seed(side, "norm")
     return {seed: far / norms[seed] for seed, far in _by_seed(side, "l2").items()}
@@ -103,7 +109,7 @@ def _row(side: Side) -> list[str]:
         side.variant.name, str(len(side.runs)), " or ".join(f"{n:,}" for n in counts),
         with_sd([*_by_seed(side, "l2").values()]),
         with_sd([100 * r for r in _relative(side).values()], ".0f"),
-        with_sd([cka for cka in _by_seed(side, "cka").values() if cka is not None]),
+        with_sd([*_alignment(side).values()]),
         with_sd(scores(side), ".1f"),
     ]  # fmt: skip
 
@@ -128,52 +134,67 @@ def _compared(name: str, case: Case) -> Iterator[str]:
         if not side.runs or not base.runs:
             continue
         sign, difference = against(_by_seed(side, "l2"), _by_seed(base, "l2"))
+        likeness = against(_alignment(side), _alignment(base), ".3f")[1]
         yield (
             f"{name}: under {side.variant.name} features move {WORDS[sign]} "
-            f"{base.variant.name} ({difference})."
+            f"{base.variant.name} ({difference}); CKA: {likeness}."
         )
 
 
 def _figures(named: Sequence[tuple[str, Case]]) -> Iterator[Figure]:
     for number, (name, case) in enumerate(named):
         done = [(place, side) for place, side in enumerate(case.sides) if side.runs]
-        yield _distances(f"drift-{number}", name, done)
+        yield _by_strategy(
+            f"drift-{number}", f"{name}: how far features move", "mean L2 distance of features",
+            [(place, side, _by_seed(side, "l2")) for place, side in done], {"rangemode": "tozero"},
+        )  # fmt: skip
+        yield _by_strategy(
+            f"drift-cka-{number}", f"{name}: how alike features stay",
+            "CKA of features before and after; 1 is alike",
+            [(place, side, _alignment(side)) for place, side in done], {"range": [0, 1.03]},
+        )  # fmt: skip
         yield _against_scores(f"drift-score-{number}", name, done)
 
 
-def _distances(identity: str, name: str, done: Sequence[tuple[int, Side]]) -> Figure:
-    """Draw the distances of every strategy (arXiv 2210.16771, figure 1)."""
+def _by_strategy(
+    identity: str,
+    title: str,
+    axis: str,
+    done: Sequence[tuple[int, Side, Mapping[int, float]]],
+    xaxis: Mapping[str, Any],
+) -> Figure:
+    """Draw a measure of every strategy (arXiv 2210.16771, figure 1)."""
     data: list[dict[str, Any]] = []
-    labels = [label(side.variant.name, 18) for _, side in done]
-    for at, (place, side) in enumerate(done):
-        look, far = look_of(place), _by_seed(side, "l2")
-        mean = float(np.mean([*far.values()]))
-        spread = float(np.std([*far.values()], ddof=1)) if len(far) > 1 else 0.0
+    labels = [label(side.variant.name, 18) for _, side, _ in done]
+    for at, (place, _, found) in enumerate(done):
+        if not found:
+            continue
+        look = look_of(place)
+        mean = float(np.mean([*found.values()]))
+        spread = float(np.std([*found.values()], ddof=1)) if len(found) > 1 else 0.0
         data += [{
-            "x": [*far.values()], "y": [at + BESIDE] * len(far), "mode": "markers",
+            "x": [*found.values()], "y": [at + BESIDE] * len(found), "mode": "markers",
             "hoverinfo": "text",
             "marker": {"symbol": f"{look.marker}-open", "size": 9, "color": look.colour},
-            "hovertext": [f"seed {seed}: {x:.3g}" for seed, x in far.items()],
+            "hovertext": [f"seed {seed}: {x:.3g}" for seed, x in found.items()],
         }, {
             "x": [mean], "y": [at], "mode": "markers", "hoverinfo": "text",
             "marker": {"symbol": "line-ns", "size": 26, "line": {"width": 4, "color": look.colour}},
             "error_x": {"array": [spread], "color": look.colour, "thickness": 2, "width": 7},
-            "hovertext": [f"mean: {with_sd([*far.values()])}"],
+            "hovertext": [f"mean: {with_sd([*found.values()])}"],
         }]  # fmt: skip
     longest = max(len(line) for text in labels for line in text.split("<br>"))
-    told = "; ".join(
-        f"{side.variant.name}: {with_sd([*_by_seed(side, 'l2').values()])}" for _, side in done
-    )
+    told = "; ".join(f"{side.variant.name}: {with_sd([*v.values()])}" for _, side, v in done)
     axes = {
-        "xaxis": {"rangemode": "tozero"}, "showlegend": False, "margin": {"l": 14 + 7 * longest},
+        "xaxis": xaxis, "showlegend": False, "margin": {"l": 14 + 7 * longest},
         "yaxis": {"tickvals": [*range(len(done))], "ticktext": labels,
                   "range": [len(done) - 0.4, -0.6]},
     }  # fmt: skip
     return Figure(
-        identity, f"{name}: how far features move",
+        identity, title,
         "Each open mark is a run, the stroke the mean over the seeds with a bar of one standard "
         f"deviation. {told}.",
-        data, layout("mean L2 distance of features", "", 120 + 56 * len(done), **axes),
+        data, layout(axis, "", 120 + 56 * len(done), **axes),
     )  # fmt: skip
 
 

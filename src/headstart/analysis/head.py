@@ -124,18 +124,18 @@ def _scores(case: Case, found: Sequence[Compared]) -> Table:
 
 def _heads(case: Case, found: Sequence[Compared]) -> Table:
     head = (
-        "head of stage 2", ">norm, step 0", ">norm, end", ">start and end",
-        ">start and pretrained", ">end and plain's end",
+        "head of stage 2", ">norm, step 0", ">norm, end", ">turned by, degrees",
+        ">cosine, start and pretrained", ">cosine, end and plain's end",
     )  # fmt: skip
     rows = [
         [
             each.name, _mean(each.first("norm"), 2), _mean(each.at_end("norm"), 2),
-            _mean(each.at_end("cosine"), 4),
+            _mean(each.turned, 2),
             "-" if each.name == FRESH else _mean(each.likeness), _mean(each.with_plain),
         ]
         for each in found
     ]  # fmt: skip
-    return Table(f"{case.name}: norm and cosines of the head's last weight", head, rows)
+    return Table(f"{case.name}: norm and direction of the head's last weight", head, rows)
 
 
 def _with_sd(values: Sequence[float]) -> str:

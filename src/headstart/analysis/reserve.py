@@ -54,7 +54,11 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
         The variants.
     """
     faults: list[HeadstartError] = []
-    stages = read_stages(options["tuners"], "--tuners", faults, KEPT)
+    stages = read_stages(options["tuners"], "--tuners", faults, DROPPED)
+    faults += [
+        ConfigError("tuners that can be kept, for --tuners", str(stage), reason)
+        for stage in stages if (reason := TUNERS.get(stage.trains).no_merge)
+    ]  # fmt: skip
     faults += [
         ConfigError("tuners that change the backbone, for --tuners", str(stage),
                     "Drop it: beside the head it has nothing to keep.")
@@ -110,9 +114,18 @@ def _figure(number: int, name: str, case: Case, caption: str) -> Figure:
         ticks={i: label(pair.name) for i, pair in enumerate(pairs)}, caption=caption,
         range=[-0.5, len(pairs) - 0.5],
     )  # fmt: skip
-    marks = [t | {"mode": "markers"} if "markers" in t["mode"] else t for t in figure.data]
-    figure.data[:] = marks
+    tuners = [label(pair.name) for pair in pairs]
+    figure.data[:] = [_marked(t, tuners) if "markers" in t["mode"] else t for t in figure.data]
     return figure
+
+
+def _marked(trace: Mapping[str, Any], tuners: Sequence[str]) -> dict[str, Any]:
+    """Return a trace without a line; its places are no numbers to be told, but tuners."""
+    told = [
+        f"{trace['name']}<br>{tuners[round(at)]}: {mean:.1f}"
+        for at, mean in zip(trace["x"], trace["y"], strict=True)
+    ]
+    return {**trace, "mode": "markers", "hovertext": told}
 
 
 def _values(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 HELP_NAMES = {"help_option_names": ["-h", "--help"]}
 WIDTH_OF_A_FILE = 140
 """Columns where the output is not a terminal and so has no width."""
+NARROWEST_NAME = 16
+"""Columns of the terminal below which a name is not folded."""
 
 
 def output() -> Console:
@@ -65,6 +67,33 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
     for row in rows:
         made.add_row(*(str(cell) for cell in row))
     return made
+
+
+def tables_that_fit(
+    head: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> Iterator[Table]:
+    """Make a table; one that is too wide becomes several, each with the first column.
+
+    Args:
+        head: Titles of the columns, as for ``table``.
+        rows: Cells, row by row.
+        width: Columns of the terminal.
+
+    Yields:
+        Tables, of which all are to be shown.
+    """
+    spaces = 3
+    wide = [spaces + max(len(name.lstrip(">")), *(len(row[place]) for row in rows))
+            for place, name in enumerate(head)]  # fmt: skip
+    first = min(wide[0], spaces + max(NARROWEST_NAME, width // 3))
+    left = list(range(1, len(head)))
+    while left:
+        room, count = width - first - 1, 0
+        while count < len(left) and (wide[left[count]] <= room or not count):
+            room -= wide[left[count]]
+            count += 1
+        shown, left = [0, *left[:count]], left[count:]
+        yield table([head[i] for i in shown], ([row[i] for i in shown] for row in rows))
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:

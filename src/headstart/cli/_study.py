@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from headstart.cli._console import errors, facts, show, table
+from headstart.cli._console import NARROWEST_NAME, errors, facts, show, table
 from headstart.study import tables
 from headstart.study.executors import Executor
 from headstart.study.main import Study
@@ -29,8 +29,6 @@ FIRST_TO_GO = (
     ">seeds", ">failed", ">p (Holm)",
 )  # fmt: skip
 """Columns that a narrow terminal leaves out, in this order: names and numbers stay whole."""
-NARROWEST_NAME = 16
-"""Columns of the terminal below which a strategy's line is not folded."""
 LIVE = ("strategy", ">seeds", ">mean ± sd", ">worst", ">failed", ">difference [95 %]")
 """Columns while the study goes on."""
 REST = 20
@@ -40,15 +38,21 @@ MOST_FAILURES = 10
 
 
 def describe_plan(
-    plan: StudyPlan, runs: Sequence[PlannedRun], executor: Executor, out: str
+    plan: StudyPlan,
+    runs: Sequence[PlannedRun],
+    executor: Executor,
+    out: str,
+    *,
+    sides: Sequence[str] = (),
 ) -> Iterator[Table | str]:
-    """Show what a study would do, and how long it would take.
+    """Show what a study or an analysis would do, and how long it would take.
 
     Args:
         plan: The plan.
         runs: Its runs.
         executor: Where they would be carried out.
-        out: The study's folder.
+        out: Its folder.
+        sides: What an analysis compares.
 
     Yields:
         Tables and sentences.
@@ -57,10 +61,12 @@ def describe_plan(
 
     missing = _missing(runs, out)
     sizes = ", ".join("all" if size is None else f"{size:,}" for size in plan.train_rows)
+    lines = [tables.short_name(line) for line in plan.strategies]
     told = [
         ("tasks", ", ".join(task["name"] for task in plan.tasks)),
         ("models", ", ".join(plan.models)),
-        ("strategies", ", ".join(map(tables.short_name, plan.strategies))),
+        ("strategies", ", ".join(lines)),
+        *([("compared", ", ".join(sides))] if sides and list(sides) != lines else ()),
         ("baseline", tables.short_name(plan.baseline)),
         ("seeds", ", ".join(map(str, plan.seeds))),
         ("training rows", sizes),
@@ -69,7 +75,7 @@ def describe_plan(
         ("runs", f"{len(runs):,}, of which {len(runs) - len(missing):,} have ended"),
         ("at a time", f"{executor.slots}"),
     ]
-    yield "Plan of the study"
+    yield f"Plan of the {'analysis' if sides else 'study'}"
     yield facts(told)
     if missing:
         threads = getattr(executor, "threads", None)

@@ -14,7 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from headstart.analysis import ANALYSES
-from headstart.cli._console import HELP_NAMES, errors, examples, show
+from headstart.cli._console import HELP_NAMES, errors, examples, output, show, tables_that_fit
 from headstart.cli._usage import Command
 from headstart.cli.study import RUN_FAILED, read_grid, run
 
@@ -88,28 +88,39 @@ def _function(name: str, analysis: Analysis) -> Any:
         carry_out(name, analysis, given)
 
     of_study = inspect.signature(run, eval_str=True).parameters
-    shared = [n for n in SHARED if n != "strategies" or analysis.strategies]
-    parameters = [of_study[n].replace(kind=inspect.Parameter.KEYWORD_ONLY) for n in shared]
+    out = "Folder of the analysis, or an fsspec address; the page and its numbers go there."
     seeds = f"How many, or a list: 10, or 0,1,2. Default: {analysis.seeds}."
-    parameters[shared.index("seeds")] = inspect.Parameter(
-        "seeds", inspect.Parameter.KEYWORD_ONLY, default=None,
-        annotation=Annotated[
-            str | None,
-            typer.Option("--seeds", metavar="TEXT", help=seeds, rich_help_panel="Grid"),
-        ],
-    )  # fmt: skip
-    for option in analysis.options:
-        kind = str if option.default is None else type(option.default)
-        about = typer.Option(
-            f"--{option.name.replace('_', '-')}", metavar=option.metavar, help=option.help,
-            rich_help_panel="Analysis", show_default=option.default is not None,
-        )  # fmt: skip
-        parameters.append(inspect.Parameter(
-            option.name, inspect.Parameter.KEYWORD_ONLY, default=option.default,
-            annotation=Annotated[kind | None if option.default is None else kind, about],
-        ))  # fmt: skip
+    own = {
+        "out": _option("out", str, inspect.Parameter.empty, out, "DIR", "Where and how"),
+        "seeds": _option("seeds", str | None, None, seeds, "TEXT", "Grid"),
+    }
+    # Its own options stand first in the help.
+    parameters = [
+        _option(
+            each.name, str | None if each.default is None else type(each.default), each.default,
+            each.help, each.metavar, "Analysis",
+        )
+        for each in analysis.options
+    ]  # fmt: skip
+    parameters += [
+        own.get(n) or of_study[n].replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for n in SHARED
+        if n != "strategies" or analysis.strategies
+    ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
+
+
+def _option(
+    name: str, kind: Any, default: Any, text: str, metavar: str, panel: str
+) -> inspect.Parameter:
+    about = typer.Option(
+        f"--{name.replace('_', '-')}", metavar=metavar, help=text, rich_help_panel=panel,
+        show_default=default is not None and default is not inspect.Parameter.empty,
+    )  # fmt: skip
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, about]
+    )
 
 
 def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
@@ -134,7 +145,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
         given["cpus"], given["gpus"], given["out"],
     )  # fmt: skip
     if given["dry_run"]:
-        _print_plan(plan, in_order(runs), executor, given["out"])
+        _print_plan(plan, variants, in_order(runs), executor, given["out"])
         return
     _run(name, analysis, plan, variants, runs, executor, given)
 
@@ -182,12 +193,18 @@ def _settings_of_user(given: Mapping[str, Any]) -> set[str]:
     return {str(key).replace("-", "_") for t in tables if isinstance(t, dict) for key in t}
 
 
-def _print_plan(plan: StudyPlan, runs: Sequence[Any], executor: Executor, out: str) -> None:
+def _print_plan(
+    plan: StudyPlan,
+    variants: Sequence[Variant],
+    runs: Sequence[Any],
+    executor: Executor,
+    out: str,
+) -> None:
     from headstart.cli._study import describe_plan
     from headstart.study.executors import closing
 
     with closing(executor):
-        show(*describe_plan(plan, runs, executor, out))
+        show(*describe_plan(plan, runs, executor, out, sides=[v.name for v in variants]))
 
 
 def _run(
@@ -205,12 +222,22 @@ def _run(
 
     out = given["out"]
     study = begin(name, plan, runs, out, retry_failed=given["retry_failed"])
-    state = carried_out(study, executor, quiet=given["quiet"])
-    found, damaged = cases(study.store, variants, runs)
-    for sentence in damaged:
-        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
-    if found:
-        _write(name, analysis, analysis.findings(found), study)
+
+    def tell() -> None:
+        found, damaged = cases(study.store, variants, runs)
+        for sentence in damaged:
+            errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+        if found:
+            _write(name, analysis, analysis.findings(found), study)
+        else:
+            errors().print("no run has finished, so there is no page yet", style="yellow")
+
+    try:
+        state = carried_out(study, executor, quiet=given["quiet"])
+    except typer.Exit:  # interrupted: what has ended says something all the same
+        tell()
+        raise
+    tell()
     if state.failed:
         show(*describe_failures(out, {run.id for run in study.runs}), to=errors())
         raise typer.Exit(RUN_FAILED)
@@ -218,18 +245,26 @@ def _run(
 
 def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> None:
     from headstart.analysis._page import page
-    from headstart.cli._console import table
 
-    notes = _of_failures(study)
+    notes = [*_of_missing(study), *_of_failures(study)]
     command = shlex.join(["headstart", *sys.argv[1:]])
     text = page(analysis.title, findings, command, notes)
     values = json.dumps(findings.values, ensure_ascii=False, indent=1, allow_nan=False)
     study.store.write(f"{name}.html", text.encode())
     study.store.write(f"{name}.json", f"{values}\n".encode())
     for each in (each for each in findings.tables if not each.page_only):
-        show(each.caption, table(each.head, each.rows))
+        show(each.caption, *tables_that_fit(each.head, each.rows, output().width))
     show(*findings.sentences)
     show(f"page: {study.store.address.rstrip('/')}/{name}.html")
+
+
+def _of_missing(study: Study) -> list[str]:
+    """Say on the page that runs have not ended yet."""
+    missing = len(study.missing)
+    if not missing:
+        return []
+    told = f"{missing:,} of {len(study.runs):,} runs have not ended yet"
+    return [f"{told}: this is what the others say. The command below does the rest."]
 
 
 def _of_failures(study: Study) -> list[str]:

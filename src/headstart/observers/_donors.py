@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitConfig
@@ -21,7 +22,20 @@ _OF_A_TASK = (
 )  # fmt: skip
 
 
-def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
+@dataclass(frozen=True)
+class Donated:
+    """What came of another stage 1.
+
+    Args:
+        head: Its head; ``None`` if it did not learn and the guard held it back.
+        notes: What the guard has said of it.
+    """
+
+    head: Head | None
+    notes: tuple[str, ...]
+
+
+def donated_head(ready: Ready, other: Mapping[str, Any]) -> Donated:
     """Carry out another stage 1 and take its head.
 
     Args:
@@ -30,19 +44,33 @@ def donated_head(ready: Ready, other: Mapping[str, Any]) -> Head | None:
             rows, even with another seed.
 
     Returns:
-        The head; ``None`` if it did not learn and the guard held it back.
+        What came of it.
     """
-    if "task" in other:
-        donor = make_ready(_of_task(ready.config, other), ready.runtime)
-    else:
-        donor = with_settings(ready, ready.config.model_copy(update=dict(other)))
+    own = settings_of_donor(ready.config, other)
+    donor = make_ready(own, ready.runtime) if "task" in other else with_settings(ready, own)
     split = donor.prepared.split
     before = split.head_state()
     draw_head(split, stream(donor.config.seed, "head"))
     runner = stage_runner(donor, Listener())
     runner.run(stages=len(donor.stages) - 1)
     split.load_head(before)
-    return runner.pretrained_head
+    return Donated(runner.pretrained_head, tuple(runner.guard_notes))
+
+
+def settings_of_donor(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
+    """Return the settings of the run whose stage 1 gives the head.
+
+    Args:
+        config: Settings of the run that will get it.
+        other: Settings in which the other run differs.
+
+    Returns:
+        The settings.
+    """
+    if "task" not in other:
+        return config.model_copy(update=dict(other))
+    kept = {name: value for name, value in config.plain().items() if name not in _OF_A_TASK}
+    return FitConfig.build({**kept, **other})
 
 
 def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
@@ -55,18 +83,13 @@ def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If its head has another number of outputs.
     """
-    own, theirs = _splits(config), _splits(_of_task(config, other))
+    own, theirs = _splits(config), _splits(settings_of_donor(config, other))
     if _outputs(own) != _outputs(theirs):
         raise ConfigError(
             f"another task with {_told(own)}, as these rows have",
             f"{theirs.task.name} with {_told(theirs)}",
             "Name a task that fits by --other-task, or leave it out.",
         )
-
-
-def _of_task(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
-    kept = {name: value for name, value in config.plain().items() if name not in _OF_A_TASK}
-    return FitConfig.build({**kept, **other})
 
 
 def _splits(config: FitConfig) -> Splits:

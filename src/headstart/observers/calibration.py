@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from headstart.config import FitConfig
 from headstart.data.encode import Encoded
 from headstart.errors import ConfigError
 from headstart.run.calibrate import final_logits
 from headstart.run.observer import Observer
 from headstart.run.ready import Ready
+from headstart.run.splits import Splits, find_task, read_splits
 from headstart.tasks.calibration import (
     Array,
     cross_fitted,
@@ -28,22 +30,34 @@ class Calibration(Observer):
     else the validation rows do both, in halves.
     """
 
-    def begin(self, ready: Ready) -> None:
-        """Refuse what has no probabilities, or has been calibrated already.
+    def check(self, config: FitConfig) -> None:
+        """Refuse what has no probabilities, or will be calibrated already.
 
         Args:
-            ready: Model, rows and plan.
+            config: Settings of the run.
 
         Raises:
             ConfigError: If the target is a number, or the run calibrates its model itself.
         """
+        self._refuse(config, read_splits(config, find_task(config)))
+
+    def begin(self, ready: Ready) -> None:
+        """Refuse the same.
+
+        Args:
+            ready: Model, rows and plan.
+        """
         super().begin(ready)
-        if ready.prepared.splits.labels is None:
+        self._refuse(ready.config, ready.prepared.splits)
+
+    @staticmethod
+    def _refuse(config: FitConfig, splits: Splits) -> None:
+        if splits.labels is None:
             raise ConfigError(
-                "a task with classes", f"{ready.task.name}, whose target is a number",
+                "a task with classes", f"{splits.task.name}, whose target is a number",
                 "A number has no probabilities to judge; choose another task.",
             )  # fmt: skip
-        if ready.config.calibrate:
+        if config.calibrate:
             raise ConfigError(
                 "runs that do not calibrate their model", "calibrate=true",
                 "Drop it: this analysis fits the temperatures itself.",

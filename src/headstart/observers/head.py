@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, did_you_mean
-from headstart.observers._donors import donated_head, require_same_outputs
+from headstart.observers._donors import donated_head, require_same_outputs, settings_of_donor
 from headstart.observers._heads import (
     Head,
     cosine,
@@ -64,6 +64,7 @@ class HeadStart(Observer):
         self.fresh: Head = {}
         self.start: Head = {}
         self.donated: Head | None = None
+        self.notes: tuple[str, ...] = ()
         self.facts: dict[str, Any] = {}
         self.points: list[dict[str, float]] = []
 
@@ -92,6 +93,24 @@ class HeadStart(Observer):
         if "task" in self.other:
             require_same_outputs(config, self.other)
 
+    def beside(self, config: FitConfig) -> Sequence[FitConfig]:
+        """Name the other stage 1 of a control that has one.
+
+        Args:
+            config: The run's settings.
+
+        Returns:
+            Settings of the run that it belongs to.
+        """
+        if self.control not in DONATED:
+            return ()
+        return (settings_of_donor(config, self._differs(config)),)
+
+    def _differs(self, config: FitConfig) -> dict[str, Any]:
+        """Return in which settings the run of the other stage 1 differs."""
+        own = {"seed": config.seed + OTHER_SEED} if self.control == "other seed" else {}
+        return {**own, **self.other}
+
     def begin(self, ready: Ready) -> None:
         """Keep the fresh head, and carry out the other stage 1.
 
@@ -102,9 +121,9 @@ class HeadStart(Observer):
         self.check(ready.config)
         self.fresh = ready.prepared.split.head_state()
         if self.control in DONATED:
-            own = {"seed": ready.config.seed + OTHER_SEED} if self.control == "other seed" else {}
             self.message(f"{self.control}: its stage 1")
-            self.donated = donated_head(ready, {**own, **self.other})
+            donated = donated_head(ready, self._differs(ready.config))
+            self.donated, self.notes = donated.head, donated.notes
             if self.donated is None:
                 self.given_up = f"the stage 1 of the {self.control} did not learn"
 
@@ -177,15 +196,16 @@ class HeadStart(Observer):
             at the ``start`` of the last stage and of the ``backbone`` then;
             ``cosine_to_pretrained`` of the last weight at the start; ``points`` with the norm of
             the last weight and its cosine to the start, and the same for the whole head; the
-            ``last_weight``'s name and its final ``values``, ``None`` if there are too many; and
-            ``given_up``, why the control could not be carried out, else empty.
+            ``last_weight``'s name and its final ``values``, ``None`` if there are too many;
+            ``given_up``, why the control could not be carried out, else empty; and ``notes``, what
+            the guard has said of the other stage 1.
         """
         name = last_weight(self.start)
         final = self.ready.prepared.split.head_state()[name].flatten()
         kept = [round(v, 7) for v in final.tolist()] if len(final) <= MOST_NUMBERS else None
         return {
             "control": self.control, **self.facts, "points": self.points, "last_weight": name,
-            "values": kept, "given_up": self.given_up,
+            "values": kept, "given_up": self.given_up, "notes": list(self.notes),
         }  # fmt: skip
 
 

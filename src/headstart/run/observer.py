@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from headstart.config import FitConfig
@@ -28,6 +29,18 @@ class Observer(Listener):
         Raises:
             HeadstartError: If it cannot.
         """
+
+    def beside(self, config: FitConfig) -> Sequence[FitConfig]:
+        """Say what else is trained for the run, so that its time can be told beforehand.
+
+        Args:
+            config: The run's settings.
+
+        Returns:
+            Settings of other runs, of which all stages but the last are carried out.
+        """
+        del config
+        return ()
 
     def begin(self, ready: Ready) -> None:
         """See the run before anything trains.

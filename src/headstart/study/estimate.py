@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from headstart.config import FitConfig
+from headstart.observers import observer
 from headstart.results import StageResult
 from headstart.run.listener import Listener
 from headstart.run.main import plan_run, run_in_memory
@@ -82,17 +83,24 @@ class Calibration:
             run: The run.
 
         Returns:
-            Seconds, an upper bound where a stage ends when its head has learned.
+            Seconds, with what else its observer trains; an upper bound where a stage ends when its
+            head has learned.
         """
-        key = tuple(sorted((k, str(v)) for k, v in run.settings.items() if k != "seed"))
+        config = FitConfig.build(run.settings)
+        others = observer(run.measure).beside(config) if run.measure else ()
+        return self._of(config) + sum(self._of(other, last=False) for other in others)
+
+    def _of(self, config: FitConfig, *, last: bool = True) -> float:
+        own = {name: str(value) for name, value in config.plain().items() if name != "seed"}
+        key = (last, *sorted(own.items()))
         if key not in self._runs:
-            self._runs[key] = self._add_up(FitConfig.build(run.settings))
+            self._runs[key] = self._add_up(config, last)
         return self._runs[key]
 
-    def _add_up(self, config: FitConfig) -> float:
+    def _add_up(self, config: FitConfig, last: bool) -> float:
         total, start = 0.0, 0.0
         plan = plan_run(config.model_copy(update={"threads": self._threads}))
-        for stage in plan.stages:
+        for stage in plan.stages if last else plan.stages[:-1]:
             cost, steps = self._cost(config, stage.stage.trains), stage.length.steps
             every = config.eval_every or max(cost.epoch, math.ceil(steps / MOST_POINTS))
             total += steps * cost.step + (1 + math.ceil(steps / every)) * cost.point
@@ -100,8 +108,9 @@ class Calibration:
         return total + start
 
     def _cost(self, config: FitConfig, trains: str) -> Cost:
-        about = (config.model, config.task, config.train, config.train_rows, config.batch_size,
-                 config.micro_batch_size, config.max_length, config.precision, trains)  # fmt: skip
+        about = (config.model, config.task, config.data, config.train, config.train_rows,
+                 config.batch_size, config.micro_batch_size, config.max_length, config.precision,
+                 trains)  # fmt: skip
         if about not in self._costs:
             self._costs[about] = self._measure(config, trains)
         return self._costs[about]

@@ -202,9 +202,17 @@ def _table(given: Mapping[str, Any], name: str, faults: list[HeadstartError]) ->
     return {}
 
 
+_HOW = {
+    "tasks": "Name one as task, or training rows as train.",
+    "models": "Name one as model: a folder or a hub name.",
+}
+
+
 def _check_axis(name: str, values: Sequence[Any], empty: bool = False) -> Iterator[ConfigError]:
     if not values and not empty:
-        yield ConfigError(f"at least one value of {name}", "none", "Name one or more.")
+        yield ConfigError(
+            f"at least one value of {name}", "none", _HOW.get(name, "Name one or more.")
+        )
     shown = [str(value) for value in values]
     for value in sorted({v for v in shown if shown.count(v) > 1}):
         yield ConfigError(f"each value of {name} once", f"{value!r} twice", "Remove one.")

@@ -1,0 +1,43 @@
+"""Runs whose stage 1 did not learn: what they show is plain fine-tuning under another name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from headstart.analysis._base import Case
+from headstart.report.curves import kept
+from headstart.report.read import Run
+
+
+def fell_back(run: Run) -> bool:
+    """Tell whether the guard has given up every attempt before the last stage.
+
+    Args:
+        run: The run.
+
+    Returns:
+        Whether the last stage began from a fresh head.
+    """
+    return len(kept(run)) == 1 < len(run.result.stages)
+
+
+def without_head(named: Sequence[tuple[str, Case]]) -> Iterator[str]:
+    """Say which runs began their last stage from a fresh head.
+
+    Args:
+        named: The cases and what they are called.
+
+    Yields:
+        A sentence for each strategy that has such runs.
+    """
+    for name, case in named:
+        for side in case.sides:
+            lost = sorted(seed for seed, run in side.runs.items() if fell_back(run))
+            if lost:
+                listed = f"seed{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
+                yield (
+                    f"{name}: in {len(lost)} of {len(side.runs)} runs of {side.variant.name} "
+                    f"({listed}) stage 1 did not learn, so that stage 2 began from a fresh head: "
+                    "what they show is plain fine-tuning. More steps or another rate of stage 1 "
+                    "may help; --set guard=false goes on with the head as it is."
+                )
