@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from headstart.cards import Card
 from headstart.techniques._base import Range, Technique
 
 
@@ -56,3 +57,16 @@ class Focal(Technique):
 
 
 TECHNIQUE = Focal
+CARD = Card(
+    idea="Rows that are already predicted well count less. What is left of the gradient comes "
+    "from hard rows. With gamma 0 it is plain cross-entropy.",
+    equation="loss = -(1 - p_y)^gamma log p_y",
+    helps="Rare classes, and many easy rows that drown the others.",
+    harms="Wrong labels: they are the hardest rows of all.",
+    citation="Lin et al.: Focal Loss for Dense Object Detection (ICCV 2017), arXiv 1708.02002.",
+    sources={
+        "gamma": "the paper's best",
+    },
+    deviations="Without class weights of its own: write `+class_weights` behind it. Softmax over "
+    "the classes instead of a sigmoid for each.",
+)
