@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import re
 import signal
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import headstart as hs
+from headstart.cards import Card
 from headstart.errors import NotationError
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
@@ -109,6 +115,35 @@ def test_what_makes_no_sense_is_refused_with_the_reason(text: str, told: str) ->
     with pytest.raises(NotationError) as caught:
         read_strategy(text)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_tells_all_of_it(name: str) -> None:
+    module = importlib.import_module(f"headstart.techniques.{name}")
+    card: Card = module.CARD
+    assert len(re.findall(r"\.(?= |$)", card.idea)) == 3
+    assert all([card.equation, card.helps, card.harms, card.citation, card.deviations])
+    knobs = {f.name: f.default for f in dataclasses.fields(module.TECHNIQUE)}
+    assert card.sources.keys() == knobs.keys()
+    assert module.TECHNIQUE.ranges.keys() <= knobs.keys()
+    for knob, (_, holds) in module.TECHNIQUE.ranges.items():
+        assert holds(knobs[knob])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_needs_classes_is_refused_for_numbers(tmp_path: Path, name: str) -> None:
+    settings = inputs(tmp_path, strategy=f"head > full(steps=1)+{line(name)}", guard=False)
+    for split in ("train", "validation"):
+        rows = pd.read_csv(settings[split])
+        rows.assign(label=np.linspace(0, 5, len(rows))).to_csv(settings[split], index=False)
+    if not TECHNIQUES.get(name).classes:
+        hs.fit(**settings, out=str(tmp_path / "run"))
+        return
+    with pytest.raises(NotationError) as caught:
+        hs.fit(**settings, out=str(tmp_path / "run"))
+    assert "target is a number" in str(caught.value)
+    assert f"{line(name)}\n" in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_techniques_stand_in_the_name_and_behind_aliases() -> None:
