@@ -24,6 +24,7 @@ from tiny_runs import Watch, inputs, same, saved, watched
 NAMES = [*TECHNIQUES]
 LINES = {
     "class_weights": "class_weights(power=0.5)", "reinit": "reinit(1)", "swa": "swa(start=0.25)",
+    "hype": "hype(eps=0.01)",
 }  # fmt: skip
 FEW = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2")
 
@@ -47,10 +48,12 @@ REFUSED = [(tuner, name) for name in NAMES for tuner in TUNERS if not allowed(tu
 def test_how_many_pairs_are_covered() -> None:
     assert len(BESIDE) + len(REFUSED) == len(NAMES) * len(TUNERS)
     tied_to_full = {"mixout", "noisytune", "reinit"}
-    needs_layers = {"child_tuning", "llrd"}
-    assert {name for _, name in REFUSED} == tied_to_full | needs_layers
+    needs_weights = {"recadam"}  # beside full and top
+    needs_layers = {"child_tuning", "llrd", "gradual_unfreezing", "r3f", "smart", "hype"}
+    assert {name for _, name in REFUSED} == tied_to_full | needs_weights | needs_layers
     assert {tuner for tuner, name in REFUSED if name in needs_layers} == {"head"}
-    assert len(REFUSED) == len(tied_to_full) * (len(TUNERS) - 1) + len(needs_layers)
+    others = len(TUNERS) - 1
+    assert len(REFUSED) == len(tied_to_full) * others + others - 1 + len(needs_layers)
 
 
 @pytest.mark.parametrize("family", FEW)
@@ -106,6 +109,14 @@ def test_an_interrupted_stage_goes_on_to_the_same_bits(tmp_path: Path, name: str
         ("full+ema+ema", "there already"),
         ("bitfit+mixout > full", "full+mixout"),
         ("full+class_weights+label_smoothing", "write it before class_weights"),
+        ("head+r3f > full", "full+r3f"),
+        ("full+r3f+smart", "one of the two"),
+        ("full+smart+r3f", "one of the two"),
+        ("full+mixout+recadam", "one of the two"),
+        ("full+recadam+mixout", "one of the two"),
+        ("bitfit+recadam > full", "full+recadam"),
+        ("full+r3f(noise=gaussian)", "uniform or normal"),
+        ("full+gradual_unfreezing(share=0)", "above 0 and up to 1"),
         ("mixout > full", "technique"),
         ("full+bitfit", "tuner"),
         ("full+", "name of a technique"),

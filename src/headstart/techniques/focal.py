@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import Range, Technique
+from headstart.techniques._base import NOT_NEGATIVE, Range, Technique
 
 
 def focal_factors(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
@@ -36,7 +36,7 @@ class Focal(Technique):
         gamma: How strongly easy rows are played down.
     """
 
-    ranges: ClassVar[Mapping[str, Range]] = {"gamma": ("0 or more", lambda value: value >= 0)}
+    ranges: ClassVar[Mapping[str, Range]] = {"gamma": NOT_NEGATIVE}
     classes: ClassVar[bool] = True
     gamma: float = 2.0
 

@@ -51,8 +51,8 @@ class Mixout(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"p": A_RATE}
     p: float = 0.9
 
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse tuners that would leave the changed weights as they are.
+    def refuses(self, trains: str, others: Sequence[str]) -> str:
+        """Refuse tuners that leave the weights as they are, and a second pull to them.
 
         Args:
             trains: The tuner's name.
@@ -61,6 +61,8 @@ class Mixout(Technique):
         Returns:
             The reason, or nothing.
         """
+        if "recadam" in others:
+            return "recadam pulls the weights to the pretrained ones already; write one of the two."
         return (
             ""
             if trains == "full"
