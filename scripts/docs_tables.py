@@ -60,8 +60,27 @@ def tuners() -> str:
     )
 
 
-def _knobs(tuner: Any) -> str:
-    fields = [f for f in dataclasses.fields(tuner) if f.init and not f.name.startswith("_")]
+def techniques() -> str:
+    """Return all registered techniques with their knobs and what those may be."""
+    from headstart.techniques import TECHNIQUES
+
+    return table(
+        ("name", "what it does", "knobs", "of them", "for numbers too"),
+        (
+            (
+                f"`{name}`",
+                _prose(TECHNIQUES.summary(name)),
+                _knobs(TECHNIQUES.get(name)),
+                "; ".join(f"`{k}` {told}" for k, (told, _) in TECHNIQUES.get(name).ranges.items()),
+                "no" if TECHNIQUES.get(name).classes else "yes",
+            )
+            for name in TECHNIQUES
+        ),
+    )
+
+
+def _knobs(part: Any) -> str:
+    fields = [f for f in dataclasses.fields(part) if f.init and not f.name.startswith("_")]
     return ", ".join(f"`{f.name}={f.default}`" for f in fields) or "none"
 
 
@@ -223,6 +242,7 @@ def block(module: str) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     "tuners": tuners,
+    "techniques": techniques,
     "strategies": strategies,
     "presets": presets,
     "tasks": tasks,

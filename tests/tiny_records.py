@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ def result(axes: Mapping[str, Any], score: float, points: int = 9) -> RunResult:
     for i, line in enumerate(lines):
         end = score if i == len(lines) - 1 else (score + 0.5) / 2
         points_of_it = curve(start, end, 40 if i < len(lines) - 1 else 120, points)
-        tuner, steps = line.split("(")[0], points_of_it[-1].step
+        tuner, steps = re.split(r"[(+]", line)[0], points_of_it[-1].step
         stages.append(StageResult(
             line, tuner, 1, steps, 1e-4, 1e-3, {"head": 2, "tuner": 3, "frozen": 0}, steps=steps,
             seconds=9.0 + len(line) / 4 + axes["seed"] / 10, start={"score": start},

@@ -16,6 +16,7 @@ from headstart.cli._settings import COMMAND_LINE_ONLY, FitCommand, gather
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
+from headstart.techniques import TECHNIQUES
 
 SAMPLES: dict[str, Any] = {
     "model": "m", "train": "t.csv", "validation": "v.csv", "task": "rte", "label": "l", "span": "s",
@@ -173,6 +174,12 @@ def test_version_and_lists(cli: Run) -> None:
     assert "targets=attention" in cli("strategies").out
     assert "Rank:" in cli("strategies", "lora").out
     assert "head > full" in cli("strategies", "lp-ft").out
+    for name in TECHNIQUES:
+        assert name in cli("strategies").out
+        assert f"full+{name}" in cli("strategies", name).out
+    shown = cli("strategies", "child_tuning").out
+    assert "F or D" in shown
+    assert "Share of the parameters" in shown
 
 
 def test_resume_without_a_folder_names_the_unfinished_runs(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import importlib
+import re
 import signal
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 import headstart as hs
+from headstart.cards import Card
 from headstart.errors import NotationError
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
@@ -18,6 +24,7 @@ from tiny_runs import Watch, inputs, same, saved, watched
 NAMES = [*TECHNIQUES]
 LINES = {
     "class_weights": "class_weights(power=0.5)", "reinit": "reinit(1)", "swa": "swa(start=0.25)",
+    "hype": "hype(eps=0.01)",
 }  # fmt: skip
 FEW = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2")
 
@@ -41,10 +48,12 @@ REFUSED = [(tuner, name) for name in NAMES for tuner in TUNERS if not allowed(tu
 def test_how_many_pairs_are_covered() -> None:
     assert len(BESIDE) + len(REFUSED) == len(NAMES) * len(TUNERS)
     tied_to_full = {"mixout", "noisytune", "reinit"}
-    needs_layers = {"child_tuning", "llrd"}
-    assert {name for _, name in REFUSED} == tied_to_full | needs_layers
+    needs_weights = {"recadam"}  # beside full and top
+    needs_layers = {"child_tuning", "llrd", "gradual_unfreezing", "r3f", "smart", "hype"}
+    assert {name for _, name in REFUSED} == tied_to_full | needs_weights | needs_layers
     assert {tuner for tuner, name in REFUSED if name in needs_layers} == {"head"}
-    assert len(REFUSED) == len(tied_to_full) * (len(TUNERS) - 1) + len(needs_layers)
+    others = len(TUNERS) - 1
+    assert len(REFUSED) == len(tied_to_full) * others + others - 1 + len(needs_layers)
 
 
 @pytest.mark.parametrize("family", FEW)
@@ -100,6 +109,14 @@ def test_an_interrupted_stage_goes_on_to_the_same_bits(tmp_path: Path, name: str
         ("full+ema+ema", "there already"),
         ("bitfit+mixout > full", "full+mixout"),
         ("full+class_weights+label_smoothing", "write it before class_weights"),
+        ("head+r3f > full", "full+r3f"),
+        ("full+r3f+smart", "one of the two"),
+        ("full+smart+r3f", "one of the two"),
+        ("full+mixout+recadam", "one of the two"),
+        ("full+recadam+mixout", "one of the two"),
+        ("bitfit+recadam > full", "full+recadam"),
+        ("full+r3f(noise=gaussian)", "uniform or normal"),
+        ("full+gradual_unfreezing(share=0)", "above 0 and up to 1"),
         ("mixout > full", "technique"),
         ("full+bitfit", "tuner"),
         ("full+", "name of a technique"),
@@ -109,6 +126,35 @@ def test_what_makes_no_sense_is_refused_with_the_reason(text: str, told: str) ->
     with pytest.raises(NotationError) as caught:
         read_strategy(text)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_card_tells_all_of_it(name: str) -> None:
+    module = importlib.import_module(f"headstart.techniques.{name}")
+    card: Card = module.CARD
+    assert len(re.findall(r"\.(?= |$)", card.idea)) == 3
+    assert all([card.equation, card.helps, card.harms, card.citation, card.deviations])
+    knobs = {f.name: f.default for f in dataclasses.fields(module.TECHNIQUE)}
+    assert card.sources.keys() == knobs.keys()
+    assert module.TECHNIQUE.ranges.keys() <= knobs.keys()
+    for knob, (_, holds) in module.TECHNIQUE.ranges.items():
+        assert holds(knobs[knob])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_needs_classes_is_refused_for_numbers(tmp_path: Path, name: str) -> None:
+    settings = inputs(tmp_path, strategy=f"head > full(steps=1)+{line(name)}", guard=False)
+    for split in ("train", "validation"):
+        rows = pd.read_csv(settings[split])
+        rows.assign(label=np.linspace(0, 5, len(rows))).to_csv(settings[split], index=False)
+    if not TECHNIQUES.get(name).classes:
+        hs.fit(**settings, out=str(tmp_path / "run"))
+        return
+    with pytest.raises(NotationError) as caught:
+        hs.fit(**settings, out=str(tmp_path / "run"))
+    assert "target is a number" in str(caught.value)
+    assert f"{line(name)}\n" in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_techniques_stand_in_the_name_and_behind_aliases() -> None:

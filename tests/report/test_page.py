@@ -208,6 +208,15 @@ def test_attempts_that_were_given_up_are_not_drawn() -> None:
     assert "full (ft) (thick line) ends at 70.0 after 120 steps" in figure.caption
 
 
+def test_fine_tuning_with_a_technique_is_not_plain() -> None:
+    mixed = "full+mixout(p=0.9)"
+    axes = [made.axes(line, seed) for seed in range(2) for line in (mixed, FULL, BITFIT)]
+    records = [made.record(each, 0.7) for each in axes]
+    found = made.gather("x", records, [], mixed, [mixed, FULL, BITFIT])
+    (figure,) = convergence(found)
+    assert "full (ft) (thick line)" in figure.caption
+
+
 def test_no_two_strategies_differ_by_colour_alone() -> None:
     found = made.evidence(made.noisy({}), (FULL, BITFIT, PROBED, "lora > full"), seeds=2)
     shapes = [(look.marker, look.dash) for look in looks(found.summary).values()]

@@ -18,6 +18,7 @@ from headstart.report.figures import Figure
 from headstart.strategies.notation import parse
 from headstart.strategies.stages import Strategy
 from headstart.study.tables import show_interval
+from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 
 PLAIN = ("weights only", "biases only", "shuffled", "fresh norm", "other seed")
@@ -59,7 +60,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
 
 def _after(tuner: str) -> Strategy:
     """Return the strategy of one tuner before fine-tuning."""
-    strategy = parse(f"{tuner} > full", TUNERS)
+    strategy = parse(f"{tuner} > full", TUNERS, TECHNIQUES)
     if len(strategy.stages) != 2:
         raise ConfigError("one tuner, for example lora(r=16)", repr(tuner), "Name a single stage.")
     return strategy

@@ -7,12 +7,15 @@ import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headstart.cli._console import facts, show, table
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
+
+if TYPE_CHECKING:
+    from headstart.registry import Registry
 
 
 def tasks(
@@ -52,31 +55,38 @@ def describe_task_files() -> str:
 
 
 def strategies(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="An alias or a tuner.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="An alias, a tuner or a technique.")
+    ] = None,
 ) -> None:
-    """List the strategies' aliases and the tuners they are made of, or show one."""
+    """List the strategies' aliases, the tuners and techniques they are made of, or show one."""
     from headstart.errors import ConfigError, did_you_mean
     from headstart.strategies.builtin import ALIASES
+    from headstart.techniques import TECHNIQUES
     from headstart.tuners import TUNERS
 
     if name in TUNERS:
         _show_tuner(str(name))
+    elif name in TECHNIQUES:
+        _show_technique(str(name))
     elif name in ALIASES:
         alias = ALIASES[str(name)]
         show(str(name), facts([("line", alias.line), ("what it is", alias.summary)]))
     elif name is not None:
-        known = [*ALIASES, *TUNERS]
+        known = [*ALIASES, *TUNERS, *TECHNIQUES]
         fix = did_you_mean(name, known)
-        if ">" in name or "(" in name:
+        if any(sign in name for sign in ">(+"):
             fix = (
                 "Name one part of it; `headstart fit --strategy LINE --dry-run` shows a whole line."
             )
-        raise ConfigError("the name of an alias or a tuner", repr(name), fix)
+        raise ConfigError("the name of an alias, a tuner or a technique", repr(name), fix)
     else:
         rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
         show("Aliases", table(("alias", "line", "what it is"), rows))
-        parts = [(tuner, _signature(tuner), TUNERS.summary(tuner)) for tuner in TUNERS]
+        parts = [(each, _signature(TUNERS, each), TUNERS.summary(each)) for each in TUNERS]
         show("Tuners", table(("tuner", "knobs", "what trains beside the head"), parts))
+        acts = [(t, _signature(TECHNIQUES, t), TECHNIQUES.summary(t)) for t in TECHNIQUES]
+        show("Techniques", table(("technique", "knobs", "what it does inside a stage"), acts))
         show(_notation())
 
 
@@ -115,12 +125,25 @@ class _Knob:
 def _show_tuner(name: str) -> None:
     from headstart.tuners import TUNERS
 
-    rows = [(k.name, k.kind, k.default, k.meaning) for k in _knobs(name)]
-    show(f"{name}: {TUNERS.summary(name)}")
-    if rows:
-        show(table(("knob", "kind", "default", "meaning"), rows))
+    _show_part(TUNERS, name)
     rates = ", ".join(f"{key} {value}" for key, value in _rates(name).items())
     show(f"Default learning rates: {rates}. Any stage also takes: {_settings()}.")
+
+
+def _show_technique(name: str) -> None:
+    from headstart.techniques import TECHNIQUES
+
+    _show_part(TECHNIQUES, name)
+    knobs = _knobs(TECHNIQUES, name)
+    own = f"({knobs[0].name}={knobs[0].default})" if knobs else ""
+    show(f"It acts inside a stage: full+{name}{own}. A stage may carry several, joined by '+'.")
+
+
+def _show_part(registry: Registry[Any], name: str) -> None:
+    rows = [(k.name, k.kind, k.default, k.meaning) for k in _knobs(registry, name)]
+    show(f"{name}: {registry.summary(name)}")
+    if rows:
+        show(table(("knob", "kind", "default", "meaning"), rows))
 
 
 def _settings() -> str:
@@ -129,13 +152,13 @@ def _settings() -> str:
     return ", ".join(SETTINGS)
 
 
-def _signature(name: str) -> str:
-    return ", ".join(f"{knob.name}={knob.default}" for knob in _knobs(name))
+def _signature(registry: Registry[Any], name: str) -> str:
+    return ", ".join(f"{knob.name}={knob.default}" for knob in _knobs(registry, name))
 
 
-def _class(name: str) -> ast.ClassDef | None:
-    """Return the source of a tuner's class; reading it takes no torch, importing it would."""
-    spec = importlib.util.find_spec(f"headstart.tuners.{name}")
+def _class(registry: Registry[Any], name: str) -> ast.ClassDef | None:
+    """Return the source of a part's class; reading it takes no torch, importing it would."""
+    spec = importlib.util.find_spec(f"{registry.package}.{name}")
     if spec is None or spec.origin is None:
         return None
     tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
@@ -144,22 +167,22 @@ def _class(name: str) -> ast.ClassDef | None:
         for node in tree.body
         if isinstance(node, ast.Assign)
         and isinstance(node.value, ast.Name)
-        and ast.unparse(node.targets[0]) == "TUNER"
+        and ast.unparse(node.targets[0]) == registry.attribute
     )
     return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == named)
 
 
-def _fields(name: str) -> Iterator[tuple[str, str, str]]:
-    for node in getattr(_class(name), "body", ()):
+def _fields(registry: Registry[Any], name: str) -> Iterator[tuple[str, str, str]]:
+    for node in getattr(_class(registry, name), "body", ()):
         if isinstance(node, ast.AnnAssign) and node.value is not None:
             yield ast.unparse(node.target), ast.unparse(node.annotation), ast.unparse(node.value)
 
 
-def _knobs(name: str) -> list[_Knob]:
-    meanings = _meanings(name)
+def _knobs(registry: Registry[Any], name: str) -> list[_Knob]:
+    meanings = _meanings(registry, name)
     return [
         _Knob(field, _accepted(kind), _in_notation(default), meanings.get(field, ""))
-        for field, kind, default in _fields(name)
+        for field, kind, default in _fields(registry, name)
         if not field.startswith("_") and not kind.startswith("ClassVar")
     ]
 
@@ -178,12 +201,15 @@ def _in_notation(default: str) -> str:
 
 
 def _rates(name: str) -> dict[str, str]:
-    return {field: value for field, _, value in _fields(name) if field in {"lr", "head_lr"}}
+    from headstart.tuners import TUNERS
+
+    found = _fields(TUNERS, name)
+    return {field: value for field, _, value in found if field in {"lr", "head_lr"}}
 
 
-def _meanings(name: str) -> dict[str, str]:
+def _meanings(registry: Registry[Any], name: str) -> dict[str, str]:
     """Read the section Args of the class's docstring."""
-    found = _class(name)
+    found = _class(registry, name)
     _, _, section = (ast.get_docstring(found) or "" if found else "").partition("Args:\n")
     meanings: dict[str, str] = {}
     last = ""
@@ -201,5 +227,6 @@ def _notation() -> str:
     return (
         "A strategy is stages joined by '>' (hands on the head alone) or '>>' (hands on "
         f"everything).\nEach stage may carry settings, as in 'bitfit(epochs=3, lr=5e-4) > full': "
-        f"{_settings()},\nand its tuner's knobs. `headstart strategies NAME` shows them."
+        f"{_settings()},\nand its tuner's knobs; and techniques behind a '+', as in "
+        "'bitfit > full+mixout(p=0.7)'.\n`headstart strategies NAME` shows the knobs of each."
     )

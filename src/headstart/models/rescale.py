@@ -94,6 +94,20 @@ def require_divisible(split: SplitModel, outputs: int) -> nn.Linear:
     return end
 
 
+def head_end(split: SplitModel) -> nn.Linear | None:
+    """Find the linear map that a head ends in.
+
+    Args:
+        split: The model.
+
+    Returns:
+        Its last one; ``None`` if it has none.
+    """
+    head = {id(p) for p in split.head.values()}
+    ends = [m for m in split.model.modules() if isinstance(m, nn.Linear) and id(m.weight) in head]
+    return ends[-1] if ends else None
+
+
 def _last_linear(split: SplitModel, outputs: int) -> nn.Linear | None:
     head = {id(p) for p in split.head.values()}
     ends = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from headstart.study.tables import short_name
 
 GIVEN_UP = "nothing"
 """What an attempt hands on that the guard has taken back."""
+_TECHNIQUE = re.compile(r"\+[A-Za-z_]")
+"""What a stage's name holds where a technique acts in it; the ``+`` of 1e+06 is not one."""
 
 
 @dataclass(frozen=True)
@@ -181,7 +184,8 @@ def _plain(runs: Mapping[str, Sequence[Run]], baseline: str) -> str:
 
 
 def _is_plain(run: Run) -> bool:
-    return [stage.trains for stage in kept(run)] == ["full"]
+    stages = kept(run)
+    return [s.trains for s in stages] == ["full"] and not _TECHNIQUE.search(stages[0].stage)
 
 
 def drawn(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from headstart.config import FitConfig
-from headstart.errors import raise_all
+from headstart.errors import NotationError, raise_all
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
 from headstart.run.calibrate import require_calibratable
@@ -25,6 +25,7 @@ from headstart.run.splits import Frames, find_task
 from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.tasks.spec import TaskSpec
+from headstart.techniques import TECHNIQUES
 from headstart.training.recompute import require_recomputable
 from headstart.training.runtime import Runtime
 from headstart.tuners._bind import read_strategy
@@ -153,6 +154,8 @@ def with_settings(ready: Ready, config: FitConfig) -> Ready:
 def _stages(
     config: FitConfig, choices: Choices, strategy: Strategy, prepared: Prepared
 ) -> tuple[StagePlan, ...]:
+    if prepared.splits.labels is None:
+        _require_numbers(config.strategy)
     numbers = lengths(
         strategy,
         rows=len(prepared.splits.train),
@@ -163,3 +166,24 @@ def _stages(
     )
     size = sum(p.numel() for p in prepared.split.backbone.values())
     return plan_stages(strategy, numbers, config, choices.preset, size)
+
+
+def _require_numbers(line: str) -> None:
+    """Refuse techniques that have a meaning for classes only.
+
+    Args:
+        line: The strategy line of a run whose target is a number.
+
+    Raises:
+        HeadstartError: If there are any; each points at its place.
+    """
+    raise_all(
+        NotationError(
+            line, *addition.place, "a technique that has a meaning for numbers", addition.name,
+            "It changes or compares the probabilities of classes, and the target is a number; "
+            "drop it, or make the target classes.",
+        )
+        for stage in read_strategy(line).stages
+        for addition in stage.techniques
+        if TECHNIQUES.get(addition.name).classes
+    )  # fmt: skip

@@ -12,6 +12,7 @@ from headstart.strategies.plan import Length
 from headstart.strategies.presets import Preset, fine_tuning_rate, get_preset
 from headstart.strategies.stages import Stage, Strategy
 from headstart.tasks.spec import TaskSpec
+from headstart.techniques import TECHNIQUES
 from headstart.training.optim import OptimizerSettings
 from headstart.tuners import TUNERS
 from headstart.tuners._base import Tuner
@@ -125,7 +126,8 @@ def require_use(config: FitConfig, strategy: Strategy) -> None:
         strategy: The stages that will run.
 
     Raises:
-        ConfigError: If activations shall be computed twice where none are kept.
+        ConfigError: If activations shall be computed twice where none are kept, or the update shall
+            be elsewhere than a technique that acts inside it.
     """
     frozen = all(TUNERS.get(stage.trains).frozen_features for stage in strategy.stages)
     if config.gradient_checkpointing and frozen:
@@ -133,6 +135,18 @@ def require_use(config: FitConfig, strategy: Strategy) -> None:
             "--gradient-checkpointing beside a stage that trains the backbone",
             strategy.name,
             "Drop it: a frozen backbone keeps no activations.",
+        )
+    inside = [
+        addition.name
+        for stage in strategy.stages
+        for addition in stage.techniques
+        if TECHNIQUES.get(addition.name).updates
+    ]
+    if config.offload_optimizer and inside:
+        raise ConfigError(
+            f"an update where the parameters are, beside {inside[0]}",
+            "--offload-optimizer",
+            f"Drop it, or {inside[0]}, which acts inside the update.",
         )
 
 

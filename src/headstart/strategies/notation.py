@@ -157,7 +157,7 @@ class _Parser:
                 f"Write it out and set them on a stage: {line!r}.",
             )
         place = (name.start, name.end)
-        return [replace(s, place=place) for s in parse(line, self.known).stages]
+        return [replace(s, place=place) for s in parse(line, self.known, self.techniques).stages]
 
     def _arguments(self, name: _Token) -> _Arguments:
         """Read what stands in brackets behind a name, if anything."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headstart.config import FitConfig
@@ -15,7 +15,9 @@ from headstart.run.listener import Listener
 from headstart.run.main import plan_run, run_in_memory
 from headstart.run.plan import Plan
 from headstart.run.stages import MOST_POINTS
+from headstart.strategies.stages import Stage
 from headstart.study.store import PlannedRun
+from headstart.tuners import TUNERS
 
 STEPS = 6
 """Steps that a stage is tried for."""
@@ -101,35 +103,45 @@ class Calibration:
         total, start = 0.0, 0.0
         plan = plan_run(config.model_copy(update={"threads": self._threads}))
         for stage in plan.stages if last else plan.stages[:-1]:
-            cost, steps = self._cost(config, stage.stage.trains), stage.length.steps
+            cost, steps = self._cost(config, stage.stage), stage.length.steps
             every = config.eval_every or max(cost.epoch, math.ceil(steps / MOST_POINTS))
             total += steps * cost.step + (1 + math.ceil(steps / every)) * cost.point
             start = cost.start
         return total + start
 
-    def _cost(self, config: FitConfig, trains: str) -> Cost:
+    def _cost(self, config: FitConfig, stage: Stage) -> Cost:
+        line = _tried(stage)
         about = (config.model, config.task, config.data, config.train, config.train_rows,
                  config.batch_size, config.micro_batch_size, config.max_length, config.precision,
-                 trains)  # fmt: skip
+                 line)  # fmt: skip
         if about not in self._costs:
-            self._costs[about] = self._measure(config, trains)
+            self._costs[about] = self._measure(config, line)
         return self._costs[about]
 
-    def _measure(self, config: FitConfig, trains: str) -> Cost:
+    def _measure(self, config: FitConfig, line: str) -> Cost:
         clock = _Clock()
         short = {
-            "strategy": f"{trains}(steps={STEPS})", "threads": self._threads, "out": None,
+            "strategy": line, "threads": self._threads, "out": None,
             "epochs": None, "total_epochs": None, "eval_every": None, "lr": None, "head_lr": None,
             "guard": False, "select": "last", "selection": "validation",
         }  # fmt: skip
         result = run_in_memory(config.model_copy(update=short), clock).result
         stage = result.stages[0]
-        counted = clock.steps[_NOT_COUNTED - 1 :]
+        counted = clock.steps[_NOT_COUNTED - 1 : STEPS]
         step = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
         points = max(0.0, stage.seconds - stage.training_seconds) / max(1, len(stage.curve))
         rows = max(result.data["train_rows"], result.data["validation_rows"])
         epoch = math.ceil(rows / result.settings["batch_size"])
         return Cost(step, points, clock.first - clock.began, epoch)
+
+
+def _tried(stage: Stage) -> str:
+    """Write a few steps of a stage as a strategy line that may end there."""
+    short = replace(
+        stage, steps=STEPS, epochs=None, share=None, until=None, patience=None, lr=None,
+        head_lr=None, warmup=None, reserve=False,
+    )  # fmt: skip
+    return f"{short} > full(steps=1)" if TUNERS.get(stage.trains).no_merge else str(short)
 
 
 def estimate(runs: Iterable[PlannedRun], slots: int, threads: int | None) -> float:

@@ -4,6 +4,7 @@
 
     begin                    the tuner is attached, nothing has trained; weights may change
     rate                     for the learning rate of each parameter
+    optimizer                it has been built; its own update may be listened at
     for each step:
         before_step          weights may change for the step
         row_losses               what becomes of each row's loss
@@ -30,6 +31,7 @@ Range = tuple[str, Callable[[Any], bool]]
 """What a knob may be: in words, and as a test."""
 ABOVE_0: Range = ("above 0", lambda value: value > 0)
 ONE_OR_MORE: Range = ("1 or more", lambda value: value >= 1)
+NOT_NEGATIVE: Range = ("0 or more", lambda value: value >= 0)
 A_SHARE: Range = ("from 0 to 1", lambda value: 0 <= value <= 1)
 A_RATE: Range = ("from 0 to below 1", lambda value: 0 <= value < 1)
 Batch = dict[str, torch.Tensor]
@@ -77,6 +79,9 @@ class Technique:
     live: ClassVar[bool] = False
     """Whether it looks at what goes on inside the backbone: features are then not computed once."""
 
+    updates: ClassVar[bool] = False
+    """Whether it changes parameters inside the update, which then has to happen where they are."""
+
     def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
         """Say why it cannot act beside a tuner and other techniques.
 
@@ -106,6 +111,13 @@ class Technique:
             A factor of at least 0.
         """
         return 1.0
+
+    def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Hear of the optimizer that has been built.
+
+        Args:
+            optimizer: The stage's.
+        """
 
     def before_step(self, step: int) -> None:
         """Prepare a step.

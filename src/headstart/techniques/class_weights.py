@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from headstart.cards import Card
 from headstart.techniques._base import A_SHARE, Range, Setting, Technique
 
 
@@ -67,3 +68,16 @@ class ClassWeights(Technique):
 
 
 TECHNIQUE = ClassWeights
+CARD = Card(
+    idea="Each row's loss is multiplied by a weight of its class, the larger the rarer the class "
+    "is. The mean weight over the training rows is 1, so that the learning rate keeps its "
+    "meaning. With power 1 every class has the same say.",
+    equation="loss = w_y · loss    w_k ∝ n_k^-power, Σ_k n_k w_k = Σ_k n_k",
+    helps="Unbalanced classes that are scored alike (macro F1).",
+    harms="Accuracy as the score: common classes then matter more than the weights let them.",
+    citation="King, Zeng: Logistic Regression in Rare Events Data (Political Analysis 2001).",
+    sources={
+        "power": "scikit-learn's `balanced`",
+    },
+    deviations="`power` between 0 and 1 is ours.",
+)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from headstart.cards import Card
 from headstart.techniques._base import A_RATE, Range, Setting, Technique
 
 
@@ -84,3 +85,20 @@ class Ema(Technique):
 
 
 TECHNIQUE = Ema
+CARD = Card(
+    idea="An exponential moving average of the weights is kept beside them. Evaluations and the "
+    "saved model use the average. It smooths what single batches have done to the weights.",
+    equation="a <- d a + (1 - d) w    d = min(decay, (1 + t) / (10 + t)) at step t",
+    helps="A high learning rate, small batches or noisy labels: the average is steadier than the "
+    "last step.",
+    harms="Short stages whose learning rate falls to zero: the last weights are settled already, "
+    "and the average lags behind.",
+    citation="Polyak, Juditsky: Acceleration of Stochastic Approximation by Averaging (SIAM J. "
+    "Control Optim. 1992).",
+    sources={
+        "decay": "ours: an average over about 100 steps, a part of a stage of few rows; 0.999 is "
+        "usual for long training",
+    },
+    deviations="The decay rises over the first steps as TensorFlow's does. Buffers (running "
+    "statistics) are not averaged.",
+)

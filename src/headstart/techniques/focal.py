@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from headstart.techniques._base import Range, Technique
+from headstart.cards import Card
+from headstart.techniques._base import NOT_NEGATIVE, Range, Technique
 
 
 def focal_factors(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
@@ -35,7 +36,7 @@ class Focal(Technique):
         gamma: How strongly easy rows are played down.
     """
 
-    ranges: ClassVar[Mapping[str, Range]] = {"gamma": ("0 or more", lambda value: value >= 0)}
+    ranges: ClassVar[Mapping[str, Range]] = {"gamma": NOT_NEGATIVE}
     classes: ClassVar[bool] = True
     gamma: float = 2.0
 
@@ -56,3 +57,16 @@ class Focal(Technique):
 
 
 TECHNIQUE = Focal
+CARD = Card(
+    idea="Rows that are already predicted well count less. What is left of the gradient comes "
+    "from hard rows. With gamma 0 it is plain cross-entropy.",
+    equation="loss = -(1 - p_y)^gamma log p_y",
+    helps="Rare classes, and many easy rows that drown the others.",
+    harms="Wrong labels: they are the hardest rows of all.",
+    citation="Lin et al.: Focal Loss for Dense Object Detection (ICCV 2017), arXiv 1708.02002.",
+    sources={
+        "gamma": "the paper's best",
+    },
+    deviations="Without class weights of its own: write `+class_weights` behind it. Softmax over "
+    "the classes instead of a sigmoid for each.",
+)

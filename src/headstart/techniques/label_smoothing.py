@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch.nn import functional
 
+from headstart.cards import Card
 from headstart.techniques._base import A_RATE, Range, Technique
 
 
@@ -59,3 +60,16 @@ class LabelSmoothing(Technique):
 
 
 TECHNIQUE = LabelSmoothing
+CARD = Card(
+    idea="A part of each target is spread over all classes. No logit then has to grow without "
+    "end to lower the loss. Probabilities become less extreme.",
+    equation="loss = -Σ_k ((1 - eps) [k = y] + eps / K) log p_k",
+    helps="Labels with some errors, and probabilities that are to be trusted.",
+    harms="Where the order of the logits is used for distillation or ranking; very few classes "
+    "with clean labels.",
+    citation="Szegedy et al.: Rethinking the Inception Architecture for Computer Vision (CVPR "
+    "2016), arXiv 1512.00567, section 7.",
+    sources={
+        "eps": "the paper's",
+    },
+)

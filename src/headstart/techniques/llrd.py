@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from headstart.cards import Card
 from headstart.techniques._base import Range, Setting, Technique
 
 
@@ -73,3 +74,17 @@ class Llrd(Technique):
 
 
 TECHNIQUE = Llrd
+CARD = Card(
+    idea="Each layer has a learning rate that is a factor times that of the layer above. Low "
+    "layers hold general features and move little. The head keeps its own rate.",
+    equation="lr_l = lr · factor^(L - 1 - l)    l from 0 at the bottom to L - 1, the embeddings L",
+    helps="Deep encoders and few rows.",
+    harms="A small factor with many layers freezes the lowest in all but name.",
+    citation="Howard, Ruder: Universal Language Model Fine-tuning for Text Classification (ACL "
+    "2018), arXiv 1801.06146.",
+    sources={
+        "factor": "0.9 to 0.95 is usual for fine-tuning (Zhang et al. 2021, arXiv 2006.05987); "
+        "the paper's is 1/2.6",
+    },
+    deviations="What is above the layers (a pooler) has the stage's rate.",
+)

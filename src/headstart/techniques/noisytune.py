@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import torch
 
+from headstart.cards import Card
 from headstart.techniques._base import ABOVE_0, Range, Setting, Technique
 
 
@@ -70,3 +71,16 @@ class NoisyTune(Technique):
 
 
 TECHNIQUE = NoisyTune
+CARD = Card(
+    idea="Every pretrained parameter is perturbed once before the first step. The noise of a "
+    "matrix is uniform and in proportion to its own spread. It takes the model a little out of "
+    "what it was fitted to in pretraining.",
+    equation="w' = w + U(-scale/2, scale/2) · std(w)",
+    helps="The paper reports small gains on GLUE; a try costs nothing.",
+    harms="Stage 2 behind a trained head: the features that the head was fitted to are moved.",
+    citation="Wu et al.: NoisyTune: A Little Noise Can Help You Finetune Pretrained Language "
+    "Models Better (ACL 2022), arXiv 2202.12024.",
+    sources={
+        "scale": "the paper's lambda: best between 0.1 and 0.2",
+    },
+)

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from headstart.cards import Card
 from headstart.techniques._base import Range, Setting, Technique
 
 
@@ -99,3 +100,19 @@ class Swa(Technique):
 
 
 TECHNIQUE = Swa
+CARD = Card(
+    idea="The saved model is the mean of the weights over the last part of the stage. The mean "
+    "lies nearer to the middle of a flat region than any step on its rim. It costs no step more.",
+    equation="a = (1 / n) Σ w_t    over the n steps t ≥ start · steps",
+    helps="A learning rate that is still high near the end, where steps circle around an optimum.",
+    harms="A schedule that falls to zero: the last steps hardly differ, and earlier ones that do "
+    "are worse.",
+    citation="Izmailov et al.: Averaging Weights Leads to Wider Optima and Better Generalization "
+    "(UAI 2018), arXiv 1803.05407.",
+    sources={
+        "start": "the paper averages over the last quarter of its training budget",
+    },
+    deviations="Every step is averaged, and the stage keeps its own schedule instead of a "
+    "constant or cyclic one. The models have no batch norm whose statistics would have to be "
+    "computed again.",
+)

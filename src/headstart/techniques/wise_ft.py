@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 
+from headstart.cards import Card
 from headstart.techniques._base import A_SHARE, Range, Setting, Technique
 
 
@@ -79,3 +80,19 @@ class WiseFt(Technique):
 
 
 TECHNIQUE = WiseFt
+CARD = Card(
+    idea="The saved model lies on the line between the weights at the beginning of the stage and "
+    "those at its end. It keeps much of what pretraining gave against shifted data. Evaluations "
+    "are of the interpolated weights.",
+    equation="w = (1 - alpha) w_before + alpha w_after",
+    helps="Test rows of another source than the training rows. Behind a stage that trained the "
+    "head: `head > full+wise_ft`.",
+    harms="A first stage: its beginning has a random head, and half of that is noise. Rows of "
+    "the same source as the training rows gain little.",
+    citation="Wortsman et al.: Robust Fine-Tuning of Zero-Shot Models (CVPR 2022), arXiv "
+    "2109.01903.",
+    sources={
+        "alpha": "the paper's recommendation where nothing is known about the shift",
+    },
+    deviations="The paper's zero-shot head is here the head that the stage was given.",
+)

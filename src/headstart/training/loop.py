@@ -102,6 +102,7 @@ class StageLoop:
         self.optimizer = build_optimizer(
             head, {**tuner, **swapped}, setup.optimizer, self.techniques.rate
         )
+        self.techniques.optimizer(self.optimizer)
         self.state = LoopState()
         self.ledger = Ledger(runtime)
         self._row_gradients = RowGradients()

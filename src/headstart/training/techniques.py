@@ -38,6 +38,15 @@ class Techniques:
         """
         return math.prod(part.rate(name) for part in self._parts)
 
+    def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+        """Tell of the stage's optimizer.
+
+        Args:
+            optimizer: It has not updated anything yet.
+        """
+        for part in self._parts:
+            part.optimizer(optimizer)
+
     def before_step(self, step: int) -> None:
         """Prepare a step.
 

@@ -1,0 +1,115 @@
+"""What techniques that disturb a model's states share."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import torch
+
+from headstart.errors import ModelError
+from headstart.models.backbone import SplitModel
+
+Kind = Literal["uniform", "normal"]
+Change = Callable[[torch.Tensor], torch.Tensor]
+
+
+def needs_backbone(trains: str, name: str) -> str:
+    """Say why noise inside the backbone makes no sense where the backbone stands still.
+
+    Args:
+        trains: The tuner's name.
+        name: The technique's.
+
+    Returns:
+        The reason; empty where something inside trains.
+    """
+    return (
+        f"The head alone trains, on features that are computed once; write full+{name}, or a tuner."
+        if trains == "head"
+        else ""
+    )
+
+
+def noise_as(
+    states: torch.Tensor, kind: Kind, scale: float, generator: torch.Generator
+) -> torch.Tensor:
+    """Draw noise of the shape of some states.
+
+    Args:
+        states: Of any shape.
+        kind: ``uniform`` in [-scale, scale], or ``normal`` with the standard deviation ``scale``.
+        scale: How large it is.
+        generator: Where it comes from; on the processor.
+
+    Returns:
+        Noise of their type, on their device.
+    """
+    noise = torch.empty(states.shape, dtype=torch.float32)
+    if kind == "uniform":
+        noise.uniform_(-scale, scale, generator=generator)
+    else:
+        noise.normal_(0.0, scale, generator=generator)
+    return noise.to(states)
+
+
+def symmetric_kl(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Return ``KL(p || q) + KL(q || p)`` of the distributions of two sets of logits.
+
+    Args:
+        logits: (b, classes).
+        others: (b, classes).
+
+    Returns:
+        (b,), in fp32.
+    """
+    left, right = logits.float().log_softmax(1), others.float().log_softmax(1)
+    return ((left.exp() - right.exp()) * (left - right)).sum(1)
+
+
+class Embeddings:
+    """Changes what the model's input embeddings give, for as long as it is asked to.
+
+    Args:
+        split: The model.
+
+    Raises:
+        ModelError: If it tells no input embeddings.
+    """
+
+    def __init__(self, split: SplitModel) -> None:
+        base: Any = split.base
+        try:
+            module = base.get_input_embeddings()
+        except (AttributeError, NotImplementedError):
+            raise ModelError(
+                "a model that tells its input embeddings",
+                type(base).__name__,
+                "Use hype, whose noise goes to the encoder layers.",
+            ) from None
+        self._change: Change | None = None
+        self._handle = module.register_forward_hook(self._changed)
+
+    def _changed(self, _: Any, __: Any, states: torch.Tensor) -> torch.Tensor:
+        return self._change(states) if self._change else states
+
+    @contextlib.contextmanager
+    def changed(self, change: Change) -> Iterator[None]:
+        """Change them in all forward passes of a block.
+
+        Args:
+            change: From their output to another one of the same shape.
+
+        Yields:
+            Nothing.
+        """
+        self._change = change
+        try:
+            yield
+        finally:
+            self._change = None
+
+    def close(self) -> None:
+        """Leave the model as it was."""
+        self._handle.remove()

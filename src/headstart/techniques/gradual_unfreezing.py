@@ -1,0 +1,136 @@
+"""One layer more trains at a time, from the top."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import distributed as dist
+
+from headstart.cards import Card
+from headstart.techniques._base import Range, Setting, Technique
+
+
+def unfrozen(step: int, steps: int, groups: int, share: float) -> int:
+    """Return how many groups train beside the head at a step.
+
+    Args:
+        step: Counted from 0.
+        steps: Steps of the stage.
+        groups: How many there are, from the top layer to the embeddings.
+        share: Share of the steps after which all of them train.
+
+    Returns:
+        0 in the first of ``groups`` equal parts of that share, 1 in the second, and so on.
+    """
+    part = share * steps / groups
+    return min(groups, math.floor(step / part + 1e-9))
+
+
+@dataclass
+class GradualUnfreezing(Technique):
+    """The head trains alone at first, then the top layer too, then the one below, and so on.
+
+    Howard and Ruder 2018, arXiv 1801.06146, section 3.3. The embeddings come last, and what is
+    above the layers comes with the top one. What stands still costs no backward pass.
+
+    Args:
+        share: Share of the stage's steps after which everything trains; of the upper bound where
+            the stage may end early.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {
+        "share": ("above 0 and up to 1", lambda value: 0 < value <= 1)
+    }
+    whole: ClassVar[bool] = True
+    share: float = 0.5
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+        """Refuse a stage in which no layer trains.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason, or nothing.
+        """
+        return (
+            "The head alone trains, and no layer can join it; write it beside full or a tuner."
+            if trains == "head"
+            else ""
+        )
+
+    def begin(self, setting: Setting) -> None:
+        """Find the layers.
+
+        Args:
+            setting: Model and rows.
+
+        Raises:
+            ModelError: If the model keeps its layers in no list.
+        """
+        split, self._steps = setting.split, setting.steps
+        leads = [f"{name}." for name, _ in reversed(split.layers())]
+        self._groups = len(leads) + 1
+        # Processes that exchange gradients wait for every one that they know of.
+        self._together = dist.is_available() and dist.is_initialized()
+        self._trained = [(p, _place(setting, n, leads)) for n, p in setting.trained.items()]
+
+    def before_step(self, step: int) -> None:
+        """Let those train whose turn has come.
+
+        Args:
+            step: Counted from 0.
+        """
+        count = unfrozen(step, self._steps, self._groups, self.share)
+        for parameter, place in self._trained:
+            parameter.requires_grad_(self._together or place <= count)
+
+    def gradients(self, step: int) -> None:
+        """Drop the gradients that several processes compute all the same.
+
+        Args:
+            step: Counted from 0.
+        """
+        count = unfrozen(step, self._steps, self._groups, self.share)
+        for parameter, place in self._trained:
+            if place > count:
+                parameter.grad = None
+
+    def close(self) -> None:
+        """Let everything train again."""
+        for parameter, _ in getattr(self, "_trained", ()):
+            parameter.requires_grad_(True)
+
+
+def _place(setting: Setting, name: str, leads: Sequence[str]) -> int:
+    """Return how many groups have to train before a parameter does; 0 for the head."""
+    split = setting.split
+    if name in split.head or not name.startswith(f"{split.prefix}."):
+        return 0
+    if split.is_above_layers(name):
+        return 1
+    own = next((i for i, lead in enumerate(leads) if name.startswith(lead)), len(leads))
+    return own + 1
+
+
+TECHNIQUE = GradualUnfreezing
+CARD = Card(
+    idea="The head trains alone at first. Then the top layer joins it, then the one below, down "
+    "to the embeddings. Upper layers have learned something before lower ones begin to change.",
+    equation="at step t the top floor(t / (share · T / (L + 1))) of L layers and the embeddings "
+    "train, T steps in all",
+    helps="Few rows, and a random head, whose first gradients then reach no layer. The first "
+    "steps are cheap.",
+    harms="Short stages: the lower layers get few steps, at a learning rate that falls already.",
+    citation="Howard, Ruder: Universal Language Model Fine-tuning for Text Classification (ACL "
+    "2018), arXiv 1801.06146.",
+    sources={
+        "share": "ours: half of the stage is left for all layers together",
+    },
+    deviations="A layer joins after equal parts of the stage instead of epochs, for encoders "
+    "have more layers than stages have epochs. The schedule of the rate is the stage's own.",
+)

@@ -1,0 +1,100 @@
+"""The head begins the stage with another norm, and the same predictions."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import nn
+
+from headstart.cards import Card
+from headstart.errors import ModelError
+from headstart.models.rescale import head_end
+from headstart.techniques._base import NOT_NEGATIVE, Range, Setting, Technique
+
+
+@torch.no_grad()
+def rescale(linear: nn.Linear, norm: float) -> None:
+    """Multiply a linear map, bias and all, such that its weight has a given norm.
+
+    Args:
+        linear: The map; one whose weight is 0 stays as it is.
+        norm: The Frobenius norm that the weight shall have.
+    """
+    factor = norm / float(linear.weight.norm()) if linear.weight.any() else 1.0
+    linear.weight.mul_(factor)
+    if linear.bias is not None:
+        linear.bias.mul_(factor)
+
+
+@dataclass
+class HeadNorm(Technique):
+    """The head's last linear map is multiplied by a number at the beginning of the stage.
+
+    A head that trains alone grows under cross-entropy, and a large head changes features less and
+    is too sure of itself (Tomihari and Sato 2024, arXiv 2405.16747).
+
+    Args:
+        to: Frobenius norm that its weight gets; 0 takes that of a fresh random head.
+    """
+
+    ranges: ClassVar[Mapping[str, Range]] = {"to": NOT_NEGATIVE}
+    classes: ClassVar[bool] = True
+    to: float = 0.0
+
+    def begin(self, setting: Setting) -> None:
+        """Multiply it.
+
+        Args:
+            setting: Model and rows.
+
+        Raises:
+            ModelError: If the head does not end in a linear map.
+        """
+        linear = head_end(setting.split)
+        if linear is None:
+            raise ModelError(
+                "a head that ends in a linear map, for head_norm",
+                type(setting.split.model).__name__,
+                "Use --head-type linear, or drop head_norm.",
+            )
+        rescale(linear, self.to or _fresh_norm(setting, linear))
+
+
+def _fresh_norm(setting: Setting, linear: nn.Linear) -> float:
+    """Return the norm that the model class would give to the map."""
+    model: Any = setting.split.model
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(setting.generator("head_norm", 0).initial_seed())
+        fresh = copy.deepcopy(linear)
+        for parameter in fresh.parameters():
+            vars(parameter).pop("_is_hf_initialized", None)
+        vars(fresh).pop("_is_hf_initialized", None)
+        if hasattr(model, "_init_weights"):
+            model._init_weights(fresh)
+        else:
+            nn.init.normal_(fresh.weight, std=model.head.spec.init_std)
+    return float(fresh.weight.norm())
+
+
+TECHNIQUE = HeadNorm
+CARD = Card(
+    idea="The head's last linear map is multiplied by one number when the stage begins. No "
+    "prediction changes, but how sure the head is, and with it how strongly its gradients move "
+    "the features. A head that has grown in stage 1 can so be handed on at the size of a fresh "
+    "one.",
+    equation="W <- c W, b <- c b    c = to / ||W||, or ||W_fresh|| / ||W|| for to = 0",
+    helps="Behind a long stage 1: a large head saturates the softmax, and features then change "
+    "little.",
+    harms="Where the first steps of the stage are all there is: a smaller head has to grow again.",
+    citation="Tomihari, Sato: Understanding Linear Probing then Fine-tuning Language Models from "
+    "NTK Perspective (NeurIPS 2024), arXiv 2405.16747.",
+    sources={
+        "to": "ours: 0 stands for the norm that the model class's random initialisation gives",
+    },
+    deviations="The paper explains what the norm does, and scales temperatures after training; "
+    "to set it before fine-tuning is ours.",
+)
