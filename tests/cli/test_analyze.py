@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
@@ -13,11 +14,13 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from rich.console import Console
 
 import tiny_runs
 import tiny_studies
 from cli.rows import Answer, Run
 from headstart.analysis import ANALYSES
+from headstart.cli._console import tables_that_fit
 from headstart.observers import OBSERVERS
 from headstart.study import request
 from headstart.study.store import PlannedRun
@@ -228,6 +231,24 @@ def test_the_example_of_the_documentation_is_an_analysis(
         ("head(steps=2)", "0"),
     ]
     assert "Norm of the head" in ask.page("headnorm")
+
+
+def test_a_table_that_is_too_wide_becomes_several_with_the_names_in_each() -> None:
+    head = ("strategy", ">one", ">two", ">three")
+    rows = [["full (ft)", "1" * 20, "2" * 20, "3" * 20], ["bitfit > full (eh-ft)", "4", "5", "6"]]
+    made = [
+        [column.header for column in table.columns] for table in tables_that_fit(head, rows, 80)
+    ]
+    assert made == [["strategy", "one", "two"], ["strategy", "three"]]
+    printed = io.StringIO()
+    console = Console(file=printed, width=80)
+    for table in tables_that_fit(head, rows, 80):
+        console.print(table)
+    assert printed.getvalue().count("bitfit > full (eh-ft)") == 2
+    assert all(cell in printed.getvalue() for row in rows for cell in row)
+    (whole,) = tables_that_fit(head, rows, 140)
+    assert len(whole.columns) == 4
+    assert len([*tables_that_fit(head, rows, 10)]) == 3  # never a column without its names
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from headstart.study.tables import short_name, show_interval
 COLOURS = ("#4f86d6", "#d07a2d", "#2f9e77", "#c25a9c", "#8b73d6", "#8f8a3a", "#c9504f", "#4b98a8")
 """Each has a contrast of at least 3 to 1 with the light and with the dark page."""
 MARKERS = (
-    "circle", "diamond", "square", "triangle-up", "x", "star", "triangle-down", "cross",
+    "circle", "diamond", "square", "triangle-up", "x", "star", "triangle-down", "cross", "pentagon",
 )  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 LONGEST_NAME = 34
