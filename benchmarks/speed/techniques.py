@@ -51,7 +51,7 @@ def cost(stage: str, arguments: argparse.Namespace) -> dict[str, float]:
             strategy=line, batch_size=BATCH, max_length=LONGEST[arguments.length],
             eval_every=10**6, guard=False, out=f"{folder}/run", listener=Clock(),
         )  # fmt: skip
-    counts = result.stages[0].parameters
+    counts = result.stages[0].trainable
     trained = counts["head"] + counts["tuner"]
     ends = ends[: arguments.steps]
     return {
