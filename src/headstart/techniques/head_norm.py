@@ -24,7 +24,8 @@ def rescale(linear: nn.Linear, norm: float) -> None:
         linear: The map; one whose weight is 0 stays as it is.
         norm: The Frobenius norm that the weight shall have.
     """
-    factor = norm / float(linear.weight.norm()) if linear.weight.any() else 1.0
+    now = linear.weight.norm().item()
+    factor = norm / now if now else 1.0
     linear.weight.mul_(factor)
     if linear.bias is not None:
         linear.bias.mul_(factor)
@@ -77,7 +78,7 @@ def _fresh_norm(setting: Setting, linear: nn.Linear) -> float:
             model._init_weights(fresh)
         else:
             nn.init.normal_(fresh.weight, std=model.head.spec.init_std)
-    return float(fresh.weight.norm())
+    return float(fresh.weight.norm().item())
 
 
 TECHNIQUE = HeadNorm

@@ -109,7 +109,7 @@ CARD = Card(
     citation="Aghajanyan et al.: Better Fine-Tuning by Reducing Representational Collapse (ICLR "
     "2021), arXiv 2008.03156.",
     sources={
-        "weight": "EH-FT's authors' runs; the paper searches 0.1 to 10, the authors' code has 1",
+        "weight": "the authors' example for RTE",
         "eps": "the paper's and the authors' code's",
         "noise": "the authors' code's; the paper uses both",
     },

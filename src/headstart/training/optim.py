@@ -56,14 +56,15 @@ def build_optimizer(
     Returns:
         The optimizer; each group carries its peak rate as ``peak``.
     """
-    chosen: dict[tuple[float, float], list[nn.Parameter]] = defaultdict(list)
+    # Head and tuner in groups of their own, even at equal rates: a technique may tell them apart.
+    chosen: dict[tuple[bool, float, float], list[nn.Parameter]] = defaultdict(list)
     for parameters, rate in ((tuner, settings.lr), (head, settings.head_lr)):
         for name, parameter in parameters.items():
             decay = settings.weight_decay if parameter.ndim > 1 else 0.0
-            chosen[rate * factor(name), decay].append(parameter)
+            chosen[name in head, rate * factor(name), decay].append(parameter)
     groups = [
         {"params": found, "lr": rate, "peak": rate, "weight_decay": decay}
-        for (rate, decay), found in chosen.items()
+        for (_, rate, decay), found in chosen.items()
     ]
     device = next(iter(head.values())).device.type
     if settings.offload and device != "cpu":
