@@ -1,5 +1,7 @@
 """Tiny random models of every supported family, their batches, and a tokenizer that fits them.
 
+Families of text are ``FAMILIES``; those of pictures and sound are listed apart.
+
 One vocabulary serves all: it reads any lower-case English text (by letters where a word is
 unknown) and keeps the padding at 1, where RoBERTa and MPNet expect it.
 """
@@ -16,6 +18,8 @@ from tokenizers.models import WordPiece
 from torch import nn
 from transformers import (
     AutoConfig,
+    AutoModelForAudioClassification,
+    AutoModelForImageClassification,
     AutoModelForMultipleChoice,
     AutoModelForSequenceClassification,
     PreTrainedTokenizerFast,
@@ -33,6 +37,8 @@ FAMILIES: tuple[str, ...] = (
     "xlm-roberta",
     "camembert",
 )
+IMAGE, AUDIO = ("vit",), ("audio-spectrogram-transformer",)
+"""Families that read pictures and sound; they have no tokenizer."""
 WITH_SEGMENTS = ("bert", "electra", "albert", "deberta-v2")
 """Families whose second text has token type 1."""
 SPECIAL = {
@@ -56,6 +62,9 @@ _BERT = {
     "intermediate_size": 48,
     "max_position_embeddings": 160,
 }
+_SEEING = {name: value for name, value in _BERT.items() if name != "max_position_embeddings"} | {
+    "patch_size": 4, "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1,
+}  # fmt: skip
 _SETTINGS: dict[str, dict[str, Any]] = {
     "bert": _BERT,
     "roberta": _BERT | {"type_vocab_size": 1},
@@ -76,6 +85,10 @@ _SETTINGS: dict[str, dict[str, Any]] = {
     "albert": _BERT | {"embedding_size": 16},
     "xlm-roberta": _BERT | {"type_vocab_size": 1},
     "camembert": _BERT | {"type_vocab_size": 1},
+    "vit": _SEEING | {"image_size": 8},
+    "audio-spectrogram-transformer": _SEEING | {
+        "max_length": 16, "num_mel_bins": 8, "frequency_stride": 4, "time_stride": 4,
+    },
 }  # fmt: skip
 
 
@@ -85,7 +98,7 @@ def build(
     """Build a classifier whose every parameter, biases and norms included, is far from trivial.
 
     Args:
-        family: One of ``FAMILIES``.
+        family: One of ``FAMILIES``, ``IMAGE`` or ``AUDIO``.
         num_labels: Classes; without effect for multiple choice.
         kind: ``sequence`` or ``choice``.
         seed: Same seed, same weights. The global generator is left as it was.
@@ -94,21 +107,12 @@ def build(
     Returns:
         The model in evaluation mode.
     """
-    config = AutoConfig.for_model(
-        family,
-        **_SETTINGS[family]
-        | {
-            "vocab_size": VOCABULARY,
-            "num_labels": num_labels,
-            "bos_token_id": 0,
-            "cls_token_id": 0,
-            "pad_token_id": PAD,
-            "eos_token_id": 2,
-            "sep_token_id": 2,
-        }
-        | settings,
-    )
-    auto = AutoModelForSequenceClassification if kind == "sequence" else AutoModelForMultipleChoice
+    own: dict[str, Any] = {"num_labels": num_labels}
+    if family in FAMILIES:
+        own |= {"vocab_size": VOCABULARY, "pad_token_id": PAD, "bos_token_id": 0}
+        own |= {"cls_token_id": 0, "eos_token_id": 2, "sep_token_id": 2}
+    config = AutoConfig.for_model(family, **_SETTINGS[family] | own | settings)
+    auto = AutoModelForMultipleChoice if kind == "choice" else auto_class(family)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model: nn.Module = auto.from_config(config)
@@ -116,6 +120,46 @@ def build(
             for parameter in model.parameters():
                 parameter.add_(0.1 * torch.randn_like(parameter))
     return model.eval()
+
+
+def auto_class(family: str) -> Any:
+    """Return the class that loads a family's classifier.
+
+    Args:
+        family: One of ``FAMILIES``, ``IMAGE`` or ``AUDIO``.
+
+    Returns:
+        An ``AutoModelFor…`` class.
+    """
+    if family in IMAGE:
+        return AutoModelForImageClassification
+    return (
+        AutoModelForAudioClassification if family in AUDIO else AutoModelForSequenceClassification
+    )
+
+
+def kind_of(family: str) -> str:
+    """Return what a family reads: ``text``, ``image`` or ``audio``."""
+    return "image" if family in IMAGE else "audio" if family in AUDIO else "text"
+
+
+def batch_for(family: str, n: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Make random inputs for a family, with padding where it can have some.
+
+    Args:
+        family: One of ``FAMILIES``, ``IMAGE`` or ``AUDIO``.
+        n: Rows.
+        seed: Same seed, same batch.
+
+    Returns:
+        The inputs of its ``forward``.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    if family in IMAGE:
+        return {"pixel_values": torch.randn(n, 3, 8, 8, generator=generator)}
+    if family in AUDIO:
+        return {"input_values": torch.randn(n, 16, 8, generator=generator)}
+    return batch(n, seed=seed)
 
 
 def batch(n: int = 4, length: int = 12, seed: int = 0, choices: int = 0) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from headstart.training import checkpoint
 from tiny_runs import Watch, inputs, same, saved, scores, watched
 
 SHORT = "bitfit(steps=4) > full(steps=3)"
+MODERNBERT = {"family": "modernbert"}
 
 # The line; in which attempt and after which step; further settings.
 POINTS: list[tuple[str, tuple[int, int], dict[str, Any]]] = [
@@ -38,11 +39,23 @@ POINTS: list[tuple[str, tuple[int, int], dict[str, Any]]] = [
     ("lora(steps=4, dropout=0.1) > full(steps=3)", (1, 3), {"family": "mpnet"}),
     ("lora(steps=4) >> full(steps=3)", (1, 2), {}),
     ("lora(steps=4) >> full(steps=3)", (2, 2), {}),
-    ("bitfit(steps=4) >> full(steps=3)", (2, 2), {"family": "modernbert"}),
+    ("bitfit(add=true, steps=4) >> full(steps=3)", (2, 2), MODERNBERT),
     ("bitfit(steps=4) >> lora(steps=3) > full(steps=3)", (2, 2), {}),
-    ("bitfit(steps=4) >> lora(steps=3) > full(steps=3)", (3, 2), {"family": "modernbert"}),
-    ("lora(steps=4) > bitfit(steps=3) >> full(steps=3)", (2, 1), {"family": "modernbert"}),
-    ("prefix(steps=4) > bitfit(steps=3) >> full(steps=3)", (3, 1), {"family": "modernbert"}),
+    (
+        "bitfit(add=true, steps=4) >> lora(steps=3) > full(steps=3)",
+        (3, 2),
+        MODERNBERT,
+    ),
+    (
+        "lora(steps=4) > bitfit(add=true, steps=3) >> full(steps=3)",
+        (2, 1),
+        MODERNBERT,
+    ),
+    (
+        "prefix(steps=4) > bitfit(add=true, steps=3) >> full(steps=3)",
+        (3, 1),
+        MODERNBERT,
+    ),
     ("bitfit(until=learned, steps=50) > full(steps=3)", (1, 30), {}),
     ("bitfit(until=plateau, steps=40) > full(steps=3)", (1, 5), {}),
     ("lora(steps=4)", (1, 2), {}),

@@ -18,7 +18,7 @@ from headstart.run import stages
 from headstart.tuners.lora import Lora
 from tiny_runs import Watch, inputs, same, saved, watched
 
-L, B, F = "lora(steps=4)", "bitfit(steps=4)", "full(steps=3)"
+L, B, F = "lora(steps=4)", "bitfit(add=true, steps=4)", "full(steps=3)"
 
 
 def run(tmp_path: Path, line: str, **more: Any) -> Watch:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig
 
+import headstart as hs
 import tiny
+import tiny_runs
 from headstart.errors import ConfigError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.tuners.bitfit import Bitfit
@@ -57,7 +61,7 @@ def test_albert_shares_one_set_of_biases() -> None:
 def test_added_biases_start_at_zero_and_change_no_output() -> None:
     split = SplitModel(tiny.build("modernbert"))
     before = split.model(**tiny.batch()).logits
-    chosen = Bitfit().attach(split)
+    chosen = Bitfit(add=True).attach(split)
     maps = ("attn.Wqkv", "attn.Wo", "mlp.Wi", "mlp.Wo")
     assert chosen.keys() == {f"model.layers.{i}.{name}.bias" for i in range(3) for name in maps}
     assert not any(p.any() for p in chosen.values())
@@ -66,14 +70,14 @@ def test_added_biases_start_at_zero_and_change_no_output() -> None:
 
 def test_nothing_is_added_beside_biases_that_exist() -> None:
     split = SplitModel(tiny.build("modernbert", attention_bias=True))
-    chosen = Bitfit().attach(split)
+    chosen = Bitfit(add=True).attach(split)
     assert {name.split(".", 3)[3] for name in chosen} == {"attn.Wqkv.bias", "attn.Wo.bias"}
     assert chosen.keys() <= split.backbone.keys()
 
 
 def test_merged_biases_are_said_in_the_configuration() -> None:
     split = SplitModel(tiny.build("modernbert"))
-    tuner = Bitfit()
+    tuner = Bitfit(add=True)
     chosen = tuner.attach(split, reversible=False)
     tuner.merge(split)
     assert split.model.config.attention_bias is True
@@ -81,22 +85,36 @@ def test_merged_biases_are_said_in_the_configuration() -> None:
     assert chosen.keys() <= split.backbone.keys()
 
 
-def test_without_add_a_model_without_biases_is_refused() -> None:
+@pytest.mark.parametrize("ask", ["attach", "count"])
+def test_no_bias_is_added_unasked_and_it_is_said_so(ask: str) -> None:
     split = SplitModel(tiny.build("modernbert"))
-    with pytest.raises(ModelError, match=r"add=true.*lora"):
-        Bitfit(add=False).attach(split)
+    names = split.model.state_dict().keys()
+    with pytest.raises(ModelError, match=r"'bitfit\(add=true\) > full'.*'lora > full'") as error:
+        getattr(Bitfit(), ask)(split)
+    assert error.value.found == "ModernBertModel, whose layers have none"
+    assert split.model.state_dict().keys() == names
+
+
+@pytest.mark.parametrize("line", ["eh-ft", "eh-ft-reserve", "head > bitfit > full"])
+def test_a_model_without_biases_is_refused_before_training(line: str, tmp_path: Path) -> None:
+    settings = tiny_runs.inputs(tmp_path, "modernbert")
+    with pytest.raises(ModelError, match=r"'bitfit\(add=true\) > full'"):
+        hs.fit(**settings, strategy=line, out=tmp_path / "run")
+    assert not list(tmp_path.glob("run/*.safetensors"))
+    plan = hs.plan(**settings, strategy="bitfit(add=true) > full", out=tmp_path / "run")
+    assert plan.counts[0].tuner == 3 * (96 + 32 + 96 + 32)
 
 
 def test_biases_that_no_checkpoint_can_hold_are_refused_before_training() -> None:
     split = bare()
     names = split.model.state_dict().keys()
     with pytest.raises(ConfigError, match="LlamaModel"):
-        Bitfit().attach(split, reversible=False)
+        Bitfit(add=True).attach(split, reversible=False)
     assert split.model.state_dict().keys() == names
 
 
 def test_biases_that_no_checkpoint_can_hold_can_be_taken_away() -> None:
-    split, tuner = bare(), Bitfit()
+    split, tuner = bare(), Bitfit(add=True)
     names = split.model.state_dict().keys()
     assert len(tuner.attach(split)) == 2 * 7
     with pytest.raises(ConfigError, match="LlamaModel"):

@@ -21,26 +21,27 @@ _BIAS_SWITCHES = {"modernbert": ("attention_bias", "mlp_bias")}
 class Bitfit(InPlaceTuner):
     """Every bias inside the encoder layers trains, those of the norms included.
 
-    Ben Zaken et al. 2022, arXiv 2106.10199. Layers that have no bias at all (ModernBERT) are given
-    biases of zero on their linear maps, which is not in the paper.
+    Ben Zaken et al. 2022, arXiv 2106.10199. A model whose layers have no bias at all (ModernBERT)
+    is refused, unless it may be given some.
 
     Args:
-        add: Whether to give biases to layers that have none.
+        add: Whether layers that have no bias at all are given biases of zero on their linear maps,
+            which is not in the paper.
     """
 
     where: ClassVar[str] = "every bias inside the encoder layers, those of the norms included"
     formula: ClassVar[str] = (
-        "numbers in the bias vectors of the encoder layers; where there are none, one for "
-        "each output of each linear map"
+        "numbers in the bias vectors of the encoder layers; where there are none, with add=true, "
+        "one for each output of each linear map"
     )
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
     lr: ClassVar[float] = 3e-3
     head_lr: ClassVar[float] = 5e-4
-    add: bool = True
+    add: bool = False
     _added: dict[str, nn.Linear] = field(default_factory=dict, init=False, repr=False)
 
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
-        """Choose the biases, or add them where there are none.
+        """Choose the biases, or add them where there are none and they may be added.
 
         Args:
             split: The model.
@@ -122,17 +123,24 @@ class Bitfit(InPlaceTuner):
         super().merge(split)
 
     def _bare_linears(self, split: SplitModel) -> dict[str, nn.Linear]:
+        if not self.add:
+            raise ModelError(
+                "encoder layers with bias vectors for 'bitfit'",
+                f"{type(split.base).__name__}, whose layers have none",
+                "Write 'bitfit(add=true) > full', which gives them biases of zero to train, or use "
+                "another tuner, as in 'lora > full'.",
+            )
         linears = {
             f"{layer}.{name}": module
             for layer, body in split.layers()
             for name, module in body.named_modules()
             if isinstance(module, nn.Linear)
         }
-        if not linears or not self.add:
+        if not linears:
             raise ModelError(
                 "encoder layers with bias vectors, or linear maps to which they may be added",
                 f"{type(split.base).__name__}, whose layers have no bias",
-                "Write bitfit(add=true), or use another tuner such as 'lora'.",
+                "Use another tuner, such as 'top' or 'full'.",
             )
         return linears
 
@@ -171,12 +179,11 @@ CARD = Card(
     helps="As stage 1: enough changes for the head to see features like those that fine-tuning "
     "will reach, at about two thirds of the cost of a full step. Alone: when many models share one "
     "backbone.",
-    harms="Alone with many rows: full fine-tuning reaches more. In layers without biases "
-    "(ModernBERT) "
-    "they must be added first.",
+    harms="Alone with many rows: full fine-tuning reaches more. Layers without biases (ModernBERT) "
+    "are refused, unless they may be given some: `bitfit(add=true)`.",
     citation="Ben Zaken, Ravfogel, Goldberg: BitFit (2022), arXiv 2106.10199.",
-    sources={"add": "ours: the paper's models all have biases"},
-    deviations="Layers that have no bias at all are given biases of zero on their linear "
-    "maps; they "
-    "go with detach, and stay with `>>` where the model's configuration can say that they exist.",
+    sources={"add": "the paper: it adds none"},
+    deviations="With add=true layers that have no bias at all are given biases of zero on their "
+    "linear maps; they go with detach, and stay with `>>` where the model's configuration can say "
+    "that they exist.",
 )

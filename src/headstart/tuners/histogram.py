@@ -191,7 +191,8 @@ class Bins(nn.Module):
         """
         pooling = self.padding.pooling(states, self.positions)
         found = torch.bmm(pooling, self.shares(states)).flatten(1)[:, None]
-        return found if self.gain is None else self.gain * found
+        gain: torch.Tensor | None = self._parameters["gain"]
+        return found if gain is None else gain * found
 
 
 def _read(part: Bins, _: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
