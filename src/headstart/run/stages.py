@@ -205,6 +205,8 @@ class StrategyRunner:
         live = any(technique.live for technique in techniques)
         with guarded, saving, self._feeds(tuner, live) as (train, validation), closing(techniques):
             found = setting(self.materials, trained, train, plan.length, self.options, self.runtime)
+            if tuner.wants_rows:
+                tuner.prepare(self.split, found.batches, found.loss)
             for technique in techniques:
                 technique.begin(found)
             feeds = train, validation

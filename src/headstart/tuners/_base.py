@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import Snapshot, SplitModel
 
+Batch = dict[str, torch.Tensor]
 Range = tuple[str, Callable[[Any], bool]]
 """What a knob may be: in words, and as a test."""
 ONE_OR_MORE: Range = ("1 or more", lambda value: value >= 1)
@@ -45,6 +47,8 @@ class Tuner(ABC):
     """Kinds of model that it is made for: of ``text``, ``image`` and ``audio``."""
     ranges: ClassVar[Mapping[str, Range]] = {}
     """What a strategy line may give for a knob, where its type does not say it all."""
+    wants_rows: ClassVar[bool] = False
+    """Whether ``prepare`` has to see training rows before training."""
     no_merge: ClassVar[str] = ""
     """Why the change cannot be written into the backbone; empty where it can."""
 
@@ -68,6 +72,33 @@ class Tuner(ABC):
         Args:
             split: The model that the tuner is attached to.
         """
+
+    def prepare(
+        self,
+        split: SplitModel,
+        batches: Callable[[], Iterator[Batch]],
+        run: Callable[[Batch], object],
+    ) -> None:
+        """Look at training rows before training, where ``wants_rows`` says so.
+
+        Args:
+            split: The model that the tuner is attached to.
+            batches: Gives the training rows in batches.
+            run: Computes the model on a batch.
+        """
+        del split, batches, run
+
+    @classmethod
+    def chosen(cls, knobs: Mapping[str, Any]) -> type[Tuner]:  # noqa: ARG003
+        """Return the class that a stage's knobs ask for.
+
+        Args:
+            knobs: As in the strategy line.
+
+        Returns:
+            This class, unless one of the knobs decides which others there are.
+        """
+        return cls
 
     @abstractmethod
     def count(self, split: SplitModel) -> int:

@@ -67,7 +67,8 @@ def bind(stage: Stage, line: str = "") -> Tuner:
     Raises:
         NotationError: If a knob is unknown or does not fit.
     """
-    return _build(TUNERS.get(stage.trains), stage.trains, stage, line, SETTINGS)
+    factory = TUNERS.get(stage.trains).chosen(stage.knobs)
+    return _build(factory, stage.trains, stage, line, SETTINGS)
 
 
 def bind_techniques(stage: Stage, line: str = "") -> list[Technique]:

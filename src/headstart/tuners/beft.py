@@ -1,0 +1,72 @@
+"""The bias of the values' maps alone: BEFT."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from peft import BeftConfig, PeftConfig
+from torch import nn
+
+from headstart.cards import Card
+from headstart.models.backbone import SplitModel
+from headstart.tuners._peft import PeftTuner, keys_and_values, sizes
+
+
+@dataclass
+class Beft(PeftTuner):
+    """A trainable vector, zero at first, is added to the values of every layer.
+
+    Huang et al. 2025, arXiv 2509.15974: of all biases, that of the values does most with few rows.
+    """
+
+    lr: ClassVar[float] = 1e-2
+    head_lr: ClassVar[float] = 5e-4
+    where: ClassVar[str] = "behind the map that makes the values, in every layer"
+    formula: ClassVar[str] = "outputs of the values' maps"
+
+    def maps(self, split: SplitModel) -> dict[str, nn.Module]:
+        """Choose the maps of the values.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The maps by name.
+        """
+        return keys_and_values(split, "beft", keys=False, instead="lora")
+
+    def config(self, names: list[str]) -> PeftConfig:
+        """Write the settings as ``peft`` has them.
+
+        Args:
+            names: The maps.
+
+        Returns:
+            The settings.
+        """
+        return BeftConfig(target_modules=names)
+
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The count.
+        """
+        return sum(sizes(module)[1] for module in self.maps(split).values())
+
+
+TUNER = Beft
+CARD = Card(
+    idea="Of all biases in a layer only that of the values trains. A vector is added behind "
+    "the map "
+    "that makes them, zero at first. In the end it is added to the map's own bias.",
+    equation="v = W_v x + b_v + Δb    train Δb",
+    helps="With very few rows, or when a twelfth of BitFit's numbers must do.",
+    harms="With more rows BitFit's other biases reach more.",
+    citation="Huang et al.: BEFT: Bias-Efficient Fine-Tuning of Language Models (2025), "
+    "arXiv 2509.15974.",
+)
