@@ -224,8 +224,8 @@ CARD = Card(
         "bins": "the paper",
         "start": "ours, so that step 0 is the checkpoint; start=paper is the paper's",
     },
-    deviations="The gain that starts at zero is ours, and so is the rate: the paper's is 1e-3, with "
-    "which a gain hardly moves. In encoders whose norm comes after the "
-    "residual (BERT) attention reads states that the layer below has normed. Padding is left out "
-    "of the averages, which sound does not have.",
+    deviations="The gain that starts at zero is ours, and so is the rate: at the paper's 1e-3 a "
+    "gain moves by no more than that in a step. In encoders whose norm comes after the residual "
+    "(BERT) attention reads states that the layer below has normed. Padding is left out of the "
+    "averages, which sound does not have.",
 )
