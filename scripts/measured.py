@@ -2,8 +2,8 @@
 
 ``python scripts/measured.py costs FIGURES.json`` takes what ``--out`` of
 ``benchmarks/speed/techniques.py`` wrote; ``python scripts/measured.py study FOLDER --rows WORDS
---command LINE`` takes a study whose strategies are ``TUNER > full`` and ``full+TECHNIQUE``, with the
-baseline ``full``. Then ``make format`` renews the pages.
+--command LINE`` takes a study of ``TUNER > full`` and ``full+TECHNIQUE`` whose
+baseline is ``full``. Then ``make format`` renews the pages.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
 from cli.rows import Run
 from headstart import measured
@@ -42,9 +43,18 @@ def test_every_part_has_a_page_that_fits_80_columns(
     answer = cli("explain", name)
     assert answer.code == 0
     assert answer.out.startswith(f"{name}: ")
-    for title in ("idea", "equation", "helps", "does not", "differs", "source", "cost", "scores"):
+    for title in (
+        "idea",
+        "equation",
+        "when it helps",
+        "when not",
+        "differs",
+        "source",
+        "cost",
+        "scores",
+    ):
         assert f"\n  {title} " in answer.out
-    assert max(map(len, answer.out.splitlines()[1:])) <= 80
+    assert max(map(cell_len, answer.out.splitlines()[1:])) <= 80
 
 
 def test_a_page_holds_the_knobs_with_range_and_source(cli: Run) -> None:

@@ -102,8 +102,8 @@ def _told(part: Part) -> Iterator[tuple[str, object]]:
     elif part.facts.get("classes"):
         yield "made for", "classes, not numbers"
     if card:
-        yield "helps", card.helps
-        yield "does not", card.harms
+        yield "when it helps", card.helps
+        yield "when not", card.harms
         yield "differs", card.deviations
         if card.notes:
             yield "notes", card.notes
