@@ -48,7 +48,7 @@ def study(folder: Path, rows: str, command: str) -> dict[str, list[dict[str, str
         command: What repeats it.
 
     Returns:
-        Findings by name; those of strategies without a comparison are left out.
+        Findings by name; what has too few seeds for an interval is left out.
     """
     from headstart.study.read import read_summary
 
@@ -59,11 +59,9 @@ def study(folder: Path, rows: str, command: str) -> dict[str, list[dict[str, str
             if entry.comparison is None or find_part(name) is None:
                 continue
             told = entry.comparison.difference
-            interval = (
-                "too few seeds for an interval"
-                if told.low is None or told.high is None
-                else f"95 % interval {told.low:+.3f} to {told.high:+.3f}"
-            )
+            if told.low is None or told.high is None:
+                continue
+            interval = f"95 % interval {told.low:+.3f} to {told.high:+.3f}"
             text = (
                 f"`{entry.strategy}` against `full`: {told.estimate:+.3f} in "
                 f"{' and '.join(group.metrics)} ({interval}; {entry.comparison.seeds} seeds, "
@@ -89,7 +87,9 @@ def main() -> None:
     if asked.kind == "costs":
         held["costs"] = costs(json.loads(asked.source.read_text(encoding="utf-8")))
     else:
-        held["studies"] = {**held["studies"], **study(asked.source, asked.rows, asked.command)}
+        for name, found in study(asked.source, asked.rows, asked.command).items():
+            others = [f for f in held["studies"].get(name, []) if f["command"] != asked.command]
+            held["studies"][name] = [*others, *found]
     asked.into.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
