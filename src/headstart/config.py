@@ -268,21 +268,18 @@ class FitConfig(BaseModel):
 
     def _budget_faults(self) -> list[HeadstartError]:
         """Return what is wrong about the search for a strategy."""
-        auto, example = self.strategy.strip() == AUTO, "for example --budget 20m"
+        auto = self.strategy.strip() == AUTO
         if self.budget is None:
-            fix = f"Say how long search and training may take, {example}."
+            fix = "Say how long search and training may take, for example --budget 20m."
             return [ConfigError("--budget beside --strategy auto", "none", fix)] if auto else []
         if not auto:
             fix = "Nothing is searched for: write --strategy auto, or drop --budget."
             return [ConfigError("--strategy auto beside --budget", self.strategy, fix)]
-        faults: list[HeadstartError] = []
-        if not self.budget_seconds:
-            fix = f"Write a whole number with its unit, s, m or h, {example}."
-            faults.append(ConfigError("a time above 0 for --budget", repr(self.budget), fix))
-        if self.head:
-            fix = "With a head given, the last stage alone runs: there is nothing to choose."
-            faults.append(ConfigError("--head or --strategy auto", "both", f"{fix} Drop one."))
-        return faults
+        unit = "Write whole numbers with their units, s, m or h: --budget 20m."
+        head = "With a head given, the last stage alone runs and nothing is to choose. Drop one."
+        told = (not self.budget_seconds, "a time above 0 for --budget", repr(self.budget), unit)
+        both = (bool(self.head), "--head or --strategy auto", "both", head)
+        return [ConfigError(*words) for wrong, *words in (told, both) if wrong]
 
     @property
     def budget_seconds(self) -> int:

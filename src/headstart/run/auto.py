@@ -7,6 +7,7 @@ What has been tried is kept in the run's folder, so that an interrupted search g
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -234,8 +235,8 @@ class Searcher:
         elapsed = self.clock() - self.began
         if elapsed + last[DEFAULT] > budget and not self.trials:
             raise ConfigError(
-                f"a budget of at least {elapsed + last[DEFAULT]:.0f} s, what loading and training "
-                "by the default take here, with no search",
+                f"a budget of about {_minutes(elapsed + last[DEFAULT])} or more, what loading and "
+                "training by the default take here, with no search",
                 f"--budget {self.search.budget}",
                 "Give more time, or train on fewer rows or for fewer epochs.",
             )
@@ -250,8 +251,8 @@ class Searcher:
             shortest = self._seconds(names, FIRST_SPLITS, LENGTHS[-1])
             left = max(0.0, limit - self.clock())
             return DEFAULT, (
-                f"Nothing was tried: the first round would take about {shortest:.0f} s, and "
-                f"{left:.0f} s are left for the search. The default is taken."
+                f"Nothing was tried: the first round would take about {_minutes(shortest)}, and "
+                f"{_minutes(left)} are left for the search. The default is taken."
             )
         search.rounds.clear()
         while True:
@@ -284,6 +285,7 @@ class Searcher:
                     self.trials[line, split] = trial
                     self.search.trials.append(trial)
                     self._keep()
+                    self.listener.message(f"auto: {_told(trial)}")
         scores = ", ".join(
             f"{line} {mean_score(self.trials, line, splits):.4f}"
             for line in ranking(self.trials, names, splits)
@@ -327,3 +329,14 @@ class Searcher:
         self.search.seconds = self.clock() - self.began
         self.folder.mkdir(parents=True, exist_ok=True)
         replace_text(self.folder / STATE, json.dumps(asdict(self.search)))
+
+
+def _told(trial: Trial) -> str:
+    found = trial.error if trial.score is None else f"score {trial.score:.4f}"
+    steps = f"{trial.steps:,} steps, {trial.seconds:.1f} s"
+    return f"{trial.strategy} on split {trial.split + 1}: {found} ({steps})"
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

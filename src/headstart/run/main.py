@@ -224,6 +224,8 @@ def _search(ready: Ready, folder: RunFolder, listener: Listener, began: float) -
     with Pauser(math.inf) as pauser:
         bench = Bench(ready, time.perf_counter, lambda: pauser() == Pause.STOP)
         Searcher(ready, search, kept, listener, bench, began).run()
+        if pauser() == Pause.STOP:
+            raise KeyboardInterrupt
     return search
 
 

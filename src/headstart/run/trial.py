@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +18,6 @@ from headstart.models.loading import draw_head
 from headstart.results import Point, StageResult
 from headstart.run.halving import Trial
 from headstart.run.listener import Listener
-from headstart.run.plan import Plan
 from headstart.run.ready import Ready, with_settings
 from headstart.run.train import stage_runner
 from headstart.training.ledger import Pause
@@ -41,69 +39,25 @@ class OutOfTime(Exception):  # noqa: N818  it is no error
     """The time for the search is over in the middle of a trial."""
 
 
-class Silent(Listener):
-    """Says nothing of what happens in a trial, and notes when steps end.
+class _Silent(Listener):
+    """Says nothing of what happens in a trial, and notes when steps end."""
 
-    Args:
-        clock: Gives seconds.
-    """
-
-    def __init__(self, clock: Clock = time.monotonic) -> None:
+    def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.steps: list[float] = []
 
-    def plan(self, plan: Plan) -> None:
-        """Hear nothing.
+    def warning(self, text: str) -> None: ...
 
-        Args:
-            plan: A plan.
-        """
+    def stage_started(self, stage: StageResult, number: int, of: int) -> None: ...
 
-    def message(self, text: str) -> None:
-        """Hear nothing.
+    def stage_ended(self, stage: StageResult) -> None: ...
 
-        Args:
-            text: A message.
-        """
+    def message(self, text: str) -> None: ...
 
-    def warning(self, text: str) -> None:
-        """Hear nothing.
-
-        Args:
-            text: A warning.
-        """
-
-    def stage_started(self, stage: StageResult, number: int, of: int) -> None:
-        """Hear nothing.
-
-        Args:
-            stage: A stage.
-            number: Which one.
-            of: How many there are.
-        """
+    def point(self, point: Point) -> None: ...
 
     def step(self, step: int, loss: float) -> None:  # noqa: ARG002
-        """Note the time.
-
-        Args:
-            step: Steps done in the stage.
-            loss: Their loss.
-        """
         self.steps.append(self.clock())
-
-    def point(self, point: Point) -> None:
-        """Hear nothing.
-
-        Args:
-            point: An evaluation.
-        """
-
-    def stage_ended(self, stage: StageResult) -> None:
-        """Hear nothing.
-
-        Args:
-            stage: A stage.
-        """
 
 
 @dataclass(frozen=True)
@@ -179,10 +133,10 @@ class Bench:
         ready = with_settings(
             ready,
             ready.config.model_copy(
-                update={"strategy": f"full(steps={MEASURED})", "epochs": None, "lr": None}
+                update={"strategy": f"full(steps={MEASURED})", "epochs": 1.0, "total_epochs": None}
             ),
         )
-        silent = Silent(self.clock)
+        silent = _Silent(self.clock)
         began = self.clock()
         stages = self._train(ready, silent, float("inf"))
         counted = silent.steps[_NOT_COUNTED - 1 :]
@@ -209,7 +163,7 @@ class Bench:
         began = self.clock()
         try:
             ready = self.on_split(line, number, length)
-            stages = self._train(ready, Silent(self.clock), deadline)
+            stages = self._train(ready, _Silent(self.clock), deadline)
         except NumericalError as error:
             spent = self.clock() - began
             return Trial(line, number, None, float("inf"), 0, spent, str(error))
@@ -218,7 +172,7 @@ class Bench:
             line, number, scores["score"], scores["loss"], steps, self.clock() - began
         )  # fmt: skip
 
-    def _train(self, ready: Ready, silent: Silent, deadline: float) -> list[StageResult]:
+    def _train(self, ready: Ready, silent: _Silent, deadline: float) -> list[StageResult]:
         def pause() -> int:
             over = self.stopped() or self.clock() > deadline
             return Pause.STOP if over else Pause.NO
