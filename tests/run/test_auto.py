@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import headstart as hs
@@ -352,10 +351,6 @@ def test_what_goes_with_a_search_and_what_does_not(tmp_path: Path) -> None:
     assert "--head or --strategy auto" in refused(tmp_path, head="somewhere")
     with pytest.raises(DataError, match="20 or more; found 12"):
         hs.plan(**settings(tmp_path, train=frame(12)))
-    lonely = pd.DataFrame({"sentence": list("abcdefghijklmnopqrstuvwxyz")})
-    lonely["label"] = lonely["sentence"]
-    with pytest.raises(DataError, match="choose a strategy"):
-        hs.plan(**settings(tmp_path, train=lonely, validation=lonely, target="classes"))
 
 
 def test_a_refused_budget_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -374,7 +369,6 @@ def test_the_plan_says_what_will_be_tried(tmp_path: Path) -> None:
 def test_a_study_refuses_a_search_with_a_reason(tmp_path: Path) -> None:
     given = inputs(tmp_path)
     with pytest.raises(ConfigError, match="for headstart fit alone"):
-        hs.study(
-            tasks={"train": given["train"], "text": "sentence"}, models=given["model"],
-            strategies="auto,eh-ft", out=tmp_path / "study",
+        hs.run_study(
+            train=given["train"], text="sentence", model=given["model"], strategies="auto,eh-ft", out=tmp_path / "study",
         )  # fmt: skip

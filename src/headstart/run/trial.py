@@ -203,11 +203,7 @@ def split_rows(ready: Ready, number: int) -> tuple[npt.NDArray[np.int64], npt.ND
     labels, classes = ready.prepared.train.labels, ready.prepared.splits.labels is not None
     if labels is None:
         raise RuntimeError("rows for training carry labels")
-    expected, fix = "enough training rows to choose a strategy by", "Name a strategy instead."
     if len(labels) < FEWEST:
-        raise DataError(f"{expected}, {FEWEST} or more", f"{len(labels)}", fix)
-    seed = stream(ready.config.seed, "auto split", number)
-    try:
-        return carve(labels, SHARE, seed, stratify=classes)
-    except DataError as error:
-        raise DataError(expected, error.found, fix) from None
+        expected = f"enough training rows to choose a strategy by, {FEWEST} or more"
+        raise DataError(expected, f"{len(labels)}", "Name a strategy instead.")
+    return carve(labels, SHARE, stream(ready.config.seed, "auto split", number), stratify=classes)
