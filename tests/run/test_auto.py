@@ -370,5 +370,6 @@ def test_a_study_refuses_a_search_with_a_reason(tmp_path: Path) -> None:
     given = inputs(tmp_path)
     with pytest.raises(ConfigError, match="for headstart fit alone"):
         hs.run_study(
-            train=given["train"], text="sentence", model=given["model"], strategies="auto,eh-ft", out=tmp_path / "study",
+            train=given["train"], text="sentence", model=given["model"], strategies="auto,eh-ft",
+            out=tmp_path / "study",
         )  # fmt: skip
