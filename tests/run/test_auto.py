@@ -353,7 +353,10 @@ def test_what_goes_with_a_search_and_what_does_not(tmp_path: Path) -> None:
         hs.plan(**settings(tmp_path, train=frame(12)))
 
 
-def test_a_refused_budget_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_a_refused_budget_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget_lines(monkeypatch)
     with pytest.raises(ConfigError, match="training by the default take here"):
         hs.fit(**settings(tmp_path, budget="1s", train=frame(200)), epochs=500, out=tmp_path / "x")
     assert not list(tmp_path.glob("x*"))
