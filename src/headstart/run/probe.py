@@ -23,6 +23,7 @@ UNUSED = (
     "strategy", "total_epochs", "guard", "head", "ignore_backbone_mismatch", "lr", "head_lr",
     "micro_batch_size", "dropout", "eval_every", "select", "selection", "checkpoint_minutes",
     "checkpoint_steps", "resume", "overwrite", "out", "gradient_checkpointing", "offload_optimizer",
+    "budget",
 )  # fmt: skip
 """Settings of a run that say nothing about a probe."""
 
