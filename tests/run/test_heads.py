@@ -15,7 +15,7 @@ import headstart as hs
 from headstart.errors import ConfigError, HeadstartError, ModelError
 from headstart.models.headfile import Head
 from headstart.run.folder import MODEL
-from tiny_runs import frame, inputs, watching
+from tiny_runs import Watch, frame, inputs, watching
 
 STRATEGY = "head(steps=2) > full(steps=2)"
 OWN = {"head_type": "linear", "pooling": "attention", "head_init": "labels", "guard": False}
@@ -39,7 +39,8 @@ def test_a_saved_run_predicts_what_it_scored(tmp_path: Path, pooling: str) -> No
 
 def test_the_query_is_handed_on(tmp_path: Path) -> None:
     settings = inputs(tmp_path, strategy=STRATEGY, head_lr=0.1, **OWN)
-    with watching() as watch:
+    watch = Watch()
+    with watching(watch):
         hs.fit(out=tmp_path / "run", listener=watch, **settings)
     first, second = watch.stages
     assert not first.head["head.query"].any()
@@ -63,7 +64,8 @@ def test_the_hidden_part_of_another_tasks_head(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="add --head-part hidden"):
         hs.plan(strategy=STRATEGY, **settings | given)
     given["head_part"] = "hidden"
-    with watching() as watch:
+    watch = Watch()
+    with watching(watch):
         hs.fit(out=tmp_path / "two", listener=watch, strategy=STRATEGY, **settings | given)
     assert len(watch.stages) == 2
     start, donor = watch.stages[0].head, Head.from_pretrained(given["head"]).tensors

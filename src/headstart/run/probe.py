@@ -19,9 +19,9 @@ from headstart.training.runtime import Runtime
 
 UNUSED = (
     "strategy", "total_epochs", "guard", "head", "head_part", "ignore_backbone_mismatch", "lr",
-    "head_lr", "micro_batch_size", "dropout", "eval_every", "select", "selection", "checkpoint_minutes",
-    "checkpoint_steps", "resume", "overwrite", "out", "gradient_checkpointing",
-    "offload_optimizer",
+    "head_lr", "micro_batch_size", "dropout", "eval_every", "select", "selection",
+    "checkpoint_minutes", "checkpoint_steps", "resume", "overwrite", "out",
+    "gradient_checkpointing", "offload_optimizer",
 )  # fmt: skip
 """Settings of a run that say nothing about a probe."""
 
