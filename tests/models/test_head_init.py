@@ -23,9 +23,11 @@ KINDS = ("native", "linear", "mlp")
 Make = Callable[..., Path]
 
 
-def started(checkpoint: Path, init: str, target: Target = THREE, **more: Any) -> SplitModel:
+def started(
+    checkpoint: Path, init: str, target: Target = THREE, family: str = "bert", **more: Any
+) -> SplitModel:
     split = load_classifier(str(checkpoint), target, seed=3, **more)
-    initialise_head(split, init, target, tiny.tokenizer())
+    initialise_head(split, init, target, tiny.tokenizer(family))
     split.model.eval()
     return split
 
@@ -75,13 +77,12 @@ def test_a_linear_head_from_names_scores_by_cosine(checkpoint: Make, pooling: st
 def test_a_name_goes_through_the_heads_own_hidden_layers(
     checkpoint: Make, family: str, kind: str
 ) -> None:
-    split = started(checkpoint(family), "labels", head=kind)
+    split = started(checkpoint(family), "labels", family=family, head=kind)
     names = tiny.tokenizer(family)(label_texts(THREE.labels), padding=True, return_tensors="pt")
     with torch.no_grad():
         logits = split.model(**names).logits
     # Of all unit vectors, a name is nearest to its own.
     assert logits.argmax(1).tolist() == [0, 1, 2]
-    assert len({float(row.norm()) for row in logits}) == 3
 
 
 def test_a_shared_logit_is_the_difference_of_both_names(checkpoint: Make) -> None:

@@ -45,7 +45,7 @@ def test_attention_weighs_tokens_by_their_product_with_the_query() -> None:
     mask = torch.tensor([[1, 1, 0]])
     torch.testing.assert_close(head.pool(states, mask), states[:, :2].mean(1))
     head.query.data.normal_()
-    scores = [float(states[0, i] @ head.query) / 2 for i in range(2)]
+    scores = [float(states[0, i] @ head.query.detach()) / 2 for i in range(2)]
     weights = torch.tensor(scores).exp() / torch.tensor(scores).exp().sum()
     expected = weights[0] * states[0, 0] + weights[1] * states[0, 1]
     torch.testing.assert_close(head.pool(states, mask)[0], expected)
