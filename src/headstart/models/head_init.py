@@ -73,7 +73,8 @@ def _of_labels(split: SplitModel, last: nn.Linear, target: Target, tokenizer: An
     norm = torch.linalg.vector_norm(last.weight, dim=1).mean()
     if last.out_features == 1:  # two classes share a logit, the second's minus the first's
         units = units[1:] - units[:1]
-    return units * norm
+    rows: torch.Tensor = units * norm
+    return rows
 
 
 def _require_words(target: Target) -> None:
