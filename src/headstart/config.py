@@ -25,7 +25,8 @@ MOST_SHOWN = 80
 AUTO = "auto"
 """As the strategy: search for one within ``--budget``."""
 _BUDGET = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-HeadKind = Literal["native", "linear", "mlp"]
+HeadKind = Literal["native", "linear", "mlp", "span"]
+Pooling = Literal["native", "first", "mean", "attention"]
 
 
 def _option(panel: str, text: str, default: Any = None, **rules: Any) -> Any:
@@ -105,10 +106,28 @@ class FitConfig(BaseModel):
     )
     head_type: HeadKind | None = _option(
         "Strategy",
-        "native: the model class's own. linear, mlp: on the first token, need headstart to load.",
+        "native: the model class's own. linear, mlp (2048 wide, the paper's), span (mlp that also "
+        "reads target spans): on one vector, need headstart to load.",
+    )
+    pooling: Pooling | None = _option(
+        "Strategy",
+        "The vector that a linear, mlp or span head reads: first (token; the default), mean (of "
+        "all tokens), attention (mean weighted by a trained query). native: a native head's own.",
+    )
+    head_init: Literal["normal", "zero", "labels"] = _option(
+        "Strategy",
+        "Where the head's last map starts: normal (drawn), zero, or labels (the model's vectors "
+        "of the label names).",
+        "normal",
     )
     head: str | None = _option(
         "Strategy", "Start from this head: a head folder, a run, or a checkpoint with a head."
+    )
+    head_part: Literal["all", "hidden"] = _option(
+        "Strategy",
+        "Part of --head to start from: all, or hidden, which leaves out the last map and so fits "
+        "other labels.",
+        "all",
     )
     ignore_backbone_mismatch: bool = _option(
         "Strategy", "Use --head although it was trained on another backbone.", False
@@ -243,6 +262,13 @@ class FitConfig(BaseModel):
                     "Keep the one that you mean.",
                 )
             )
+        if self.head_part != "all" and not self.head:
+            fix = "Name the head, or drop --head-part."
+            faults.append(ConfigError("--head beside --head-part", "none", fix))
+        if self.takes_whole_head and self.head_init != "normal":
+            fix = "Drop one, or add --head-part hidden: then only the last map starts anew."
+            found = f"--head and --head-init {self.head_init}"
+            faults.append(ConfigError("--head or --head-init", found, fix))
         if self.resume and self.overwrite:
             faults.append(ConfigError("--resume or --overwrite", "both", "Drop one."))
         return faults
@@ -287,6 +313,11 @@ class FitConfig(BaseModel):
         read = _BUDGET.fullmatch((self.budget or "").replace(" ", ""))
         hours, minutes, seconds = (int(part or 0) for part in read.groups()) if read else (0, 0, 0)
         return 3600 * hours + 60 * minutes + seconds
+
+    @property
+    def takes_whole_head(self) -> bool:
+        """Whether the run starts from a given head as it is, last map and all."""
+        return self.head is not None and self.head_part == "all"
 
     @property
     def held_out_share(self) -> float | None:
