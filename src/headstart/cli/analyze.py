@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from headstart.analysis import ANALYSES
 from headstart.cli._console import HELP_NAMES, errors, examples, show
 from headstart.cli._usage import Command
-from headstart.cli.study import RUN_FAILED, read_grid, run
+from headstart.cli.study import RUN_FAILED, read_grid, require_out, run
 
 if TYPE_CHECKING:
     from headstart.analysis._base import Analysis, Findings, Variant
@@ -126,6 +126,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     from headstart.analysis._runs import in_order, planned
     from headstart.study.request import choose_executor
 
+    folder = "" if given["dry_run"] else require_out(given["out"], f"analyze {name}")
     variants = _variants(analysis, given)
     plan = _plan(analysis, variants, given)
     runs = planned(plan, variants)
@@ -136,7 +137,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     if given["dry_run"]:
         _print_plan(plan, in_order(runs), executor, given["out"])
         return
-    _run(name, analysis, plan, variants, runs, executor, given)
+    _run(name, analysis, plan, variants, runs, executor, {**given, "out": folder})
 
 
 def _variants(analysis: Analysis, given: Mapping[str, Any]) -> Sequence[Variant]:
@@ -182,7 +183,7 @@ def _settings_of_user(given: Mapping[str, Any]) -> set[str]:
     return {str(key).replace("-", "_") for t in tables if isinstance(t, dict) for key in t}
 
 
-def _print_plan(plan: StudyPlan, runs: Sequence[Any], executor: Executor, out: str) -> None:
+def _print_plan(plan: StudyPlan, runs: Sequence[Any], executor: Executor, out: str | None) -> None:
     from headstart.cli._study import describe_plan
     from headstart.study.executors import closing
 

@@ -13,11 +13,8 @@ from headstart.report.figures import COLOURS, DASHES, Figure, Look, group_name, 
 from headstart.report.figures import looks as looks_of
 from headstart.report.read import Evidence, Run
 from headstart.results import StageResult
-from headstart.study.summary import Key, group_key
+from headstart.study.summary import GIVEN_UP, Key, group_key
 from headstart.study.tables import short_name
-
-GIVEN_UP = "nothing"
-"""What an attempt hands on that the guard has taken back."""
 
 
 @dataclass(frozen=True)
