@@ -1,11 +1,12 @@
-"""What mkdocs calls while it builds: it checks the tables, and adds a page for each package."""
+"""What mkdocs calls while it builds: it checks tables and cards, and adds pages."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from docs_tables import SOURCE, fill
+import docs_cards
+from docs_tables import ROOT, SOURCE, fill
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
@@ -13,18 +14,31 @@ from mkdocs.structure.pages import Page
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Put the reference pages into the navigation.
+    """Check the pages of tuners and techniques, and put them and the reference into the navigation.
 
     Args:
-        config: Settings of the site; its entry ``Python API`` is a list that starts empty or not.
+        config: Settings of the site; its entries ``Tuners``, ``Techniques`` and ``Python API`` are
+            lists that pages are added to.
 
     Returns:
         The same settings.
+
+    Raises:
+        PluginError: If a tuner or technique has no page, or one of another day.
     """
+    if faults := docs_cards.faults(ROOT / "docs"):
+        raise PluginError(f"{'; '.join(faults)}. Run `make format`.")
+    cards = sorted(docs_cards.pages())
     pages: list[Any] = [{f"headstart.{name}": _page(name)} for name in reference()]
     for entry in config.nav or []:
         if "Python API" in entry:
             entry["Python API"] = [*entry["Python API"], *pages]
+        for title, folder in (("Tuners", "tuners/"), ("Techniques", "techniques/")):
+            if title in entry:
+                entry[title] = [
+                    *entry[title],
+                    *({Path(c).stem: c} for c in cards if c.startswith(folder)),
+                ]
     return config
 
 

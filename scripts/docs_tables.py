@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import docs_cards
+
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 BLOCK = re.compile(
@@ -82,6 +84,19 @@ def techniques() -> str:
 def _knobs(part: Any) -> str:
     fields = [f for f in dataclasses.fields(part) if f.init and not f.name.startswith("_")]
     return ", ".join(f"`{f.name}={f.default}`" for f in fields) or "none"
+
+
+def costs() -> str:
+    """Return what every tuner and technique costs, and how that was measured."""
+    from headstart.measured import NOT_YET, PLAIN, read_measured
+
+    measured = read_measured()
+    if not measured.costs:
+        return NOT_YET
+    plain = measured.costs[PLAIN]
+    rows = ((f"`{name}`", *cost.beside(plain)) for name, cost in measured.costs.items())
+    head = ("stage", "share that trains", "a step", "peak memory")
+    return f"Measured in {measured.setting}.\n\n{table(head, rows)}"
 
 
 def strategies() -> str:
@@ -243,6 +258,9 @@ def block(module: str) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "tuners": tuners,
     "techniques": techniques,
+    "tunercards": lambda: table(*docs_cards.catalogue("tuner")),
+    "techniquecards": lambda: table(*docs_cards.catalogue("technique")),
+    "costs": costs,
     "strategies": strategies,
     "presets": presets,
     "tasks": tasks,
@@ -274,6 +292,7 @@ def fill(page: str) -> str:
 
 
 if __name__ == "__main__":
+    docs_cards.write(ROOT / "docs")
     for path in sorted((ROOT / "docs").rglob("*.md")):
         before = path.read_text(encoding="utf-8")
         path.write_text(fill(before), encoding="utf-8")

@@ -16,7 +16,7 @@ from headstart.analysis import ANALYSES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
-    {"errors", "imports", "registry", "cards", "yamlfile", "kernels"},
+    {"errors", "imports", "registry", "cards", "measured", "yamlfile", "kernels"},
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},
@@ -27,6 +27,7 @@ LAYERS = (
     {"study"},
     {"report"},
     {"analysis"},
+    {"catalogue"},
     {"cli", "api", "studies", "demo", "estimator", "integrations", "__init__", "__main__"},
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
@@ -175,11 +176,11 @@ def test_listing_needs_no_torch() -> None:
 COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
 STUDY = ("study", "study run", "study status", "study table", "study card", "report", "analyze")
 ANALYZE = tuple(f"analyze {name}" for name in ANALYSES)
-OTHERS = ("strategies", "demo", *ANALYZE)
+OTHERS = ("strategies", "explain", "demo", *ANALYZE)
 HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, *OTHERS)))
 
 
-@pytest.mark.parametrize("command", [*HELP, "tasks", "strategies"])
+@pytest.mark.parametrize("command", [*HELP, "tasks", "strategies", "explain lora", "explain eh-ft"])
 def test_command_line_answers_without_torch(command: str) -> None:
     code = f"""
 import runpy

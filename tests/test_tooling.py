@@ -7,6 +7,7 @@ import runpy
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
@@ -37,7 +38,10 @@ def test_tools_are_pinned() -> None:
     assert {"ruff", "mypy", "pydoclint"} <= set(pinned)
 
 
-def test_the_tables_in_the_documentation_are_those_of_today() -> None:
+def test_the_tables_in_the_documentation_are_those_of_today(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(ROOT / "scripts")
     fill = runpy.run_path(str(ROOT / "scripts" / "docs_tables.py"))["fill"]
     pages = sorted((ROOT / "docs").rglob("*.md"))
     marks = sum(page.read_text(encoding="utf-8").count("<!-- generated") for page in pages)
@@ -46,3 +50,8 @@ def test_the_tables_in_the_documentation_are_those_of_today() -> None:
         text = page.read_text(encoding="utf-8")
         assert fill(text) == text, f"{page.name}: run `make format`"
         assert text.count("<!-- generated") == text.count("<!-- end of it -->")
+
+
+def test_every_tuner_and_technique_has_the_page_of_today() -> None:
+    faults = runpy.run_path(str(ROOT / "scripts" / "docs_cards.py"))["faults"]
+    assert faults(ROOT / "docs") == [], "run `make format`"

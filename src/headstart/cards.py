@@ -18,6 +18,7 @@ class Card:
         citation: Authors, title, year, arXiv number or venue.
         sources: For each knob, where its default comes from.
         deviations: Where this differs from the source; ``None.`` if nowhere.
+        notes: What else a user may need: families, limits, how it merges.
     """
 
     idea: str
@@ -27,3 +28,4 @@ class Card:
     citation: str
     sources: Mapping[str, str] = field(default_factory=dict)
     deviations: str = "None."
+    notes: str = ""

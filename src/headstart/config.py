@@ -6,6 +6,7 @@ A field here is an option of ``headstart fit``, a key of ``run.yaml`` and an arg
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from numbers import Integral
@@ -21,7 +22,11 @@ from headstart.yamlfile import load_yaml
 VALIDATION_SHARE = 0.2
 MOST_SHOWN = 80
 """Characters of an unfit value that a message shows."""
-HeadKind = Literal["native", "linear", "mlp"]
+AUTO = "auto"
+"""As the strategy: search for one within ``--budget``."""
+_BUDGET = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+HeadKind = Literal["native", "linear", "mlp", "span"]
+Pooling = Literal["native", "first", "mean", "attention"]
 
 
 def _option(panel: str, text: str, default: Any = None, **rules: Any) -> Any:
@@ -81,7 +86,14 @@ class FitConfig(BaseModel):
     )
     max_length: int | None = _option("Data", "Longest input in tokens; longer ones are cut.", ge=4)
 
-    strategy: str = _option("Strategy", "Strategy line or alias (`headstart strategies`).", "eh-ft")
+    strategy: str = _option(
+        "Strategy",
+        "Strategy line or alias (`headstart strategies`); auto searches for one.",
+        "eh-ft",
+    )
+    budget: str | None = _option(
+        "Strategy", "Wall-clock time of --strategy auto, search and training: 90s, 20m, 1h30m."
+    )
     preset: str = _option("Strategy", "Set of defaults: default or paper.", "default")
     epochs: float | None = _option("Strategy", "Epochs of fine-tuning, the last stage.", gt=0)
     total_epochs: float | None = _option(
@@ -94,10 +106,28 @@ class FitConfig(BaseModel):
     )
     head_type: HeadKind | None = _option(
         "Strategy",
-        "native: the model class's own. linear, mlp: on the first token, need headstart to load.",
+        "native: the model class's own. linear, mlp (2048 wide, the paper's), span (mlp that also "
+        "reads target spans): on one vector, need headstart to load.",
+    )
+    pooling: Pooling | None = _option(
+        "Strategy",
+        "The vector that a linear, mlp or span head reads: first (token; the default), mean (of "
+        "all tokens), attention (mean weighted by a trained query). native: a native head's own.",
+    )
+    head_init: Literal["normal", "zero", "labels"] = _option(
+        "Strategy",
+        "Where the head's last map starts: normal (drawn), zero, or labels (the model's vectors "
+        "of the label names).",
+        "normal",
     )
     head: str | None = _option(
         "Strategy", "Start from this head: a head folder, a run, or a checkpoint with a head."
+    )
+    head_part: Literal["all", "hidden"] = _option(
+        "Strategy",
+        "Part of --head to start from: all, or hidden, which leaves out the last map and so fits "
+        "other labels.",
+        "all",
     )
     ignore_backbone_mismatch: bool = _option(
         "Strategy", "Use --head although it was trained on another backbone.", False
@@ -223,6 +253,7 @@ class FitConfig(BaseModel):
                 ConfigError("--text COLUMN", "none", "Name the column that holds the text.")
             )
         faults += self._unused_rows()
+        faults += self._budget_faults()
         if self.epochs and self.total_epochs:
             faults.append(
                 ConfigError(
@@ -231,6 +262,13 @@ class FitConfig(BaseModel):
                     "Keep the one that you mean.",
                 )
             )
+        if self.head_part != "all" and not self.head:
+            fix = "Name the head, or drop --head-part."
+            faults.append(ConfigError("--head beside --head-part", "none", fix))
+        if self.takes_whole_head and self.head_init != "normal":
+            fix = "Drop one, or add --head-part hidden: then only the last map starts anew."
+            found = f"--head and --head-init {self.head_init}"
+            faults.append(ConfigError("--head or --head-init", found, fix))
         if self.resume and self.overwrite:
             faults.append(ConfigError("--resume or --overwrite", "both", "Drop one."))
         return faults
@@ -253,6 +291,33 @@ class FitConfig(BaseModel):
                 )
             )
         return faults
+
+    def _budget_faults(self) -> list[HeadstartError]:
+        """Return what is wrong about the search for a strategy."""
+        auto = self.strategy.strip() == AUTO
+        if self.budget is None:
+            fix = "Say how long search and training may take, for example --budget 20m."
+            return [ConfigError("--budget beside --strategy auto", "none", fix)] if auto else []
+        if not auto:
+            fix = "Nothing is searched for: write --strategy auto, or drop --budget."
+            return [ConfigError("--strategy auto beside --budget", self.strategy, fix)]
+        unit = "Write whole numbers with their units, s, m or h: --budget 20m."
+        head = "With a head given, the last stage alone runs and nothing is to choose. Drop one."
+        told = (not self.budget_seconds, "a time above 0 for --budget", repr(self.budget), unit)
+        both = (bool(self.head), "--head or --strategy auto", "both", head)
+        return [ConfigError(*words) for wrong, *words in (told, both) if wrong]
+
+    @property
+    def budget_seconds(self) -> int:
+        """The budget in seconds; 0 where there is none or it cannot be read."""
+        read = _BUDGET.fullmatch((self.budget or "").replace(" ", ""))
+        hours, minutes, seconds = (int(part or 0) for part in read.groups()) if read else (0, 0, 0)
+        return 3600 * hours + 60 * minutes + seconds
+
+    @property
+    def takes_whole_head(self) -> bool:
+        """Whether the run starts from a given head as it is, last map and all."""
+        return self.head is not None and self.head_part == "all"
 
     @property
     def held_out_share(self) -> float | None:

@@ -109,6 +109,7 @@ class RunResult:
             were before and after; empty without it. All scores of the saved state are then those
             after it, those along the stages before. Where ``bound`` is not empty, the rows
             determined no temperature and the model is as it was.
+        search: What ``--strategy auto`` tried, in which order, and why it chose; empty without it.
         selected: ``last`` or ``best``: which of the two is saved.
         rule: The rule that selected, in words.
         warnings: What the user was warned of.
@@ -134,6 +135,7 @@ class RunResult:
     best: dict[str, float] = field(default_factory=dict)
     untouched: dict[str, float] = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
+    search: dict[str, Any] = field(default_factory=dict)
     selected: str = "last"
     rule: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from headstart.errors import ModelError
+from headstart.models.head_choice import Target
 from headstart.models.loading import (
     OWN_HEAD_FILE,
     OWN_HEAD_WEIGHTS,
-    Target,
     load_classifier,
     load_saved,
     load_tokenizer,

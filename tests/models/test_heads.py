@@ -10,18 +10,18 @@ from torch.nn import functional
 
 import tiny
 from headstart.models.backbone import SplitModel
-from headstart.models.heads import EncoderClassifier, FirstTokenHead, HeadSpec
+from headstart.models.heads import EncoderClassifier, HeadSpec, PooledHead
 
 
 def states(rows: int = 6, length: int = 5, width: int = 8) -> torch.Tensor:
     return torch.randn(rows, length, width, generator=torch.Generator().manual_seed(0))
 
 
-def head(spec: HeadSpec, width: int = 8) -> FirstTokenHead:
+def head(spec: HeadSpec, width: int = 8) -> PooledHead:
     """Build a head with every weight and bias far from its small initial value."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        built = FirstTokenHead(width, spec).eval()
+        built = PooledHead(width, spec).eval()
         for parameter in built.parameters():
             parameter.data.normal_()
     return built
@@ -79,7 +79,7 @@ def test_only_two_classes_share_a_logit(spec: HeadSpec, one: bool, outputs: int)
 @pytest.mark.parametrize(("spec", "std"), [(HeadSpec.linear(40), 0.02), (HeadSpec.mlp(40), 0.005)])
 def test_initial_weights_are_small_and_biases_zero(spec: HeadSpec, std: float) -> None:
     torch.manual_seed(0)
-    built = FirstTokenHead(384, spec)
+    built = PooledHead(384, spec)
     for layer in filter(None, (built.dense, built.out)):
         weight = layer.weight.detach()
         assert abs(float(weight.std()) / std - 1) < 0.03

@@ -19,9 +19,9 @@ from transformers import AutoModel, AutoModelForMaskedLM, XLNetConfig, XLNetMode
 import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel, tensor_bytes
+from headstart.models.head_choice import Target
 from headstart.models.heads import EncoderClassifier
 from headstart.models.loading import (
-    Target,
     load_classifier,
     load_saved,
     load_tokenizer,
@@ -225,7 +225,7 @@ def test_our_heads_sit_on_any_backbone(head: str, checkpoint: Callable[..., Path
 def test_targets_need_a_head_of_ours(checkpoint: Callable[..., Path]) -> None:
     split = load_classifier(str(checkpoint()), Target(("no", "yes"), spans=2))
     assert isinstance(split.model, EncoderClassifier)
-    assert (split.model.head.spec.kind, split.model.head.spec.spans) == ("mlp", 2)
+    assert (split.model.head.spec.kind, split.model.head.spec.spans) == ("span", 2)
 
 
 def test_a_finished_classifier_tells_what_it_predicts(

@@ -18,7 +18,8 @@ from transformers import (
 
 import tiny
 from headstart.errors import ModelError
-from headstart.models.loading import Target, load_classifier, load_saved
+from headstart.models.head_choice import Target
+from headstart.models.loading import load_classifier, load_saved
 from headstart.models.model_config import is_decoder, load_config, require_text_model
 
 TWO = Target(("no", "yes"))

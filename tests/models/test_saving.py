@@ -15,7 +15,8 @@ import headstart.models.saving
 import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.loading import OWN_HEAD_FILE, Target, load_classifier, load_saved
+from headstart.models.head_choice import Target
+from headstart.models.loading import OWN_HEAD_FILE, load_classifier, load_saved
 from headstart.models.saving import save_classifier
 
 TARGET = Target(("no", "yes", "näja"))

@@ -12,7 +12,8 @@ import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from headstart.errors import HeadstartError
-from headstart.models.loading import Target, load_classifier
+from headstart.models.head_choice import Target
+from headstart.models.loading import load_classifier
 from headstart.models.source import find_model, locate
 
 

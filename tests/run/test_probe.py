@@ -12,16 +12,24 @@ import torch
 import headstart as hs
 from headstart.cli import main
 from headstart.errors import ConfigError
-from headstart.models.loading import Target, draw_head, load_classifier
+from headstart.models.head_choice import Target
+from headstart.models.loading import draw_head, load_classifier
 from headstart.training.seeds import stream
 from tiny_runs import inputs
 
 SEEDS, RATES = (0, 3), (1e-3, 2e-2)
 
 
-@pytest.mark.parametrize("head", ["native", "linear"])
-def test_scores_are_those_of_single_runs(tmp_path: Path, head: str) -> None:
-    settings = inputs(tmp_path, head_type=head, epochs=3)
+@pytest.mark.parametrize(
+    "head",
+    [
+        {"head_type": "native"}, {"head_type": "linear"},
+        {"head_type": "linear", "pooling": "mean"},
+        {"head_type": "mlp", "pooling": "attention", "head_init": "labels"},
+    ],
+)  # fmt: skip
+def test_scores_are_those_of_single_runs(tmp_path: Path, head: dict[str, str]) -> None:
+    settings = inputs(tmp_path, epochs=3, **head)
     found = hs.probe(seeds=SEEDS, lrs=RATES, **settings)
     assert list(found.columns) == ["seed", "lr", "accuracy", "score", "loss"]
     assert list(found["seed"]) == [0, 0, 3, 3]

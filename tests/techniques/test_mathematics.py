@@ -8,22 +8,35 @@ import numpy as np
 import pytest
 import torch
 from sklearn.utils.class_weight import compute_class_weight
+from torch import nn
 from torch.nn import functional
 
+import tiny
+from headstart.models.backbone import SplitModel
+from headstart.techniques._masks import keep_masks, keep_part
 from headstart.techniques.child_tuning import most_important
 from headstart.techniques.class_weights import class_weights
 from headstart.techniques.focal import focal_factors
 from headstart.techniques.label_smoothing import LabelSmoothing
-from headstart.techniques.mixout import mixed
+from headstart.techniques.mixout import Mixout, mixed
 from headstart.techniques.noisytune import noise_like
+from techniques.made import setting
 
 LOGITS = torch.tensor([[2.0, 0.0], [0.0, 3.0], [1.0, 1.0]])
 LABELS = torch.tensor([0, 0, 1])
 
 
+def mixture(
+    now: torch.Tensor, anchor: torch.Tensor, anchored: torch.Tensor, p: float
+) -> torch.Tensor:
+    found = torch.empty_like(now)
+    mixed(now, anchor, anchored.to(torch.int16) - 1, 1 / (1 - p), found)
+    return found
+
+
 def test_mixout_of_equation_4() -> None:
     now, anchor = torch.tensor([1.0, 1.0]), torch.tensor([0.2, 0.2])
-    found = mixed(now, anchor, torch.tensor([True, False]), 0.5)
+    found = mixture(now, anchor, torch.tensor([True, False]), 0.5)
     # (m u + (1 - m) w - p u) / (1 - p): (0.2 - 0.1) / 0.5 and (1 - 0.1) / 0.5
     assert found.tolist() == pytest.approx([0.2, 1.8])
 
@@ -32,24 +45,65 @@ def test_mixouts_expectation_is_the_weight() -> None:
     generator = torch.Generator().manual_seed(0)
     now, anchor = torch.full((200_000,), 0.7), torch.full((200_000,), -0.3)
     anchored = torch.rand(200_000, generator=generator) < 0.8
-    mean = mixed(now, anchor, anchored, 0.8).mean()
+    mean = mixture(now, anchor, anchored, 0.8).mean()
     # standard error: 1 / (1 - p) * sqrt(p (1 - p)) / sqrt(n) = 0.0045
     assert float(mean) == pytest.approx(0.7, abs=0.02)
 
 
 def test_mixout_without_probability_changes_nothing() -> None:
     now, anchor = torch.randn(5), torch.randn(5)
-    torch.testing.assert_close(mixed(now, anchor, torch.zeros(5, dtype=torch.bool), 0.0), now)
-
-
-def test_mixout_with_certainty_gives_the_pretrained_layer() -> None:
-    now, anchor = torch.randn(5), torch.randn(5)
-    assert torch.equal(mixed(now, anchor, torch.rand(5) < 0.5, 1.0), anchor)
+    torch.testing.assert_close(mixture(now, anchor, torch.zeros(5, dtype=torch.bool), 0.0), now)
 
 
 def test_mixout_takes_the_anchor_where_it_is_to() -> None:
     now, anchor = torch.randn(5), torch.randn(5)
-    assert torch.equal(mixed(now, anchor, torch.ones(5, dtype=torch.bool), 0.9), anchor)
+    assert torch.equal(mixture(now, anchor, torch.ones(5, dtype=torch.bool), 0.9), anchor)
+
+
+def test_masks_keep_their_share_and_repeat() -> None:
+    parameters = {"a": nn.Parameter(torch.empty(300, 400)), "b": nn.Parameter(torch.empty(7))}
+    first, again, other = (
+        keep_masks(parameters, 0.7, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert all(torch.equal(first[n], again[n]) for n in parameters)
+    assert not torch.equal(first["a"], other["a"])
+    assert set(first["a"].unique().tolist()) == {-1, 0}
+    # standard error: sqrt(0.21 / 120000) = 0.0013
+    assert first["a"].eq(-1).float().mean().item() == pytest.approx(0.3, abs=0.006)
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("integers", [torch.int8, torch.int16])
+def test_a_part_of_a_gradient_is_kept_and_scaled(kind: torch.dtype, integers: torch.dtype) -> None:
+    gradient = torch.tensor([[1.5, -2.0], [3.0, 4.0]], dtype=kind)
+    keep_part(gradient, torch.tensor([[-1, 0], [0, -1]], dtype=integers), 2.0)
+    assert gradient.tolist() == [[3.0, 0.0], [0.0, 8.0]]
+
+
+@torch.no_grad()
+def test_a_step_of_mixout_on_a_model() -> None:
+    """The mixture stands in for the weights, its gradient goes to them, and they are untouched."""
+    split = SplitModel(tiny.build("bert"))
+    technique = Mixout(p=0.75)
+    technique.begin(setting(split))
+    name = "bert.encoder.layer.1.output.dense.weight"
+    weight = split.backbone[name]
+    pretrained = weight.clone()
+    weight.add_(0.5)
+    now, place = weight.clone(), weight.data_ptr()
+    technique.before_step(0)
+    anchored = weight == pretrained
+    assert 0.7 < anchored.float().mean().item() < 0.8
+    torch.testing.assert_close(weight[~anchored], (pretrained + 0.5 / 0.25)[~anchored])
+    weight.grad = torch.ones_like(weight)
+    technique.gradients(0)
+    assert torch.equal(weight, now)
+    assert weight.data_ptr() == place
+    torch.testing.assert_close(weight.grad, 4.0 * ~anchored)
+    technique.before_step(1)
+    assert not torch.equal(weight == pretrained, anchored)
+    technique.close()
+    assert weight.data_ptr() == place
 
 
 def test_the_most_important_are_chosen_over_all_parameters_together() -> None:

@@ -11,6 +11,7 @@ from torch import nn
 
 import tiny
 from headstart.models.backbone import SplitModel
+from headstart.techniques._base import Updated
 from headstart.techniques.recadam import RecAdam, annealed
 from headstart.training.optim import OptimizerSettings, build_optimizer, set_rates
 from techniques.made import setting
@@ -36,9 +37,10 @@ def by_hand(w: float, decay: float, knobs: RecAdam) -> list[float]:
 
 def run(knobs: RecAdam) -> tuple[SplitModel, list[dict[str, torch.Tensor]]]:
     split = SplitModel(tiny.build("bert"))
-    knobs.begin(setting(split))
+    made = setting(split)
+    knobs.begin(made)
     optimizer = build_optimizer(split.head, split.backbone, SETTINGS)
-    knobs.optimizer(optimizer)
+    knobs.optimizer(optimizer, {n: Updated(p) for n, p in made.trained.items()})
     states = []
     for step, gradient in enumerate(GRADIENTS):
         knobs.before_step(step)
@@ -106,10 +108,11 @@ def test_late_in_the_stage_it_is_adamw_and_early_it_holds_fast() -> None:
 def test_settings_of_the_optimizer_are_its_own_again() -> None:
     split = SplitModel(tiny.build("bert"))
     knobs = RecAdam()
-    knobs.begin(setting(split))
+    made = setting(split)
+    knobs.begin(made)
     optimizer = build_optimizer(split.head, split.backbone, SETTINGS)
     before = [{k: v for k, v in g.items() if k != "params"} for g in optimizer.param_groups]
-    knobs.optimizer(optimizer)
+    knobs.optimizer(optimizer, {n: Updated(p) for n, p in made.trained.items()})
     knobs.before_step(0)
     for parameter in split.model.parameters():
         parameter.grad = torch.ones_like(parameter)

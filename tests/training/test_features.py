@@ -14,11 +14,12 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import headstart.training.features as module
 import tiny
+from headstart.data.encode import Encoded, Padding
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.training.evaluate import predict_logits
 from headstart.training.features import frozen_features
-from headstart.training.feed import row_losses
+from headstart.training.feed import EncodedFeed, row_losses
 from headstart.training.runtime import Runtime
 
 CASES = [(family, kind) for family in tiny.FAMILIES for kind in ("sequence", "choice", "mlp")]
@@ -83,6 +84,35 @@ def test_only_the_first_token_is_stored_where_no_more_is_read(
             feeds[0].batch(np.arange(12))
             states, _ = split.base.stored  # type: ignore[misc]
             assert states.shape[:2] == (12, int(feed.lengths.max()) if several else 1)
+
+
+@pytest.mark.parametrize(("pooling", "width"), [("first", 1), ("mean", 1), ("attention", 24)])
+def test_heads_of_ours_get_what_they_pool(pooling: str, width: int, runtime: Runtime) -> None:
+    native: Any = tiny.build("bert")
+    spec = HeadSpec.linear(2, pooling=pooling)
+    split = SplitModel(EncoderClassifier(native.bert, spec).eval())
+    with torch.no_grad():
+        for parameter in split.head.values():
+            parameter.normal_()
+    split.train_only({})
+    # 23 tokens in batches that are 24 wide, and shorter rows beside them.
+    lengths = np.array([9, 23, 17, 30, 12])
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = np.random.default_rng(0).integers(5, tiny.VOCABULARY, starts[-1]).astype(np.int32)
+    encoded = Encoded(
+        {"input_ids": tokens}, starts, lengths, np.zeros(5, bool),
+        Padding({"input_ids": tiny.PAD}), labels=np.array([0, 1, 1, 0, 1]),
+    )  # fmt: skip
+    feed, rows = EncodedFeed(encoded, runtime.device), [1, 0, 2]
+    assert feed.batch(np.array(rows))["input_ids"].shape[1] == 24
+    expected, gradients = logits_and_gradients(split, feed, rows)
+    with frozen_features(split, [feed], runtime) as feeds:
+        assert feeds is not None
+        found, slopes = logits_and_gradients(split, feeds[0], rows)
+        assert split.base.stored[0].shape[1] == width  # type: ignore[index]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    for slope, gradient in zip(slopes, gradients, strict=True):
+        torch.testing.assert_close(slope, gradient, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", ["sequence", "choice"])

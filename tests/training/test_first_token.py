@@ -63,6 +63,22 @@ def test_logits_and_all_gradients_stay(
         torch.testing.assert_close(slopes[name], gradient, atol=1e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("pooling", "first"), [("first", True), ("mean", False), ("attention", False)]
+)
+def test_all_tokens_are_computed_where_they_are_pooled(
+    pooling: str, first: bool, make_feed: Make
+) -> None:
+    native: Any = tiny.build("bert")
+    spec = HeadSpec.linear(2, pooling=pooling)
+    split = SplitModel(EncoderClassifier(native.bert, spec).eval())
+    for zero in (False, True):  # a head that starts at zero reads no less
+        with torch.no_grad():
+            split.head["head.out.weight"].fill_(0.0 if zero else 0.1)
+        with first_token_only(split, make_feed()) as done:
+            assert done == first
+
+
 @pytest.mark.parametrize("family", KNOWN)
 def test_the_last_layer_meets_one_query_a_row_and_is_given_back(
     family: str, make_feed: Make

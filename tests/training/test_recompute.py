@@ -18,7 +18,7 @@ from headstart.kernels.mode import FastKernels, twice_the_same
 from headstart.models.backbone import SplitModel
 from headstart.training.loop import StageLoop
 from headstart.training.recompute import recomputed, require_recomputable
-from headstart.tuners import TUNERS
+from tiny_tuners import make
 
 CPU = torch.device("cpu")
 WITHOUT = ("albert", "mpnet")
@@ -36,7 +36,7 @@ def model(family: str, dropout: float, tuner: str = "full") -> SplitModel:
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, dropout)
     torch.manual_seed(1)
-    split.train_only(TUNERS.get(tuner)().attach(split))
+    split.train_only(make(tuner).attach(split))
     split.model.train()
     return split
 
@@ -93,7 +93,10 @@ def test_layers_drop_the_same_when_they_are_computed_again(family: str) -> None:
     check(found, expected)
 
 
-@pytest.mark.parametrize("tuner", ["bitfit", "lora", "prefix", "top"])
+@pytest.mark.parametrize(
+    "tuner",
+    ["bitfit", "lora", "prefix", "top", "hydra", "adapter", "adapter(kind=parallel)", "histogram"],
+)
 def test_every_tuner_can_train_so(tuner: str) -> None:
     split = model("bert", 0.4, tuner)
     twin = copy.deepcopy(split)

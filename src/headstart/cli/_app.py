@@ -10,6 +10,7 @@ from headstart.cli._console import HELP_NAMES, examples, show
 from headstart.cli._usage import Command
 from headstart.cli.analyze import analyze_app
 from headstart.cli.demo import DEMO_EXAMPLES, demo
+from headstart.cli.explain import EXPLAIN_EXAMPLES, explain
 from headstart.cli.fit import FIT_EXAMPLES, fit
 from headstart.cli.head import head_app
 from headstart.cli.listings import describe_task_files, strategies, tasks
@@ -59,6 +60,7 @@ app.command(context_settings=HELP_NAMES, epilog=examples(*PREDICT_EXAMPLES))(pre
 app.command(context_settings=HELP_NAMES, epilog=examples(*PROBE_EXAMPLES))(probe)
 app.command(context_settings=HELP_NAMES, epilog=describe_task_files())(tasks)
 app.command(context_settings=HELP_NAMES)(strategies)
+app.command(context_settings=HELP_NAMES, epilog=examples(*EXPLAIN_EXAMPLES))(explain)
 app.add_typer(head_app, name="head")
 app.add_typer(study_app, name="study")
 app.add_typer(analyze_app, name="analyze")

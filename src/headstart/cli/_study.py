@@ -6,8 +6,8 @@ import contextlib
 import threading
 import time
 from collections import Counter
-from collections.abc import Container, Iterator, Sequence
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -16,13 +16,15 @@ from rich.table import Table
 
 from headstart.cli._console import NARROWEST_NAME, errors, facts, show, table
 from headstart.study import tables
-from headstart.study.executors import Executor
-from headstart.study.main import Study
-from headstart.study.plan import StudyPlan
 from headstart.study.runner import State, Watch
 from headstart.study.store import PlannedRun, Store
-from headstart.study.summary import Summary
+from headstart.study.summary import AXES, Summary
 from headstart.study.worker import Outcome
+
+if TYPE_CHECKING:  # what is only looked at can be shown without torch
+    from headstart.study.executors import Executor
+    from headstart.study.main import Study
+    from headstart.study.plan import StudyPlan
 
 FIRST_TO_GO = (
     ">gain/min", ">median", ">seconds", ">churn", ">best", ">needs", ">P(better)", ">worst",
@@ -41,7 +43,7 @@ def describe_plan(
     plan: StudyPlan,
     runs: Sequence[PlannedRun],
     executor: Executor,
-    out: str,
+    out: str | None,
     *,
     sides: Sequence[str] = (),
 ) -> Iterator[Table | str]:
@@ -51,7 +53,7 @@ def describe_plan(
         plan: The plan.
         runs: Its runs.
         executor: Where they would be carried out.
-        out: Its folder.
+        out: The study's folder, if there is one yet.
         sides: What an analysis compares.
 
     Yields:
@@ -59,7 +61,7 @@ def describe_plan(
     """
     from headstart.study.estimate import estimate
 
-    missing = _missing(runs, out)
+    missing = _missing(runs, out) if out else list(runs)
     sizes = ", ".join("all" if size is None else f"{size:,}" for size in plan.train_rows)
     lines = [tables.short_name(line) for line in plan.strategies]
     told = [
@@ -113,7 +115,7 @@ def describe_summary(summary: Summary, width: int) -> Iterator[Table | str]:
         yield tables.title(group, summary)
         yield table(shown, ([row[i] for i in places] for row in cells))
     if summary.overall and summary.overall.ranks:
-        yield "All tasks together, in points"
+        yield tables.overall_title(summary)
         cells = tables.overall_rows(summary.overall)
         own, _ = _fitting(tables.OVERALL_HEAD, cells, width)
         places = [tables.OVERALL_HEAD.index(name) for name in own]
@@ -201,9 +203,9 @@ def describe_failures(folder: str, among: Container[str] | None = None) -> Itera
     done = store.finished()
     failures = [f for f in store.failures() if f.get("id") not in done]
     failures = [f for f in failures if among is None or f.get("id") in among]
+    models = _models(store.runs().values())
     for failure in failures[:MOST_FAILURES]:
-        axes = failure["axes"]
-        name = f"{axes['task']}, {tables.short_name(axes['strategy'])}, seed {axes['seed']}"
+        name = _name(failure["axes"], models)
         yield f"failed: {name}: {failure.get('error', 'no reason is known')}"
     if len(failures) > MOST_FAILURES:
         yield f"… and {len(failures) - MOST_FAILURES} more, in {folder}/failures"
@@ -269,7 +271,7 @@ class Lines(Warnings):
 
     def __init__(self, study: Study, console: Console) -> None:
         self.study, self.console, self.began = study, console, time.monotonic()
-        self.ended_here = 0
+        self.ended_here, self.models = 0, _models(study.runs)
         self.state = State(len(study.runs))
 
     def looked(self, state: State) -> None:
@@ -301,7 +303,7 @@ class Lines(Warnings):
         """
         self.ended_here += 1
         ended = len(self.state.done | self.state.failed | {run.id})
-        text = f"{ended} of {self.state.total}: {_name(run)}: {_told(outcome)}"
+        text = f"{ended} of {self.state.total}: {_name(run.axes, self.models)}: {_told(outcome)}"
         return f"{text}{self._left(ended)}"
 
     def _left(self, ended: int) -> str:
@@ -331,7 +333,7 @@ class Screen(Lines):
         self.table: list[Any] = []
         self.last, self.stale = "", True
         self.renewing: threading.Thread | None = None
-        self.names = {run.id: _name(run) for run in study.runs}
+        self.names = {run.id: _name(run.axes, self.models) for run in study.runs}
 
     def looked(self, state: State) -> None:
         """Draw where the study stands.
@@ -377,10 +379,17 @@ class Screen(Lines):
         time.sleep(REST * (time.monotonic() - began))
 
 
-def _name(run: PlannedRun) -> str:
-    axes = run.axes
-    size = f", {axes['train_rows']} rows" if axes["train_rows"] else ""
-    return f"{axes['task']}{size}, {tables.short_name(axes['strategy'])}, seed {axes['seed']}"
+def _name(axes: Mapping[str, Any], models: int) -> str:
+    """Say which run, as its group is called in the tables."""
+    size = f", {axes['train_rows']:,} rows" if axes["train_rows"] else ""
+    extra = "".join(f", {name} {value}" for name, value in axes.items() if name not in AXES)
+    model = f", {axes['model']}" if models > 1 else ""
+    which = f"{tables.short_name(axes['strategy'])}, seed {axes['seed']}"
+    return f"{axes['task']}{size}{extra}{model}, {which}"
+
+
+def _models(runs: Iterable[PlannedRun]) -> int:
+    return len({run.axes["model"] for run in runs})
 
 
 def _told(outcome: Outcome) -> str:

@@ -16,7 +16,7 @@ from typer.core import TyperGroup
 from headstart.analysis import ANALYSES
 from headstart.cli._console import HELP_NAMES, errors, examples, output, show, tables_that_fit
 from headstart.cli._usage import Command
-from headstart.cli.study import RUN_FAILED, read_grid, run
+from headstart.cli.study import RUN_FAILED, read_grid, require_out, run
 
 if TYPE_CHECKING:
     from headstart.analysis._base import Analysis, Findings, Variant
@@ -137,6 +137,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     from headstart.analysis._runs import in_order, planned
     from headstart.study.request import choose_executor
 
+    folder = "" if given["dry_run"] else require_out(given["out"], f"analyze {name}")
     variants = _variants(analysis, given)
     plan = _plan(analysis, variants, given)
     runs = planned(plan, variants)
@@ -147,7 +148,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     if given["dry_run"]:
         _print_plan(plan, variants, in_order(runs), executor, given["out"])
         return
-    _run(name, analysis, plan, variants, runs, executor, given)
+    _run(name, analysis, plan, variants, runs, executor, {**given, "out": folder})
 
 
 def _variants(analysis: Analysis, given: Mapping[str, Any]) -> Sequence[Variant]:
@@ -198,7 +199,7 @@ def _print_plan(
     variants: Sequence[Variant],
     runs: Sequence[Any],
     executor: Executor,
-    out: str,
+    out: str | None,
 ) -> None:
     from headstart.cli._study import describe_plan
     from headstart.study.executors import closing

@@ -118,10 +118,12 @@ def _print_result(result: RunResult, *, quiet: bool) -> None:
 
 
 def _tell_how_to_resume(settings: FitConfig) -> None:
+    from headstart.run.auto import STATE
     from headstart.run.folder import CHECKPOINTS, RunFolder
 
     folder = RunFolder(Path(str(settings.out)))
-    if (folder.work / CHECKPOINTS / "latest.json").is_file():
+    kept = folder.work / CHECKPOINTS
+    if any((kept / name).is_file() for name in ("latest.json", STATE)):
         text = f"interrupted; go on with: headstart fit --resume --out {folder.out}"
     else:
         text = "interrupted before the first checkpoint; nothing was kept"

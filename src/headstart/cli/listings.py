@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,6 +10,7 @@ from headstart.cli._console import facts, show, table
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
 
 if TYPE_CHECKING:
+    from headstart.catalogue import Part
     from headstart.registry import Registry
 
 
@@ -60,6 +56,7 @@ def strategies(
     ] = None,
 ) -> None:
     """List the strategies' aliases, the tuners and techniques they are made of, or show one."""
+    from headstart.catalogue import parts
     from headstart.errors import ConfigError, did_you_mean
     from headstart.strategies.builtin import ALIASES
     from headstart.techniques import TECHNIQUES
@@ -83,9 +80,10 @@ def strategies(
     else:
         rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
         show("Aliases", table(("alias", "line", "what it is"), rows))
-        parts = [(each, _signature(TUNERS, each), TUNERS.summary(each)) for each in TUNERS]
-        show("Tuners", table(("tuner", "knobs", "what trains beside the head"), parts))
-        acts = [(t, _signature(TECHNIQUES, t), TECHNIQUES.summary(t)) for t in TECHNIQUES]
+        every = [(p.kind, (p.name, p.signature, p.summary)) for p in parts()]
+        tuners = [row for kind, row in every if kind == "tuner"]
+        show("Tuners", table(("tuner", "knobs", "what trains beside the head"), tuners))
+        acts = [row for kind, row in every if kind == "technique"]
         show("Techniques", table(("technique", "knobs", "what it does inside a stage"), acts))
         show(_notation())
 
@@ -114,36 +112,39 @@ def _show_task(name: str) -> None:
     show(f"Task {task.name}", facts(rows))
 
 
-@dataclass(frozen=True)
-class _Knob:
-    name: str
-    kind: str
-    default: str
-    meaning: str
-
-
 def _show_tuner(name: str) -> None:
     from headstart.tuners import TUNERS
 
-    _show_part(TUNERS, name)
-    rates = ", ".join(f"{key} {value}" for key, value in _rates(name).items())
+    part = _show_part(TUNERS, name)
+    rates = ", ".join(
+        f"{key} {part.facts[key]:g}" for key in ("lr", "head_lr") if key in part.facts
+    )
     show(f"Default learning rates: {rates}. Any stage also takes: {_settings()}.")
+    show(_more(name))
 
 
 def _show_technique(name: str) -> None:
     from headstart.techniques import TECHNIQUES
 
-    _show_part(TECHNIQUES, name)
-    knobs = _knobs(TECHNIQUES, name)
+    knobs = _show_part(TECHNIQUES, name).knobs
     own = f"({knobs[0].name}={knobs[0].default})" if knobs else ""
     show(f"It acts inside a stage: full+{name}{own}. A stage may carry several, joined by '+'.")
+    show(_more(name))
 
 
-def _show_part(registry: Registry[Any], name: str) -> None:
-    rows = [(k.name, k.kind, k.default, k.meaning) for k in _knobs(registry, name)]
-    show(f"{name}: {registry.summary(name)}")
-    if rows:
-        show(table(("knob", "kind", "default", "meaning"), rows))
+def _show_part(registry: Registry[Any], name: str) -> Part:
+    from headstart.catalogue import read_part
+
+    part = read_part(registry, name)
+    show(f"{name}: {part.summary}")
+    if part.knobs:
+        rows = [(k.name, k.takes, k.default, k.meaning) for k in part.knobs]
+        show(table(("knob", "takes", "default", "meaning"), rows))
+    return part
+
+
+def _more(name: str) -> str:
+    return f"`headstart explain {name}` tells all of it: idea, equation, source, what was measured."
 
 
 def _settings() -> str:
@@ -152,81 +153,11 @@ def _settings() -> str:
     return ", ".join(SETTINGS)
 
 
-def _signature(registry: Registry[Any], name: str) -> str:
-    return ", ".join(f"{knob.name}={knob.default}" for knob in _knobs(registry, name))
-
-
-def _class(registry: Registry[Any], name: str) -> ast.ClassDef | None:
-    """Return the source of a part's class; reading it takes no torch, importing it would."""
-    spec = importlib.util.find_spec(f"{registry.package}.{name}")
-    if spec is None or spec.origin is None:
-        return None
-    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
-    named = next(
-        node.value.id
-        for node in tree.body
-        if isinstance(node, ast.Assign)
-        and isinstance(node.value, ast.Name)
-        and ast.unparse(node.targets[0]) == registry.attribute
-    )
-    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == named)
-
-
-def _fields(registry: Registry[Any], name: str) -> Iterator[tuple[str, str, str]]:
-    for node in getattr(_class(registry, name), "body", ()):
-        if isinstance(node, ast.AnnAssign) and node.value is not None:
-            yield ast.unparse(node.target), ast.unparse(node.annotation), ast.unparse(node.value)
-
-
-def _knobs(registry: Registry[Any], name: str) -> list[_Knob]:
-    meanings = _meanings(registry, name)
-    return [
-        _Knob(field, _accepted(kind), _in_notation(default), meanings.get(field, ""))
-        for field, kind, default in _fields(registry, name)
-        if not field.startswith("_") and not kind.startswith("ClassVar")
-    ]
-
-
-def _accepted(kind: str) -> str:
-    """Write the type of a knob as what a user may give."""
-    if kind.startswith("Literal["):
-        return " or ".join(ast.literal_eval(f"({kind[8:-1]},)"))
-    return {"int": "whole number", "float": "number", "bool": "true or false"}.get(kind, kind)
-
-
-def _in_notation(default: str) -> str:
-    """Write a value of Python as a strategy line has it: no quotes, truth values in lower case."""
-    value = ast.literal_eval(default)
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _rates(name: str) -> dict[str, str]:
-    from headstart.tuners import TUNERS
-
-    found = _fields(TUNERS, name)
-    return {field: value for field, _, value in found if field in {"lr", "head_lr"}}
-
-
-def _meanings(registry: Registry[Any], name: str) -> dict[str, str]:
-    """Read the section Args of the class's docstring."""
-    found = _class(registry, name)
-    _, _, section = (ast.get_docstring(found) or "" if found else "").partition("Args:\n")
-    meanings: dict[str, str] = {}
-    last = ""
-    for line in section.split("\n\n")[0].splitlines():
-        word, colon, text = line.strip().partition(": ")
-        if colon and not line.startswith("     "):
-            last = word
-            meanings[word] = text
-        elif last:
-            meanings[last] += f" {line.strip()}"
-    return {word: text.replace("``", "`") for word, text in meanings.items()}
-
-
 def _notation() -> str:
     return (
         "A strategy is stages joined by '>' (hands on the head alone) or '>>' (hands on "
         f"everything).\nEach stage may carry settings, as in 'bitfit(epochs=3, lr=5e-4) > full': "
         f"{_settings()},\nand its tuner's knobs; and techniques behind a '+', as in "
-        "'bitfit > full+mixout(p=0.7)'.\n`headstart strategies NAME` shows the knobs of each."
+        "'bitfit > full+mixout(p=0.7)'.\n`headstart explain NAME` tells what each is, "
+        "when it helps, and its knobs."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 EVALUATE_EXAMPLES = (
     "headstart evaluate runs/x --data test.csv",
     "headstart evaluate runs/x --data reviews.jsonl --text body --label stars",
+    "headstart evaluate runs/x --data test.csv --json",
 )
 PREDICT_EXAMPLES = (
     "headstart predict runs/x --data new.csv --out predictions.csv",
@@ -77,15 +79,29 @@ def evaluate(
     label: _Label = None,
     device: _Device = "auto",
     trust_remote_code: _Trust = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, for programs.")
+    ] = False,
 ) -> None:
-    """Measure a finished model on labelled rows, by the metrics of its task."""
+    """Measure a finished model on labelled rows, by the metrics of its task.
+
+    For classes it also says how far the probabilities can be believed.
+    """
     from headstart.data.stream import TableParts
+    from headstart.results import CALIBRATION_FIGURES
 
     parts = TableParts(data, split=split)
     classifier = _load(run, device, trust_remote_code, task=task, text=text, label=label)
-    scores = classifier.evaluate_parts(parts)
+    scores, probabilities = classifier.measure_parts(parts)
+    if as_json:
+        found = {"model": run, "data": data, "rows": parts.rows, "scores": scores}
+        typer.echo(json.dumps({**found, "probabilities": probabilities}, ensure_ascii=False))
+        return
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]
     show(f"{run} on {parts.rows:,} rows of {data}", facts(rows))
+    if probabilities:
+        told = (f"{name} {probabilities[k]:.4f}" for k, name in CALIBRATION_FIGURES.items())
+        show(f"probabilities, lower is better: {', '.join(told)}")
 
 
 def predict(

@@ -46,8 +46,11 @@ def _listed(panel: str, name: str, text: str, metavar: str = "TEXT") -> Any:
 # long: one parameter for each option
 def run(
     out: Annotated[
-        str, _listed(_RUN, "--out", "Folder of the study, or an fsspec address.", "DIR")
-    ],
+        str | None,
+        _listed(
+            _RUN, "--out", "Folder of the study, or an fsspec address. --dry-run needs none.", "DIR"
+        ),
+    ] = None,
     config: Annotated[
         Path | None, _listed(_GRID, "--config", "YAML or TOML file with the study.", "FILE")
     ] = None,
@@ -136,6 +139,7 @@ def run(
     """
     from headstart.study.request import choose_executor
 
+    folder = "" if dry_run else require_out(out, "study run")
     plan = read_grid({
         "config": config, "task": task, "model": model, "strategies": strategies, "seeds": seeds,
         "train_rows": train_rows, "grid": grid, "baseline": baseline, "train": train,
@@ -145,8 +149,8 @@ def run(
     made = choose_executor(executor, workers, threads, ray_address, cpus, gpus, out)
     if dry_run:
         _print_plan(plan, made, out)
-        return
-    _carry_out(plan, made, out, retry_failed=retry_failed, quiet=quiet)
+    else:
+        _carry_out(plan, made, folder, retry_failed=retry_failed, quiet=quiet)
 
 
 @study_app.command(
@@ -231,6 +235,27 @@ def card(
     show(f"section {'renewed in' if replaced else 'added to'} {readme}")
 
 
+def require_out(out: str | None, command: str) -> str:
+    """Return the folder that was named.
+
+    Args:
+        out: As it was given.
+        command: Words behind ``headstart``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        ConfigError: If none was.
+    """
+    from headstart.errors import ConfigError
+
+    if not out:
+        fix = "Name the folder to keep the runs in, or add --dry-run to see the plan."
+        raise ConfigError(f"--out for `headstart {command}`", "none", fix)
+    return out
+
+
 def read_grid(options: Mapping[str, Any]) -> StudyPlan:
     """Read the options about a study's grid, its data and its settings.
 
@@ -288,7 +313,7 @@ def _parts(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _print_plan(plan: StudyPlan, executor: Executor, out: str) -> None:
+def _print_plan(plan: StudyPlan, executor: Executor, out: str | None) -> None:
     from headstart.cli._study import describe_plan
     from headstart.study.executors import closing
     from headstart.study.main import planned_runs

@@ -6,7 +6,7 @@ Tokens of all rows lie end to end in one array, so that a batch is a single gath
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -82,6 +82,28 @@ class Encoded:
     def n_tokens(self) -> int:
         """Tokens of all rows together, all choices included."""
         return int(self.starts[-1])
+
+    def take(self, rows: Indices) -> Encoded:
+        """Return some of the rows.
+
+        Args:
+            rows: Which, in the order they shall have.
+
+        Returns:
+            Those rows, copied.
+        """
+        begins, sizes = self._sequences(rows)
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+        source = np.repeat(begins - starts[:-1], sizes) + np.arange(starts[-1])
+        return replace(
+            self,
+            features={name: values[source] for name, values in self.features.items()},
+            starts=starts,
+            lengths=self.lengths[rows],
+            truncated=self.truncated[rows],
+            labels=None if self.labels is None else self.labels[rows],
+            span_tokens=self.span_tokens and [self.span_tokens[row] for row in rows],
+        )
 
     def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
         """Make a batch, padded to its longest row and from there as ``round_width`` says.

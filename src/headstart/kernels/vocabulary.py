@@ -24,7 +24,7 @@ class MetRows:
     """
 
     def __init__(self, weight: nn.Parameter, rows: torch.Tensor) -> None:
-        self.weight, self._rows = weight, rows
+        self.weight, self.rows = weight, rows
         self.table = nn.Parameter(weight.detach()[rows])
         self._place = torch.full((len(weight),), -1)
         self._place[rows] = torch.arange(len(rows))
@@ -55,9 +55,9 @@ class MetRows:
         """
         if factor != 1.0:
             self.weight.mul_(factor)
-        self.weight.index_copy_(0, self._rows, self.table)
+        self.weight.index_copy_(0, self.rows, self.table)
 
     @torch.no_grad()
     def read(self) -> None:
         """Take the part from the whole table anew, which has been changed from outside."""
-        self.table.copy_(self.weight[self._rows])
+        self.table.copy_(self.weight[self.rows])

@@ -19,9 +19,10 @@ from safetensors.torch import load_file, save
 from headstart.errors import HeadstartError, ModelError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.folders import require_finished, sync
-from headstart.models.heads import EncoderClassifier
+from headstart.models.heads import POOLINGS, EncoderClassifier
 from headstart.models.loading import load_saved
 from headstart.models.model_config import is_decoder
+from headstart.models.rescale import require_divisible
 from headstart.models.source import CONFIG, at_home, find_model
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
@@ -196,26 +197,76 @@ class Head:
         numbers = [str(index) for index in range(len(labels))]
         numbered = list(labels) == numbers and list(self.labels) == [f"LABEL_{n}" for n in numbers]
         if tuple(labels) != self.labels and not numbered:
+            part = f"{_HIDDEN} " if len(self.tensors) > MOST_OF_ONE_MAP else ""
             faults.append(
                 ModelError(
                     f"a head for {_told(labels)}",
                     f"one for {_told(self.labels)}",
-                    f"Use data with the head's labels. {_NEW}",
+                    f"Use data with the head's labels. {part}{_NEW}",
                 )
             )
-        own = split.fingerprint()
-        if not self._has_form_of(split, outputs=len(labels) == len(self.labels)):
+        if self._reads_other_vector(split):
+            faults.append(self._other_pooling(split))
+        elif not self._has_form_of(split, outputs=len(labels) == len(self.labels)):
             faults.append(self._other_form(split))
-        elif own != self.fingerprint and not ignore_backbone:
-            faults.append(
-                ModelError(
-                    f"a head trained on this backbone ({own})",
-                    f"one trained on {self.backbone or 'another'} ({self.fingerprint})",
-                    "Give that backbone as --model, or pass --ignore-backbone-mismatch.",
-                )
-            )
+        elif not ignore_backbone:
+            faults += self._other_backbone(split)
         raise_all(faults)
         split.load_head(self.tensors)
+
+    def apply_hidden(
+        self, split: SplitModel, outputs: int, *, ignore_backbone: bool = False
+    ) -> None:
+        """Put all of the head but its last linear map onto a model, whatever both predict.
+
+        Args:
+            split: The model; its last map stays as it is.
+            outputs: Logits that it gives for each input text.
+            ignore_backbone: Whether another backbone than the head's own is allowed.
+
+        Raises:
+            HeadstartError: If the head is nothing but its last map, or does not fit.
+        """
+        last = {id(p) for p in require_divisible(split, outputs, _NEW).parameters()}
+        wanted = {name: p for name, p in split.head.items() if id(p) not in last}
+        kept = {name: t for name, t in self.tensors.items() if name in wanted}
+        if self._reads_other_vector(split):
+            raise self._other_pooling(split)
+        if {n: t.shape for n, t in kept.items()} != {n: p.shape for n, p in wanted.items()}:
+            raise self._other_form(split)
+        if not wanted:
+            raise ModelError(
+                "a head with parameters before its last map, for --head-part hidden",
+                f"one that is only the map {_form(self.tensors)}",
+                "Use heads with a hidden layer or a query on both tasks (--head-type mlp, "
+                f"--pooling attention). {_NEW}",
+            )
+        raise_all([] if ignore_backbone else self._other_backbone(split))
+        split.load_head({**split.head_state(), **kept})
+
+    def _other_backbone(self, split: SplitModel) -> list[HeadstartError]:
+        own = split.fingerprint()
+        if own == self.fingerprint:
+            return []
+        return [
+            ModelError(
+                f"a head trained on this backbone ({own})",
+                f"one trained on {self.backbone or 'another'} ({self.fingerprint})",
+                "Give that backbone as --model, or pass --ignore-backbone-mismatch.",
+            )
+        ]
+
+    def _reads_other_vector(self, split: SplitModel) -> bool:
+        """Return whether two heads of ours pool in other ways, which no shape would tell."""
+        both = isinstance(split.model, EncoderClassifier) and self.model_class == _OWN
+        return both and _pooling_of(self.pooling) != _pooling_of(describe_pooling(split))
+
+    def _other_pooling(self, split: SplitModel) -> ModelError:
+        return ModelError(
+            f"a head that reads the {describe_pooling(split)}",
+            f"one that reads the {self.pooling}",
+            f"Pass --pooling {_pooling_of(self.pooling)}. {_NEW}",
+        )
 
     def _has_form_of(self, split: SplitModel, *, outputs: bool) -> bool:
         """Return whether the tensors are those of a model, the number of outputs set aside or not.
@@ -243,6 +294,10 @@ class Head:
 
 
 _NEW = "Or leave --head out, and a new head is trained."
+_HIDDEN = "Or add --head-part hidden, which takes all of it but the last map."
+_OWN = EncoderClassifier.__name__
+MOST_OF_ONE_MAP = 2
+"""Tensors of a single linear map; a head with more has parts that do not depend on the labels."""
 
 
 def _form(tensors: Mapping[str, torch.Tensor]) -> str:
@@ -254,6 +309,11 @@ def _head_type(tensors: Mapping[str, torch.Tensor]) -> str:
     if "head.out.weight" not in tensors:
         return "native"
     return "mlp" if "head.dense.weight" in tensors else "linear"
+
+
+def _pooling_of(words: str) -> str:
+    """Return what --pooling calls what a head of ours reads."""
+    return next((name for name, told in POOLINGS.items() if words.startswith(told)), "first")
 
 
 def _told(labels: Sequence[str]) -> str:
@@ -271,8 +331,9 @@ def describe_pooling(split: SplitModel) -> str:
     """
     config: Any = getattr(split.model, "config", None)
     if isinstance(split.model, EncoderClassifier):
-        spans = split.model.head.spec.spans
-        return f"first token vector{f' and {spans} span vectors' if spans else ''}"
+        spec = split.model.head.spec
+        more = f" and {spec.spans} span vectors" if spec.spans else ""
+        return f"{POOLINGS[spec.pooling]}{more}"
     if is_decoder(config):
         return "last token vector"
     pooler = [name for name in split.backbone if ".pooler." in name]

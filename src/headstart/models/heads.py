@@ -1,4 +1,4 @@
-"""Heads of our own: on the first token's vector, linear or with one hidden layer.
+"""Heads of our own: on one vector pooled of the text, linear or with one hidden layer.
 
 A model class's native head needs nothing from here. These are for the settings of the paper, and
 save together with a backbone that plain transformers still loads; the head itself then needs
@@ -7,26 +7,34 @@ headstart.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+POOLINGS = {
+    "first": "first token vector",
+    "mean": "mean of the token vectors",
+    "attention": "attention-weighted mean of the token vectors",
+}
+"""What a head of ours can read, in words."""
+
 
 @dataclass(frozen=True)
 class HeadSpec:
-    """The form of a head on the first token.
+    """The form of a head of ours.
 
     Args:
-        kind: ``linear`` or ``mlp``.
+        kind: ``linear``, ``mlp`` or ``span``, which is ``mlp`` on a task with target spans.
         outputs: Logits per input: the number of classes, 1 for regression and for each choice.
         hidden: Width of the hidden layer; 0 for none. The paper's is 2048.
         dropout: Dropout rate in front of the first linear map.
         init_std: Standard deviation of the initial weights; biases start at 0.
         spans: Target spans whose vectors are read beside the first token's.
         one_logit: Whether two classes share one logit, trained by binary cross-entropy.
+        pooling: Which vector of the text is read: one of ``POOLINGS``.
     """
 
     kind: str
@@ -36,35 +44,56 @@ class HeadSpec:
     init_std: float = 0.02
     spans: int = 0
     one_logit: bool = False
+    pooling: str = "first"
 
     @classmethod
-    def linear(cls, outputs: int, *, dropout: float = 0.1, spans: int = 0) -> HeadSpec:
+    def linear(
+        cls, outputs: int, *, dropout: float = 0.1, spans: int = 0, pooling: str = "first"
+    ) -> HeadSpec:
         """Return a linear head with BERT's usual initialisation.
 
         Args:
             outputs: Logits per input.
             dropout: Dropout rate in front of it.
             spans: Target spans.
+            pooling: One of ``POOLINGS``.
 
         Returns:
             The form.
         """
-        return cls("linear", outputs, dropout=dropout, spans=spans)
+        return cls("linear", outputs, dropout=dropout, spans=spans, pooling=pooling)
 
     @classmethod
-    def mlp(cls, outputs: int, *, choices: bool = False, spans: int = 0) -> HeadSpec:
+    def mlp(
+        cls, outputs: int, *, choices: bool = False, spans: int = 0, pooling: str = "first"
+    ) -> HeadSpec:
         """Return the paper's head (arXiv 2210.16771): 2048 wide, ReLU, weights N(0, 0.005).
 
         Args:
             outputs: Logits per input; two classes become one logit, as in the paper.
             choices: Whether the logit belongs to one choice of several.
             spans: Target spans.
+            pooling: One of ``POOLINGS``.
 
         Returns:
             The form.
         """
         one = outputs == 2 and not choices
-        return cls("mlp", 1 if one else outputs, 2048, 0.0, 0.005, spans, one)
+        return cls("mlp", 1 if one else outputs, 2048, 0.0, 0.005, spans, one, pooling)
+
+    @classmethod
+    def span(cls, outputs: int, *, spans: int, pooling: str = "first") -> HeadSpec:
+        """Return the paper's head on a text with target spans, as in WiC and WSC.
+
+        Args:
+            outputs: Logits per input; two classes become one logit.
+            spans: Target spans.
+            pooling: One of ``POOLINGS``.
+
+        Returns:
+            The form.
+        """
+        return replace(cls.mlp(outputs, spans=spans, pooling=pooling), kind="span")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form as plain data."""
@@ -86,12 +115,33 @@ class NoPooler(nn.Module):
         return states[:, 0]
 
 
-class FirstTokenHead(nn.Module):
-    """First-token vector (and span vectors) to logits.
+def mean_of_tokens(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return the mean of the vectors of a text's tokens.
 
-    With two spans the input is ``[cls; w1; w2; |w1 - w2|; w1 * w2]`` (EH-FT's form for WiC), where
-    ``w`` is the sum of the vectors of a span's tokens; with any other number the span vectors
-    simply follow the first token's.
+    Args:
+        states: Final hidden states, (b, L, D).
+        mask: 1 at tokens, 0 at padding, (b, L); every place is a token without it.
+
+    Returns:
+        (b, D).
+    """
+    if mask is None:
+        return states.mean(1)
+    weights = mask.to(states.dtype)
+    weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
+    return (states * weights.unsqueeze(-1)).sum(1)
+
+
+class PooledHead(nn.Module):
+    """A vector pooled of the text (and span vectors) to logits.
+
+    With two spans the input is ``[p; w1; w2; |w1 - w2|; w1 * w2]`` (EH-FT's form for WiC), where
+    ``p`` is what is pooled, by default the first token's vector, and ``w`` the sum of the vectors
+    of a span's tokens; with any other number the span vectors simply follow ``p``.
+
+    Attention pooling is ``p = sum_i a_i h_i`` with ``a = softmax_i(q . h_i / sqrt(D))`` over the
+    tokens that are no padding. Its query ``q`` is part of the head and starts at zero, where ``p``
+    is the mean.
 
     Args:
         width: Width of the backbone's vectors.
@@ -102,6 +152,8 @@ class FirstTokenHead(nn.Module):
         super().__init__()
         inputs = width * (5 if spec.spans == 2 else 1 + spec.spans)
         self.spec = spec
+        if spec.pooling == "attention":
+            self.query = nn.Parameter(torch.zeros(width))
         self.dropout = nn.Dropout(spec.dropout)
         self.dense = nn.Linear(inputs, spec.hidden) if spec.hidden else None
         self.out = nn.Linear(spec.hidden or inputs, spec.outputs)
@@ -109,18 +161,43 @@ class FirstTokenHead(nn.Module):
             nn.init.normal_(linear.weight, std=spec.init_std)
             nn.init.zeros_(linear.bias)
 
-    def forward(self, states: torch.Tensor, span_masks: torch.Tensor | None = None) -> torch.Tensor:
+    def pool(self, states: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return one vector for each text.
+
+        Args:
+            states: Final hidden states, (b, L, D).
+            mask: 1 at tokens, 0 at padding, (b, L); every place is a token without it.
+
+        Returns:
+            (b, D).
+        """
+        if self.spec.pooling == "first":
+            return states[:, 0]
+        if self.spec.pooling == "mean":
+            return mean_of_tokens(states, mask)
+        scores: torch.Tensor = (states * self.query).sum(-1) / states.shape[-1] ** 0.5
+        if mask is not None:
+            scores = scores.masked_fill(mask == 0, torch.finfo(scores.dtype).min)
+        return (states * scores.softmax(-1).unsqueeze(-1)).sum(1)
+
+    def forward(
+        self,
+        states: torch.Tensor,
+        span_masks: torch.Tensor | None = None,
+        mask: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Compute logits.
 
         Args:
             states: Final hidden states, (b, L, D).
             span_masks: 1 at the tokens of each span, (b, spans, L).
+            mask: 1 at tokens, 0 at padding, (b, L); every place is a token without it.
 
         Returns:
             Logits, (b, outputs); (b, 2) where two classes share a logit ``z``: ``[0, z]``, whose
             softmax and cross-entropy are exactly the sigmoid and binary cross-entropy of ``z``.
         """
-        vector = states[:, 0]
+        vector = self.pool(states, mask)
         if self.spec.spans and span_masks is not None:
             spans = torch.bmm(span_masks.to(states.dtype), states).unbind(1)
             if len(spans) == 2:
@@ -149,7 +226,7 @@ class EncoderClassifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.config: Any = backbone.config
-        self.head = FirstTokenHead(backbone.config.hidden_size, spec)  # type: ignore[union-attr,arg-type]
+        self.head = PooledHead(backbone.config.hidden_size, spec)  # type: ignore[union-attr,arg-type]
 
     def forward(
         self, span_masks: torch.Tensor | None = None, **inputs: torch.Tensor
@@ -166,7 +243,8 @@ class EncoderClassifier(nn.Module):
         shape = inputs["input_ids"].shape
         if len(shape) == 3:
             inputs = {k: v.reshape(-1, shape[-1]) for k, v in inputs.items()}
-        logits = self.head(self.backbone(**inputs).last_hidden_state, span_masks)
+        states = self.backbone(**inputs).last_hidden_state
+        logits = self.head(states, span_masks, inputs.get("attention_mask"))
         if len(shape) == 3:
             logits = logits.reshape(shape[0], shape[1])
         return SequenceClassifierOutput(logits=logits)

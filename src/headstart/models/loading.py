@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 import transformers
@@ -15,9 +14,18 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.heads import EncoderClassifier, FirstTokenHead, HeadSpec, NoPooler
+from headstart.models.head_choice import (
+    ModelKind,
+    Target,
+    auto_class,
+    has_class,
+    is_own,
+    own_head,
+    require_head_type,
+    require_pooling,
+)
+from headstart.models.heads import EncoderClassifier, HeadSpec, NoPooler, PooledHead
 from headstart.models.model_config import (
-    is_decoder,
     load_config,
     require_text_model,
     set_dropout,
@@ -26,30 +34,9 @@ from headstart.models.model_config import (
 from headstart.models.rescale import require_rescalable
 from headstart.models.source import locate, quiet, short
 
-ModelKind = Literal["sequence", "choice"]
 OWN_HEAD_FILE = "headstart.json"
 """Beside a backbone whose head needs headstart: the head's form and the label names."""
 OWN_HEAD_WEIGHTS = "head.safetensors"
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the model predicts.
-
-    Args:
-        labels: Class names in the order of the logits; empty for a number.
-        kind: ``sequence`` for one text or a pair, ``choice`` for multiple choice.
-        spans: Target spans whose vectors the head reads.
-    """
-
-    labels: tuple[str, ...]
-    kind: ModelKind = "sequence"
-    spans: int = 0
-
-    @property
-    def outputs(self) -> int:
-        """Logits that the model gives for each input text."""
-        return 1 if self.kind == "choice" else max(1, len(self.labels))
 
 
 def load_classifier(
@@ -57,6 +44,7 @@ def load_classifier(
     target: Target,
     *,
     head: str = "native",
+    pooling: str | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
     dropout: float | None = None,
@@ -69,7 +57,9 @@ def load_classifier(
     Args:
         source: Folder or hub name.
         target: What it shall predict.
-        head: ``native``, ``linear`` or ``mlp`` (see ``headstart.models.heads``).
+        head: ``native``, ``linear``, ``mlp`` or ``span`` (see ``headstart.models.heads``).
+        pooling: What the head reads: ``native`` for a native head; ``first``, ``mean`` or
+            ``attention`` for one of ours, where ``None`` is ``first``.
         seed: Seed of the head, and of whatever else the checkpoint does not provide.
         trust_remote_code: Whether code that comes with the checkpoint may run.
         dropout: Overrides every dropout rate of the configuration.
@@ -82,16 +72,17 @@ def load_classifier(
     """
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
-    own = head != "native" or bool(target.spans)
+    own = is_own(head, target)
     require_text_model(config, source)
-    _require_head_type(config, source, target, own=own, trust=trust_remote_code)
+    require_head_type(config, source, target, head, trust=trust_remote_code)
+    require_pooling(pooling, own=own)
     set_target(config, target.labels, choice=target.kind == "choice")
     if dropout is not None:
         set_dropout(config, dropout)
     with torch.random.fork_rng(devices=[]), quiet():
         torch.manual_seed(seed)
         if own:
-            spec = _own_head(head, target, dropout)
+            spec = own_head(head, target, dropout, pooling)
             split = _load_own(folder, config, spec, trust_remote_code)
         else:
             split, info = _load_native(folder, config, target.kind, trust_remote_code)
@@ -119,7 +110,7 @@ def draw_head(split: SplitModel, seed: int) -> dict[str, torch.Tensor]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if isinstance(split.model, EncoderClassifier):
-            own = FirstTokenHead(split.model.config.hidden_size, split.model.head.spec)
+            own = PooledHead(split.model.config.hidden_size, split.model.head.spec)
             split.load_head({f"head.{name}": p for name, p in own.named_parameters()})
         else:
             _draw_head(split, seed)
@@ -154,7 +145,7 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
                 if any("MultipleChoice" in a for a in config.architectures or ())
                 else "sequence"
             )
-            if not _has_class(config, kind, trust_remote_code):
+            if not has_class(config, kind, trust_remote_code):
                 raise _no_head(source, f"family {config.model_type}, which has no such class")
             split, info = _load_native(folder, config, kind, trust_remote_code)
             if missing := sorted(_not_provided(info)):
@@ -222,7 +213,7 @@ def positions(split: SplitModel) -> int | None:
 
 def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tuple[SplitModel, Any]:
     """Load a model class's own head; return the loading info beside the model."""
-    model, info = _from_pretrained(_auto(kind), folder, config, trust)
+    model, info = _from_pretrained(auto_class(kind), folder, config, trust)
     missing = _not_provided(info)
     split = SplitModel(model, missing)
     _refuse_holes(split, missing, folder)
@@ -235,39 +226,6 @@ def _no_head(source: str, reason: str) -> ModelError:
         f"{source}, a backbone without head ({reason})",
         f"Train one first: `headstart fit --model {source} …`, then give its --out folder.",
     )
-
-
-def _auto(kind: ModelKind) -> Any:
-    name = "SequenceClassification" if kind == "sequence" else "MultipleChoice"
-    return getattr(transformers, f"AutoModelFor{name}")
-
-
-def _has_class(config: Any, kind: ModelKind, trust: bool) -> bool:
-    return trust or type(config) in _auto(kind)._model_mapping
-
-
-def _require_head_type(config: Any, source: str, target: Target, *, own: bool, trust: bool) -> None:
-    """Refuse a head that the family cannot carry; what is advised instead is one that it can."""
-    native, decoder = _has_class(config, target.kind, trust), is_decoder(config)
-    found = f"{source}, a model of the family {config.model_type}"
-    encoder = "Choose an encoder, for example roberta-base"
-    if own and decoder:
-        fix = f"{encoder}."
-        if target.spans:
-            fix = f"{encoder}, or let the task mark the spans in the text (span_use: mark)."
-        elif native:
-            fix = "Use --head-type native, which reads the last token, or an encoder."
-        raise ModelError(
-            "an encoder for a head on the first token",
-            f"{found}, a decoder, whose first token sees nothing of the text",
-            fix,
-        )
-    if not own and not native:
-        raise ModelError(
-            f"a model family with a class for {_auto(target.kind).__name__}",
-            f"{found}, which has none",
-            f"{encoder}." if decoder else "Use --head-type linear, which works on any encoder.",
-        )
 
 
 def _carries_head(split: SplitModel, info: Any) -> bool:
@@ -377,11 +335,3 @@ def _refuse_holes(split: SplitModel, missing: set[str], source: str) -> None:
             f"{source} without {len(holes)} of its tensors, for example {holes[0]}",
             "Check that config.json and the weights belong together.",
         )
-
-
-def _own_head(head: str, target: Target, dropout: float | None) -> HeadSpec:
-    if head == "mlp" or (head == "native" and target.spans):
-        choices = target.kind == "choice"
-        return HeadSpec.mlp(target.outputs, choices=choices, spans=target.spans)
-    rate = 0.1 if dropout is None else dropout
-    return HeadSpec.linear(target.outputs, dropout=rate, spans=target.spans)

@@ -69,12 +69,15 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
     return end
 
 
-def require_divisible(split: SplitModel, outputs: int) -> nn.Linear:
-    """Make sure, before any training, that the logits can be divided after it.
+def require_divisible(
+    split: SplitModel, outputs: int, instead: str = "Drop --calibrate."
+) -> nn.Linear:
+    """Make sure, before any training, that a head ends in a linear map of its own.
 
     Args:
         split: A classifier.
         outputs: Logits that it gives for each input text.
+        instead: What else the user can do than take another head.
 
     Returns:
         The linear map that the head ends in.
@@ -89,7 +92,7 @@ def require_divisible(split: SplitModel, outputs: int) -> nn.Linear:
         raise ModelError(
             f"a head that ends in a linear map with {outputs} output{'s' * (outputs > 1)}",
             type(split.model).__name__,
-            "Use --head-type linear, or drop --calibrate.",
+            f"Use --head-type linear. {instead}",
         )
     return end
 

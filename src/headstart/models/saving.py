@@ -13,8 +13,9 @@ from torch import nn
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.folders import whole_folder
+from headstart.models.head_choice import Target
 from headstart.models.heads import EncoderClassifier
-from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, Target, load_saved
+from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, load_saved
 from headstart.models.source import quiet
 
 

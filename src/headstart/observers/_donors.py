@@ -8,13 +8,12 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
-from headstart.models.loading import draw_head
 from headstart.observers._heads import Head
 from headstart.run.listener import Listener
+from headstart.run.prepare import fresh_head
 from headstart.run.ready import Ready, make_ready, with_settings
 from headstart.run.splits import Splits, find_task, read_splits
 from headstart.run.train import stage_runner
-from headstart.training.seeds import stream
 
 _OF_A_TASK = (
     "task", "data", "train", "validation", "validation_share", "text", "label", "choices", "span",
@@ -50,7 +49,7 @@ def donated_head(ready: Ready, other: Mapping[str, Any]) -> Donated:
     donor = make_ready(own, ready.runtime) if "task" in other else with_settings(ready, own)
     split = donor.prepared.split
     before = split.head_state()
-    draw_head(split, stream(donor.config.seed, "head"))
+    fresh_head(donor.prepared, donor.config.head_init, donor.config.seed)
     runner = stage_runner(donor, Listener())
     runner.run(stages=len(donor.stages) - 1)
     split.load_head(before)

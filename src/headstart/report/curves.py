@@ -14,11 +14,9 @@ from headstart.report.figures import COLOURS, DASHES, Figure, Look, group_name, 
 from headstart.report.figures import looks as looks_of
 from headstart.report.read import Evidence, Run
 from headstart.results import StageResult
-from headstart.study.summary import Key, group_key
+from headstart.study.summary import GIVEN_UP, Key, group_key
 from headstart.study.tables import short_name
 
-GIVEN_UP = "nothing"
-"""What an attempt hands on that the guard has taken back."""
 _TECHNIQUE = re.compile(r"\+[A-Za-z_]")
 """What a stage's name holds where a technique acts in it; the ``+`` of 1e+06 is not one."""
 

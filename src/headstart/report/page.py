@@ -14,7 +14,7 @@ from headstart.study import tables
 from headstart.study.tables import short_name
 
 MOST_FAILURES = 200
-CORRECTED = "the p of the answer is corrected over the strategies, that of a table over the tasks"
+CORRECTED = "the p of the answer is corrected over the strategies, that of a table over the tables"
 
 
 def build(evidence: Evidence) -> str:
@@ -89,7 +89,7 @@ def _tables(evidence: Evidence) -> str:
     ]
     if summary.overall and summary.overall.ranks:
         rows = tables.overall_rows(summary.overall)
-        parts.append(table("all tasks together, in points", tables.OVERALL_HEAD, rows))
+        parts.append(table(tables.overall_title(summary), tables.OVERALL_HEAD, rows))
     notes = [*tables.legend(), *tables.notes(summary), CORRECTED]
     listed = "".join(f"<li>{escape(note)}</li>" for note in notes)
     return f'{"".join(parts)}<ul class="small">{listed}</ul>'

@@ -63,7 +63,7 @@ on {result.data["train_rows"]:,} rows.
 {scores}
 
 Saved is the `{result.selected}` state: {result.rule}.
-{_calibration(result)}
+{_calibration(result)}{_search(result)}
 ## Training
 
 | stage | steps | lr | head lr | trainable (tuner + head) | seconds |
@@ -92,3 +92,22 @@ saved model holds it already. {describe_calibration(found)}
 |---|---|---|
 {rows}
 """
+
+
+def _search(result: RunResult) -> str:
+    """Write the section on the choice of the strategy; empty where the user chose it."""
+    found = result.search
+    if not found:
+        return ""
+    rows = "\n".join(
+        f"| {tried['splits']} | {', '.join(f'`{line}`' for line in tried['order'])} |"
+        for tried in found["rounds"]
+    )
+    table = f"\n| splits | from best to worst |\n|---|---|\n{rows}\n" if rows else ""
+    return f"""
+## Choice of the strategy
+
+`{result.strategy}` was chosen by a search within {found["budget"]}, on rows held out of the
+training rows; it did not look at the rows that the scores above are about.
+{found["why"]}
+{table}"""

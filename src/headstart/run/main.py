@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +11,32 @@ from typing import Any
 import torch
 
 from headstart.config import FitConfig
-from headstart.errors import RunError
+from headstart.errors import ConfigError, RunError
 from headstart.results import RunResult
+from headstart.run.auto import (
+    Search,
+    Searcher,
+    check_search,
+    first_settings,
+    load_search,
+    searching_plan,
+)
 from headstart.run.folder import CHECKPOINTS, LOG, RESULT, RunFolder, require_space, told_when_full
 from headstart.run.interrupt import Pauser
 from headstart.run.listener import Listener
 from headstart.run.logfile import logging_to
 from headstart.run.observer import Observer
 from headstart.run.plan import Plan
-from headstart.run.ready import Ready, make_ready
+from headstart.run.ready import Ready, make_ready, with_settings
 from headstart.run.record import finish, make_record
 from headstart.run.save import save_run
-from headstart.run.splits import Frames, find_task, source_name
+from headstart.run.splits import Frames, data_record, find_task, source_name
 from headstart.run.stages import StrategyRunner
 from headstart.run.train import stage_runner, train
+from headstart.run.trial import Bench
 from headstart.training.checkpoint import load_checkpoint, replace_text, save_checkpoint
 from headstart.training.evaluate import Floats
+from headstart.training.ledger import Pause
 from headstart.training.runtime import Runtime
 from headstart.tuners._bind import read_strategy
 
@@ -62,7 +73,9 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> Plan:
         folder = RunFolder(config.out)
         folder.check(config)
         config = folder.settle(config)
-    return make_ready(config, _runtime(config), frames).plan
+    ready = make_ready(first_settings(config), _runtime(config), frames)
+    check_search(ready)
+    return searching_plan(ready.plan, ready)
 
 
 def run(
@@ -85,22 +98,23 @@ def run(
     """
     began = time.perf_counter()
     listener = listener or Listener()
-    read_strategy(config.strategy)
+    read_strategy(first_settings(config).strategy)
     if config.out is None:
         config = config.model_copy(update={"out": default_out(config)})
     folder = RunFolder(Path(str(config.out)))
     folder.check(config)
     config = folder.settle(config)
     runtime = _runtime(config)
-    ready = make_ready(config, runtime, frames)
-    plan = ready.plan
+    ready = make_ready(first_settings(config), runtime, frames)
+    check_search(ready)
+    plan = searching_plan(ready.plan, ready)
     size = sum(p.nbytes for p in ready.prepared.split.model.parameters())
     # Two checkpoints with moments and best state stand side by side while one replaces the other.
     require_space(folder.work, 8 * size)
     runtime.wait()
     with told_when_full(folder.out):
         if runtime.is_main:
-            folder.open(ready.settings)
+            folder.open(ready.settings.model_copy(update={"strategy": config.strategy}))
         runtime.wait()
         try:
             with logging_to(folder.work / LOG, active=runtime.is_main):
@@ -108,7 +122,7 @@ def run(
                 result = _carry_out(ready, folder, listener, began)
         except BaseException as error:
             folder.release()
-            if runtime.is_main and isinstance(error, KeyboardInterrupt):
+            if runtime.is_main and isinstance(error, KeyboardInterrupt | ConfigError):
                 folder.abandon()
             raise
         if runtime.is_main:
@@ -171,7 +185,14 @@ def run_in_memory(
 
 
 def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float) -> RunResult:
+    found = _search(ready, folder, listener, began) if ready.config.budget else None
+    if found:
+        chosen = {"strategy": found.chosen, "budget": None}
+        ready = with_settings(ready, ready.config.model_copy(update=chosen))
     result = make_record(ready)
+    if found:
+        result.search = found.record()
+        result.rule += "; the strategy was chosen on rows held out of the training rows"
     resumed = _checkpoint(ready, folder, result)
     for warning in result.warnings:
         listener.warning(warning)
@@ -193,6 +214,21 @@ def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float
     return result
 
 
+def _search(ready: Ready, folder: RunFolder, listener: Listener, began: float) -> Search:
+    """Find a strategy, or go on with finding one."""
+    kept, now = folder.work / CHECKPOINTS, _origin(ready, data_record(ready.prepared.splits))
+    search = load_search(kept) if ready.config.resume else None
+    if search:
+        _require_same(search.origin, now)
+    search = search or Search(str(ready.config.budget), now)
+    with Pauser(math.inf) as pauser:
+        bench = Bench(ready, time.perf_counter, lambda: pauser() == Pause.STOP)
+        Searcher(ready, search, kept, listener, bench, began).run()
+        if pauser() == Pause.STOP:
+            raise KeyboardInterrupt
+    return search
+
+
 def _train(
     ready: Ready,
     folder: RunFolder,
@@ -208,7 +244,7 @@ def _train(
     def save(state: dict[str, Any], tensors: dict[str, torch.Tensor], stop: bool) -> None:
         if ready.runtime.is_main:
             name = f"stage{state['stage'] + 1}-{state['attempt']}-{state['loop']['step']}"
-            state = {**state, "origin": _origin(ready, result)}
+            state = {**state, "origin": _origin(ready, result.data)}
             save_checkpoint(folder.work / CHECKPOINTS, name, state, tensors)
         if stop:
             raise KeyboardInterrupt
@@ -218,17 +254,12 @@ def _train(
     return runner
 
 
-def _origin(ready: Ready, result: RunResult) -> dict[str, Any]:
+def _origin(ready: Ready, rows: dict[str, Any]) -> dict[str, Any]:
     """Return what must be the same when a run is resumed, for its bits to be the same."""
-    return {"rows": result.data, "backbone": ready.fingerprint}
+    return {"rows": rows, "backbone": ready.fingerprint}
 
 
-def _checkpoint(ready: Ready, folder: RunFolder, result: RunResult) -> Checkpoint | None:
-    """Load what a resumed run goes on from, refusing other rows or another backbone."""
-    found = load_checkpoint(folder.work / CHECKPOINTS) if ready.config.resume else None
-    if found is None:
-        return None
-    before, now = found[0]["origin"], _origin(ready, result)
+def _require_same(before: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [name for name in now if before[name] != now[name]]
     if changed:
         raise RunError(
@@ -236,4 +267,12 @@ def _checkpoint(ready: Ready, folder: RunFolder, result: RunResult) -> Checkpoin
             f"another {' and another '.join(changed)}".replace("another rows", "other rows"),
             "Put back what has changed, or start again with --overwrite.",
         )
+
+
+def _checkpoint(ready: Ready, folder: RunFolder, result: RunResult) -> Checkpoint | None:
+    """Load what a resumed run goes on from, refusing other rows or another backbone."""
+    found = load_checkpoint(folder.work / CHECKPOINTS) if ready.config.resume else None
+    if found is None:
+        return None
+    _require_same(found[0]["origin"], _origin(ready, result.data))
     return found

@@ -32,7 +32,7 @@ from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
 from headstart.run.saved import fit_to_model, needs_task_file, saved_precision, saved_task
 from headstart.run.splits import find_task
-from headstart.tasks.calibration import softmax
+from headstart.tasks.calibration import measure, softmax
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
@@ -242,9 +242,25 @@ class Classifier:
         Returns:
             As from ``evaluate_frame``.
         """
+        return self.measure_parts(parts)[0]
+
+    def measure_parts(
+        self, parts: Iterable[tuple[int, pd.DataFrame]]
+    ) -> tuple[dict[str, float], dict[str, float]]:
+        """Measure the model, and its probabilities, on labelled rows that come in parts.
+
+        Args:
+            parts: As for ``evaluate_parts``.
+
+        Returns:
+            Metrics as from ``evaluate_frame``; and ``log_loss``, ``ece`` and ``brier`` of the
+            probabilities, nothing for a model that predicts a number.
+        """
         gold = np.concatenate([self._labelled(*part)[1] for part in parts])
-        logits = [self._compute(self._labelled(*part)[0]) for part in parts]
-        return Judge(gold, self._task().metrics)(np.concatenate(logits))
+        logits = np.concatenate([self._compute(self._labelled(*part)[0]) for part in parts])
+        scores = Judge(gold, self._task().metrics)(logits)
+        classes = self._task().target == "classes" and np.isfinite(logits).all()
+        return scores, measure(logits, gold) if classes else {}
 
     def _labelled(
         self, before: int, table: pd.DataFrame

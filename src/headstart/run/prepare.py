@@ -6,14 +6,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from headstart.config import FitConfig
 from headstart.data.checks import length_warnings
 from headstart.data.encode import Encoded, resolve_max_length
 from headstart.data.tokencache import encode_cached
+from headstart.errors import ModelError
 from headstart.imports import without_collection
 from headstart.models.backbone import SplitModel
-from headstart.models.loading import load_classifier, load_tokenizer, positions
+from headstart.models.head_init import initialise_head
+from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
 from headstart.models.model_config import is_decoder
 from headstart.run.settings import Choices
 from headstart.run.splits import Frames, Splits, read_splits
@@ -64,6 +67,7 @@ def prepare(
             config.model,
             splits.target,
             head=choices.head,
+            pooling=choices.pooling,
             seed=stream(config.seed, "head"),
             trust_remote_code=config.trust_remote_code,
             dropout=config.dropout,
@@ -79,11 +83,38 @@ def prepare(
         _standardised(encode_cached(rows, tokenizer, longest), splits) if rows is not None else None
         for rows in (splits.train, splits.validation, splits.untouched)
     )
+    _require_mask(train, choices.pooling)  # type: ignore[arg-type]
     if is_decoder(model_config):
         # Decoders find a row's last token by the padding token.
         model_config.pad_token_id = train.padding.values["input_ids"]  # type: ignore[union-attr]
     splits.warnings += length_warnings(train, "training rows")  # type: ignore[arg-type]
     return Prepared(splits, split, tokenizer, train, validation, untouched, longest)  # type: ignore[arg-type]
+
+
+def fresh_head(prepared: Prepared, init: str, seed: int) -> dict[str, torch.Tensor]:
+    """Draw a head anew, and start its last map as asked for; it is then in the model.
+
+    Args:
+        prepared: Model and rows.
+        init: ``normal``, ``zero`` or ``labels``.
+        seed: The run's seed.
+
+    Returns:
+        Copies of the head's tensors by name.
+    """
+    split = prepared.split
+    draw_head(split, stream(seed, "head"))
+    initialise_head(split, init, prepared.splits.target, prepared.tokenizer)
+    return split.head_state()
+
+
+def _require_mask(encoded: Encoded, pooling: str) -> None:
+    if pooling in ("mean", "attention") and not encoded.attention_mask:
+        raise ModelError(
+            f"a tokenizer that tells tokens from padding, for --pooling {pooling}",
+            "one whose model_input_names have no attention_mask",
+            "Use --pooling first, or add attention_mask to the tokenizer's model_input_names.",
+        )
 
 
 def _standardised(encoded: Encoded, splits: Splits) -> Encoded:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, raise_all
-from headstart.models.loading import draw_head
-from headstart.run.prepare import Prepared, prepare
+from headstart.run.prepare import Prepared, fresh_head, prepare
 from headstart.run.settings import Choices, choose
 from headstart.run.splits import Frames, find_task
 from headstart.training.evaluate import Judge
@@ -17,12 +16,12 @@ from headstart.training.feed import EncodedFeed
 from headstart.training.optim import OptimizerSettings
 from headstart.training.probe import probe_logits, train_heads
 from headstart.training.runtime import Runtime
-from headstart.training.seeds import stream
 
 UNUSED = (
-    "strategy", "total_epochs", "guard", "head", "ignore_backbone_mismatch", "lr", "head_lr",
-    "micro_batch_size", "dropout", "eval_every", "select", "selection", "checkpoint_minutes",
-    "checkpoint_steps", "resume", "overwrite", "out", "gradient_checkpointing", "offload_optimizer",
+    "strategy", "total_epochs", "guard", "head", "head_part", "ignore_backbone_mismatch", "lr",
+    "head_lr", "micro_batch_size", "dropout", "eval_every", "select", "selection",
+    "checkpoint_minutes", "checkpoint_steps", "resume", "overwrite", "out",
+    "gradient_checkpointing", "offload_optimizer", "budget",
 )  # fmt: skip
 """Settings of a run that say nothing about a probe."""
 
@@ -54,7 +53,7 @@ def run_probe(
     split, splits = prepared.split, prepared.splits
     split.train_only({})
     split.model.to(runtime.device)
-    starts = [draw_head(split, stream(seed, "head")) for seed in seeds]
+    starts = [fresh_head(prepared, config.head_init, seed) for seed in seeds]
     feeds = [EncodedFeed(rows, runtime.device) for rows in (prepared.train, prepared.validation)]
     labels = prepared.validation.labels
     if labels is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from headstart.config import FitConfig
 from headstart.errors import NotationError, raise_all
+from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
 from headstart.run.calibrate import require_calibratable
@@ -69,7 +70,7 @@ class Ready:
         facts = {
             "task": f"{self.task.name} ({self.task.shape}, {self.task.target})",
             "model": f"{self.config.model}, {size:,} backbone parameters",
-            "head": self.choices.head + (f", from {self.config.head}" if self.config.head else ""),
+            "head": self.choices.head + _start(self.config),
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
@@ -101,7 +102,7 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
     task = find_task(config)
     choices = choose(config, task)
     notes = []
-    if config.head and strategy.hands_on_a_head:
+    if config.takes_whole_head and strategy.hands_on_a_head:
         strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
         notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
     raise_all(unused_settings(config, strategy))
@@ -118,13 +119,7 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
         notes.append(
             f"The checkpoint's own head is not used; give --head {unused} to start from it."
         )
-    if config.head:
-        head = Head.from_pretrained(config.head)
-        ignore = config.ignore_backbone_mismatch
-        head.apply(prepared.split, prepared.splits.label_names, ignore_backbone=ignore)
-        if prepared.splits.labels is None:
-            mean, scale = prepared.splits.mean, prepared.splits.scale
-            rescale_output(prepared.split, -mean / scale, 1 / scale)
+    _start_head(config, prepared)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
     if config.selection == "carve" and not (decides or config.calibrate):
         notes.append(
@@ -133,6 +128,29 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
         )
     stages = _stages(config, choices, strategy, prepared)
     return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
+
+
+def _start_head(config: FitConfig, prepared: Prepared) -> None:
+    """Put what the user gave for the head onto the one that was drawn."""
+    split, splits, ignore = prepared.split, prepared.splits, config.ignore_backbone_mismatch
+    head = Head.from_pretrained(config.head) if config.head else None
+    if head is not None and config.takes_whole_head:
+        head.apply(split, splits.label_names, ignore_backbone=ignore)
+        if splits.labels is None:
+            rescale_output(split, -splits.mean / splits.scale, 1 / splits.scale)
+        return
+    if head is not None:
+        head.apply_hidden(split, splits.target.outputs, ignore_backbone=ignore)
+    # After the hidden layers, which label names go through.
+    initialise_head(split, config.head_init, splits.target, prepared.tokenizer)
+
+
+def _start(config: FitConfig) -> str:
+    """Say where the head starts, behind its kind."""
+    part = "" if config.head_part == "all" else ", but for its last map"
+    given = f", from {config.head}{part}" if config.head else ""
+    init = {"normal": "", "zero": ", starting at zero", "labels": ", starting from the label names"}
+    return given + init[config.head_init]
 
 
 def with_settings(ready: Ready, config: FitConfig) -> Ready:

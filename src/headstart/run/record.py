@@ -46,7 +46,8 @@ def make_record(ready: Ready) -> RunResult:
         backbone={
             "source": config.model, "fingerprint": ready.fingerprint,
             "parameters": sum(p.numel() for p in ready.prepared.split.backbone.values()),
-            "head": ready.choices.head, "head_from": config.head,
+            "head": ready.choices.head, "pooling": ready.choices.pooling,
+            "head_from": config.head, "head_part": config.head_part, "head_init": config.head_init,
         },
         machine=ready.runtime.describe(),
         versions=versions(),

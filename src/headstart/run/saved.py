@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from headstart.errors import ConfigError, RunError
-from headstart.models.loading import Target
+from headstart.models.head_choice import Target
 from headstart.models.source import find_model
 from headstart.results import RunResult
 from headstart.run.folder import MODEL, RESULT

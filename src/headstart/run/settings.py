@@ -28,6 +28,7 @@ class Choices:
         total_epochs: Epochs of all stages together, or ``None``.
         share: Share of the total for stages before the last, where they carry no length.
         head: Kind of head.
+        pooling: What the head reads.
     """
 
     preset: Preset
@@ -35,6 +36,7 @@ class Choices:
     total_epochs: float | None
     share: float | None
     head: str
+    pooling: str
 
 
 def choose(config: FitConfig, task: TaskSpec) -> Choices:
@@ -57,10 +59,11 @@ def choose(config: FitConfig, task: TaskSpec) -> Choices:
         for name in ("batch_size", "max_length", "weight_decay", "clip", "warmup")
         if (value := getattr(config, name)) is not None
     }
-    head = config.head_type or ("mlp" if task.span_use == "vectors" and task.spans else preset.head)
-    return Choices(
-        replace(preset, **given), config.epochs or preset.epochs, total, preset.share, head
-    )
+    spans = task.span_use == "vectors" and bool(task.spans)
+    head = config.head_type or ("span" if spans else preset.head)
+    pooling = config.pooling or ("first" if spans or head != "native" else "native")
+    epochs = config.epochs or preset.epochs
+    return Choices(replace(preset, **given), epochs, total, preset.share, head, pooling)
 
 
 def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:
@@ -112,6 +115,7 @@ def resolved(config: FitConfig, choices: Choices, strategy: Strategy, max_length
         "epochs": None if choices.total_epochs or _length_name(strategy) else choices.epochs,
         "validation_share": config.held_out_share,
         "head_type": choices.head,
+        "pooling": choices.pooling,
         "max_length": max_length,
         **{k: getattr(preset, k) for k in ("batch_size", "weight_decay", "clip", "warmup")},
     }

@@ -19,7 +19,7 @@ from headstart.data.rows import Rows, build_rows, column_faults
 from headstart.data.sources import class_names, read_table
 from headstart.data.splits import carve, sample
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
-from headstart.models.loading import Target
+from headstart.models.head_choice import Target
 from headstart.tasks.builtin import get_task, read_task_folder
 from headstart.tasks.metrics import default_metrics, metric_faults
 from headstart.tasks.spec import TaskSpec

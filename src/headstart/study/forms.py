@@ -14,6 +14,7 @@ from headstart.study.tables import (
     legend,
     notes,
     overall_rows,
+    overall_title,
     records,
     rows,
     title,
@@ -105,7 +106,7 @@ def _tables(
     for group in summary.groups:
         yield title(group, summary), head, [[row[i] for i in places] for row in rows(group)]
     if summary.overall and summary.overall.ranks:
-        yield "all tasks together, in points", OVERALL_HEAD, overall_rows(summary.overall)
+        yield overall_title(summary), OVERALL_HEAD, overall_rows(summary.overall)
 
 
 def _told(summary: Summary) -> list[str]:

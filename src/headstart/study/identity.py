@@ -24,7 +24,7 @@ _OF_A_MODEL = {".json", ".txt", ".model", ".safetensors", ".bin", ".py"}
 _NOT_PART = {
     "out", "resume", "overwrite", "device", "threads", "checkpoint_minutes", "checkpoint_steps",
     "model", "train", "validation", "data", "task", "strategy", "head", "micro_batch_size",
-    "gradient_checkpointing", "offload_optimizer",
+    "gradient_checkpointing", "offload_optimizer", "budget",
 }  # fmt: skip
 """Settings that do not decide a result, or that stand in the digest by what they lead to."""
 

@@ -146,7 +146,8 @@ def _check_rows(runs: Iterable[PlannedRun]) -> None:
 
 _NOT_OF_ROWS = {
     "model", "strategy", "seed", "epochs", "total_epochs", "lr", "head_lr", "batch_size", "preset",
-    "weight_decay", "clip", "warmup", "dropout", "head_type", "head", "guard", "eval_every",
+    "weight_decay", "clip", "warmup", "dropout", "head_type", "head",
+    "pooling", "head_init", "head_part", "guard", "eval_every",
 }  # fmt: skip
 
 

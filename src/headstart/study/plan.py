@@ -229,8 +229,10 @@ def _seeds(value: Any, faults: list[HeadstartError]) -> list[int]:
     except ValueError:
         seeds = []
     if isinstance(value, bool | int) or not seeds or min(seeds) < 0:
-        fix = "Write how many, for example 10, or a list such as 0,1,2."
-        faults.append(ConfigError("a number of seeds, or seeds from 0 up", repr(value), fix))
+        fix = "Write how many, for example 10, or a list such as 0,1,2; 1 is seed 0 alone."
+        faults.append(
+            ConfigError("how many seeds, 1 at least, or a list of seeds", repr(value), fix)
+        )
         return []
     faults += _check_axis("seeds", seeds)
     return seeds

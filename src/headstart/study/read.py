@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headstart.errors import ConfigError, did_you_mean, raise_all
+from headstart.errors import ConfigError, RunError, did_you_mean, raise_all
 from headstart.strategies.notation import parse
 from headstart.study.store import PlannedRun, Store
 from headstart.study.summary import Logits, Summary, summarise
@@ -60,9 +60,14 @@ def read_records(
     asked, planned = store.plans(), store.runs()
     results, damaged = store.results()
     failures = [f for f in store.failures() if f["id"] not in {r["id"] for r in results}]
+    results, failures = ([r for r in rs if r["id"] in planned] for rs in (results, failures))
     for record in (*results, *failures):
-        if record["id"] in planned:  # as it is called now
-            record["axes"] = planned[record["id"]].axes
+        record["axes"] = planned[record["id"]].axes  # as it is called now
+    if not asked:
+        raise RunError(
+            "a study with at least one plan", "; ".join([f"none in {address}/plans", *damaged]),
+            "Repeat the command that began it: no finished run is repeated.",
+        )  # fmt: skip
     names = {name: None for plan in asked for name in plan.get("strategies", [])}
     wanted = [canonical(line) for line in strategies] or list(names)
     raise_all(

@@ -36,13 +36,15 @@ def request(
     """
     values = read_plan_file(config) if config else {}
     values |= _given(axes)
-    own, shared = _given(rows), {**(values.get("settings") or {}), **settings}
+    own, of_file = _given(rows), values.get("settings") or {}
+    # What is no table is told by read_plan, with all else.
+    shared = {**of_file, **settings} if isinstance(of_file, Mapping) else of_file
     if own.get("train"):
         if values.get("tasks"):
             raise ConfigError("--train or --task", "both", "Drop one, or write a study file.")
         values["tasks"] = [own]
-    else:
-        shared |= own
+    elif isinstance(shared, Mapping):
+        shared = {**shared, **own}
     return read_plan({**values, "settings": shared})
 
 
@@ -53,7 +55,7 @@ def choose_executor(
     address: str | None,
     cpus: float,
     gpus: float,
-    out: str,
+    out: str | None,
 ) -> Executor:
     """Return where the runs shall be carried out.
 
@@ -64,7 +66,7 @@ def choose_executor(
         address: That of a Ray cluster.
         cpus: CPUs of a run on Ray.
         gpus: GPUs of a run on Ray.
-        out: The study's folder, which keeps what local workers print.
+        out: The study's folder, which keeps what local workers print; ``None`` to keep nothing.
 
     Returns:
         The executor.
@@ -77,7 +79,7 @@ def choose_executor(
     if kind == "local":
         if address:
             raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
-        log = None if "://" in out else Path(out) / "logs"
+        log = None if out is None or "://" in out else Path(out) / "logs"
         return LocalExecutor(1 if workers is None else workers, threads, log)
     from headstart.study.ray_executor import RayExecutor
 

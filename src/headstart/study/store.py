@@ -8,7 +8,7 @@
     logits/<id>.npy        its logits on the rows that it was evaluated on
     failures/<id>.json     a failed run: error and reason
     claims/<id>.<n>.json   who works on a run; see ``claims``
-    damaged/               results that cannot be read, set aside
+    damaged/               results and failures that cannot be read, set aside
     logs/                  what the workers print
 
 Every file is written once, whole, and belongs to one run: processes need no lock to share it.
@@ -17,7 +17,6 @@ Every file is written once, whole, and belongs to one run: processes need no loc
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -33,13 +32,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import RunError
-from headstart.results import RunResult
+from headstart.study import damage
+from headstart.study.damage import RESULT_KEYS, as_json
 
 FORM = 1
 """Version of this layout."""
 STUDY = "study.json"
 FOLDERS = ("plans", "results", "logits", "failures", "claims", "damaged", "logs")
-RESULT_KEYS = ("id", "axes", "result", "measured")
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class Store:
             name: Path below the folder.
             values: Plain data for JSON, or bytes.
         """
-        data = values if isinstance(values, bytes) else _json(values)
+        data = values if isinstance(values, bytes) else as_json(values)
         with self._reached():
             if not self.local:
                 self.fs.pipe_file(self.path(name), data)
@@ -161,9 +160,9 @@ class Store:
             try:
                 if self.local:
                     with Path(self.path(name)).open("xb") as file:
-                        file.write(_json(values))
+                        file.write(as_json(values))
                 else:
-                    self.fs.pipe_file(self.path(name), _json(values), mode="create")
+                    self.fs.pipe_file(self.path(name), as_json(values), mode="create")
             except FileExistsError:
                 return False
         return True
@@ -206,14 +205,16 @@ class Store:
                 for r in runs
             ],
         }
-        name = f"plans/{hashlib.sha256(_json(values)).hexdigest()[:16]}.json"
-        if not self.read(name):
+        own = damage.plan_name(values)
+        name = f"plans/{own}.json"
+        if damage.of_plan(self.read(name), own):
             self.write(name, {"number": len(self.names("plans")), **values})
 
     def plans(self) -> list[dict[str, Any]]:
         """Return what was asked for, each request once, in the order in which they were added."""
-        found = [self._read(self.path("plans", name)) for name in self.names("plans")]
-        return sorted((plan for plan in found if plan), key=lambda plan: plan.get("number", 0))
+        found = self._files("plans")
+        whole = [plan for name, plan in found if plan and not damage.of_plan(plan, name)]
+        return sorted(whole, key=lambda plan: plan.get("number", 0))
 
     def runs(self) -> dict[str, PlannedRun]:
         """Return every run of the study by its identity."""
@@ -250,7 +251,7 @@ class Store:
         np.save(buffer, logits, allow_pickle=False)
         self.write(f"logits/{run.id}.npy", buffer.getvalue())
         found = {"result": result, "measured": measured or {}}
-        record = {"id": run.id, "axes": run.axes, "digest": _digest(found), **found}
+        record = {"id": run.id, "axes": run.axes, "digest": damage.digest(found), **found}
         self.write(f"results/{run.id}.json", record)
         self.remove(f"failures/{run.id}.json")
 
@@ -267,30 +268,44 @@ class Store:
         """Read every result.
 
         Returns:
-            The whole ones, and a sentence about each that is damaged; those are set aside, so that
-            the run counts as not done.
+            The whole ones, and a sentence about each file that is damaged. Results and failures
+            among those are set aside, so that the run counts as not done.
         """
         found, told = [], []
-        for name in self.names("results"):
-            identity = name.removesuffix(".json")
-            record = self._read(self.path("results", name))
-            fault = _fault(record, identity)
+        for identity, record in self._files("results"):
+            fault = damage.of_result(record, identity)
             if record is not None and not fault:
                 found.append({key: record[key] for key in RESULT_KEYS})
-                continue
-            with self._reached():
-                self.fs.makedirs(self.path("damaged"), exist_ok=True)
-                with contextlib.suppress(FileNotFoundError):
-                    self.fs.mv(self.path("results", name), self.path("damaged", name))
-            told.append(
-                f"results/{name} {fault}; set aside in damaged/, the run counts as not done"
-            )
+            else:
+                told.append(self._set_aside("results", identity, fault))
+        for identity, record in self._files("failures"):
+            if fault := damage.of_failure(record, identity):
+                told.append(self._set_aside("failures", identity, fault))
+        for name, plan in self._files("plans"):
+            if fault := damage.of_plan(plan, name):
+                told.append(f"plans/{name}.json {fault}; the command that it is of writes it anew")
         return found, told
 
     def failures(self) -> list[dict[str, Any]]:
-        """Read every failure."""
-        found = [self._read(self.path("failures", name)) for name in self.names("failures")]
-        return [failure for failure in found if failure]
+        """Read every failure that is whole."""
+        found = self._files("failures")
+        return [f for identity, f in found if f and not damage.of_failure(f, identity)]
+
+    def _files(self, folder: str) -> list[tuple[str, dict[str, Any] | None]]:
+        """Read the files of a folder, by their names without the ending."""
+        with self._reached():
+            return [
+                (name.removesuffix(".json"), self._read(self.path(folder, name)))
+                for name in self.names(folder)
+            ]
+
+    def _set_aside(self, folder: str, identity: str, fault: str) -> str:
+        name = f"{identity}.json"
+        with self._reached():
+            self.fs.makedirs(self.path("damaged"), exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                self.fs.mv(self.path(folder, name), self.path("damaged", name))
+        return f"{folder}/{name} {fault}; set aside in damaged/, the run counts as not done"
 
     def logits(self, identity: str) -> npt.NDArray[np.float32] | None:
         """Read the logits of a run.
@@ -342,50 +357,5 @@ class Store:
             ) from None
 
 
-def _json(values: Mapping[str, Any]) -> bytes:
-    return (json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
-
-
 def _identities(names: Iterable[str]) -> set[str]:
     return {name.removesuffix(".json") for name in names}
-
-
-def _fault(record: Mapping[str, Any] | None, identity: str) -> str:
-    """Return what is wrong with a result, in words; nothing if it is whole."""
-    if not record or not record.keys() >= {*RESULT_KEYS, "digest"}:
-        return "is truncated or not a result"
-    if record["id"] != identity:
-        return f"is the result of another run, {record['id']}"
-    result = record["result"]
-    try:
-        fault = _fault_of(RunResult.from_dict(result), record["axes"])
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
-        return f"lacks what a result has ({type(error).__name__}: {error})"
-    found = {"result": result, "measured": record["measured"]}
-    if not fault and record["digest"] != _digest(found):
-        return "was changed after it had been written"
-    return fault
-
-
-def _fault_of(result: RunResult, axes: Mapping[str, Any]) -> str:
-    """Look at all that a summary reads; what is missing raises."""
-    chosen = {"last": result.last, "best": result.best}
-    score = (result.untouched or chosen[result.selected]).get("score")
-    if not isinstance(score, int | float) or isinstance(score, bool) or not score <= 1:
-        return f"has no score of at most 1, but {score!r}"
-    if result.seed != axes["seed"]:
-        return "tells of another seed than its name"
-    numbers = (result.data["validation_rows"], result.data["untouched_rows"],
-               *(stage.seconds for stage in result.stages),
-               *(stage.start.get("score", 0) for stage in result.stages[:1]))  # fmt: skip
-    if not result.stages or not all(isinstance(number, int | float) for number in numbers):
-        return "has words or nothing where numbers belong"
-    if not all(isinstance(name, str) for name in (*result.task["metrics"], result.strategy)):
-        return "has no names where names belong"
-    return ""
-
-
-def _digest(found: Mapping[str, Any]) -> str:
-    """Return what tells a record that was changed by hand or by a failing disk."""
-    text = json.dumps(json.loads(_json(found)), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -29,6 +29,8 @@ Logits = Callable[[str], npt.NDArray[np.float32] | None]
 Key = tuple[Any, ...]
 AXES = ("task", "model", "strategy", "train_rows", "seed")
 """Names of the axes that every run has; settings of the grid follow."""
+GIVEN_UP = "nothing"
+"""What an attempt at a stage hands on that the guard has taken back."""
 
 
 def group_key(task: str, model: str, rows: int | None, settings: Mapping[str, Any]) -> Key:
@@ -59,6 +61,8 @@ class RunScore:
         collapsed: Whether it ended at chance or predicts one class.
         same_rows: Whether the rows that are reported also selected the state or the length.
         rows: How many rows are reported.
+        fresh: Whether a stage was given up, so that the next one began with a fresh head.
+        temperature: What its logits were divided by; ``None`` if it was not to be calibrated.
     """
 
     id: str
@@ -69,6 +73,8 @@ class RunScore:
     collapsed: bool
     same_rows: bool
     rows: int
+    fresh: bool = False
+    temperature: float | None = None
 
 
 @dataclass
@@ -275,8 +281,15 @@ def run_score(identity: str, result: RunResult) -> RunScore:
     rows = result.data["untouched_rows"] if result.untouched else result.data["validation_rows"]
     return RunScore(
         identity, result.seed, score, score - start, sum(s.seconds for s in result.stages),
-        result.collapsed, decides and not result.untouched, int(rows),
+        result.collapsed, decides and not result.untouched, int(rows), _gave_up(result),
+        result.calibration.get("temperature"),
     )  # fmt: skip
+
+
+def _gave_up(result: RunResult) -> bool:
+    """Tell whether a stage handed nothing on, tried as often as it may be."""
+    followed = zip(result.stages, result.stages[1:], strict=False)
+    return any(s.handed_on == GIVEN_UP and after.attempt == 1 for s, after in followed)
 
 
 def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, number: bool) -> None:

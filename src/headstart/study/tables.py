@@ -22,7 +22,7 @@ LEGEND = {
     ">difference [95 %]": "difference: mean over the seeds of both, in points, with its 95 % "
     "interval",
     ">p (Holm)": "p: exact or permutation test of the paired differences, Holm-corrected over the "
-    "tasks",
+    "tables",
     ">P(better)": "P(better): probability that a run beats one of the baseline",
     ">needs": "needs: pairs of seeds that show a difference of this size in 4 of 5 studies",
     ">churn": "churn: rows on which two seeds disagree",
@@ -88,6 +88,23 @@ def title(group: Group, summary: Summary) -> str:
     return f"{group.name}{model}: {metrics} in %, against {short_name(summary.baseline)}"
 
 
+def overall_title(summary: Summary) -> str:
+    """Return the title of the table over all groups.
+
+    Args:
+        summary: The summary.
+
+    Returns:
+        One line.
+    """
+    return f"All {'tasks' if _own_tasks(summary) else 'tables'} together, in points"
+
+
+def _own_tasks(summary: Summary) -> bool:
+    """Tell whether no two groups are of one task."""
+    return len({group.task for group in summary.groups}) == len(summary.groups)
+
+
 def overall_rows(overall: Overall) -> list[list[str]]:
     """Return the cells of the comparison over all groups.
 
@@ -147,6 +164,7 @@ def notes(summary: Summary) -> Iterator[str]:
     entries = [entry for group in summary.groups for entry in group.entries]
     if any(entry.same_rows for entry in entries):
         yield MARKED
+    yield from _run_notes(entries)
     found = [e.comparison for e in entries if e.comparison]
     fewest = min((comparison.seeds for comparison in found), default=0)
     if fewest and smallest_p(fewest) > 0.05:
@@ -166,9 +184,30 @@ def notes(summary: Summary) -> Iterator[str]:
             f"p = {_p(told.chi_square_p)}{f} (Friedman; Iman and Davenport)"
         ).replace("p = <", "p <")
     if overall and overall.critical_difference is not None:
+        count, own = len(summary.groups), _own_tasks(summary)
+        caution = "" if own else "; those of one task are not independent, so it may take more"
         yield (
-            f"average ranks that differ by less than {overall.critical_difference:.2f} (Nemenyi, "
-            f"{len(summary.groups)} tasks) may do so by chance"
+            f"average ranks that differ by less than {overall.critical_difference:.2f} may do so "
+            f"by chance (Nemenyi, {count} {'tasks' if own else 'tables'}{caution})"
+        )
+
+
+def _run_notes(entries: Sequence[Entry]) -> Iterator[str]:
+    """Say what happened in runs that their scores do not tell."""
+    for name in dict.fromkeys(entry.strategy for entry in entries):
+        runs = [run for e in entries if e.strategy == name for run in e.runs.values()]
+        fresh = sum(run.fresh for run in runs)
+        if fresh:
+            yield (
+                f"{short_name(name)}: in {fresh:,} of {len(runs):,} runs a stage learned nothing, "
+                "and the next one began with a fresh head; give it more epochs or rows"
+            )
+    runs = [run for entry in entries for run in entry.runs.values()]
+    found = [run.temperature for run in runs if run.temperature is not None]
+    if found:
+        yield (
+            f"{len(found):,} of {len(runs):,} runs were calibrated: their logits were divided by "
+            f"{_range(found, '.2f')}, which changes probabilities, not predictions"
         )
 
 

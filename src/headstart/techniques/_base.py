@@ -62,6 +62,20 @@ class Setting:
     loss: Callable[[Batch], torch.Tensor]
 
 
+@dataclass(frozen=True)
+class Updated:
+    """What the optimizer updates for a parameter that trains.
+
+    Args:
+        parameter: The parameter itself, or a table of some of its rows.
+        rows: Which rows those are; ``None`` for the parameter itself. The others get no gradient,
+            and are decayed when the model is looked at.
+    """
+
+    parameter: nn.Parameter
+    rows: torch.Tensor | None = None
+
+
 class Technique:
     """Something that acts inside a stage; see the module for when each method is called.
 
@@ -112,11 +126,12 @@ class Technique:
         """
         return 1.0
 
-    def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+    def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
         """Hear of the optimizer that has been built.
 
         Args:
             optimizer: The stage's.
+            updated: What it updates, by the name of what trains.
         """
 
     def before_step(self, step: int) -> None:

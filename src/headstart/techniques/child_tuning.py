@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from headstart.cards import Card
+from headstart.kernels.masks import rounded_rate
 from headstart.techniques._base import Range, Setting, Technique
+from headstart.techniques._masks import keep_masks, keep_part
 
 
 def most_important(scores: Mapping[str, torch.Tensor], p: float) -> dict[str, torch.Tensor]:
@@ -74,7 +76,8 @@ class ChildTuning(Technique):
         self._masked = dict(_of_layers(setting))
         self._masks: dict[str, torch.Tensor] = {}
         if self.mode == "D" and self._masked:
-            self._masks = most_important(_squared_gradients(setting, self._masked), self.p)
+            chosen = most_important(_squared_gradients(setting, self._masked), self.p)
+            self._masks = {name: mask.to(torch.int8).neg_() for name, mask in chosen.items()}
 
     @torch.no_grad()
     def gradients(self, step: int) -> None:
@@ -83,15 +86,15 @@ class ChildTuning(Technique):
         Args:
             step: Counted from 0.
         """
-        generator = self._generator("child_tuning", step)
-        for name, parameter in self._masked.items():
-            if parameter.grad is None:
-                continue
-            if self.mode == "D":
-                parameter.grad.mul_(self._masks[name])
-            else:
-                drawn = torch.rand(parameter.shape, generator=generator) < self.p
-                parameter.grad.mul_(drawn.to(parameter.device)).div_(self.p)
+        masks, scale = self._masks, 1.0
+        if self.mode == "F" and self.p < 1:
+            generator = self._generator("child_tuning", step)
+            masks = keep_masks(self._masked, 1 - self.p, generator)
+            scale = rounded_rate(1 - self.p)[1]
+        for name, mask in masks.items():
+            gradient = self._masked[name].grad
+            if gradient is not None:
+                keep_part(gradient, mask, scale)
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the masks."""

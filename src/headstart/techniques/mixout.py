@@ -10,29 +10,29 @@ import torch
 from torch import nn
 
 from headstart.cards import Card
+from headstart.kernels.masks import rounded_rate
 from headstart.techniques._base import A_RATE, Range, Setting, Technique
+from headstart.techniques._masks import keep_masks, keep_part
 
 
 def mixed(
-    now: torch.Tensor, anchor: torch.Tensor, anchored: torch.Tensor, p: float
-) -> torch.Tensor:
-    """Return weights of which some are their anchor, with the mean put right.
+    now: torch.Tensor, anchor: torch.Tensor, keep: torch.Tensor, scale: float, into: torch.Tensor
+) -> None:
+    """Mix weights with their anchor, with the mean put right.
 
-    ``(m * anchor + (1 - m) * now - p * anchor) / (1 - p)`` with m 1 where ``anchored`` (Lee et al.
-    2020, arXiv 1909.11299, equation 4). Its expectation is ``now``.
+    ``(m * anchor + (1 - m) * now - p * anchor) / (1 - p)`` with m 1 where nothing is kept (Lee et
+    al. 2020, arXiv 1909.11299, equation 4), which is ``anchor + (1 - m) (now - anchor) / (1 - p)``.
+    Its expectation is ``now``.
 
     Args:
         now: Present weights.
         anchor: Pretrained weights.
-        anchored: Which take their anchor, as truth values; each with probability ``p``.
-        p: The probability; with 1 nothing of ``now`` is left, and the anchor is returned.
-
-    Returns:
-        The mixture.
+        keep: Integers: -1 where the present weight has its say, 0 where the anchor takes its place.
+        scale: ``1 / (1 - p)``.
+        into: Where the mixture goes; afterwards it is ``anchor`` to the bit where nothing is kept.
     """
-    if p == 1:
-        return anchor.clone()
-    return torch.where(anchored, anchor, anchor + (now - anchor) / (1 - p))
+    into.copy_(keep).mul_(-scale)
+    torch.lerp(anchor, now, into, out=into)
 
 
 @dataclass
@@ -78,8 +78,9 @@ class Mixout(Technique):
         self._generator = setting.generator
         self._weights = dict(_linear_weights(setting))
         self._anchors = {n: w.detach().clone() for n, w in self._weights.items()}
+        self._mixtures = {n: torch.empty_like(w) for n, w in self._anchors.items()}
         self._now: dict[str, torch.Tensor] = {}
-        self._anchored: dict[str, torch.Tensor] = {}
+        self._keep: dict[str, torch.Tensor] = {}
 
     @torch.no_grad()
     def before_step(self, step: int) -> None:
@@ -88,14 +89,15 @@ class Mixout(Technique):
         Args:
             step: Counted from 0.
         """
-        generator = self._generator("mixout", step)
+        dropped, scale = rounded_rate(self.p)
+        if not dropped:
+            return
+        self._keep = keep_masks(self._weights, self.p, self._generator("mixout", step))
         for name, weight in self._weights.items():
-            anchored = torch.empty(weight.shape, dtype=torch.uint8)
-            anchored = (anchored.random_(256, generator=generator) < round(256 * self.p)).to(
-                weight.device
-            )
-            self._now[name], self._anchored[name] = weight.detach().clone(), anchored
-            weight.copy_(mixed(weight, self._anchors[name], anchored, round(256 * self.p) / 256))
+            mixture = self._mixtures[name]
+            mixed(weight, self._anchors[name], self._keep[name], scale, mixture)
+            self._now[name] = weight.data
+            weight.data = mixture
 
     @torch.no_grad()
     def gradients(self, step: int) -> None:
@@ -105,11 +107,18 @@ class Mixout(Technique):
             step: Counted from 0.
         """
         del step
-        rate = round(256 * self.p) / 256
-        for name, weight in self._weights.items():
-            weight.copy_(self._now[name])
-            if weight.grad is not None:
-                weight.grad.masked_fill_(self._anchored[name], 0).div_(1 - rate)
+        scale = rounded_rate(self.p)[1]
+        self.close()
+        for name, keep in self._keep.items():
+            gradient = self._weights[name].grad
+            if gradient is not None:
+                keep_part(gradient, keep, scale)
+
+    def close(self) -> None:
+        """Put the weights back, also where a step was broken off."""
+        for name, now in getattr(self, "_now", {}).items():
+            self._weights[name].data = now
+        self._now = {}
 
 
 def _linear_weights(setting: Setting) -> Iterator[tuple[str, nn.Parameter]]:
@@ -138,6 +147,6 @@ CARD = Card(
         "0.7",
     },
     deviations="Linear maps of the encoder layers only. One mask serves all micro-batches of a "
-    "step, and a probability is a multiple of 1/256. The model's own dropout stays; `--dropout "
+    "step. The model's own dropout stays; `--dropout "
     "0` turns it off, as the authors do.",
 )

@@ -40,7 +40,6 @@ class NoisyTune(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"scale": ABOVE_0}
-    whole: ClassVar[bool] = True
     scale: float = 0.15
 
     def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002

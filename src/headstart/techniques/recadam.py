@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, NOT_NEGATIVE, Range, Setting, Technique
+from headstart.techniques._base import ABOVE_0, NOT_NEGATIVE, Range, Setting, Technique, Updated
 
 
 def annealed(step: int, k: float, t0: float) -> float:
@@ -53,7 +53,6 @@ class RecAdam(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {
         "coefficient": ABOVE_0, "k": ABOVE_0, "t0": NOT_NEGATIVE,
     }  # fmt: skip
-    whole: ClassVar[bool] = True
     updates: ClassVar[bool] = True
     coefficient: float = 5000.0
     k: float = 0.1
@@ -78,25 +77,25 @@ class RecAdam(Technique):
         )
 
     def begin(self, setting: Setting) -> None:
-        """Remember the weights.
+        """Take note of the head, and of the length.
 
         Args:
             setting: Model and rows.
         """
-        head = setting.split.head
-        self._kept = {n: p for n, p in setting.trained.items() if n not in head}
-        self._anchors = {name: p.detach().clone() for name, p in self._kept.items()}
+        self._head = set(setting.split.head)
         self._middle = self.t0 * setting.steps if self.t0 < 1 else self.t0
         self._step = 0
         self._handles: list[RemovableHandle] = []
 
-    def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
-        """Listen at the update.
+    def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
+        """Remember the weights, and listen at their update.
 
         Args:
             optimizer: The stage's.
+            updated: What it updates, by the name of what trains.
         """
-        anchors = {self._kept[name]: anchor for name, anchor in self._anchors.items()}
+        inside = [u.parameter for name, u in updated.items() if name not in self._head]
+        anchors = {parameter: parameter.detach().clone() for parameter in inside}
         self._handles = [
             optimizer.register_step_pre_hook(lambda used, *_: self._prepare(used, anchors)),
             optimizer.register_step_post_hook(lambda used, *_: self._pull(used, anchors)),
@@ -139,20 +138,6 @@ class RecAdam(Technique):
         """Leave the optimizer as it was."""
         for handle in getattr(self, "_handles", ()):
             handle.remove()
-
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """Return where the stage began."""
-        return dict(self._anchors)
-
-    @torch.no_grad()
-    def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with the same anchors.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
-        for name, anchor in self._anchors.items():
-            anchor.copy_(tensors[name])
 
 
 def _of(

@@ -27,7 +27,6 @@ class WiseFt(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"alpha": A_SHARE}
-    whole: ClassVar[bool] = True
     alpha: float = 0.5
 
     def begin(self, setting: Setting) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import fields
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +20,15 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
+from headstart.models.heads import EncoderClassifier, mean_of_tokens
 from headstart.training.evaluate import evaluating
 from headstart.training.feed import Feed, send
 from headstart.training.first_token import first_token_only
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
+Kept = Literal["first", "mean", "all"]
+"""What is stored of a text's states: the first token's, their mean, or all."""
 _KEPT_PARTS = {f.name for f in fields(BaseModelOutputWithPoolingAndCrossAttentions)}
 LARGEST_STORE = 2 * 2**30
 """Bytes of features up to which they are kept; beyond, they are computed anew each time."""
@@ -62,10 +65,11 @@ class _FeatureFeed:
         self,
         feed: Feed,
         stand_in: _StandIn,
+        kept: Kept,
         states: list[torch.Tensor],
         pooled: torch.Tensor | None,
     ) -> None:
-        self._feed, self._stand_in = feed, stand_in
+        self._feed, self._stand_in, self._kept = feed, stand_in, kept
         self._states, self._pooled = states, pooled
         same = len({s.shape for s in states}) == 1
         self._table = torch.stack(states) if same else None
@@ -79,6 +83,11 @@ class _FeatureFeed:
             states = self._table[chosen].flatten(0, 1)
         else:
             states = nn.utils.rnn.pad_sequence([s for i in rows for s in self._states[i]], True)
+            # A batch may be wider than its longest row; masks are as wide as the batch.
+            missing = batch["input_ids"].shape[-1] - states.shape[1]
+            states = nn.functional.pad(states, (0, 0, 0, missing))
+        if self._kept == "mean":
+            batch.pop("attention_mask", None)  # the one state that is left is no padding
         pooled = None if self._pooled is None else self._pooled[chosen].flatten(0, 1)
         self._stand_in.stored = (states, pooled)
         return batch
@@ -121,19 +130,20 @@ def frozen_features(
     if read is None:
         yield None
         return
-    first_only, choices = read
-    tokens = choices * sum(len(f.lengths) if first_only else f.lengths.sum() for f in feeds)
+    kept, choices = read
+    tokens = choices * sum(f.lengths.sum() if kept == "all" else len(f.lengths) for f in feeds)
     width = int(getattr(model.config, "hidden_size", 0) or 0)
     if 4 * tokens * max(1, width) > LARGEST_STORE:
         yield None
         return
     stand_in = _StandIn(base, live_pooler)
     with first_token_only(split, feeds[0]):
-        stored = [_compute(split, feed, runtime, first_only) for feed in feeds]
+        stored = [_compute(split, feed, runtime, kept) for feed in feeds]
     setattr(model, split.prefix, stand_in)
     try:
         yield [
-            _FeatureFeed(feed, stand_in, *kept) for feed, kept in zip(feeds, stored, strict=True)
+            _FeatureFeed(feed, stand_in, kept, *found)
+            for feed, found in zip(feeds, stored, strict=True)
         ]
     finally:
         setattr(model, split.prefix, base)
@@ -141,7 +151,7 @@ def frozen_features(
 
 @torch.no_grad()
 def _compute(
-    split: SplitModel, feed: Feed, runtime: Runtime, first_only: bool
+    split: SplitModel, feed: Feed, runtime: Runtime, kept: Kept
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Run every row through the base model once, without dropout.
 
@@ -149,10 +159,11 @@ def _compute(
         split: The model.
         feed: The rows.
         runtime: Device and precision.
-        first_only: Whether the first token's states are enough.
+        kept: What is stored.
 
     Returns:
-        For each row its states, (choices, L, D); and the pooled outputs, (n, choices, D), if any.
+        For each row its states, (choices, L, D), or (choices, 1, D); and the pooled outputs,
+        (n, choices, D), if any.
     """
     states: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
@@ -163,10 +174,15 @@ def _compute(
         with evaluating(split.model), _listening(split.base) as outputs, runtime.autocast():
             split.model(**batch)
         output = outputs[0]
-        found = output.last_hidden_state.float().unflatten(0, (len(rows), -1))
+        found = output.last_hidden_state.float()
+        if kept == "mean":
+            mask = batch.get("attention_mask")
+            flat = None if mask is None else mask.reshape(len(found), -1)
+            found = mean_of_tokens(found, flat).unsqueeze(1)
+        found = found.unflatten(0, (len(rows), -1))
         extra = getattr(output, "pooler_output", None)
         for place, row in enumerate(rows):
-            length = 1 if first_only else int(feed.lengths[row])
+            length = int(feed.lengths[row]) if kept == "all" else 1
             states[row] = found[place, :, :length].clone()
             if extra is not None:
                 pooled[row] = extra.float().unflatten(0, (len(rows), -1))[place].clone()
@@ -188,10 +204,11 @@ def _pooler_can_be_replayed(split: SplitModel, inside: set[str], feed: Feed) -> 
     return pooled.shape == wanted.shape and torch.allclose(pooled, wanted, atol=1e-5)
 
 
-def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[bool, int] | None:
-    """Return whether the head reads no final states but the first token's, and texts per row.
+def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[Kept, int] | None:
+    """Return what the head reads of the final states, and texts per row.
 
-    Told by the gradient: what the head does not read gets none. ``None`` where the base model's
+    Told by the gradient: what the head does not read gets none. A mean is known only of a head of
+    ours. ``None`` where the base model's
     output has parts that are not kept, such as Longformer's, whose head reads them.
     """
     pooler = cast(Any, split.base).pooler if live_pooler else None
@@ -205,11 +222,14 @@ def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[bool, in
     states = outputs[0].last_hidden_state
     choices = len(states) // len(logits)
     if states.grad is None:
-        return True, choices
+        return "first", choices
+    if isinstance(split.model, EncoderClassifier) and not _reads_spans(feed):
+        pooling = split.model.head.spec.pooling
+        return ("all" if pooling == "attention" else cast(Kept, pooling)), choices
     seen = (states.grad != 0).flatten(2).any(dim=2).any(dim=0)
     # No gradient at the first token either tells nothing: the head may begin with zeros.
     first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(feed)
-    return first_only, choices
+    return ("first" if first_only else "all"), choices
 
 
 def _reads_spans(feed: Feed) -> bool:

@@ -34,7 +34,7 @@ from headstart.data.batching import BatchOrder
 from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.results import Point
-from headstart.techniques._base import Technique
+from headstart.techniques._base import Technique, Updated
 from headstart.training.feed import Feed
 from headstart.training.ledger import Ledger, Pause
 from headstart.training.masking import known_padding
@@ -102,7 +102,9 @@ class StageLoop:
         self.optimizer = build_optimizer(
             head, {**tuner, **swapped}, setup.optimizer, self.techniques.rate
         )
-        self.techniques.optimizer(self.optimizer)
+        rows = {n: self._met.rows for n in swapped if self._met}
+        updated = {n: Updated(p, rows.get(n)) for n, p in self._updated.items()}
+        self.techniques.optimizer(self.optimizer, updated)
         self.state = LoopState()
         self.ledger = Ledger(runtime)
         self._row_gradients = RowGradients()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
-from headstart.techniques._base import Batch, Technique
+from headstart.techniques._base import Batch, Technique, Updated
 from headstart.training.feed import row_losses
 
 
@@ -38,14 +38,15 @@ class Techniques:
         """
         return math.prod(part.rate(name) for part in self._parts)
 
-    def optimizer(self, optimizer: torch.optim.Optimizer) -> None:
+    def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
         """Tell of the stage's optimizer.
 
         Args:
             optimizer: It has not updated anything yet.
+            updated: What it updates, by the name of what trains.
         """
         for part in self._parts:
-            part.optimizer(optimizer)
+            part.optimizer(optimizer, updated)
 
     def before_step(self, step: int) -> None:
         """Prepare a step.

@@ -162,4 +162,7 @@ CARD = Card(
     "al.), where Houlsby et al. draw both with a standard deviation of 0.001. An adapter behind a "
     "block acts before the block's dropout, which not every family has as a module. The norms "
     "stand still, and Pfeiffer's form has no norms of its own.",
+    notes="Families: those whose maps are known by place and shape, which are BERT, RoBERTa, "
+    "XLM-RoBERTa, CamemBERT, ELECTRA, DistilBERT, MPNet, DeBERTa-v2, ModernBERT, ALBERT, ViT and "
+    "the audio spectrogram transformer.",
 )

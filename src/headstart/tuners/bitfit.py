@@ -186,4 +186,8 @@ CARD = Card(
     deviations="With add=true layers that have no bias at all are given biases of zero on their "
     "linear maps; they go with detach, and stay with `>>` where the model's configuration can say "
     "that they exist.",
+    notes="The head's rate is the paper's own: a head that trains faster grows, and a large head "
+    "did harm in fine-tuning. In the end the biases simply stay, as they are the backbone's "
+    "own; added ones stay only where the model's configuration can say that they exist "
+    "(ModernBERT).",
 )

@@ -58,4 +58,9 @@ CARD = Card(
     harms="On tasks whose answer the frozen features do not hold (entailment, acceptability). As a "
     "first stage its head is fitted to features that fine-tuning then leaves.",
     citation="Kumar et al.: Fine-Tuning can Distort Pretrained Features (2022), arXiv 2202.10054.",
+    notes="The features are computed without dropout and replayed; where the head reads every "
+    "token's state and these would take more than 2 GiB, they are computed anew in every "
+    "epoch, and the run says so. `headstart probe` trains the heads of many seeds and "
+    "learning rates at once; its best rate is chosen by the rows that it is scored on, "
+    "which is optimistic.",
 )

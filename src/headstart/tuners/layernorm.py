@@ -26,7 +26,7 @@ class Layernorm(InPlaceTuner):
         "numbers in the norms' weights and biases: 4 · hidden size for each layer of BERT's kind"
     )
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
-    lr: ClassVar[float] = 3e-3
+    lr: ClassVar[float] = 1e-2
     head_lr: ClassVar[float] = 1e-3
     installs: ClassVar[bool] = False
 

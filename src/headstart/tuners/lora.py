@@ -49,4 +49,7 @@ CARD = Card(
         "dropout": "EH-FT, appendix",
         "targets": "EH-FT, appendix: queries, keys, values and output",
     },
+    notes="Merged, the map is `W' = W + alpha / r · B A`, exact up to rounding. The layers are "
+    "those of `peft`, put in place and taken out by headstart, so that the backbone's "
+    "parameters stay the same objects and nothing is left behind.",
 )

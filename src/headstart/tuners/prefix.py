@@ -99,4 +99,8 @@ CARD = Card(
     sources={"tokens": "EH-FT's code", "init_std": "EH-FT, appendix"},
     deviations="The keys and values train directly, without the small network that some "
     "implementations put before them. Layers that share weights share the prefix.",
+    notes="Families: BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT "
+    "(with a transformers newer than 5.0), MPNet and DeBERTa-v2; in the last two the prefix "
+    "takes no part in the position terms. `peft`'s prefix tuning is not used: it needs "
+    "`past_key_values`, which most encoders do not have.",
 )

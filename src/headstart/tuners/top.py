@@ -84,4 +84,6 @@ CARD = Card(
     citation="Lee et al.: What Would Elsa Do? Freezing Layers During Transformer Fine-Tuning "
     "(2019), arXiv 1911.03090.",
     sources={"k": "ours: the smallest that trains more than a head"},
+    notes="The layers are the backbone's own: they are put back after `top(2) > full`, and stay "
+    "after `top(2) >> full`.",
 )

@@ -1,0 +1,97 @@
+"""Write measured figures into ``src/headstart/measured.json``, which cards and pages read.
+
+``python scripts/measured.py costs FIGURES.json`` takes what ``--out`` of
+``benchmarks/speed/techniques.py`` wrote; ``python scripts/measured.py study FOLDER --rows WORDS
+--command LINE`` takes a study of ``TUNER > full`` and ``full+TECHNIQUE`` whose
+baseline is ``full``. Then ``make format`` renews the pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from headstart.catalogue import find_part
+from headstart.measured import FILE
+
+
+def costs(figures: dict[str, Any]) -> dict[str, Any]:
+    """Turn a benchmark's figures into the costs of tuners and techniques.
+
+    Args:
+        figures: With ``medians`` by side, ``machine`` and ``options``.
+
+    Returns:
+        Setting and rows; sides of other names are left out.
+    """
+    machine, options = figures["machine"], figures["options"]
+    rows = {
+        name: {"share": m.get("share"), "step": m.get("ms_step"), "memory": m.get("peak_mb")}
+        for side, m in figures["medians"].items()
+        if find_part(name := side.removeprefix("full+"))
+    }
+    setting = (
+        f"one run on {machine['processor']}, {machine['cores']} cores, torch {machine['torch']}, "
+        f"{machine['when']}; {options['length']} rows, {options['steps']} steps"
+    )
+    return {"machine": setting, "rows": rows}
+
+
+def study(folder: Path, rows: str, command: str) -> dict[str, list[dict[str, str]]]:
+    """Turn a study into a sentence for each tuner and technique.
+
+    Args:
+        folder: The study's.
+        rows: Which rows and which model, in words.
+        command: What repeats it.
+
+    Returns:
+        Findings by name; what has too few seeds for an interval is left out.
+    """
+    from headstart.study.read import read_summary
+
+    found: dict[str, list[dict[str, str]]] = {}
+    for group in read_summary(folder).groups:
+        for entry in group.entries:
+            name = entry.strategy.removeprefix("full+").removesuffix(" > full")
+            if entry.comparison is None or find_part(name) is None:
+                continue
+            told = entry.comparison.difference
+            if told.low is None or told.high is None:
+                continue
+            interval = f"95 % interval {told.low:+.3f} to {told.high:+.3f}"
+            text = (
+                f"`{entry.strategy}` against `full`: {told.estimate:+.3f} in "
+                f"{' and '.join(group.metrics)} ({interval}; {entry.comparison.seeds} seeds, "
+                f"paired; {rows})."
+            )
+            found.setdefault(name, []).append({"text": text, "command": command})
+    return found
+
+
+def main() -> None:
+    """Read the command line and write the file."""
+    options = argparse.ArgumentParser(description=__doc__)
+    kinds = options.add_subparsers(dest="kind", required=True)
+    kinds.add_parser("costs").add_argument("source", type=Path)
+    of_study = kinds.add_parser("study")
+    of_study.add_argument("source", type=Path)
+    of_study.add_argument("--rows", required=True, help="Rows and model in words.")
+    of_study.add_argument("--command", required=True, help="What measures it again.")
+    for kind in kinds.choices.values():
+        kind.add_argument("--into", type=Path, default=FILE, help="The file that is written.")
+    asked = options.parse_args()
+    held = json.loads(asked.into.read_text(encoding="utf-8"))
+    if asked.kind == "costs":
+        held["costs"] = costs(json.loads(asked.source.read_text(encoding="utf-8")))
+    else:
+        for name, found in study(asked.source, asked.rows, asked.command).items():
+            others = [f for f in held["studies"].get(name, []) if f["command"] != asked.command]
+            held["studies"][name] = [*others, *found]
+    asked.into.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""``headstart explain``: the page of a tuner, a technique, an alias or a line, without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstart.cli._console import facts, show
+
+if TYPE_CHECKING:
+    from headstart.catalogue import Knob, Part
+
+EXPLAIN_EXAMPLES = (
+    "headstart explain bitfit",
+    "headstart explain mixout",
+    "headstart explain eh-ft",
+    'headstart explain "bitfit > full+mixout"',
+)
+
+
+def explain(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A tuner, a technique, an alias or a line.")
+    ],
+) -> None:
+    """Tell what a tuner or a technique is: idea, knobs, when it helps, and what was measured."""
+    from headstart.catalogue import find_part
+    from headstart.errors import ConfigError, did_you_mean
+    from headstart.strategies.builtin import ALIASES
+    from headstart.techniques import TECHNIQUES
+    from headstart.tuners import TUNERS
+
+    part = find_part(name)
+    if part:
+        _show_part(part)
+    elif name in ALIASES or any(sign in name for sign in ">(+"):
+        _show_line(name)
+    else:
+        raise ConfigError(
+            "the name of a tuner, a technique or an alias",
+            repr(name),
+            did_you_mean(name, [*TUNERS, *TECHNIQUES, *ALIASES]),
+        )
+
+
+def _show_line(line: str) -> None:
+    from headstart.catalogue import find_part
+    from headstart.strategies.builtin import ALIASES
+    from headstart.strategies.notation import parse
+    from headstart.techniques import TECHNIQUES
+    from headstart.tuners import TUNERS
+
+    strategy = parse(line, TUNERS, TECHNIQUES)
+    rows: list[tuple[str, object]] = [("line", strategy.name)]
+    if line in ALIASES:
+        rows.append(("what it is", ALIASES[line].summary))
+    known: dict[str, Part] = {}
+    for number, stage in enumerate(strategy.stages, 1):
+        names = (stage.trains, *(technique.name for technique in stage.techniques))
+        used = {name: part for name in names if (part := find_part(name))}
+        told = [f"{name}: {part.summary}" for name, part in used.items()]
+        if number < len(strategy.stages):
+            told.append(f"It hands on {'everything' if stage.reserve else 'the head alone'}.")
+        rows.append((f"stage {number}", "\n".join(told)))
+        known |= used
+    show(line, facts(rows))
+    show("More: " + ", ".join(f"`headstart explain {name}`" for name in known) + ".")
+
+
+def _show_part(part: Part) -> None:
+    from rich.text import Text
+
+    show(Text(f"{part.name}: {part.summary}", style="bold"))
+    show(facts(_told(part)))
+    if part.knobs:
+        show(Text("Knobs", style="bold"))
+        show(facts((f"{k.name}={k.default}", _knob(k)) for k in part.knobs))
+    show(Text("Measured", style="bold"))
+    show(facts(_measured(part)))
+
+
+def _knob(knob: Knob) -> str:
+    source = f"\nDefault from: {knob.source}" if knob.source else ""
+    return f"{knob.takes}. {knob.meaning}{source}"
+
+
+def _told(part: Part) -> Iterator[tuple[str, object]]:
+    yield "kind", f"{part.kind}, written {part.line}"
+    card = part.card
+    if card:
+        yield "idea", card.idea
+        yield "equation", card.equation
+    for title, key in (("where it sits", "where"), ("numbers that train", "formula")):
+        if key in part.facts:
+            yield title, part.facts[key]
+    if part.kind == "tuner" and card:
+        yield "merges", part.merges
+        yield "made for", ", ".join(part.serves)
+        yield "learning rates", part.rates
+    elif part.facts.get("classes"):
+        yield "made for", "classes, not numbers"
+    if card:
+        yield "when it helps", card.helps
+        yield "when not", card.harms
+        yield "differs", card.deviations
+        if card.notes:
+            yield "notes", card.notes
+        yield "source", card.citation
+
+
+def _measured(part: Part) -> Iterator[tuple[str, str]]:
+    from headstart.measured import NOT_YET, read_measured
+
+    measured = read_measured()
+    yield "cost", measured.cost(part.name)
+    found = measured.findings.get(part.name, ())
+    yield "scores", "\n".join(f.text for f in found) or NOT_YET
+    for command in dict.fromkeys(f.command for f in found):
+        yield "measured by", command

@@ -1,0 +1,164 @@
+"""Which head goes onto which model: what can be asked for, and what is refused with advice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import transformers
+
+from headstart.errors import ModelError
+from headstart.models.heads import POOLINGS, HeadSpec
+from headstart.models.model_config import is_decoder
+
+ModelKind = Literal["sequence", "choice"]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the model predicts.
+
+    Args:
+        labels: Class names in the order of the logits; empty for a number.
+        kind: ``sequence`` for one text or a pair, ``choice`` for multiple choice.
+        spans: Target spans whose vectors the head reads.
+    """
+
+    labels: tuple[str, ...]
+    kind: ModelKind = "sequence"
+    spans: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """Logits that the model gives for each input text."""
+        return 1 if self.kind == "choice" else max(1, len(self.labels))
+
+
+def is_own(head: str, target: Target) -> bool:
+    """Return whether a head is one of ours: no model class reads target spans.
+
+    Args:
+        head: What was asked for.
+        target: What the model predicts.
+
+    Returns:
+        Whether it is.
+    """
+    return head != "native" or bool(target.spans)
+
+
+def own_head(head: str, target: Target, dropout: float | None, pooling: str | None) -> HeadSpec:
+    """Return the form of a head of ours.
+
+    Args:
+        head: ``linear``, ``mlp`` or ``span``; ``native`` with target spans means ``span``.
+        target: What it predicts.
+        dropout: Dropout rate in front of a linear head; 0.1 if ``None``.
+        pooling: One of ``POOLINGS``; the first token's vector if ``None``.
+
+    Returns:
+        The form.
+    """
+    pooling, spans = pooling or "first", target.spans
+    if head == "mlp":
+        choices = target.kind == "choice"
+        return HeadSpec.mlp(target.outputs, choices=choices, spans=spans, pooling=pooling)
+    if head != "linear":
+        return HeadSpec.span(target.outputs, spans=spans, pooling=pooling)
+    rate = 0.1 if dropout is None else dropout
+    return HeadSpec.linear(target.outputs, dropout=rate, spans=spans, pooling=pooling)
+
+
+def auto_class(kind: ModelKind) -> Any:
+    """Return the class that loads native heads of a kind.
+
+    Args:
+        kind: Of the target.
+
+    Returns:
+        An ``AutoModelFor…``.
+    """
+    name = "SequenceClassification" if kind == "sequence" else "MultipleChoice"
+    return getattr(transformers, f"AutoModelFor{name}")
+
+
+def has_class(config: Any, kind: ModelKind, trust: bool) -> bool:
+    """Return whether a family has a native head of a kind.
+
+    Args:
+        config: The model's configuration.
+        kind: Of the target.
+        trust: Whether code that comes with the checkpoint may run, and so bring a class.
+
+    Returns:
+        Whether it has, as far as can be told.
+    """
+    return trust or type(config) in auto_class(kind)._model_mapping
+
+
+def require_head_type(config: Any, source: str, target: Target, head: str, *, trust: bool) -> None:
+    """Refuse a head that task or family cannot carry; what is advised instead is one they can.
+
+    Args:
+        config: The model's configuration.
+        source: Where it came from.
+        target: What it shall predict.
+        head: What was asked for.
+        trust: Whether code that comes with the checkpoint may run.
+
+    Raises:
+        ModelError: If the head does not fit.
+    """
+    own = is_own(head, target)
+    native, decoder = has_class(config, target.kind, trust), is_decoder(config)
+    found = f"{source}, a model of the family {config.model_type}"
+    encoder = "Choose an encoder, for example roberta-base"
+    if head == "span" and not target.spans:
+        raise ModelError(
+            "a task whose head is told of target spans, for --head-type span",
+            "a task without them, or one that marks them in the text",
+            "Use --head-type mlp, the same head without spans; or a task such as wic or wsc, or a "
+            "task file with spans and `span_use: vectors`.",
+        )
+    if own and decoder:
+        fix = f"{encoder}."
+        if target.spans:
+            fix = f"{encoder}, or let the task mark the spans in the text (span_use: mark)."
+        elif native:
+            fix = "Use --head-type native, which reads the last token, or an encoder."
+        raise ModelError(
+            "an encoder for a head on the first token",
+            f"{found}, a decoder, whose first token sees nothing of the text",
+            fix,
+        )
+    if not own and not native:
+        raise ModelError(
+            f"a model family with a class for {auto_class(target.kind).__name__}",
+            f"{found}, which has none",
+            f"{encoder}." if decoder else "Use --head-type linear, which works on any encoder.",
+        )
+
+
+def require_pooling(pooling: str | None, *, own: bool) -> None:
+    """Refuse a pooling that a head does not have.
+
+    Args:
+        pooling: What was asked for; ``None`` is the head's own.
+        own: Whether the head is one of ours.
+
+    Raises:
+        ModelError: If the head does not have it.
+    """
+    given = f"--pooling {pooling}"
+    if own and pooling not in (None, *POOLINGS):
+        raise ModelError(
+            f"--pooling {', '.join(POOLINGS)} for a head of headstart's own",
+            given,
+            "Drop it, or use --head-type native.",
+        )
+    if not own and pooling not in (None, "native"):
+        raise ModelError(
+            "--pooling native beside a native head, which pools as its model class does",
+            given,
+            f"Add --head-type linear or mlp, or drop {given}.",
+        )

@@ -1,0 +1,342 @@
+"""``--strategy auto``: find a strategy by successive halving within a budget of time.
+
+The candidates are tried on splits of the training rows; the validation rows are not looked at.
+What has been tried is kept in the run's folder, so that an interrupted search goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from headstart.config import AUTO, FitConfig
+from headstart.errors import ConfigError, HeadstartError, RunError
+from headstart.run.halving import (
+    FIRST_SPLITS,
+    SPLITS,
+    Trial,
+    better_half,
+    decide,
+    mean_score,
+    ranking,
+)
+from headstart.run.listener import Listener
+from headstart.run.plan import Plan
+from headstart.run.ready import Ready, with_settings
+from headstart.run.trial import SHARE, Bench, Clock, OutOfTime, Speed, split_rows
+from headstart.strategies.builtin import ALIASES
+from headstart.training.checkpoint import replace_text
+
+CANDIDATES = tuple(ALIASES[name].line for name in ("eh-ft", "ft", "lp-ft", "eh-ft-lora"))
+"""What is tried: the default first, then in order of preference where nothing else decides."""
+DEFAULT = CANDIDATES[0]
+SEARCH_SHARE = 0.5
+"""The most of the budget that the search takes; the rest is for the training itself."""
+LENGTHS = (1.0, 0.5, 0.25, 0.125)
+"""Shares of the run's epochs for which candidates may train; the longest that fits is taken."""
+MARGIN = 1.2
+"""Estimates are made so much longer: batches differ, and so does what else the machine does."""
+STATE = "search.json"
+
+
+@dataclass
+class Search:
+    """What a search has found so far.
+
+    Args:
+        budget: As the user wrote it.
+        origin: The rows and the backbone that it is about.
+        length: Share of the run's epochs for which candidates train; 0 while it is open.
+        held_out: Rows that a split holds out.
+        seconds: Wall time of the run until now, earlier attempts included.
+        dropped: Candidates that cannot train here, with the reason.
+        trials: Everything that was tried.
+        rounds: For each round the splits, and the candidates from best to worst.
+        chosen: The chosen line; empty while it is open.
+        why: Why.
+    """
+
+    budget: str
+    origin: dict[str, Any]
+    length: float = 0.0
+    held_out: int = 0
+    seconds: float = 0.0
+    dropped: dict[str, str] = field(default_factory=dict)
+    trials: list[Trial] = field(default_factory=list)
+    rounds: list[dict[str, Any]] = field(default_factory=list)
+    chosen: str = ""
+    why: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Return what belongs into the run's record, as plain data."""
+        return {name: value for name, value in asdict(self).items() if name != "origin"}
+
+
+def first_settings(config: FitConfig) -> FitConfig:
+    """Return settings by which rows and model can be made ready before the strategy is known.
+
+    Args:
+        config: The settings as given.
+
+    Returns:
+        With the default in the place of ``auto``; the budget tells that a search is to come.
+    """
+    return config.model_copy(update={"strategy": DEFAULT}) if config.budget else config
+
+
+def check_search(ready: Ready) -> None:
+    """Refuse a search that cannot be carried out.
+
+    Args:
+        ready: A run; one without a budget is let through.
+
+    Raises:
+        HeadstartError: If there are too few rows, or several processes, whose clocks differ.
+    """
+    if not ready.config.budget:
+        return
+    split_rows(ready, 0)
+    if ready.runtime.world > 1:
+        fix = "Name a strategy, or search in one process first."
+        found = f"{ready.runtime.world} processes, whose clocks differ"
+        raise ConfigError("one process for --strategy auto", found, fix)
+
+
+def searching_plan(plan: Plan, ready: Ready) -> Plan:
+    """Tell in a plan that a search comes before it.
+
+    Args:
+        plan: The plan of training by the default.
+        ready: The run.
+
+    Returns:
+        The plan.
+    """
+    if not ready.config.budget:
+        return plan
+    told = (
+        f"{'; '.join(CANDIDATES)}: on {FIRST_SPLITS}, then {SPLITS} splits that hold out "
+        f"{SHARE:.0%} of the training rows; up to {SEARCH_SHARE:.0%} of {ready.config.budget}"
+    )
+    note = (
+        f"The stages are those of the default, {DEFAULT}; the search may choose another strategy. "
+        "It does not look at the validation rows."
+    )
+    return replace(
+        plan, strategy=AUTO, facts=(("candidates", told), *plan.facts), notes=(note, *plan.notes)
+    )
+
+
+def load_search(folder: Path) -> Search | None:
+    """Read how far a search has come.
+
+    Args:
+        folder: The run's checkpoint folder.
+
+    Returns:
+        The search, or ``None`` if none has begun.
+
+    Raises:
+        RunError: If it is damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        trials = [Trial(**trial) for trial in values.pop("trials")]
+        return Search(**values, trials=trials)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        fix = "Start the run again with --overwrite."
+        raise RunError("a complete record of the search", f"{path}: {error}", fix) from None
+
+
+class Searcher:
+    """Carries a search out.
+
+    Args:
+        ready: The run, by the default strategy.
+        search: How far it has come.
+        folder: Where it is kept.
+        listener: Hears what is tried and why something is chosen.
+        bench: Tries candidates.
+        began: When the run began, by the clock.
+        clock: Gives seconds.
+    """
+
+    def __init__(
+        self,
+        ready: Ready,
+        search: Search,
+        folder: Path,
+        listener: Listener,
+        bench: Bench,
+        began: float,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self.ready, self.search, self.folder = ready, search, folder
+        self.listener, self.bench, self.clock = listener, bench, clock
+        self.began = began - search.seconds
+        self.trials = {(t.strategy, t.split): t for t in search.trials}
+        self.steps: dict[str, int] = {}
+        self.speed = Speed(0.0, 0.0)
+
+    def run(self) -> str:
+        """Search, unless it is done already.
+
+        Returns:
+            The chosen line.
+
+        Raises:
+            ConfigError: If the budget does not suffice for the training itself.
+            KeyboardInterrupt: If the user interrupts; the trials that are done are kept.
+        """
+        if not self.search.chosen:
+            names = self._candidates()
+            self.speed = self.bench.measure()
+            limit = self._limit(names)
+            try:
+                chosen, why = self._race(names, limit)
+            except OutOfTime:
+                why = "The time for the search was over before the candidates could be compared."
+                chosen, why = self._from_rounds(why)
+            self.search.chosen, self.search.why = chosen, why
+            self._keep()
+        self.listener.message(f"auto: chosen is {self.search.chosen}. {self.search.why}")
+        return self.search.chosen
+
+    def _candidates(self) -> list[str]:
+        """Return the candidates that this model can carry."""
+        names = []
+        for line in CANDIDATES:
+            try:
+                planned = with_settings(
+                    self.ready, self.ready.config.model_copy(update={"strategy": line})
+                ).plan
+            except HeadstartError as error:
+                self.search.dropped[line] = str(error)
+                self.listener.message(f"auto: {line} is left out: {error}")
+                continue
+            self.steps[line] = sum(stage.length.steps for stage in planned.stages)
+            names.append(line)
+        return names
+
+    def _limit(self, names: Sequence[str]) -> float:
+        """Return when the search has to be over, by the clock."""
+        budget, rows = self.ready.config.budget_seconds, self.ready.prepared
+        points = 2 + self.ready.choices.epochs
+        evaluated = points * (len(rows.validation) + len(rows.train)) * self.speed.row
+        last = {line: MARGIN * (self.steps[line] * self.speed.step + evaluated) for line in names}
+        elapsed = self.clock() - self.began
+        if elapsed + last[DEFAULT] > budget and not self.trials:
+            raise ConfigError(
+                f"a budget of about {_minutes(elapsed + last[DEFAULT])} or more, what loading and "
+                "training by the default take here, with no search",
+                f"--budget {self.search.budget}",
+                "Give more time, or train on fewer rows or for fewer epochs.",
+            )
+        return self.began + min(SEARCH_SHARE * budget, budget - max(last.values()))
+
+    def _race(self, names: list[str], limit: float) -> tuple[str, str]:
+        """Halve until one is left; return the chosen line and why."""
+        search, splits = self.search, FIRST_SPLITS
+        search.length = search.length or self._length(names, limit)
+        search.held_out = len(split_rows(self.ready, 0)[1])
+        if not search.length:
+            shortest = self._seconds(names, FIRST_SPLITS, LENGTHS[-1])
+            left = max(0.0, limit - self.clock())
+            return DEFAULT, (
+                f"Nothing was tried: the first round would take about {_minutes(shortest)}, and "
+                f"{_minutes(left)} are left for the search. The default is taken."
+            )
+        search.rounds.clear()
+        while True:
+            if self.clock() + self._seconds(names, splits, search.length) > limit:
+                return self._from_rounds(
+                    f"The round on {splits} splits would not fit into the time for the search."
+                )
+            self._round(names, splits, limit)
+            order = ranking(self.trials, names, splits)
+            search.rounds.append({"splits": splits, "order": order})
+            best = better_half(order)
+            names = [line for line in CANDIDATES if line in {*best, DEFAULT}]
+            if len(best) == 1 and splits >= SPLITS:
+                return decide(self.trials, best[0], DEFAULT, splits)
+            splits *= 2
+
+    def _from_rounds(self, reason: str) -> tuple[str, str]:
+        """Choose by the rounds that were finished."""
+        if not self.search.rounds:
+            return DEFAULT, f"{reason} The default is taken."
+        done = self.search.rounds[-1]
+        chosen, why = decide(self.trials, done["order"][0], DEFAULT, done["splits"])
+        return chosen, f"{reason} {why}"
+
+    def _round(self, names: Sequence[str], splits: int, limit: float) -> None:
+        for split in range(splits):
+            for line in names:
+                if (line, split) not in self.trials:
+                    trial = self.bench.attempt(line, split, self.search.length, limit)
+                    self.trials[line, split] = trial
+                    self.search.trials.append(trial)
+                    self._keep()
+                    self.listener.message(f"auto: {_told(trial)}")
+        scores = ", ".join(
+            f"{line} {mean_score(self.trials, line, splits):.4f}"
+            for line in ranking(self.trials, names, splits)
+        )
+        self.listener.message(
+            f"auto: {splits} splits, {self.search.held_out} rows held out in each, "
+            f"{self.search.length:g} of the epochs: {scores}"
+        )
+
+    def _length(self, names: Sequence[str], limit: float) -> float:
+        """Return the longest share of the epochs with which the search fits; 0 if none does."""
+        left = limit - self.clock()
+        dear = sorted(names, key=lambda line: -self.steps[line])[: len(names) // 2 + 1]
+        for length in LENGTHS:
+            first = self._seconds(names, FIRST_SPLITS, length)
+            further = self._seconds(dear, SPLITS - FIRST_SPLITS, length)
+            if first + further <= left:
+                return length
+        return LENGTHS[-1] if self._seconds(names, FIRST_SPLITS, LENGTHS[-1]) <= left else 0.0
+
+    def _seconds(self, names: Sequence[str], splits: int, length: float) -> float:
+        """Estimate what is left of a round."""
+        total = 0.0
+        for line in names:
+            missing = sum((line, split) not in self.trials for split in range(splits))
+            total += missing * self._trial_seconds(line, length)
+        return total
+
+    def _trial_seconds(self, line: str, length: float) -> float:
+        done = [t.seconds for (name, _), t in self.trials.items() if name == line]
+        if done:
+            return MARGIN * sum(done) / len(done)
+        planned = self.bench.on_split(line, 0, length)
+        steps = sum(stage.length.steps for stage in planned.stages)
+        rows = len(planned.stages) * (
+            2 * len(planned.prepared.validation) + len(planned.prepared.train)
+        )
+        return MARGIN * (steps * self.speed.step + rows * self.speed.row)
+
+    def _keep(self) -> None:
+        self.search.seconds = self.clock() - self.began
+        self.folder.mkdir(parents=True, exist_ok=True)
+        replace_text(self.folder / STATE, json.dumps(asdict(self.search)))
+
+
+def _told(trial: Trial) -> str:
+    found = trial.error if trial.score is None else f"score {trial.score:.4f}"
+    steps = f"{trial.steps:,} steps, {trial.seconds:.1f} s"
+    return f"{trial.strategy} on split {trial.split + 1}: {found} ({steps})"
+
+
+def _minutes(seconds: float) -> str:
+    minutes, rest = divmod(math.ceil(seconds), 60)
+    return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"

@@ -1,0 +1,146 @@
+"""``headstart explain``: a page for every name, and what it says of what was measured."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.cells import cell_len
+
+from cli.rows import Run
+from headstart import measured
+from headstart.measured import NOT_YET, Cost, read_measured
+from headstart.strategies.builtin import ALIASES
+from headstart.techniques import TECHNIQUES
+from headstart.tuners import TUNERS
+
+PARTS = [*TUNERS, *TECHNIQUES]
+FIGURES = {
+    "costs": {
+        "machine": "one run on a toaster",
+        "rows": {
+            "full": {"share": 100, "step": 50.0, "memory": 800},
+            "lora": {"share": 0.25, "step": 40.0, "memory": 400},
+        },
+    },
+    "studies": {"lora": [{"text": "Up by +0.123.", "command": "headstart study run --x"}]},
+}
+
+
+def words(text: str) -> str:
+    """Undo the wrapping."""
+    return " ".join(text.split())
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_part_has_a_page_that_fits_80_columns(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = cli("explain", name)
+    assert answer.code == 0
+    assert answer.out.startswith(f"{name}: ")
+    for title in (
+        "idea",
+        "equation",
+        "when it helps",
+        "when not",
+        "differs",
+        "source",
+        "cost",
+        "scores",
+    ):
+        assert f"\n  {title} " in answer.out
+    assert max(map(cell_len, answer.out.splitlines()[1:])) <= 80
+
+
+def test_a_page_holds_the_knobs_with_range_and_source(cli: Run) -> None:
+    told = words(cli("explain", "lora").out)
+    assert "r=8 whole number, 1 or more. Rank: rows of `A` and columns of `B`." in told
+    assert "Default from: EH-FT, appendix" in told
+    assert "r · (inputs + outputs) for each map" in told
+    assert "0.001, and 0.001 for the head" in told
+    assert "merges No. A prefix acts beside" in words(cli("explain", "prefix").out)
+
+
+@pytest.mark.parametrize("alias", list(ALIASES))
+def test_an_alias_tells_its_line_and_leads_to_its_parts(cli: Run, alias: str) -> None:
+    answer = cli("explain", alias)
+    assert answer.code == 0
+    assert ALIASES[alias].line in answer.out
+    assert f"`headstart explain {ALIASES[alias].line.split()[0]}`" in answer.out
+
+
+def test_a_line_is_explained_stage_by_stage(cli: Run) -> None:
+    told = words(cli("explain", "lora(r=4) >> full+mixout").out)
+    assert "stage 1 lora:" in told
+    assert "hands on everything" in told
+    assert "stage 2 full:" in told
+    assert "`headstart explain lora`, `headstart explain full`, `headstart explain mixout`" in told
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("lorra", "'lora'"), ("mixxout", "'mixout'"), ("eh-tf", "'eh-ft'")]
+)
+def test_an_unknown_name_gets_the_nearest(cli: Run, name: str, near: str) -> None:
+    answer = cli("explain", name)
+    assert answer.code == 2
+    assert f"a tuner, a technique or an alias; found '{name}'" in answer.err
+    assert near in answer.err
+
+
+def test_a_line_with_an_unknown_part_points_at_it(cli: Run) -> None:
+    answer = cli("explain", "bitfit > ful")
+    assert answer.code == 2
+    assert "^^^" in answer.err
+    assert "'full'" in answer.err
+
+
+def test_measured_figures_are_shown_beside_plain_fine_tuning(
+    cli: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "measured.json"
+    path.write_text(json.dumps(FIGURES))
+    monkeypatch.setattr(measured, "FILE", path)
+    told = words(cli("explain", "lora").out)
+    assert "trains 0.25 %; time of a step 40 ms, 0.80 of plain fine-tuning" in told
+    assert "peak memory 400 MB, 0.50 of plain fine-tuning (one run on a toaster)" in told
+    assert "Up by +0.123." in told
+    assert "measured by headstart study run --x" in told
+    assert words(cli("explain", "top").out).count(NOT_YET) == 2
+
+
+@pytest.mark.parametrize("text", ["{}", '{"costs": {}}', '{"costs": {"rows": {}}, "studies": {}}'])
+def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "measured.json"
+    path.write_text(text)
+    assert read_measured(path).cost("lora") == NOT_YET
+    assert read_measured(tmp_path / "none.json").cost("lora") == NOT_YET
+
+
+def test_a_cost_without_its_baseline_has_no_ratio() -> None:
+    assert Cost(1.0, 2.0, None).beside(Cost()) == ("1 %", "2 ms", "")
+
+
+def test_the_benchmark_becomes_costs(tmp_path: Path) -> None:
+    script = Path(__file__).parents[2] / "scripts" / "measured.py"
+    figures = tmp_path / "figures.json"
+    sides = {"full": 50.0, "lora": 40.0, "full+mixout": 60.0, "full+child_tuning F": 55.0}
+    medians = {
+        n: {"ms_step": ms, "s_begin": 1, "share": 1, "peak_mb": 9} for n, ms in sides.items()
+    }
+    machine = {"processor": "toaster", "cores": 1, "torch": "2", "when": "today"}
+    options = {"length": "short", "steps": 4}
+    figures.write_text(json.dumps({"medians": medians, "machine": machine, "options": options}))
+    held = tmp_path / "measured.json"
+    held.write_text(json.dumps(FIGURES))
+    command = [sys.executable, script, "costs", figures, "--into", held]
+    subprocess.run(command, check=True)
+    found = read_measured(held)
+    assert found.costs.keys() == {"full", "lora", "mixout"}
+    assert found.costs["mixout"] == Cost(1, 60.0, 9)
+    assert "toaster" in found.setting
+    assert found.findings["lora"][0].text == "Up by +0.123."
