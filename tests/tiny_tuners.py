@@ -11,9 +11,12 @@ from headstart.tuners._bind import bind
 
 EVERY = (*tiny.FAMILIES, *tiny.IMAGE, *tiny.AUDIO)
 """Every family that a tuner may meet."""
+_NO_KEYS = "keys and values from linear maps of their own"
 _NO_PREFIX = "an encoder of a family that takes a prefix"
 REFUSALS = {
     ("bitfit", "modernbert"): "whose layers have none",
+    ("beft", "modernbert"): _NO_KEYS,
+    ("ia3", "modernbert"): _NO_KEYS,
     ("prefix", "vit"): _NO_PREFIX,
     ("prefix", "audio-spectrogram-transformer"): _NO_PREFIX,
 }
@@ -25,6 +28,12 @@ VARIANTS = {
     "histogram(bins=8, start=paper)": ("bert", "deberta-v2", "audio-spectrogram-transformer"),
     "hydra(2, 2, dropout=0.2, targets=vision)": ("roberta", "modernbert", "vit"),
     "lora(targets=all)": ("bert",),
+    "oft(block=8, exact=true)": ("bert", "modernbert"),
+    "peft(type=boft)": ("bert", "vit"),
+    "peft(type=hra, r=4)": ("bert", "deberta-v2"),
+    "peft(type=randlora)": ("bert", "modernbert"),
+    "peft(type=lily)": ("bert",),
+    "pissa(r=4, alpha=4)": ("bert", "modernbert"),
 }
 """Other settings of a tuner, and families on which they are tried."""
 PAIRS = [(name, family) for name in TUNERS for family in EVERY if (name, family) not in REFUSALS]

@@ -34,6 +34,7 @@ from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.report.figures import Figure, label
 from headstart.study.tables import short_name
 from headstart.tuners import TUNERS
+from headstart.tuners._bind import bind
 
 KEPT, DROPPED = ">>", ">"
 
@@ -57,7 +58,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     stages = read_stages(options["tuners"], "--tuners", faults, DROPPED)
     faults += [
         ConfigError("tuners that can be kept, for --tuners", str(stage), reason)
-        for stage in stages if (reason := TUNERS.get(stage.trains).no_merge)
+        for stage in stages if (reason := bind(stage).no_merge)
     ]  # fmt: skip
     faults += [
         ConfigError("tuners that change the backbone, for --tuners", str(stage),

@@ -17,7 +17,7 @@ from headstart.run.plan import Plan
 from headstart.run.stages import MOST_POINTS
 from headstart.strategies.stages import Stage
 from headstart.study.store import PlannedRun
-from headstart.tuners import TUNERS
+from headstart.tuners._bind import bind
 
 STEPS = 6
 """Steps that a stage is tried for."""
@@ -141,7 +141,7 @@ def _tried(stage: Stage) -> str:
         stage, steps=STEPS, epochs=None, share=None, until=None, patience=None, lr=None,
         head_lr=None, warmup=None, reserve=False,
     )  # fmt: skip
-    return f"{short} > full(steps=1)" if TUNERS.get(stage.trains).no_merge else str(short)
+    return f"{short} > full(steps=1)" if bind(stage).no_merge else str(short)
 
 
 def estimate(runs: Iterable[PlannedRun], slots: int, threads: int | None) -> float:

@@ -50,7 +50,7 @@ def read_strategy(line: str) -> Strategy:
                 "Add until=plateau, or drop it: nothing else waits.",
             )  # fmt: skip
     for stage, needed in zip(strategy.stages, _merges(strategy), strict=True):
-        reason = TUNERS.get(stage.trains).no_merge
+        reason = bind(stage, line).no_merge
         if needed and reason:
             raise NotationError(
                 line,

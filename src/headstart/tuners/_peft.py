@@ -77,14 +77,14 @@ class PeftTuner(Tuner):
             self._before = Snapshot(
                 {f"{n}.{k}": p for n, m in chosen.items() for k, p in m.named_parameters()}
             )
-        config: Any = self.config([name.removeprefix(f"{split.prefix}.") for name in chosen])
-        if hasattr(config, "fan_in_fan_out"):
-            config.fan_in_fan_out = any(isinstance(module, Conv1D) for module in chosen.values())
-        method = PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type]
+        names = [name.removeprefix(f"{split.prefix}.") for name in chosen]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                method(base, config, "default")
+                config: Any = self.config(names)
+                if hasattr(config, "fan_in_fan_out"):
+                    config.fan_in_fan_out = any(isinstance(m, Conv1D) for m in chosen.values())
+                PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](base, config, "default")
             except (ValueError, TypeError, NotImplementedError) as error:
                 self.detach(split)
                 raise ModelError(

@@ -83,7 +83,7 @@ class Peft(PeftTuner):
         ]
         made = dataclasses.make_dataclass(
             cls.__name__, [(n, k, dataclasses.field(default=d)) for n, k, d in fields],
-            bases=(cls,), namespace={"__module__": cls.__module__},
+            bases=(cls,), namespace={"__module__": cls.__module__, "no_merge": _no_merge(config)},
         )  # fmt: skip
         return typing.cast("type[Peft]", made)
 
@@ -129,22 +129,11 @@ class Peft(PeftTuner):
         tuned = type(self)(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         return sum(p.numel() for p in tuned.attach(twin).values())
 
-    def require_merge(self, split: SplitModel) -> None:
-        """Refuse what cannot be written into the weights.
 
-        Args:
-            split: The model that the tuner is attached to.
-
-        Raises:
-            ConfigError: If the method cannot.
-        """
-        if self.type.upper() == "LILY":
-            raise ConfigError(
-                "a method that can be merged before '>>' or at the end of a strategy",
-                f"peft(type={self.type}), whose maps share their parts",
-                "Put '>' and another stage after it.",
-            )
-        super().require_merge(split)
+def _no_merge(config: type[PeftConfig]) -> str:
+    """Say why a method cannot be written into the weights; empty where it can."""
+    shared = config.__name__ == "LilyConfig"
+    return "Lily's maps share their parts, which cannot be written into each." if shared else ""
 
 
 def _config(name: str) -> type[PeftConfig]:
