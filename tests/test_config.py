@@ -21,6 +21,7 @@ EVERYTHING: dict[str, Any] = {
     "strategy": "lora(r=4) >> full", "budget": "20m", "preset": "paper", "epochs": 1e-05,
     "total_epochs": 12.5,
     "guard": False, "head_type": "mlp", "head": "h", "ignore_backbone_mismatch": True,
+    "pooling": "mean", "head_init": "zero", "head_part": "hidden",
     "lr": 5e-05, "head_lr": 0.001, "batch_size": 8, "micro_batch_size": 2, "weight_decay": 0.0,
     "clip": 0.0, "warmup": 0.0, "dropout": 0.25, "eval_every": 10, "select": "best",
     "selection": "carve", "calibrate": True, "seed": 7, "device": "cuda", "precision": "bf16",
