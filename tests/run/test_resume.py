@@ -42,6 +42,9 @@ POINTS: list[tuple[str, tuple[int, int], dict[str, Any]]] = [
     ("lora(steps=4, dropout=0.1) > full(steps=3)", (1, 3), {"family": "mpnet"}),
     ("lora(steps=4) >> full(steps=3)", (1, 2), {}),
     ("lora(steps=4) >> full(steps=3)", (2, 2), {}),
+    ("lora(steps=4) >> full(steps=3)+mixout", (2, 2), {}),
+    ("lora(steps=4) >> pissa(steps=3)", (2, 2), {}),
+    ("pissa(steps=4) >> eva(steps=3) > full(steps=3)", (2, 2), {}),
     ("bitfit(add=true, steps=4) >> full(steps=3)", (2, 2), MODERNBERT),
     ("bitfit(steps=4) >> lora(steps=3) > full(steps=3)", (2, 2), {}),
     (

@@ -189,8 +189,9 @@ class StrategyRunner:
         resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None,
     ) -> StageResult:
         last = index == len(self.plans) - 1
-        self._before = {} if last else self._changed_backbone()
         tuner = bind(plan.stage, self.strategy.line)
+        anchored = tuner.changes_weights or plan.stage.techniques
+        self._before = {} if last and not anchored else self._changed_backbone()
         with seeded(stream(self.options.seed, "tuner", plan.stage.trains)):
             trained = tuner.attach(self.split, reversible=not last)
         buffers = Snapshot(dict(self.split.buffers()))

@@ -47,6 +47,8 @@ class Tuner(ABC):
     """Kinds of model that it is made for: of ``text``, ``image`` and ``audio``."""
     ranges: ClassVar[Mapping[str, Range]] = {}
     """What a strategy line may give for a knob, where its type does not say it all."""
+    changes_weights: ClassVar[bool] = False
+    """Whether attaching changes weights that it does not train."""
     wants_rows: ClassVar[bool] = False
     """Whether ``prepare`` has to see training rows before training."""
     no_merge: ClassVar[str] = ""

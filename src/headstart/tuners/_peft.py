@@ -29,8 +29,6 @@ class PeftTuner(Tuner):
     """
 
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
-    changes_weights: ClassVar[bool] = False
-    """Whether attaching changes the wrapped weights, which detaching then has to put back."""
     _before: Snapshot | None = None
 
     @abstractmethod
