@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tiny_records
 from headstart.analysis import ANALYSES
 
 ROOT = Path(__file__).parents[1]
@@ -191,6 +192,22 @@ except SystemExit as end:
     assert not end.code, end.code
 """
     assert heavy_after(code) == []
+
+
+LOOKS = ("study status", "study table", "study table --format csv", "study card", "report")
+
+
+@pytest.mark.parametrize("command", LOOKS)
+def test_looking_at_a_study_needs_no_torch(tmp_path: Path, command: str) -> None:
+    found = tiny_records.evidence(
+        tiny_records.noisy({}), ("full", "bitfit > full", "head > full"), 3, ("one", "two")
+    )
+    records = [tiny_records.record(run.axes, 0.7) for run in found.planned]
+    tiny_records.write(found, records, tmp_path / "x")
+    words = [*command.split(), str(tmp_path / "x")]
+    code = f"from headstart.cli import main; assert main({words!r}) == 0"
+    slow = "assert 'scipy.stats' not in sys.modules, 'half a second'"
+    assert heavy_after(f"{code}; {slow}") == []
 
 
 def heavy_after(code: str) -> list[str]:

@@ -206,6 +206,13 @@ def test_a_dry_run_and_a_single_strategy(ask: Asked) -> None:
     assert "4, of which 0 have ended" in planned.out
     assert "compared" not in planned.out  # these are the strategies
     assert not ask.out.exists()
+    words = [*sys.argv[1:3], *sys.argv[5:]]  # all but --out and its value
+    without = ask.cli(*words)
+    assert without.code == 0
+    assert "4, of which 0 have ended" in without.out
+    refused = ask.cli(*(word for word in words if word != "--dry-run"))
+    assert (refused.code, refused.out) == (2, "")
+    assert "--out for `headstart analyze drift`" in refused.err
     alone = ask("drift", strategies="full(steps=2), full(steps=2)")
     assert alone.code == 0
     assert "(mean L2 distance) under full(steps=2), 2 seeds" in alone.out

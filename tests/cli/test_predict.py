@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
+import headstart as hs
 import tiny
 from cli.rows import Run, write_rows
 from headstart.cli import main
@@ -79,3 +83,24 @@ def test_a_task_file_describes_choices_to_a_finished_model(cli: Run, others: Pat
     answer = cli("evaluate", others / "chooser", *words)
     assert (answer.code, answer.err) == (0, "")
     assert "accuracy" in answer.out
+
+
+def test_the_probabilities_of_classes_are_judged_and_those_of_numbers_are_none(
+    cli: Run, others: Path, run_folder: Path
+) -> None:
+    words = ("evaluate", run_folder, "--data", others / "opinions.csv")
+    found = json.loads(cli(*words, "--json").out)
+    assert found["rows"] == 20
+    assert found["probabilities"].keys() == {"log_loss", "ece", "brier"}
+    # The loss is the log loss, computed elsewhere; and all are about the same rows.
+    assert found["probabilities"]["log_loss"] == pytest.approx(found["scores"]["loss"], rel=1e-3)
+    frame = hs.load(run_folder).predict_frame(pd.read_csv(others / "opinions.csv"))
+    truth = np.stack([(frame["label"] == name).to_numpy() for name in ("negative", "positive")], 1)
+    given = frame[["p_negative", "p_positive"]].to_numpy()
+    expected = ((given - truth) ** 2).sum(axis=1).mean()
+    assert found["probabilities"]["brier"] == pytest.approx(expected)
+    told = f"Brier score {found['probabilities']['brier']:.4f}"
+    assert told in cli(*words).out
+    numbers = ("evaluate", others / "numbers", "--data", others / "numbers.csv")
+    assert json.loads(cli(*numbers, "--json").out)["probabilities"] == {}
+    assert "probabilities" not in cli(*numbers).out

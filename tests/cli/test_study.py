@@ -259,3 +259,30 @@ def test_nested_evaluation_takes_the_marks_away(cli: Run, tmp_path: Path, select
     assert {run["selection"] for run in settings} == {selection}
     results = [record["result"] for record in Store(out).results()[0]]
     assert all(bool(result["untouched"]) == (selection == "carve") for result in results)
+
+
+def test_a_dry_run_needs_no_folder_and_other_runs_do(cli: Run, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path)))
+    planned = cli("study", "run", "--config", file, "--dry-run")
+    assert (planned.code, planned.err) == (0, "")
+    assert "4, of which 0 have ended" in planned.out
+    told(cli("study", "run", "--config", file), "--out for `headstart study run`", "--dry-run")
+
+
+def test_a_study_without_a_whole_plan_is_told(cli: Run, study: Path) -> None:
+    for plan in (study / "plans").iterdir():
+        plan.write_text("{")
+    told(cli("study", "table", study), "at least one plan", "is truncated", "Repeat the command")
+    told(cli("report", study), "at least one plan")
+    assert "damaged: plans/" in cli("study", "status", study).out
+
+
+def test_rows_that_do_not_fit_are_told_with_their_task(cli: Run, tmp_path: Path) -> None:
+    values = tiny_studies.values(tmp_path)
+    task = values["tasks"][0]
+    values["tasks"] = [task, {**task, "name": "other", "text": "txet"}]
+    file = tmp_path / "study.yaml"
+    file.write_text(yaml.safe_dump(values))
+    words = ("study", "run", "--config", file, "--out", tmp_path / "x")
+    told(cli(*words), "'txet'", "(task other)")

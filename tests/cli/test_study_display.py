@@ -98,6 +98,20 @@ def test_the_screen_computes_beside_the_runs_and_once_at_a_time(
     assert text.rindex("4/4") < text.rindex("  bitfit > full")  # the bar is never cut off
 
 
+def test_a_run_is_named_by_all_that_tells_it_from_others(study: Study) -> None:
+    for run in study.runs:
+        run.axes.update(train_rows=1000, lr="1e-5")
+    console = Console(file=io.StringIO(), width=200)
+    lines = Lines(study, console)
+    outcome = Outcome(made.result(study.runs[0].axes, 0.7).to_plain())
+    lines.ended(study.runs[0], outcome)
+    study.runs[1].axes["model"] = "another"
+    Lines(study, console).ended(study.runs[0], outcome)
+    first, second = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "reviews, 1,000 rows, lr 1e-5, full (ft), seed 0: " in first
+    assert "reviews, 1,000 rows, lr 1e-5, tiny-model, full (ft), seed 0: " in second
+
+
 def test_each_kind_of_output_has_its_display(study: Study) -> None:
     terminal = Console(file=io.StringIO(), force_terminal=True)
     plain = Console(file=io.StringIO())

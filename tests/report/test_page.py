@@ -99,6 +99,12 @@ def test_nothing_finished_is_told() -> None:
 
 def test_one_strategy_alone_and_a_missing_baseline_are_told() -> None:
     assert "no other strategy" in told(made.evidence(made.noisy({}), (FULL,)))
+    lost = [made.failure(made.axes(BITFIT, 0))]
+    ended = made.evidence(made.noisy({}), (FULL,), lost=lost)
+    ended.summary.failures, ended.summary.planned = lost, 9
+    assert told(ended).startswith("Only full (ft) has finished. There is no other")
+    ended.summary.planned += 1
+    assert told(ended).startswith("Only full (ft) has finished so far.")
     records = [made.record(made.axes(BITFIT, seed), 0.8) for seed in range(6)]
     alone = made.gather("x", records, [], FULL, [FULL, BITFIT])
     assert "the baseline, has not finished" in told(alone)

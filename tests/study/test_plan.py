@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
-from headstart.errors import HeadstartError
+from headstart.config import FitConfig
+from headstart.errors import Faults, HeadstartError
+from headstart.study.identity import Digests
 from headstart.study.plan import read_plan, read_plan_file
 from headstart.study.read import split_lines
+from headstart.study.request import request
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -76,8 +79,9 @@ def test_own_tables_are_tasks_with_a_name() -> None:
         ),
         ({"tasks": []}, "Name one as task, or training rows as train"),
         ({"seeds": [1, 1]}, "each value of seeds once; found '1' twice"),
-        ({"seeds": -1}, "a number of seeds"),
-        ({"seeds": "many"}, "a number of seeds"),
+        ({"seeds": -1}, "how many seeds"),
+        ({"seeds": 0}, "1 is seed 0 alone"),
+        ({"seeds": "many"}, "how many seeds"),
         ({"strategies": "ft, full"}, "each value of strategies once; found 'full' twice"),
         ({"strategies": "ft, bitfi > full"}, "Did you mean 'bitfit'"),
         ({"baseline": "lora"}, "a baseline among the strategies"),
@@ -104,3 +108,25 @@ def test_a_file_may_use_single_names_and_its_faults_come_together(tmp_path: Path
         read_plan(read_plan_file(file))
     assert "seeds" in str(caught.value)
     assert "baseline" in str(caught.value)
+
+
+def test_a_file_whose_settings_are_no_table_has_its_faults_told_together(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("tasks: rte\nmodels: m\nstrategies: ft\nsettings: [a]\ngrid: [b]\n")
+    with pytest.raises(Faults) as caught:
+        request(file, {}, {"text": "t"}, {"lr": 1e-3})
+    assert "settings as a table of settings; found ['a']" in str(caught.value)
+    assert "grid as a table of settings; found ['b']" in str(caught.value)
+
+
+def test_files_of_one_name_in_two_folders_of_a_data_set_are_both_part_of_a_run(
+    tmp_path: Path,
+) -> None:
+    data, found = tmp_path / "data", set()
+    for first, second in (("a", "b"), ("c", "b"), ("b", "a")):
+        for split, text in (("train", first), ("validation", second)):
+            (data / split).mkdir(parents=True, exist_ok=True)
+            (data / split / "rows.txt").write_text(text)
+        config = FitConfig.build({"model": "m", "train": str(data), "text": "t"})
+        found.add(Digests().of_rows(config))
+    assert len(found) == 3

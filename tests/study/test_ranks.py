@@ -108,6 +108,14 @@ def test_critical_values_are_those_of_demsar(alpha: float) -> None:
         assert found == pytest.approx(q, abs=1.1e-3)
 
 
+@pytest.mark.parametrize("k", [2, 3, 10, 40])
+@pytest.mark.parametrize("alpha", [1e-4, 0.05, 0.5])
+def test_the_quantile_of_the_range_is_that_of_scipy(k: int, alpha: float) -> None:
+    expected = float(stats.studentized_range.isf(alpha, k, np.inf))
+    found = critical_difference(k, 1, alpha) / (k * (k + 1) / 12) ** 0.5
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
 def test_critical_difference_of_the_example_of_demsar() -> None:
     assert critical_difference(4, 14) == pytest.approx(1.25, abs=0.005)
     assert critical_difference(4, 14, alpha=0.10) == pytest.approx(1.12, abs=0.005)

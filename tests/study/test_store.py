@@ -162,3 +162,41 @@ def test_silence_from_another_machine_is_judged_by_our_own_clock(
     assert ours.take("a1") is None
     now[0] += 20
     assert ours.take("a1") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"id": "b2", "axes": {}}', '{"id": "a1", "axes": {"task": "t"}}']
+)
+def test_a_damaged_failure_is_set_aside_and_named(store: Store, text: str) -> None:
+    store.put_failure(RUN, {"error": "first"})
+    assert store.results() == ([], [])
+    store.write("failures/a1.json", text.encode())
+    assert store.failures() == []
+    _, damaged = store.results()
+    assert len(damaged) == 1
+    assert damaged[0].startswith("failures/a1.json is truncated")
+    assert store.failed() == set()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda text: text[:40], "truncated"),
+        (lambda text: text.replace('"full"', '"bitfit"'), "was changed"),
+        (lambda text: text.replace('"settings"', '"setings"'), "runs without what a run has"),
+    ],
+)
+def test_a_damaged_plan_is_named_left_out_and_written_anew(
+    store: Store, change: Any, told: str
+) -> None:
+    store.add_plan([RUN], {"baseline": "full"})
+    (name,) = store.names("plans")
+    whole = store.fs.cat_file(store.path("plans", name))
+    store.write(f"plans/{name}", change(whole.decode()).encode())
+    assert (store.plans(), store.runs()) == ([], {})
+    _, damaged = store.results()
+    assert len(damaged) == 1
+    assert told in damaged[0]
+    store.add_plan([RUN], {"baseline": "full"})
+    assert store.results() == ([], [])
+    assert store.runs() == {"a1": RUN}

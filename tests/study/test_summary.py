@@ -23,6 +23,7 @@ from headstart.study.tables import (
     legend,
     notes,
     overall_rows,
+    overall_title,
     rows,
     title,
 )
@@ -232,3 +233,39 @@ def test_seeds_that_cancel_leave_no_difference_to_plan_for() -> None:
     assert found.difference.estimate != 0
     assert found.difference.estimate == pytest.approx(0, abs=1e-15)
     assert found.seeds_needed is None
+
+
+def test_stages_that_were_given_up_are_told() -> None:
+    records = study()
+    full = records[1]["result"]["stages"][0]
+    attempts = [{**full, "stage": "bitfit", "attempt": n, "handed_on": "nothing"} for n in (1, 2)]
+    learned = {**attempts[1], "handed_on": "head"}
+    records[1]["result"]["stages"] = [*attempts, full]  # in vain, both times
+    records[5]["result"]["stages"] = [attempts[0], learned, full]  # once
+    told = [note for note in notes(summarise(records, [], A, [A, B])) if "learned nothing" in note]
+    assert len(told) == 1
+    assert told[0].startswith("bitfit > full (eh-ft): in 1 of 12 runs a stage learned nothing")
+
+
+def test_calibrated_runs_are_told() -> None:
+    records = study()
+    assert not any("calibrated" in note for note in notes(summarise(records, [], A, [A, B])))
+    for each, value in zip(records, (0.5, 2.0, 1.0), strict=False):
+        each["result"]["calibration"] = {"temperature": value}
+    told = [note for note in notes(summarise(records, [], A, [A, B])) if "calibrated" in note]
+    assert len(told) == 1
+    assert told[0].startswith("3 of 24 runs were calibrated: their logits were divided by 0.50 to")
+
+
+def test_tables_of_one_task_are_not_called_tasks() -> None:
+    def told(records: list[dict[str, Any]]) -> tuple[str, str]:
+        summary = summarise(records, [], A, [A, B])
+        return overall_title(summary), next(n for n in notes(summary) if "Nemenyi" in n)
+
+    assert told(study())[0] == "All tasks together, in points"
+    assert told(study())[1].endswith("(Nemenyi, 2 tasks)")
+    sizes = study()
+    for each in sizes:
+        each["axes"] |= {"train_rows": 8 if each["axes"]["task"] == "one" else 9, "task": "one"}
+    assert told(sizes)[0] == "All tables together, in points"
+    assert "2 tables; those of one task are not independent" in told(sizes)[1]

@@ -58,7 +58,9 @@ def answer(summary: Summary) -> Answer:
     pairs = {name: between(summary, name, summary.baseline) for name in others}
     known = {name: found for name, found in pairs.items() if found}
     if not known:
-        best = f"Only {short_name(summary.baseline)} has finished so far."
+        so_far = "" if _ended(summary) == summary.planned else " so far"
+        best = f"Only {short_name(summary.baseline)} has finished{so_far}."
+        cautions += _unshared(summary, {summary.baseline})
         return Answer(best, "There is no other strategy to compare it with.", cautions)
     adjusted = holm([found.test.p if found.test else None for found in known.values()])
     found = [_Found(n, c, p) for (n, c), p in zip(known.items(), adjusted, strict=True)]
@@ -203,8 +205,7 @@ def _more(top: _Found) -> str:
 
 def _cautions(summary: Summary) -> list[str]:
     told = []
-    ended = summary.finished + len(summary.failures)
-    if ended < summary.planned:
+    if (ended := _ended(summary)) < summary.planned:
         told.append(f"{summary.planned - ended} of {summary.planned} runs have not ended yet.")
     if summary.failures and summary.finished:
         told.append(f"{_count(len(summary.failures), 'run')} failed, part of no mean.")
@@ -215,6 +216,10 @@ def _cautions(summary: Summary) -> list[str]:
     if any(run.same_rows for run in runs):
         told.append("Numbers with * rest on rows that also selected: they flatter.")
     return told
+
+
+def _ended(summary: Summary) -> int:
+    return summary.finished + len(summary.failures)
 
 
 def _unshared(summary: Summary, compared: set[str]) -> list[str]:

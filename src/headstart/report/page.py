@@ -14,7 +14,9 @@ from headstart.study import tables
 from headstart.study.tables import short_name
 
 MOST_FAILURES = 200
-CORRECTED = "the p of the answer is corrected over the strategies, that of a table over the tables"
+CORRECTED = (
+    "the p of the answer is corrected over the strategies, those in the tables over the tables"
+)
 
 
 def build(evidence: Evidence) -> str:
@@ -99,7 +101,9 @@ def _failures(evidence: Evidence) -> str:
     summary = evidence.summary
     shown = summary.failures[:MOST_FAILURES]
     extra = {name: None for f in shown for name in f["axes"]} if shown else {}
-    names = [name for name in extra if name != "strategy"]
+    models = {group.model for group in summary.groups}
+    # The path of the only model would push the reason off a telephone.
+    names = [n for n in extra if n != "strategy" and (n != "model" or len(models) > 1)]
     head = ("strategy", *names, "reason")
     rows = [
         [short_name(f["axes"]["strategy"]),

@@ -93,7 +93,7 @@ class Digests:
     def _source(self, source: str) -> Any:
         path = Path(source).expanduser()
         if path.is_dir():
-            return self._all(p for p in path.rglob("*") if p.is_file())
+            return self._all(path, (p for p in path.rglob("*") if p.is_file()))
         return self._file(path) if path.is_file() else source
 
     def _model(self, name: str) -> Any:
@@ -108,10 +108,12 @@ class Digests:
         path = Path(source)
         if not path.is_dir():
             return source
-        return self._all(p for p in path.iterdir() if p.suffix in _OF_A_MODEL and p.is_file())
+        own = (p for p in path.iterdir() if p.suffix in _OF_A_MODEL and p.is_file())
+        return self._all(path, own)
 
-    def _all(self, paths: Iterable[Path]) -> dict[str, str]:
-        return {path.name: self._file(path) for path in sorted(paths)}
+    def _all(self, root: Path, paths: Iterable[Path]) -> dict[str, str]:
+        # Splits of a saved data set have files of one name in folders of their own.
+        return {p.relative_to(root).as_posix(): self._file(p) for p in sorted(paths)}
 
     def _file(self, path: Path) -> str:
         about = path.stat()

@@ -133,14 +133,20 @@ def _check_rows(runs: Iterable[PlannedRun]) -> None:
     """Read every table once, so that a fault of the rows is told before hours of other runs."""
     faults: list[HeadstartError] = []
     seen: set[str] = set()
+    runs = list(runs)
+    several = len({run.axes["task"] for run in runs}) > 1
     for run in runs:
         of_rows = {k: v for k, v in run.settings.items() if k not in _NOT_OF_ROWS}
         key = json.dumps(of_rows, sort_keys=True, default=str)
         if key not in seen:
             seen.add(key)
-            with gathering(faults):
+            own: list[HeadstartError] = []
+            with gathering(own):
                 config = FitConfig.build(run.settings)
                 read_splits(config, find_task(config))
+            for fault in own if several else ():
+                fault.found += f" (task {run.axes['task']})"
+            faults += own
     raise_all({str(fault): fault for fault in faults}.values())
 
 
