@@ -17,6 +17,7 @@ from headstart.cli.listings import describe_task_files, strategies, tasks
 from headstart.cli.predict import EVALUATE_EXAMPLES, PREDICT_EXAMPLES, evaluate, predict
 from headstart.cli.probe import PROBE_EXAMPLES, probe
 from headstart.cli.report import REPORT_EXAMPLES, report
+from headstart.cli.soup import SOUP_EXAMPLES, soup
 from headstart.cli.study import study_app
 
 
@@ -62,6 +63,7 @@ app.command(context_settings=HELP_NAMES, epilog=describe_task_files())(tasks)
 app.command(context_settings=HELP_NAMES)(strategies)
 app.command(context_settings=HELP_NAMES, epilog=examples(*EXPLAIN_EXAMPLES))(explain)
 app.add_typer(head_app, name="head")
+study_app.command(context_settings=HELP_NAMES, epilog=examples(*SOUP_EXAMPLES))(soup)
 app.add_typer(study_app, name="study")
 app.add_typer(analyze_app, name="analyze")
 app.command(context_settings=HELP_NAMES, epilog=examples(*REPORT_EXAMPLES))(report)

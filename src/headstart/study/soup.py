@@ -1,0 +1,229 @@
+"""Greedy soup: the mean of the models of several seeds, as far as each one helps.
+
+::
+
+    best seed first:    mean = its weights
+    for each other one: try the mean with it; keep it if the validation score does not fall
+
+Wortsman et al. 2022, arXiv 2203.05482, recipe 1. A study keeps no weights, so the runs are trained
+again: the same settings and seed give the same bits on the same machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headstart.config import FitConfig
+from headstart.errors import RunError
+from headstart.models.folders import whole_folder
+from headstart.results import RunResult
+from headstart.run.listener import Listener
+from headstart.run.ready import Ready, make_ready
+from headstart.run.record import finish, make_record
+from headstart.run.save import save_run
+from headstart.run.stages import StrategyRunner
+from headstart.run.train import stage_runner, train
+from headstart.study.read import canonical, read_records
+from headstart.training.evaluate import predict_logits
+from headstart.training.runtime import Runtime
+
+Weights = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """One seed's part in a soup.
+
+    Args:
+        seed: The seed.
+        score: Its own score on the validation rows, trained again.
+        with_it: The score of the mean with it.
+        kept: Whether it is in the soup.
+    """
+
+    seed: int
+    score: float
+    with_it: float
+    kept: bool
+
+
+def stirred(mean: Mapping[str, torch.Tensor], count: int, more: Weights) -> Weights:
+    """Return the mean of one model more.
+
+    Args:
+        mean: Weights by name, the mean of ``count`` models.
+        count: How many.
+        more: Weights of another.
+
+    Returns:
+        The mean of all; what is no fraction (counters, indices) stays that of the first.
+    """
+    return {
+        name: have + (more[name] - have) / (count + 1) if have.is_floating_point() else have
+        for name, have in mean.items()
+    }
+
+
+def greedy(
+    parts: Iterable[tuple[int, float, Weights]], score: Callable[[Weights], float]
+) -> tuple[Weights, list[Ingredient]]:
+    """Add one model after the other to a mean, and keep those with which the score does not fall.
+
+    Args:
+        parts: Seed, own score and weights of each, the best first.
+        score: Measures weights on the validation rows.
+
+    Returns:
+        The mean of those kept, and what became of each.
+    """
+    mean: Weights = {}
+    told: list[Ingredient] = []
+    best, count = float("-inf"), 0
+    for seed, own, weights in parts:
+        trial = stirred(mean, count, weights) if count else weights
+        found = score(trial) if count else own
+        kept = found >= best
+        told.append(Ingredient(seed, own, found, kept))
+        if kept:
+            mean, best, count = trial, found, count + 1
+    return mean, told
+
+
+@dataclass
+class _Run:
+    """A run that has trained in this process."""
+
+    ready: Ready
+    runner: StrategyRunner
+    result: RunResult
+
+    @property
+    def score(self) -> float:
+        return self.runner.materials.judge(self.runner.last_logits)["score"]
+
+    def weights(self) -> Weights:
+        model = self.ready.prepared.split.model
+        return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+    def judge(self, weights: Weights) -> dict[str, float]:
+        """Hold other weights, and measure them on the validation rows."""
+        model, materials = self.ready.prepared.split.model, self.runner.materials
+        model.load_state_dict(weights)
+        self.runner.last_logits = predict_logits(
+            model, materials.validation, self.ready.runtime, materials.outputs
+        )
+        return materials.judge(self.runner.last_logits)
+
+
+def make_soup(
+    address: str, line: str, out: Path, listener: Listener | None = None
+) -> tuple[RunResult, list[Ingredient]]:
+    """Train the seeds of a strategy again, average them greedily, and save the result as a run.
+
+    Args:
+        address: The study's folder.
+        line: The strategy.
+        out: Folder for the result; there must be none.
+        listener: Hears what happens.
+
+    Returns:
+        The record, also written to ``out/result.json``, and what became of each seed.
+
+    Raises:
+        HeadstartError: If the study has not at least two finished runs of the strategy that were
+            scored on the same rows, or ``out`` is there.
+    """
+    listener = listener or Listener()
+    if out.exists():
+        raise RunError("a new folder for --out", f"{out}, which is there", "Choose another --out.")
+    runs = _ordered(address, canonical(line))
+    first = _train(runs[0], listener)
+
+    def parts() -> Iterator[tuple[int, float, Weights]]:
+        yield first.result.seed, first.score, first.weights()
+        for run in runs[1:]:
+            other = _train(run, listener)
+            yield other.result.seed, other.score, other.weights()
+
+    weights, told = greedy(parts(), lambda trial: first.judge(trial)["score"])
+    result = first.result
+    final = result.stages[-1]
+    final.end = first.judge(weights)
+    final.best = final.end if result.selected == "best" else final.best
+    kept = [str(one.seed) for one in told if one.kept]
+    result.rule = (
+        f"greedy soup: the mean of the seeds {', '.join(kept)} of {len(told)}, chosen by the score "
+        "on the validation rows, the same rows that the score is reported on"
+    )
+    finish(first.ready, first.runner, result, listener)
+    result.settings["out"] = str(out)
+    first.runner.pretrained_head = None
+    with whole_folder(out) as new:
+        save_run(first.ready, first.runner, result, new)
+    return result, told
+
+
+def _train(run: _Planned, listener: Listener) -> _Run:
+    """Train a run again, and say so if another score comes out than the study has."""
+    config = FitConfig.build({**run.settings, "out": None, "calibrate": False})
+    listener.message(f"Training seed {config.seed} again.")
+    runtime = Runtime(config.device, config.precision, config.threads)
+    ready = make_ready(config, runtime)
+    runner, result = stage_runner(ready, Listener()), make_record(ready)
+    train(runner, result)
+    trained = _Run(ready, runner, result)
+    if abs(trained.score - run.score) > 1e-6:
+        listener.warning(
+            f"Seed {config.seed} scores {trained.score:.4f} where the study has {run.score:.4f}: "
+            "it ran on another machine, with other threads, or other versions."
+        )
+    return trained
+
+
+@dataclass(frozen=True)
+class _Planned:
+    """A run of the study: its settings, its score there, its validation rows' fingerprint."""
+
+    settings: dict[str, Any]
+    score: float
+    rows: str
+    where: tuple[str, ...]
+
+
+def _ordered(address: str, strategy: str) -> list[_Planned]:
+    """Return the finished runs of a strategy, the best first, and see that they can be compared."""
+    records = read_records(address, strategies=[strategy])
+    settings = {run.id: run.settings for run in records.planned}
+    runs = [
+        _Planned(
+            settings[each["id"]],
+            each["result"][each["result"]["selected"]]["score"],
+            str(each["result"]["data"]["validation_fingerprint"]),
+            tuple(f"{k} {v}" for k, v in each["axes"].items() if k not in {"seed", "strategy"}),
+        )
+        for each in records.results
+    ]
+    places = {run.where for run in runs}
+    if len(places) > 1:
+        found = "; ".join(sorted(", ".join(place) for place in places))
+        raise RunError(
+            "a strategy that was run in one place: one task, model, size and setting", found,
+            "Make a study of one of them.",
+        )  # fmt: skip
+    if len({run.rows for run in runs}) > 1:
+        raise RunError(
+            "runs that were scored on the same validation rows",
+            "rows held out of the training rows, others for each seed",
+            "Give the study a validation file and `selection: validation`: what one seed is scored "
+            "on, another would have been trained on.",
+        )
+    if len(runs) < 2:
+        raise RunError(
+            f"at least two finished runs of {strategy}", str(len(runs)), "Add seeds to the study."
+        )
+    return sorted(runs, key=lambda run: (-run.score, run.settings["seed"]))
