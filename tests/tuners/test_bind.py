@@ -22,7 +22,7 @@ def knobs(line: str, stage: int = 0) -> dict[str, Any]:
 @pytest.mark.parametrize("name", TUNERS)
 def test_every_tuner_binds_with_its_defaults(name: str) -> None:
     tuner = bind(Stage(name))
-    assert type(tuner) is TUNERS.get(name)
+    assert isinstance(tuner, TUNERS.get(name))
     assert tuner is not bind(Stage(name))
 
 
@@ -50,9 +50,9 @@ def test_every_alias_binds(alias: str) -> None:
         ("full > lora(rnk=4)", "rnk=4", "a setting of lora"),
         ("lora(epoch=4)", "epoch=4", "'epochs'"),
         ("lora(alhpa=4)", "alhpa=4", "'alpha'"),
-        ("head > lora(r=2.5)", "r=2.5", "r as int"),
-        ("lora(r=true)", "r=true", "r as int"),
-        ("lora(8, all)", "all", "alpha as float"),
+        ("head > lora(r=2.5)", "r=2.5", "lora(r=…) as a whole number, 1 or more"),
+        ("lora(r=true)", "r=true", "lora(r=…) as a whole number"),
+        ("lora(8, all)", "all", "lora(alpha=…) as a number, above 0"),
         ("lora(targets=some)", "targets=some", "attention or all"),
         ("top(1, 2) > full", "2", "at most 1"),
         ("full(2)", "2", "at most 0"),

@@ -88,10 +88,13 @@ def _function(name: str, analysis: Analysis) -> Any:
         carry_out(name, analysis, given)
 
     of_study = inspect.signature(run, eval_str=True).parameters
-    out = "Folder of the analysis, or an fsspec address; the page and its numbers go there."
+    out = (
+        "Folder of the analysis, or an fsspec address; the page and its numbers go there. "
+        "--dry-run needs none."
+    )
     seeds = f"How many, or a list: 10, or 0,1,2. Default: {analysis.seeds}."
     own = {
-        "out": _option("out", str, inspect.Parameter.empty, out, "DIR", "Where and how"),
+        "out": _option("out", str | None, None, out, "DIR", "Where and how"),
         "seeds": _option("seeds", str | None, None, seeds, "TEXT", "Grid"),
     }
     # Its own options stand first in the help.
@@ -116,7 +119,7 @@ def _option(
 ) -> inspect.Parameter:
     about = typer.Option(
         f"--{name.replace('_', '-')}", metavar=metavar, help=text, rich_help_panel=panel,
-        show_default=default is not None and default is not inspect.Parameter.empty,
+        show_default=default is not None,
     )  # fmt: skip
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=Annotated[kind, about]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Iterable
+from types import NoneType
 from typing import Any, TypeVar, cast
 
 from headstart.config import AUTO
@@ -123,31 +124,47 @@ def _build(
     for name, value in stage.knobs.items():
         if name not in knobs:
             hint = did_you_mean(name, [*knobs, *others])
-            raise _fault(stage, line, name, f"a setting of {own}", repr(name), hint)
+            accepted = "; ".join(f"{k}: {_accepted(factory, k, kinds[k])}" for k in knobs)
+            fix = "" if hint.startswith("Known") else f"{hint} "
+            fix += f"{own} takes {accepted or 'no knobs of its own'}."
+            if others:
+                fix += f" Any stage also takes {', '.join(others)}."
+            raise _fault(stage, line, name, f"a setting of {own}", repr(name), fix)
         if name in given:
             raise _fault(stage, line, name, "each setting once", f"{name} twice", "Remove one.")
         given[name] = value
     places = {knobs[i]: str(i) for i in range(len(stage.arguments))}
     for name, value in given.items():
         place = places.get(name, name)
-        given[name] = _fit(stage, line, place, name, value, kinds[name])
-        wanted, holds = factory.ranges.get(name, ("", lambda _: True))
+        shown = _accepted(factory, name, kinds[name])
+        given[name] = _fit(stage, line, place, f"{own}({name}=…) as {shown}", value, kinds[name])
+        _, holds = factory.ranges.get(name, ("", lambda _: True))
         if not holds(given[name]):
-            raise _fault(stage, line, place, f"{own}({name}=…) {wanted}", repr(value))
+            raise _fault(stage, line, place, f"{own}({name}=…) as {shown}", repr(value))
     return factory(**given)
 
 
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}
+
+
+def _accepted(factory: type[Tuner | Technique], name: str, kind: object) -> str:
+    """Say in words what a knob may be."""
+    kinds = [each for each in typing.get_args(kind) or (kind,) if each is not NoneType]
+    words = " or ".join(_WORDS.get(cast(Any, each), str(each)) for each in kinds)
+    wanted, _ = factory.ranges.get(name, ("", None))
+    return f"{words}, {wanted}" if wanted else words
+
+
 def _fit(
-    stage: Stage | Addition, line: str, place: str, name: str, value: Scalar, kind: object
+    stage: Stage | Addition, line: str, place: str, expected: str, value: Scalar, kind: object
 ) -> Scalar:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
     kinds = typing.get_args(kind) or (kind,)
-    allowed = kinds if not isinstance(kinds[0], type) else None
-    if (allowed and value in allowed) or (not allowed and type(value) in kinds):
+    if float in kinds and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    choices = kinds if not isinstance(kinds[0], type) else None
+    if (choices and value in choices) or (not choices and type(value) in kinds):
         return value
-    shown = " or ".join(str(k) if allowed else getattr(k, "__name__", str(k)) for k in kinds)
-    raise _fault(stage, line, place, f"{name} as {shown}", repr(value))
+    raise _fault(stage, line, place, expected, repr(value))
 
 
 def _fault(
