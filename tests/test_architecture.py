@@ -17,7 +17,7 @@ from headstart.analysis import ANALYSES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
-    {"errors", "imports", "registry", "cards", "measured", "yamlfile", "kernels"},
+    {"errors", "imports", "registry", "cards", "configfile", "measured", "yamlfile", "kernels"},
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},
@@ -175,7 +175,16 @@ def test_listing_needs_no_torch() -> None:
 
 
 COMMANDS = ("fit", "evaluate", "predict", "probe", "head", "head extract", "head inspect", "tasks")
-STUDY = ("study", "study run", "study status", "study table", "study card", "report", "analyze")
+STUDY = (
+    "study",
+    "study run",
+    "study status",
+    "study table",
+    "study card",
+    "study soup",
+    "report",
+    "analyze",
+)
 ANALYZE = tuple(f"analyze {name}" for name in ANALYSES)
 OTHERS = ("strategies", "explain", "demo", *ANALYZE)
 HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, *OTHERS)))

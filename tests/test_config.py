@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from headstart.config import FitConfig, read_assignments, read_settings, write_settings
+from headstart.config import FitConfig, write_settings
+from headstart.configfile import read_assignments, read_settings
 from headstart.errors import ConfigError, Faults, HeadstartError
 
 ENOUGH: dict[str, Any] = {"model": "m", "train": "t.csv", "text": "sentence"}

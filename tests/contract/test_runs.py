@@ -334,7 +334,8 @@ def own_logits(model: Saved) -> Any:
 def test_plain_transformers_gives_the_same_logits(
     models: dict[str, Saved], answers: dict[str, dict[str, Any]]
 ) -> None:
-    assert len(models) == len(CASES) + 4 * len(MERGEABLE) + 3 >= 65
+    refused = sum((t, family) in REFUSALS for t in MERGEABLE for family in ("bert", "modernbert"))
+    assert len(models) == len(CASES) + 4 * len(MERGEABLE) - 2 * refused + 3 >= 150
     for name, model in models.items():
         wanted = own_logits(model)
         # Products may differ in the last bit with where a tensor lies in memory.

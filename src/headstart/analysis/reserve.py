@@ -34,7 +34,6 @@ from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.report.figures import Figure, label
 from headstart.study.tables import short_name
 from headstart.tuners import TUNERS
-from headstart.tuners._bind import bind
 
 KEPT, DROPPED = ">>", ">"
 
@@ -54,6 +53,8 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     Returns:
         The variants.
     """
+    from headstart.tuners._bind import bind  # imports torch
+
     faults: list[HeadstartError] = []
     stages = read_stages(options["tuners"], "--tuners", faults, DROPPED)
     faults += [

@@ -13,7 +13,8 @@ from pydantic import Field
 from pydantic.fields import FieldInfo
 
 from headstart.cli._console import escape_markup
-from headstart.config import FitConfig, read_assignments, read_settings
+from headstart.config import FitConfig
+from headstart.configfile import read_assignments, read_settings
 from headstart.errors import ConfigError, raise_all
 
 COMMAND_LINE_ONLY = ("config", "set", "help", "debug")

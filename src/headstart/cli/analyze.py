@@ -188,7 +188,7 @@ def _plan(analysis: Analysis, variants: Sequence[Variant], given: Mapping[str, A
 
 def _settings_of_user(given: Mapping[str, Any]) -> set[str]:
     """Return which settings the user gives, on the command line or in a file."""
-    from headstart.config import read_assignments
+    from headstart.configfile import read_assignments
     from headstart.study.plan import read_plan_file
 
     file = read_plan_file(given["config"]) if given["config"] else {}

@@ -268,7 +268,7 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
     Raises:
         HeadstartError: For all faults together.
     """
-    from headstart.config import read_assignments
+    from headstart.configfile import read_assignments
     from headstart.study.request import request
 
     names = {"tasks": "task", "models": "model"}
@@ -297,7 +297,7 @@ def _of_model(name: str) -> tuple[Path, RunResult | None]:
 
 
 def _grid(items: Sequence[str]) -> dict[str, list[str]]:
-    from headstart.config import read_assignments
+    from headstart.configfile import read_assignments
     from headstart.errors import ConfigError
 
     for item in items:

@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from headstart.config import FitConfig, read_settings, write_settings
+from headstart.config import FitConfig, write_settings
+from headstart.configfile import read_settings
 from headstart.errors import ConfigError, RunError
 from headstart.models.folders import PARTIAL
 

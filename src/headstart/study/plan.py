@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from headstart.config import FitConfig, read_settings
+from headstart.config import FitConfig
+from headstart.configfile import read_settings
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, gathering, raise_all
 from headstart.study.read import split_lines
 from headstart.study.summary import AXES
