@@ -29,7 +29,8 @@ def cost(stage: str, arguments: argparse.Namespace) -> dict[str, float]:
     from headstart.tuners import TUNERS
 
     tuner, _, technique = stage.partition("+")
-    line = f"{tuner}(steps={arguments.steps})"
+    block = "block=8, " if tuner == "oft" and arguments.tiny else ""
+    line = f"{tuner}({block}steps={arguments.steps})"
     if technique:
         line += f"+{KNOBS.get(technique, technique)}"
     if TUNERS.get(tuner).no_merge:
