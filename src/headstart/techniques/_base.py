@@ -20,7 +20,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -35,6 +35,7 @@ NOT_NEGATIVE: Range = ("0 or more", lambda value: value >= 0)
 A_SHARE: Range = ("from 0 to 1", lambda value: 0 <= value <= 1)
 A_RATE: Range = ("from 0 to below 1", lambda value: 0 <= value < 1)
 Batch = dict[str, torch.Tensor]
+Needs = Literal["nothing", "layers", "full"]
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,19 @@ class Technique:
 
     classes: ClassVar[bool] = False
     """Whether it has a meaning for classes only, and none for numbers."""
+    needs: ClassVar[Needs] = "nothing"
+    """What has to train for it to act: ``layers`` of the backbone, or the ``full`` one."""
+    why: ClassVar[str] = ""
+    """Why it needs that, as a sentence."""
+    rivals: ClassVar[tuple[str, ...]] = ()
+    """Techniques that do the same by other means."""
     live: ClassVar[bool] = False
     """Whether it looks at what goes on inside the backbone: features are then not computed once."""
 
     updates: ClassVar[bool] = False
     """Whether it changes parameters inside the update, which then has to happen where they are."""
 
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
+    def refuses(self, trains: str, others: Sequence[str]) -> str:
         """Say why it cannot act beside a tuner and other techniques.
 
         Args:
@@ -106,6 +113,13 @@ class Technique:
         Returns:
             The reason and what would work; empty where it can.
         """
+        for other in others:
+            if other in self.rivals:
+                return f"It does what {other} does already; write one of the two."
+        if self.needs == "full" and trains != "full":
+            return f"{self.why} Write it behind full, as in full+{_name(self)}."
+        if self.needs == "layers" and trains == "head":
+            return f"{self.why} Write it behind full, as in full+{_name(self)}, or a tuner."
         return ""
 
     def begin(self, setting: Setting) -> None:
@@ -216,3 +230,7 @@ class Technique:
         Args:
             tensors: As from ``tensors``.
         """
+
+
+def _name(technique: Technique) -> str:
+    return type(technique).__module__.rpartition(".")[2]

@@ -15,21 +15,8 @@ Kind = Literal["uniform", "normal"]
 Change = Callable[[torch.Tensor], torch.Tensor]
 
 
-def needs_backbone(trains: str, name: str) -> str:
-    """Say why noise inside the backbone makes no sense where the backbone stands still.
-
-    Args:
-        trains: The tuner's name.
-        name: The technique's.
-
-    Returns:
-        The reason; empty where something inside trains.
-    """
-    return (
-        f"The head alone trains, on features that are computed once; write full+{name}, or a tuner."
-        if trains == "head"
-        else ""
-    )
+FROZEN = "The head alone trains, on features that are computed once."
+"""Why noise inside a backbone that stands still makes no sense."""
 
 
 def noise_as(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
-from headstart.techniques._base import Range, Setting, Technique
+from headstart.techniques._base import Needs, Range, Setting, Technique
 from headstart.techniques._masks import keep_masks, keep_part
 
 
@@ -44,27 +44,13 @@ class ChildTuning(Technique):
         p: Share of the parameters that is updated.
     """
 
+    needs: ClassVar[Needs] = "layers"
+    why: ClassVar[str] = "The head alone trains, and its gradients are not masked."
     ranges: ClassVar[Mapping[str, Range]] = {
         "p": ("above 0 and up to 1", lambda value: 0 < value <= 1)
     }
     mode: Literal["F", "D"] = "D"
     p: float = 0.3
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse a stage in which no layer trains.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        return (
-            "The head alone trains, and its gradients are not masked; write it beside full."
-            if trains == "head"
-            else ""
-        )
 
     def begin(self, setting: Setting) -> None:
         """Choose the parameters of mode D.

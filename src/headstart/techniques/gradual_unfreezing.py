@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import distributed as dist
 
 from headstart.cards import Card
-from headstart.techniques._base import Range, Setting, Technique
+from headstart.techniques._base import Needs, Range, Setting, Technique
 
 
 def unfrozen(step: int, steps: int, groups: int, share: float) -> int:
@@ -41,27 +41,13 @@ class GradualUnfreezing(Technique):
             the stage may end early.
     """
 
+    needs: ClassVar[Needs] = "layers"
+    why: ClassVar[str] = "The head alone trains, and no layer can join it."
     ranges: ClassVar[Mapping[str, Range]] = {
         "share": ("above 0 and up to 1", lambda value: 0 < value <= 1)
     }
     whole: ClassVar[bool] = True
     share: float = 0.5
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse a stage in which no layer trains.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        return (
-            "The head alone trains, and no layer can join it; write it beside full or a tuner."
-            if trains == "head"
-            else ""
-        )
 
     def begin(self, setting: Setting) -> None:
         """Find the layers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, Range, Setting, Technique
-from headstart.techniques._noise import Kind, needs_backbone, noise_as
+from headstart.techniques._base import ABOVE_0, Needs, Range, Setting, Technique
+from headstart.techniques._noise import FROZEN, Kind, noise_as
 
 
 @dataclass
@@ -27,22 +27,12 @@ class Hype(Technique):
         noise: ``uniform`` in [-eps, eps], or ``normal`` with the standard deviation eps.
     """
 
+    needs: ClassVar[Needs] = "layers"
+    why: ClassVar[str] = FROZEN
     ranges: ClassVar[Mapping[str, Range]] = {"eps": ABOVE_0}
     live: ClassVar[bool] = True
     eps: float = 1e-5
     noise: Kind = "uniform"
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse a frozen backbone.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        return needs_backbone(trains, "hype")
 
     def begin(self, setting: Setting) -> None:
         """Listen at the layers.

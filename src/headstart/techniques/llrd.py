@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from headstart.cards import Card
-from headstart.techniques._base import Range, Setting, Technique
+from headstart.techniques._base import Needs, Range, Setting, Technique
 
 
 @dataclass
@@ -22,26 +22,12 @@ class Llrd(Technique):
         factor: From one layer to the next below.
     """
 
+    needs: ClassVar[Needs] = "layers"
+    why: ClassVar[str] = "The head alone trains, and keeps its own rate."
     ranges: ClassVar[Mapping[str, Range]] = {
         "factor": ("above 0 and up to 1", lambda value: 0 < value <= 1)
     }
     factor: float = 0.95
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse a stage in which no layer trains.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        return (
-            "The head alone trains, and keeps its own rate; write it beside a tuner or full."
-            if trains == "head"
-            else ""
-        )
 
     def begin(self, setting: Setting) -> None:
         """Find the layers.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
-from headstart.techniques._base import A_RATE, Range, Setting, Technique
+from headstart.techniques._base import A_RATE, Needs, Range, Setting, Technique
 from headstart.techniques._masks import keep_masks, keep_part
 
 
@@ -48,26 +48,11 @@ class Mixout(Technique):
         p: Probability of the pretrained weight.
     """
 
+    needs: ClassVar[Needs] = "full"
+    why: ClassVar[str] = "It mixes weights that train with pretrained ones."
+    rivals: ClassVar[tuple[str, ...]] = ("recadam",)
     ranges: ClassVar[Mapping[str, Range]] = {"p": A_RATE}
     p: float = 0.9
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:
-        """Refuse tuners that leave the weights as they are, and a second pull to them.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        if "recadam" in others:
-            return "recadam pulls the weights to the pretrained ones already; write one of the two."
-        return (
-            ""
-            if trains == "full"
-            else "It mixes weights that train with pretrained ones; write full+mixout."
-        )
 
     def begin(self, setting: Setting) -> None:
         """Remember the weights as they are.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, Range, Setting, Technique
+from headstart.techniques._base import ABOVE_0, Needs, Range, Setting, Technique
 
 
 def noise_like(weight: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:
@@ -39,22 +39,10 @@ class NoisyTune(Technique):
         scale: Width of the noise in standard deviations of the parameter.
     """
 
+    needs: ClassVar[Needs] = "full"
+    why: ClassVar[str] = "The perturbed weights have to train."
     ranges: ClassVar[Mapping[str, Range]] = {"scale": ABOVE_0}
     scale: float = 0.15
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse tuners that would leave the changed weights as they are.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        return (
-            "" if trains == "full" else "The perturbed weights have to train; write full+noisytune."
-        )
 
     @torch.no_grad()
     def begin(self, setting: Setting) -> None:

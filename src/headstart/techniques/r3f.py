@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, NOT_NEGATIVE, Batch, Range, Setting, Technique
-from headstart.techniques._noise import Embeddings, Kind, needs_backbone, noise_as, symmetric_kl
+from headstart.techniques._base import (
+    ABOVE_0,
+    NOT_NEGATIVE,
+    Batch,
+    Needs,
+    Range,
+    Setting,
+    Technique,
+)
+from headstart.techniques._noise import FROZEN, Embeddings, Kind, noise_as, symmetric_kl
 
 
 @dataclass
@@ -26,26 +34,15 @@ class R3f(Technique):
         noise: ``uniform`` in [-eps, eps], or ``normal`` with the standard deviation eps.
     """
 
+    needs: ClassVar[Needs] = "layers"
+    why: ClassVar[str] = FROZEN
+    rivals: ClassVar[tuple[str, ...]] = ("smart",)
     ranges: ClassVar[Mapping[str, Range]] = {"weight": ABOVE_0, "eps": NOT_NEGATIVE}
     classes: ClassVar[bool] = True
     live: ClassVar[bool] = True
     weight: float = 0.7
     eps: float = 1e-5
     noise: Kind = "uniform"
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:
-        """Refuse a frozen backbone, and to compare the outputs twice.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        if "smart" in others:
-            return "smart compares the outputs with disturbed ones already; write one of the two."
-        return needs_backbone(trains, "r3f")
 
     def begin(self, setting: Setting) -> None:
         """Find the embeddings.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.errors import ModelError
-from headstart.techniques._base import ONE_OR_MORE, Range, Setting, Technique
+from headstart.techniques._base import ONE_OR_MORE, Needs, Range, Setting, Technique
 
 
 @dataclass
@@ -23,24 +23,10 @@ class Reinit(Technique):
         k: How many layers.
     """
 
+    needs: ClassVar[Needs] = "full"
+    why: ClassVar[str] = "The layers that begin anew have to train."
     ranges: ClassVar[Mapping[str, Range]] = {"k": ONE_OR_MORE}
     k: int = 1
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse tuners that would leave the changed weights as they are.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        return (
-            ""
-            if trains == "full"
-            else "The layers that begin anew have to train; write full+reinit."
-        )
 
     def begin(self, setting: Setting) -> None:
         """Initialise the layers.

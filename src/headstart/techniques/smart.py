@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, Batch, Range, Setting, Technique
-from headstart.techniques._noise import Embeddings, needs_backbone, noise_as, symmetric_kl
+from headstart.techniques._base import ABOVE_0, Batch, Needs, Range, Setting, Technique
+from headstart.techniques._noise import FROZEN, Embeddings, noise_as, symmetric_kl
 
 TINY = 1e-6
 """What the authors add to a gradient's largest entry before they divide by it."""
@@ -44,25 +44,14 @@ class Smart(Technique):
         step: Size of the ascent step: the largest change of a token's entries.
     """
 
+    needs: ClassVar[Needs] = "layers"
+    why: ClassVar[str] = FROZEN
+    rivals: ClassVar[tuple[str, ...]] = ("r3f",)
     ranges: ClassVar[Mapping[str, Range]] = {"weight": ABOVE_0, "sigma": ABOVE_0, "step": ABOVE_0}
     live: ClassVar[bool] = True
     weight: float = 1.0
     sigma: float = 1e-5
     step: float = 1e-3
-
-    def refuses(self, trains: str, others: Sequence[str]) -> str:
-        """Refuse a frozen backbone, and to compare the outputs twice.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
-        if "r3f" in others:
-            return "r3f compares the outputs with disturbed ones already; write one of the two."
-        return needs_backbone(trains, "smart")
 
     def begin(self, setting: Setting) -> None:
         """Find the embeddings.
