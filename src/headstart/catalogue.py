@@ -17,6 +17,7 @@ from typing import Any
 
 from headstart.cards import Card
 from headstart.registry import Registry
+from headstart.strategies.stages import written
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 
@@ -146,7 +147,7 @@ def read_part(registry: Registry[Any], name: str) -> Part:
         Knob(
             field,
             _accepted(kind),
-            _in_notation(value),
+            written(ast.literal_eval(value)),
             ranges.get(field, ""),
             meanings.get(field, ""),
             card.sources.get(field, "") if card else "",
@@ -233,13 +234,8 @@ def _accepted(kind: str) -> str:
     """Write the type of a knob as what a user may give."""
     if kind.startswith("Literal["):
         return " or ".join(str(v) for v in ast.literal_eval(f"({kind[8:-1]},)"))
-    return {"int": "whole number", "float": "number", "bool": "true or false"}.get(kind, kind)
-
-
-def _in_notation(default: ast.expr) -> str:
-    """Write a value of Python as a strategy line has it: no quotes, truth values in lower case."""
-    value = ast.literal_eval(default)
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    words = {"int": "whole number", "float": "number", "bool": "true or false", "str": "word"}
+    return words.get(kind, kind)
 
 
 def _meanings(node: ast.ClassDef) -> dict[str, str]:

@@ -82,6 +82,17 @@ def test_a_line_is_explained_stage_by_stage(cli: Run) -> None:
     assert "`headstart explain lora`, `headstart explain full`, `headstart explain mixout`" in told
 
 
+def test_a_line_with_knobs_is_checked_and_tells_all_that_its_parts_take(cli: Run) -> None:
+    told = words(cli("explain", "peft(type=loha, r=4) > full(epochs=2)+mixout(p=0.25)").out)
+    assert "peft takes type=loha, a word; targets=attention, attention or all; r=4, a whole" in told
+    assert "module_dropout=0, a number" in told
+    assert "mixout takes p=0.25, a number, from 0 to below 1." in told
+    assert "full takes" not in told
+    wrong = cli("explain", "lora(r=0) > full")
+    assert wrong.code == 2
+    assert "lora(r=…) as a whole number, 1 or more; found 0" in wrong.err
+
+
 @pytest.mark.parametrize(
     ("name", "near"), [("lorra", "'lora'"), ("mixxout", "'mixout'"), ("eh-tf", "'eh-ft'")]
 )

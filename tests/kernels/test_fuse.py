@@ -16,6 +16,7 @@ from headstart.kernels import fuse
 from headstart.kernels.bert import Copies
 from headstart.kernels.fuse import fused_layers
 from headstart.kernels.mode import FastKernels
+from headstart.models.heads import EncoderClassifier, HeadSpec
 
 FAMILIES = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -56,6 +57,18 @@ def test_logits_and_gradients_are_those_of_the_layers(
         assert halves == 4
         compare(outcome(model, length), expected, 1e-4)
     assert all("forward" not in vars(module) for module in model.modules())
+
+
+@pytest.mark.parametrize("pooling", ["first", "mean", "attention"])
+def test_our_own_heads_pool_the_same_states(pooling: str) -> None:
+    model = EncoderClassifier(build().bert, HeadSpec.linear(2, pooling=pooling)).train()
+    for parameter in model.head.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(1))
+    expected = outcome(model)
+    assert all(f"head.{name}" in expected for name, _ in model.head.named_parameters())
+    with fused_layers(model) as halves:
+        assert halves == 4
+        compare(outcome(model), expected, 5e-4)  # keys' biases: rounding
 
 
 def test_under_autocast_they_differ_by_rounding() -> None:

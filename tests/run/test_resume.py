@@ -34,6 +34,8 @@ POINTS: list[tuple[str, tuple[int, int], dict[str, Any]]] = [
     (SHORT, (2, 2), {"gradient_checkpointing": True, "offload_optimizer": True}),
     (SHORT, (1, 2), {"selection": "carve"}),
     ("head(steps=4) > full(steps=3)", (1, 3), {}),
+    ("head(steps=4) > full(steps=3)", (1, 3), {"head_type": "linear", "pooling": "attention"}),
+    (SHORT, (2, 1), {"head_type": "mlp", "pooling": "attention", "select": "best"}),
     ("prefix(steps=4) > full(steps=3)", (1, 3), {}),
     ("hydra(steps=4, dropout=0.1) >> full(steps=3)", (1, 2), {"family": "mpnet"}),
     ("adapter(steps=4, kind=parallel) > full(steps=3)", (1, 3), {}),

@@ -1,4 +1,7 @@
-"""``headstart explain``: the page of a tuner, a technique, an alias or a line, without torch."""
+"""``headstart explain``: the page of a tuner, a technique, an alias or a line.
+
+Names are told without torch. A line with knobs is checked as a run would, which takes importing it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ EXPLAIN_EXAMPLES = (
     "headstart explain mixout",
     "headstart explain eh-ft",
     'headstart explain "bitfit > full+mixout"',
+    'headstart explain "peft(type=loha)"',
 )
 
 
@@ -53,6 +57,7 @@ def _show_line(line: str) -> None:
     from headstart.tuners import TUNERS
 
     strategy = parse(line, TUNERS, TECHNIQUES)
+    knobs = _knobs_of(line) if "(" in line else [{} for _ in strategy.stages]
     rows: list[tuple[str, object]] = [("line", strategy.name)]
     if line in ALIASES:
         rows.append(("what it is", ALIASES[line].summary))
@@ -63,10 +68,33 @@ def _show_line(line: str) -> None:
         told = [f"{name}: {part.summary}" for name, part in used.items()]
         if number < len(strategy.stages):
             told.append(f"It hands on {'everything' if stage.reserve else 'the head alone'}.")
+        told += [f"{name} takes {taken}." for name, taken in knobs[number - 1].items()]
         rows.append((f"stage {number}", "\n".join(told)))
         known |= used
     show(line, facts(rows))
     show("More: " + ", ".join(f"`headstart explain {name}`" for name in known) + ".")
+
+
+def _knobs_of(line: str) -> list[dict[str, str]]:
+    """Check a line, and tell for each stage what the parts take that it sets."""
+    from headstart.strategies.stages import written
+    from headstart.tuners._bind import accepted_knobs, bind, bind_techniques, read_strategy
+
+    told = []
+    for stage in read_strategy(line).stages:
+        calls = [(stage.trains, stage, bind(stage))]
+        calls += [
+            (a.name, a, t) for a, t in zip(stage.techniques, bind_techniques(stage), strict=True)
+        ]
+        taken = {}
+        for name, call, made in calls:
+            if call.arguments or call.knobs:
+                knobs = accepted_knobs(type(made)).items()
+                taken[name] = "; ".join(
+                    f"{k}={written(getattr(made, k))}, {words}" for k, words in knobs
+                )
+        told.append(taken)
+    return told
 
 
 def _show_part(part: Part) -> None:

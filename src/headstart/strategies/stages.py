@@ -136,13 +136,21 @@ def _call(
     knobs: Mapping[str, Scalar],
     settings: Mapping[str, Scalar] | None = None,
 ) -> str:
-    shown = [_show(a) for a in arguments]
-    shown += [f"{k}={_show(v)}" for k, v in sorted(knobs.items())]
-    shown += [f"{k}={_show(v)}" for k, v in (settings or {}).items()]
+    shown = [written(a) for a in arguments]
+    shown += [f"{k}={written(v)}" for k, v in sorted(knobs.items())]
+    shown += [f"{k}={written(v)}" for k, v in (settings or {}).items()]
     return f"{name}({', '.join(shown)})" if shown else name
 
 
-def _show(value: Scalar) -> str:
+def written(value: object) -> str:
+    """Write a value as a strategy line has it: no quotes, truth values in lower case.
+
+    Args:
+        value: A number, a truth value or a word.
+
+    Returns:
+        Its text, from which the same value is read.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and float(f"{value:g}") == value:

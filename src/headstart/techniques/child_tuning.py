@@ -126,15 +126,15 @@ def _squared_gradients(
 
 TECHNIQUE = ChildTuning
 CARD = Card(
-    idea="Only a part of the encoder's parameters is updated, the child network. Mode D chooses "
-    "it once, by squared gradients over the training rows, and mode F draws another in every "
-    "step. The other gradients are set to zero.",
+    idea="Only a part of the encoder's parameters is updated, the child network. Mode D chooses it "
+    "once, by squared gradients over the training rows, and mode F draws another in every step. "
+    "The other gradients are set to zero.",
     equation="g' = m g    D: m_i = 1 for the share p with the largest sum of g_i^2;  F: m ~ "
     "Bernoulli(p) / p",
-    helps="Few rows: fewer parameters can follow the noise, and mode D spends them where the "
-    "task asks for change.",
-    harms="Many rows, where every parameter can be learned. Mode D needs a pass over the "
-    "training rows before the first step.",
+    helps="Few rows: fewer parameters can follow the noise, and mode D spends them where the task "
+    "asks for change.",
+    harms="Many rows, where every parameter can be learned. Mode D needs a pass over the training "
+    "rows before the first step.",
     citation="Xu et al.: Raise a Child in Large Language Model (EMNLP 2021), arXiv 2109.05687.",
     sources={
         "mode": "the better one of the paper",

@@ -58,8 +58,8 @@ class Focal(Technique):
 
 TECHNIQUE = Focal
 CARD = Card(
-    idea="Rows that are already predicted well count less. What is left of the gradient comes "
-    "from hard rows. With gamma 0 it is plain cross-entropy.",
+    idea="Rows that are already predicted well count less. What is left of the gradient comes from "
+    "hard rows. With gamma 0 it is plain cross-entropy.",
     equation="loss = -(1 - p_y)^gamma log p_y",
     helps="Rare classes, and many easy rows that drown the others.",
     harms="Wrong labels: they are the hardest rows of all.",

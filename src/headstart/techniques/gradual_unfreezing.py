@@ -105,18 +105,18 @@ def _place(setting: Setting, name: str, leads: Sequence[str]) -> int:
 
 TECHNIQUE = GradualUnfreezing
 CARD = Card(
-    idea="The head trains alone at first. Then the top layer joins it, then the one below, down "
-    "to the embeddings. Upper layers have learned something before lower ones begin to change.",
+    idea="The head trains alone at first. Then the top layer joins it, then the one below, down to "
+    "the embeddings. Upper layers have learned something before lower ones begin to change.",
     equation="at step t the top floor(t / (share · T / (L + 1))) of L layers and the embeddings "
     "train, T steps in all",
-    helps="Few rows, and a random head, whose first gradients then reach no layer. The first "
-    "steps are cheap.",
+    helps="Few rows, and a random head, whose first gradients then reach no layer. The first steps "
+    "are cheap.",
     harms="Short stages: the lower layers get few steps, at a learning rate that falls already.",
     citation="Howard, Ruder: Universal Language Model Fine-tuning for Text Classification (ACL "
     "2018), arXiv 1801.06146.",
     sources={
         "share": "ours: half of the stage is left for all layers together",
     },
-    deviations="A layer joins after equal parts of the stage instead of epochs, for encoders "
-    "have more layers than stages have epochs. The schedule of the rate is the stage's own.",
+    deviations="A layer joins after equal parts of the stage instead of epochs, for encoders have "
+    "more layers than stages have epochs. The schedule of the rate is the stage's own.",
 )

@@ -96,6 +96,6 @@ CARD = Card(
     sources={
         "to": "ours: 0 stands for the norm that the model class's random initialisation gives",
     },
-    deviations="The paper explains what the norm does, and scales temperatures after training; "
-    "to set it before fine-tuning is ours.",
+    deviations="The paper explains what the norm does, and scales temperatures after training; to "
+    "set it before fine-tuning is ours.",
 )

@@ -77,9 +77,8 @@ class Hype(Technique):
 
 TECHNIQUE = Hype
 CARD = Card(
-    idea="Every encoder layer gets its input with a little fresh noise while it trains. The "
-    "layers learn not to depend on the last digits of what the one below says. Evaluations have "
-    "no noise.",
+    idea="Every encoder layer gets its input with a little fresh noise while it trains. The layers "
+    "learn not to depend on the last digits of what the one below says. Evaluations have no noise.",
     equation="h_(l+1) = layer_l(h_l + z)    z ~ U(-eps, eps) or N(0, eps^2)",
     helps="Few rows; it costs next to nothing, and goes together with other techniques.",
     harms="In bf16 noise of 1e-5 is mostly rounded away: use --precision fp32, or a larger eps.",

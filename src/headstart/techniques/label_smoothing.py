@@ -61,8 +61,8 @@ class LabelSmoothing(Technique):
 
 TECHNIQUE = LabelSmoothing
 CARD = Card(
-    idea="A part of each target is spread over all classes. No logit then has to grow without "
-    "end to lower the loss. Probabilities become less extreme.",
+    idea="A part of each target is spread over all classes. No logit then has to grow without end "
+    "to lower the loss. Probabilities become less extreme.",
     equation="loss = -Σ_k ((1 - eps) [k = y] + eps / K) log p_k",
     helps="Labels with some errors, and probabilities that are to be trusted.",
     harms="Where the order of the logits is used for distillation or ranking; very few classes "

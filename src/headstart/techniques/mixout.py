@@ -121,17 +121,16 @@ CARD = Card(
     "from the checkpoint, as dropout keeps one near zero. Which weights are pretrained is drawn "
     "anew in every step.",
     equation="w' = (m u + (1 - m) w - p u) / (1 - p)    m ~ Bernoulli(p), u pretrained, w trained",
-    helps="Few rows and a large encoder, where fine-tuning sometimes fails altogether: the "
-    "paper's runs scatter less and fail less often.",
+    helps="Few rows and a large encoder, where fine-tuning sometimes fails altogether: the paper's "
+    "runs scatter less and fail less often.",
     harms="Many rows, or a task far from pretraining: what holds the weights back then costs "
     "accuracy. A step takes longer.",
-    citation="Lee, Cho, Kang: Mixout: Effective Regularization to Finetune Large-scale "
-    "Pretrained Language Models (ICLR 2020), arXiv 1909.11299.",
+    citation="Lee, Cho, Kang: Mixout: Effective Regularization to Finetune Large-scale Pretrained "
+    "Language Models (ICLR 2020), arXiv 1909.11299.",
     sources={
         "p": "the authors' best on their tasks are 0.7 to 0.9; EH-FT's authors state 0.9 and ran "
         "0.7",
     },
     deviations="Linear maps of the encoder layers only. One mask serves all micro-batches of a "
-    "step. The model's own dropout stays; `--dropout "
-    "0` turns it off, as the authors do.",
+    "step. The model's own dropout stays; `--dropout 0` turns it off, as the authors do.",
 )

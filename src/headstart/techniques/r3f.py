@@ -94,10 +94,10 @@ class R3f(Technique):
 TECHNIQUE = R3f
 CARD = Card(
     idea="Every batch is computed a second time with a little noise on its embeddings. The "
-    "divergence between both outputs, taken both ways, is added to the loss. Representations "
-    "then stay smooth, and keep more of what pretraining gave.",
-    equation="loss + weight (KL(p || q) + KL(q || p))    p = f(x), q = f(x + z), z ~ U(-eps, "
-    "eps) or N(0, eps^2)",
+    "divergence between both outputs, taken both ways, is added to the loss. Representations then "
+    "stay smooth, and keep more of what pretraining gave.",
+    equation="loss + weight (KL(p || q) + KL(q || p))    p = f(x), q = f(x + z), z ~ U(-eps, eps) "
+    "or N(0, eps^2)",
     helps="Few rows and large encoders: the paper finds higher and steadier scores than "
     "adversarial regularisers at less cost.",
     harms="Where time counts: a step takes up to twice as long. With an eps this small and bf16 "

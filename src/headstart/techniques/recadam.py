@@ -150,15 +150,15 @@ def _of(
 TECHNIQUE = RecAdam
 CARD = Card(
     idea="The optimizer pulls the backbone's weights back to where they were at the beginning of "
-    "the stage. In its first steps the pull has most of the weight, later the task has all of "
-    "it. The pull goes past Adam's moments, so that its strength is the same for every weight.",
+    "the stage. In its first steps the pull has most of the weight, later the task has all of it. "
+    "The pull goes past Adam's moments, so that its strength is the same for every weight.",
     equation="w <- w - lr a(t) Adam(g) - lr (1 - a(t)) coefficient (w - w0)    a(t) = 1 / (1 + "
     "exp(-k (t - t0)))",
     helps="Few rows and long training, where fine-tuning forgets what pretraining gave.",
     harms="Short stages with a late t0: the backbone then hardly moves at all. A learning rate "
     "above 1 / coefficient, which holds the weights fast until the task takes over.",
-    citation="Chen et al.: Recall and Learn: Fine-tuning Deep Pretrained Language Models with "
-    "Less Forgetting (EMNLP 2020), arXiv 2004.12651.",
+    citation="Chen et al.: Recall and Learn: Fine-tuning Deep Pretrained Language Models with Less "
+    "Forgetting (EMNLP 2020), arXiv 2004.12651.",
     sources={
         "coefficient": "the paper's",
         "k": "within the paper's grid, 0.05 to 1",

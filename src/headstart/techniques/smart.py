@@ -144,10 +144,10 @@ CARD = Card(
     idea="Noise on the embeddings takes one step of gradient ascent, to where the outputs change "
     "most. The divergence between the outputs there and the clean ones is added to the loss. It "
     "asks for smoothness where it is hardest to have.",
-    equation="loss + weight (KL(p || q) + KL(q || p))    q = f(x + d), d = z + step · g / "
-    "max|g|, g = ∂KL(p || f(x + z))/∂z, z ~ N(0, sigma^2)",
-    helps="Few rows and large encoders, as r3f, and inputs that differ a little from the "
-    "training rows.",
+    equation="loss + weight (KL(p || q) + KL(q || p))    q = f(x + d), d = z + step · g / max|g|, "
+    "g = ∂KL(p || f(x + z))/∂z, z ~ N(0, sigma^2)",
+    helps="Few rows and large encoders, as r3f, and inputs that differ a little from the training "
+    "rows.",
     harms="Where time counts: a step has three forward passes and two backward ones.",
     citation="Jiang et al.: SMART: Robust and Efficient Fine-Tuning for Pre-trained Natural "
     "Language Models (ACL 2020), arXiv 1911.03437.",

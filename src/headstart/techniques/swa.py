@@ -72,8 +72,8 @@ class Swa(Averaging):
 TECHNIQUE = Swa
 CARD = Card(
     idea="The saved model is the mean of the weights over the last part of the stage. The mean "
-    "lies nearer to the middle of a flat region than any step on its rim. It costs next "
-    "to nothing.",
+    "lies nearer to the middle of a flat region than any step on its rim. It costs next to "
+    "nothing.",
     equation="a = (1 / n) Σ w_t    over the n steps t ≥ start · steps",
     helps="A learning rate that is still high near the end, where steps circle around an optimum.",
     harms="A schedule that falls to zero: the last steps hardly differ, and earlier ones that do "
@@ -84,7 +84,6 @@ CARD = Card(
         "every": "ours: neighbouring steps differ little; the paper takes one set an epoch",
         "start": "the paper averages over the last quarter of its training budget",
     },
-    deviations="The stage keeps its own schedule instead of a "
-    "constant or cyclic one. The models have no batch norm whose statistics would have to be "
-    "computed again.",
+    deviations="The stage keeps its own schedule instead of a constant or cyclic one. The models "
+    "have no batch norm whose statistics would have to be computed again.",
 )

@@ -86,8 +86,8 @@ CARD = Card(
     equation="w = (1 - alpha) w_before + alpha w_after",
     helps="Test rows of another source than the training rows. Behind a stage that trained the "
     "head: `head > full+wise_ft`.",
-    harms="A first stage: its beginning has a random head, and half of that is noise. Rows of "
-    "the same source as the training rows gain little.",
+    harms="A first stage: its beginning has a random head, and half of that is noise. Rows of the "
+    "same source as the training rows gain little.",
     citation="Wortsman et al.: Robust Fine-Tuning of Zero-Shot Models (CVPR 2022), arXiv "
     "2109.01903.",
     sources={

@@ -124,7 +124,7 @@ def _build(
     for name, value in stage.knobs.items():
         if name not in knobs:
             hint = did_you_mean(name, [*knobs, *others])
-            accepted = "; ".join(f"{k}: {_accepted(factory, k, kinds[k])}" for k in knobs)
+            accepted = "; ".join(f"{k}: {words}" for k, words in accepted_knobs(factory).items())
             fix = "" if hint.startswith("Known") else f"{hint} "
             fix += f"{own} takes {accepted or 'no knobs of its own'}."
             if others:
@@ -142,6 +142,20 @@ def _build(
         if not holds(given[name]):
             raise _fault(stage, line, place, f"{own}({name}=…) as {shown}", repr(value))
     return factory(**given)
+
+
+def accepted_knobs(factory: type[Tuner | Technique]) -> dict[str, str]:
+    """Say in words what each knob may be.
+
+    Args:
+        factory: The class of a tuner or technique.
+
+    Returns:
+        Type and range by name, in the order in which a line may give them by position.
+    """
+    kinds = typing.get_type_hints(factory)
+    names = [f.name for f in dataclasses.fields(cast(Any, factory)) if f.init]
+    return {name: _accepted(factory, name, kinds[name]) for name in names}
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}

@@ -143,8 +143,8 @@ CARD = Card(
     "block itself stands still. Its second map starts at zero, so training starts from the "
     "checkpoint's own output. It stays beside the weights for good, since it has an activation.",
     equation="h ← h + scale · (U f(D x + d) + u)    D: width × hidden size, U: hidden size × "
-    "width, U = u = 0 at first; x = h behind a block (houlsby, pfeiffer), x = what the block reads "
-    "(parallel)",
+    "width, U = u = 0 at first; x = h behind a block (houlsby, pfeiffer), x = what the block "
+    "reads (parallel)",
     helps="As stage 1 where a low-rank change is too little: it can bend what a layer gives. He et "
     "al. find the parallel form the better one, with kind=parallel, activation=relu, scale=4.",
     harms="It cannot be merged, so it serves only before `>`; it adds two products to every block "

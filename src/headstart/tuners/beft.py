@@ -61,12 +61,11 @@ class Beft(PeftTuner):
 
 TUNER = Beft
 CARD = Card(
-    idea="Of all biases in a layer only that of the values trains. A vector is added behind "
-    "the map "
-    "that makes them, zero at first. In the end it is added to the map's own bias.",
+    idea="Of all biases in a layer only that of the values trains. A vector is added behind the "
+    "map that makes them, zero at first. In the end it is added to the map's own bias.",
     equation="v = W_v x + b_v + Δb    train Δb",
     helps="With very few rows, or when a twelfth of BitFit's numbers must do.",
     harms="With more rows BitFit's other biases reach more.",
-    citation="Huang et al.: BEFT: Bias-Efficient Fine-Tuning of Language Models (2025), "
-    "arXiv 2509.15974.",
+    citation="Huang et al.: BEFT: Bias-Efficient Fine-Tuning of Language Models (2025), arXiv "
+    "2509.15974.",
 )

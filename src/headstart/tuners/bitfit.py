@@ -173,12 +173,12 @@ def _switches(split: SplitModel) -> tuple[str, ...]:
 TUNER = Bitfit
 CARD = Card(
     idea="Every bias vector inside the encoder layers trains, those of the norms included, and "
-    "nothing else of the backbone. About 0.1 % of the numbers move. It is the tuner of the paper's "
-    "best EH-FT results and the default of `eh-ft`.",
+    "nothing else of the backbone. About 0.1 % of the numbers move. It is the tuner of the "
+    "paper's best EH-FT results and the default of `eh-ft`.",
     equation="y = W x + b,  LayerNorm(x) = g · x̂ + b    train b, keep W and g",
     helps="As stage 1: enough changes for the head to see features like those that fine-tuning "
-    "will reach, at about two thirds of the cost of a full step. Alone: when many models share one "
-    "backbone.",
+    "will reach, at about two thirds of the cost of a full step. Alone: when many models share "
+    "one backbone.",
     harms="Alone with many rows: full fine-tuning reaches more. Layers without biases (ModernBERT) "
     "are refused, unless they may be given some: `bitfit(add=true)`.",
     citation="Ben Zaken, Ravfogel, Goldberg: BitFit (2022), arXiv 2106.10199.",
@@ -187,7 +187,6 @@ CARD = Card(
     "linear maps; they go with detach, and stay with `>>` where the model's configuration can say "
     "that they exist.",
     notes="The head's rate is the paper's own: a head that trains faster grows, and a large head "
-    "did harm in fine-tuning. In the end the biases simply stay, as they are the backbone's "
-    "own; added ones stay only where the model's configuration can say that they exist "
-    "(ModernBERT).",
+    "did harm in fine-tuning. In the end the biases simply stay, as they are the backbone's own; "
+    "added ones stay only where the model's configuration can say that they exist (ModernBERT).",
 )

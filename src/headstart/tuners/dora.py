@@ -49,10 +49,9 @@ class Dora(LowRankTuner):
 
 TUNER = Dora
 CARD = Card(
-    idea="LoRA changes how long each row of a map is and where it points at once; DoRA takes "
-    "the two "
-    "apart. A trainable vector holds the lengths, and LoRA's product changes the directions. Its "
-    "steps then look more like those of full fine-tuning.",
+    idea="LoRA changes how long each row of a map is and where it points at once; DoRA takes the "
+    "two apart. A trainable vector holds the lengths, and LoRA's product changes the directions. "
+    "Its steps then look more like those of full fine-tuning.",
     equation="y = m · (W + α/r B A) x / ‖W + α/r B A‖    m: one number for each output",
     helps="At small ranks, where the paper finds it above LoRA.",
     harms="It costs more time and memory than LoRA: the norm of every changed row in every step.",

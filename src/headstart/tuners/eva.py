@@ -116,16 +116,15 @@ CARD = Card(
     idea="LoRA's first matrix decides which directions of its input can matter, and is drawn at "
     "random. Here it is what the task's own rows show: the directions in which the map's inputs "
     "vary most. The other matrix is zero as in LoRA, so nothing changes at first.",
-    equation="X: inputs of the map on training rows (tokens × inputs);  X = U S Vᵀ,  A = "
-    "V_rᵀ,  B = 0",
+    equation="X: inputs of the map on training rows (tokens × inputs);  X = U S Vᵀ,  A = V_rᵀ,  B "
+    "= 0",
     helps="With small ranks, where random directions waste most.",
     harms="It costs a pass over some training rows first, and a wide map costs an eigenvalue "
     "decomposition.",
     citation="Paischer et al.: Parameter Efficient Fine-tuning via Explained Variance Adaptation "
     "(2024), arXiv 2410.07170.",
-    deviations="The decomposition is exact over the first 32 batches instead of incremental "
-    "until it "
-    "settles, and every map keeps the rank r (the paper's ρ = 1): ranks are not moved between "
+    deviations="The decomposition is exact over the first 32 batches instead of incremental until "
+    "it settles, and every map keeps the rank r (the paper's ρ = 1): ranks are not moved between "
     "maps.",
     sources={
         "r": "as for lora, so that the two compare",

@@ -58,6 +58,6 @@ CARD = Card(
     citation="Devlin et al.: BERT (2019), arXiv 1810.04805. The strong form (bias-corrected AdamW, "
     "warm-up, linear decay): Mosbach et al. (2021), arXiv 2006.04884.",
     notes="The default rate follows the size of the backbone: 1e-4 below 60 M parameters, 2e-5 "
-    "below 250 M, 1e-5 above; only the first is measured here, the others are the "
-    "literature's usual choices.",
+    "below 250 M, 1e-5 above; only the first is measured here, the others are the literature's "
+    "usual choices.",
 )

@@ -50,8 +50,8 @@ class Head(InPlaceTuner):
 TUNER = Head
 CARD = Card(
     idea="Only the head trains, on a backbone that stands still: a linear probe. What the backbone "
-    "computes is the same in every epoch, so it is computed once. As a first stage it is the LP of "
-    "LP-FT.",
+    "computes is the same in every epoch, so it is computed once. As a first stage it is the LP "
+    "of LP-FT.",
     equation="head ← head - lr · AdamW(∇head)    with the backbone's θ fixed",
     helps="When many heads share one backbone, when hundreds of rows must do, and as the cheapest "
     "first stage there is.",
@@ -59,8 +59,7 @@ CARD = Card(
     "first stage its head is fitted to features that fine-tuning then leaves.",
     citation="Kumar et al.: Fine-Tuning can Distort Pretrained Features (2022), arXiv 2202.10054.",
     notes="The features are computed without dropout and replayed; where the head reads every "
-    "token's state and these would take more than 2 GiB, they are computed anew in every "
-    "epoch, and the run says so. `headstart probe` trains the heads of many seeds and "
-    "learning rates at once; its best rate is chosen by the rows that it is scored on, "
-    "which is optimistic.",
+    "token's state and these would take more than 2 GiB, they are computed anew in every epoch, "
+    "and the run says so. `headstart probe` trains the heads of many seeds and learning rates at "
+    "once; its best rate is chosen by the rows that it is scored on, which is optimistic.",
 )

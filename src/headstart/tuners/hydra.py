@@ -162,13 +162,12 @@ def _change(host: Any, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> 
 TUNER = Hydra
 CARD = Card(
     idea="Two low-rank branches act at a linear map: one reads the map's input, the other its "
-    "output. "
-    "The first learns what the map does not hold, the second turns what it already gives. Neither "
-    "has an activation, so in the end both can be written into the map, and nothing is left of "
-    "them.",
-    equation="y = W x + b,  out = y + s · Bp Ap x + s · Bs As y    Ap: r_p × inputs, Bp: outputs "
-    "× r_p, As: r_s × outputs, Bs: outputs × r_s, Bp = Bs = 0 at first;  "
-    "W' = W + s (Bp Ap + Bs As W), b' = b + s Bs As b",
+    "output. The first learns what the map does not hold, the second turns what it already gives. "
+    "Neither has an activation, so in the end both can be written into the map, and nothing is "
+    "left of them.",
+    equation="y = W x + b,  out = y + s · Bp Ap x + s · Bs As y    Ap: r_p × inputs, Bp: outputs × "
+    "r_p, As: r_s × outputs, Bs: outputs × r_s, Bp = Bs = 0 at first;  W' = W + s (Bp Ap + Bs As "
+    "W), b' = b + s Bs As b",
     helps="Where LoRA would do, with the feed-forward block changed instead of attention; fewer "
     "numbers train than with LoRA on all maps. With `>>` it costs nothing after stage 1.",
     harms="Where the task asks for other attention: that stands still with the defaults.",

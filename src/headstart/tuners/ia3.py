@@ -89,9 +89,8 @@ def _seconds(split: SplitModel) -> dict[str, nn.Module]:
 TUNER = Ia3
 CARD = Card(
     idea="Each column of the keys, of the values and of the inner feed-forward states is "
-    "multiplied "
-    "by a trainable number. The numbers start at one, and nothing is added. They can be multiplied "
-    "into the weights in the end.",
+    "multiplied by a trainable number. The numbers start at one, and nothing is added. They can "
+    "be multiplied into the weights in the end.",
     equation="softmax(q · (l_k ⊙ k)ᵀ / √d) · (l_v ⊙ v);   W₂ (l_ff ⊙ act(W₁ x))",
     helps="When fewer numbers than biases may train, as for many models on one backbone.",
     harms="With more than a few hundred rows low-rank changes reach more.",

@@ -100,12 +100,10 @@ class Oft(PeftTuner):
 
 TUNER = Oft
 CARD = Card(
-    idea="What a map reads is rotated, block by block, before the map sees it. A rotation "
-    "changes no "
-    "length and no angle between the map's rows, which is where much of what was pretrained lies. "
-    "The rotations start at none and can be multiplied into the weights in the end.",
-    equation="y = W R x;  R = (I + Q)(I - Q)⁻¹,  Q = -Qᵀ in blocks of block × block, Q = 0 at "
-    "first",
+    idea="What a map reads is rotated, block by block, before the map sees it. A rotation changes "
+    "no length and no angle between the map's rows, which is where much of what was pretrained "
+    "lies. The rotations start at none and can be multiplied into the weights in the end.",
+    equation="y = W R x;  R = (I + Q)(I - Q)⁻¹,  Q = -Qᵀ in blocks of block × block, first Q = 0",
     helps="When the pretrained features should be kept more strictly than low-rank changes do.",
     harms="A step costs more than LoRA's.",
     citation="Qiu et al.: Controlling Text-to-Image Diffusion by Orthogonal Finetuning (2023), "

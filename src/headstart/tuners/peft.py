@@ -45,7 +45,9 @@ class Peft(PeftTuner):
     """A method that has no name of its own here, at the chosen linear maps.
 
     Args:
-        type: The method as ``peft`` names it, in small letters, for example ``loha``.
+        type: The method as ``peft`` names it, in small letters, for example ``loha``. An unknown
+            one is answered with all there are, ``headstart explain "peft(type=loha)"`` with the
+            options of one.
         targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
             and output), ``all`` for those of the feed-forward blocks too.
     """
@@ -167,15 +169,13 @@ def _is_scalar(kind: Any, default: object) -> bool:
 
 TUNER = Peft
 CARD = Card(
-    idea="A door to every method of the library peft that changes linear maps and has no name "
-    "of its "
-    "own here. Its options are those of peft, by their names there. What was wrapped is put back "
-    "bit for bit, as for every tuner.",
+    idea="A door to every method of the library peft that changes linear maps and has no name of "
+    "its own here. Its options are those of peft, by their names there. What was wrapped is put "
+    "back bit for bit, as for every tuner.",
     equation="as the method has it, for example LoHa: y = W x + (B₁A₁ ⊙ B₂A₂) x",
     helps="To compare a method with the others under one protocol.",
     harms="Its learning rate is a guess: give lr.",
-    citation="Mangrulkar et al.: PEFT (2022), github.com/huggingface/peft; for each method "
-    "the paper "
-    "that peft's documentation names. LoHa: Hyeon-Woo et al. (2022), arXiv 2108.06098.",
+    citation="Mangrulkar et al.: PEFT (2022), github.com/huggingface/peft; for each method the "
+    "paper that peft's documentation names. LoHa: Hyeon-Woo et al. (2022), arXiv 2108.06098.",
     sources={"type": "ours", "targets": "as for lora"},
 )

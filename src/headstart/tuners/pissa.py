@@ -37,8 +37,8 @@ class Pissa(LowRankTuner):
 TUNER = Pissa
 CARD = Card(
     idea="The product of two thin matrices starts as the largest singular part of each map instead "
-    "of zero, and what is left of the map stands still. So the directions train that carry most of "
-    "what the map does. Taking it away puts the map's own bits back.",
+    "of zero, and what is left of the map stands still. So the directions train that carry most "
+    "of what the map does. Taking it away puts the map's own bits back.",
     equation="W = U S Vᵀ;  B = U_r √S_r,  A = √S_r V_rᵀ,  R = W - B A;  y = (R + B A) x",
     helps="Where LoRA learns slowly at first: the paper finds faster convergence.",
     harms="What trains is the main part of the map itself, so a head is further from the restored "

@@ -85,22 +85,19 @@ class Prefix(Tuner):
 
 TUNER = Prefix
 CARD = Card(
-    idea="Every layer attends to a few trainable keys and values beside those of the text. "
-    "They act "
-    "on what the layer reads, and leave every weight as it is. All tokens of the text see the "
-    "whole "
-    "prefix.",
+    idea="Every layer attends to a few trainable keys and values beside those of the text. They "
+    "act on what the layer reads, and leave every weight as it is. All tokens of the text see the "
+    "whole prefix.",
     equation="softmax(q · [P_K; K]ᵀ / √d) · [P_V; V]    P_K, P_V: tokens × width, per layer",
     helps="When the backbone must stay as it is. As stage 1 the paper finds it as good as biases.",
     harms="Slow to learn with few rows, and it makes attention's work larger. It cannot be merged.",
     citation="Li and Liang: Prefix-Tuning (2021), arXiv 2101.00190; Liu et al.: P-Tuning v2 "
-    "(2022), "
-    "arXiv 2110.07602.",
+    "(2022), arXiv 2110.07602.",
     sources={"tokens": "EH-FT's code", "init_std": "EH-FT, appendix"},
     deviations="The keys and values train directly, without the small network that some "
     "implementations put before them. Layers that share weights share the prefix.",
     notes="Families: BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT, ALBERT, ModernBERT "
-    "(with a transformers newer than 5.0), MPNet and DeBERTa-v2; in the last two the prefix "
-    "takes no part in the position terms. `peft`'s prefix tuning is not used: it needs "
+    "(with a transformers newer than 5.0), MPNet and DeBERTa-v2; in the last two the prefix takes "
+    "no part in the position terms. `peft`'s prefix tuning is not used: it needs "
     "`past_key_values`, which most encoders do not have.",
 )

@@ -87,8 +87,8 @@ class Vera(PeftTuner):
 TUNER = Vera
 CARD = Card(
     idea="All maps share one pair of thin random matrices, which never train. Each map has two "
-    "vectors of its own that rescale what comes out of them. A tenth of LoRA's numbers then do for "
-    "a much higher rank.",
+    "vectors of its own that rescale what comes out of them. A tenth of LoRA's numbers then do "
+    "for a much higher rank.",
     equation="y = W x + diag(b) B diag(d) A x    A, B random and shared, b = 0 at first",
     helps="When as few numbers as with biases may train and the change should still be low-rank.",
     harms="Its rank is large, so a step costs more than LoRA's.",
