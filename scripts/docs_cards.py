@@ -132,10 +132,12 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """
     measured = read_measured()
     own = ("numbers that train", "merges") if kind == "tuner" else ("for numbers too",)
-    head = ("name", "what it is", "knobs", *own, "trains", "a step", "peak memory")
+    scores = "`X > full` against `full`" if kind == "tuner" else "`full+X` against `full`"
+    head = ("name", "what it is", "knobs", *own, "trains", "step", "memory", scores)
     rows: list[tuple[str, ...]] = []
     for part in (part for part in parts() if part.kind == kind):
-        cost = measured.costs.get(part.name, Cost()).beside(measured.costs.get(PLAIN, Cost()))
+        cost = measured.costs.get(part.name, Cost()).ratios(measured.costs.get(PLAIN, Cost()))
+        found = "; ".join(f.short for f in measured.findings.get(part.name, ()) if f.short)
         told = (
             (prose(part.facts.get("formula", "")), "no" if part.facts.get("no_merge") else "yes")
             if kind == "tuner"
@@ -143,7 +145,7 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         )
         knobs = ", ".join(f"`{k.name}={k.default}`" for k in part.knobs) or "none"
         link = f"[`{part.name}`]({FOLDERS[kind]}/{part.name}.md)"
-        shown = (cell or "not measured yet" for cell in cost)
+        shown = (cell or "not measured" for cell in (*cost, found))
         rows.append((link, prose(part.summary).rstrip("."), knobs, *told, *shown))
     return head, rows
 

@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 from headstart.catalogue import find_part
 from headstart.measured import FILE
+
+PART = re.compile(r"\(.*\)$")
+"""The knobs of a part, without which it has no default."""
 
 
 def costs(figures: dict[str, Any]) -> dict[str, Any]:
@@ -39,13 +43,14 @@ def costs(figures: dict[str, Any]) -> dict[str, Any]:
     return {"machine": setting, "rows": rows}
 
 
-def study(folder: Path, rows: str, command: str) -> dict[str, list[dict[str, str]]]:
+def study(folder: Path, rows: str, command: str, name: str) -> dict[str, list[dict[str, str]]]:
     """Turn a study into a sentence for each tuner and technique.
 
     Args:
         folder: The study's.
         rows: Which rows and which model, in words.
         command: What repeats it.
+        name: What the rows are called in a table.
 
     Returns:
         Findings by name; what has too few seeds for an interval is left out.
@@ -55,8 +60,8 @@ def study(folder: Path, rows: str, command: str) -> dict[str, list[dict[str, str
     found: dict[str, list[dict[str, str]]] = {}
     for group in read_summary(folder).groups:
         for entry in group.entries:
-            name = entry.strategy.removeprefix("full+").removesuffix(" > full")
-            if entry.comparison is None or find_part(name) is None:
+            part = PART.sub("", entry.strategy.removeprefix("full+").removesuffix(" > full"))
+            if entry.comparison is None or find_part(part) is None:
                 continue
             told = entry.comparison.difference
             if told.low is None or told.high is None:
@@ -67,7 +72,8 @@ def study(folder: Path, rows: str, command: str) -> dict[str, list[dict[str, str
                 f"{' and '.join(group.metrics)} ({interval}; {entry.comparison.seeds} seeds, "
                 f"paired; {rows})."
             )
-            found.setdefault(name, []).append({"text": text, "command": command})
+            short = f"{name} {told.estimate:+.3f} [{told.low:+.3f}, {told.high:+.3f}]"
+            found.setdefault(part, []).append({"text": text, "command": command, "short": short})
     return found
 
 
@@ -79,6 +85,7 @@ def main() -> None:
     of_study = kinds.add_parser("study")
     of_study.add_argument("source", type=Path)
     of_study.add_argument("--rows", required=True, help="Rows and model in words.")
+    of_study.add_argument("--name", required=True, help="Of the rows, for a table.")
     of_study.add_argument("--command", required=True, help="What measures it again.")
     for kind in kinds.choices.values():
         kind.add_argument("--into", type=Path, default=FILE, help="The file that is written.")
@@ -87,9 +94,10 @@ def main() -> None:
     if asked.kind == "costs":
         held["costs"] = costs(json.loads(asked.source.read_text(encoding="utf-8")))
     else:
-        for name, found in study(asked.source, asked.rows, asked.command).items():
-            others = [f for f in held["studies"].get(name, []) if f["command"] != asked.command]
-            held["studies"][name] = [*others, *found]
+        measured = study(asked.source, asked.rows, asked.command, asked.name)
+        for part, found in measured.items():
+            others = [f for f in held["studies"].get(part, []) if f["command"] != asked.command]
+            held["studies"][part] = [*others, *found]
     asked.into.write_text(json.dumps(held, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -25,10 +25,12 @@ class Finding:
     Args:
         text: What was found, on which rows, with how many seeds.
         command: What measures it again.
+        short: The rows' name, the difference and its interval, for a table.
     """
 
     text: str
     command: str
+    short: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,20 @@ class Cost:
             _ratio(self.step, plain.step, "ms"),
             _ratio(self.memory, plain.memory, "MB"),
         )
+
+    def ratios(self, plain: Cost) -> tuple[str, str, str]:
+        """Write share, and step and memory as ratios to plain fine-tuning alone, for a table.
+
+        Args:
+            plain: The cost of ``full``, from the same run.
+
+        Returns:
+            Three cells; one is empty where nothing was measured.
+        """
+        share = "" if self.share is None else f"{self.share:.3g} %"
+        pairs = ((self.step, plain.step), (self.memory, plain.memory))
+        step, memory = (f"{own / other:.2f}" if own and other else "" for own, other in pairs)
+        return share, step, memory
 
 
 @dataclass(frozen=True)
@@ -115,7 +131,7 @@ def read_measured(path: Path | None = None) -> Measured:
             for name, row in rows.items()
         },
         {
-            name: tuple(Finding(f["text"], f["command"]) for f in all_)
+            name: tuple(Finding(f["text"], f["command"], f.get("short", "")) for f in all_)
             for name, all_ in studies.items()
         },
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+import tiny_records
 from cli.rows import Run
 from headstart import measured
 from headstart.measured import NOT_YET, Cost, read_measured
@@ -132,6 +133,11 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path, text: str) -> No
     assert read_measured(tmp_path / "none.json").cost("lora") == NOT_YET
 
 
+def test_a_table_has_the_ratios_alone() -> None:
+    assert Cost(1.0, 30.0, 90.0).ratios(Cost(100, 20.0, 100.0)) == ("1 %", "1.50", "0.90")
+    assert Cost(1.0, 2.0, None).ratios(Cost()) == ("1 %", "", "")
+
+
 def test_a_cost_without_its_baseline_has_no_ratio() -> None:
     assert Cost(1.0, 2.0, None).beside(Cost()) == ("1 %", "2 ms", "")
 
@@ -155,3 +161,29 @@ def test_the_benchmark_becomes_costs(tmp_path: Path) -> None:
     assert found.costs["mixout"] == Cost(1, 60.0, 9)
     assert "toaster" in found.setting
     assert found.findings["lora"][0].text == "Up by +0.123."
+
+
+def test_a_study_becomes_findings_of_the_parts_that_differ_from_the_baseline(
+    tmp_path: Path,
+) -> None:
+    names = ("full", "bitfit > full", "full+mixout(p=0.5)", "bitfit > lora")
+    score = tiny_records.noisy({"bitfit > full": 0.02, "full+mixout(p=0.5)": -0.01})
+    study = tiny_records.evidence(score, names, 5)
+    records = [
+        tiny_records.record(run.axes, score(run.axes["strategy"], 0)) for run in study.planned
+    ]
+    tiny_records.write(study, records, tmp_path / "study")
+    held = tmp_path / "measured.json"
+    held.write_text(json.dumps(FIGURES))
+    script = Path(__file__).parents[2] / "scripts" / "measured.py"
+    command = [sys.executable, script, "study", tmp_path / "study", "--into", held,
+               "--rows", "5,000 reviews", "--name", "reviews", "--command", "again"]  # fmt: skip
+    for _ in range(2):  # the same study again takes the place of the first
+        subprocess.run(command, check=True)
+    found = read_measured(held).findings
+    assert found.keys() == {"lora", "bitfit", "mixout"}
+    (finding,) = found["mixout"]
+    assert "`full+mixout(p=0.5)` against `full`: -0.0" in finding.text
+    assert "5 seeds, paired; 5,000 reviews" in finding.text
+    assert finding.command == "again"
+    assert finding.short.startswith("reviews -0.0")

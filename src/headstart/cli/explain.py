@@ -6,7 +6,7 @@ Names are told without torch. A line with knobs is checked as a run would, which
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,7 +82,7 @@ def _knobs_of(line: str) -> list[dict[str, str]]:
 
     told = []
     for stage in read_strategy(line).stages:
-        calls = [(stage.trains, stage, bind(stage))]
+        calls: list[Any] = [(stage.trains, stage, bind(stage))]
         calls += [
             (a.name, a, t) for a, t in zip(stage.techniques, bind_techniques(stage), strict=True)
         ]
