@@ -17,6 +17,7 @@ from typing import Any
 
 from headstart.cards import Card
 from headstart.registry import Registry
+from headstart.strategies.builtin import OVER_SEEDS
 from headstart.strategies.stages import written
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
@@ -59,6 +60,7 @@ class Part:
         card: Its card; ``None`` if it has none.
         knobs: In the order in which a line may give them by position.
         facts: The class attributes that are literals, such as ``lr``, ``where``, ``no_merge``.
+        command: What carries it out, where no strategy line does.
     """
 
     kind: str
@@ -67,10 +69,13 @@ class Part:
     card: Card | None
     knobs: tuple[Knob, ...]
     facts: dict[str, Any]
+    command: str = ""
 
     @property
     def line(self) -> str:
-        """How it stands in a strategy line."""
+        """How it stands in a strategy line, or else the command."""
+        if self.command:
+            return self.command
         return self.name if self.kind == "tuner" else f"full+{self.name}"
 
     @property
@@ -98,13 +103,14 @@ class Part:
 
 
 def parts() -> Iterator[Part]:
-    """Read every registered tuner, then every registered technique.
+    """Read every registered tuner, every registered technique, and those over seeds.
 
     Yields:
         Part by part.
     """
     for registry in (TUNERS, TECHNIQUES):
         yield from (read_part(registry, name) for name in registry)
+    yield from map(_over_seeds, OVER_SEEDS)
 
 
 def find_part(name: str) -> Part | None:
@@ -119,7 +125,7 @@ def find_part(name: str) -> Part | None:
     for registry in (TUNERS, TECHNIQUES):
         if name in registry:
             return read_part(registry, name)
-    return None
+    return _over_seeds(name) if name in OVER_SEEDS else None
 
 
 def read_part(registry: Registry[Any], name: str) -> Part:
@@ -157,6 +163,15 @@ def read_part(registry: Registry[Any], name: str) -> Part:
     )
     facts = {f: value for f, node in attributes.items() if (value := _literal(node)) is not None}
     return Part(registry.kind, name, registry.summary(name), card, knobs, facts)
+
+
+def _over_seeds(name: str) -> Part:
+    module = f"headstart.study.{name}"
+    spec = importlib.util.find_spec(module)
+    tree = _tree(Path(str(spec and spec.origin)))
+    summary = (ast.get_docstring(tree) or "").split("\n", 1)[0]
+    card = _card(_assigned(tree)["CARD"], module)
+    return Part("technique", name, summary, card, (), {}, OVER_SEEDS[name])
 
 
 @cache

@@ -14,11 +14,11 @@ import tiny_records
 from cli.rows import Run
 from headstart import measured
 from headstart.measured import NOT_YET, Cost, read_measured
-from headstart.strategies.builtin import ALIASES
+from headstart.strategies.builtin import ALIASES, OVER_SEEDS
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 
-PARTS = [*TUNERS, *TECHNIQUES]
+PARTS = [*TUNERS, *TECHNIQUES, *OVER_SEEDS]
 FIGURES = {
     "costs": {
         "machine": "one run on a toaster",
@@ -65,6 +65,13 @@ def test_a_page_holds_the_knobs_with_range_and_source(cli: Run) -> None:
     assert "r · (inputs + outputs) for each map" in told
     assert "0.001, and 0.001 for the head" in told
     assert "merges No. A prefix acts beside" in words(cli("explain", "prefix").out)
+
+
+@pytest.mark.parametrize("line", ["soup > full", "full+soup"])
+def test_what_acts_over_seeds_is_no_part_of_a_line(cli: Run, line: str) -> None:
+    answer = cli("explain", line)
+    assert answer.code == 2
+    assert "not inside a stage: headstart study soup DIR" in answer.err
 
 
 @pytest.mark.parametrize("alias", list(ALIASES))

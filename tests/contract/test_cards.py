@@ -11,10 +11,16 @@ import pytest
 
 from headstart.cards import Card
 from headstart.catalogue import find_part, parts
+from headstart.strategies.builtin import OVER_SEEDS
+from headstart.strategies.stages import written
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 
 NAMES = [*((TUNERS, name) for name in TUNERS), *((TECHNIQUES, name) for name in TECHNIQUES)]
+CARDS = [
+    *(f"{registry.package}.{name}" for registry, name in NAMES),
+    *(f"headstart.study.{name}" for name in OVER_SEEDS),
+]
 EVERY = pytest.mark.parametrize(("registry", "name"), NAMES, ids=[name for _, name in NAMES])
 
 
@@ -23,19 +29,17 @@ def knobs(registry: Any, name: str) -> dict[str, Any]:
     return {f.name: f.default for f in fields if f.init}
 
 
-def card(registry: Any, name: str) -> Card:
-    found: Card = importlib.import_module(f"{registry.package}.{name}").CARD
-    return found
-
-
-@EVERY
-def test_a_card_tells_all_of_it(registry: Any, name: str) -> None:
-    told = card(registry, name)
+@pytest.mark.parametrize("module", CARDS)
+def test_a_card_tells_all_of_it(module: str) -> None:
+    told: Card = importlib.import_module(module).CARD
     assert len(re.findall(r"[.?!](?= [A-Z`]|$)", told.idea)) == 3
     for text in (told.equation, told.helps, told.harms, told.citation, told.deviations):
         assert text.strip()
     assert re.search(r"\b(19|20)\d\d\b|arXiv", told.citation)
-    assert told.sources.keys() == knobs(registry, name).keys()
+    part = find_part(module.rpartition(".")[2])
+    assert part is not None
+    assert part.card == told
+    assert told.sources.keys() == {knob.name for knob in part.knobs}
     assert all(told.sources.values())
 
 
@@ -43,10 +47,9 @@ def test_a_card_tells_all_of_it(registry: Any, name: str) -> None:
 def test_what_is_read_without_torch_is_what_the_code_says(registry: Any, name: str) -> None:
     part, made = find_part(name), registry.get(name)
     assert part is not None
-    assert part.card == card(registry, name)
     assert [k.name for k in part.knobs] == [*knobs(registry, name)]
     for knob, default in zip(part.knobs, knobs(registry, name).values(), strict=True):
-        assert knob.default == (str(default).lower() if isinstance(default, bool) else str(default))
+        assert knob.default == written(default)
         assert knob.accepted == made.ranges.get(knob.name, ("",))[0]
         assert knob.meaning
     for fact, value in part.facts.items():
@@ -59,5 +62,5 @@ def test_what_is_read_without_torch_is_what_the_code_says(registry: Any, name: s
 
 def test_the_catalogue_is_whole_and_names_are_unambiguous() -> None:
     names = [part.name for part in parts()]
-    assert names == [*TUNERS, *TECHNIQUES]
+    assert names == [*TUNERS, *TECHNIQUES, *OVER_SEEDS]
     assert len(set(names)) == len(names) >= 20

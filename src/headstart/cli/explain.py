@@ -32,7 +32,7 @@ def explain(
     """Tell what a tuner or a technique is: idea, knobs, when it helps, and what was measured."""
     from headstart.catalogue import find_part
     from headstart.errors import ConfigError, did_you_mean
-    from headstart.strategies.builtin import ALIASES
+    from headstart.strategies.builtin import ALIASES, OVER_SEEDS
     from headstart.techniques import TECHNIQUES
     from headstart.tuners import TUNERS
 
@@ -45,7 +45,7 @@ def explain(
         raise ConfigError(
             "the name of a tuner, a technique or an alias",
             repr(name),
-            did_you_mean(name, [*TUNERS, *TECHNIQUES, *ALIASES]),
+            did_you_mean(name, [*TUNERS, *TECHNIQUES, *OVER_SEEDS, *ALIASES]),
         )
 
 
@@ -115,7 +115,9 @@ def _knob(knob: Knob) -> str:
 
 
 def _told(part: Part) -> Iterator[tuple[str, object]]:
-    yield "kind", f"{part.kind}, written {part.line}"
+    yield "kind", f"{part.kind}, {'by' if part.command else 'written'} {part.line}"
+    from headstart.strategies.stages import SETTINGS
+
     card = part.card
     if card:
         yield "idea", card.idea
@@ -127,6 +129,7 @@ def _told(part: Part) -> Iterator[tuple[str, object]]:
         yield "merges", part.merges
         yield "made for", ", ".join(part.serves)
         yield "learning rates", part.rates
+        yield "also takes", f"what any stage takes: {', '.join(SETTINGS)}"
     elif part.facts.get("classes"):
         yield "made for", "classes, not numbers"
     if card:

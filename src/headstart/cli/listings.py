@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from headstart.cli._console import facts, show, table
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
-
-if TYPE_CHECKING:
-    from headstart.catalogue import Part
-    from headstart.registry import Registry
 
 
 def tasks(
@@ -50,42 +46,21 @@ def describe_task_files() -> str:
     return "\n".join(lines)
 
 
-def strategies(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="An alias, a tuner or a technique.")
-    ] = None,
-) -> None:
-    """List the strategies' aliases, the tuners and techniques they are made of, or show one."""
+def strategies() -> None:
+    """List the strategies' aliases, and the tuners and techniques that lines are made of."""
     from headstart.catalogue import parts
-    from headstart.errors import ConfigError, did_you_mean
     from headstart.strategies.builtin import ALIASES
-    from headstart.techniques import TECHNIQUES
-    from headstart.tuners import TUNERS
 
-    if name in TUNERS:
-        _show_tuner(str(name))
-    elif name in TECHNIQUES:
-        _show_technique(str(name))
-    elif name in ALIASES:
-        alias = ALIASES[str(name)]
-        show(str(name), facts([("line", alias.line), ("what it is", alias.summary)]))
-    elif name is not None:
-        known = [*ALIASES, *TUNERS, *TECHNIQUES]
-        fix = did_you_mean(name, known)
-        if any(sign in name for sign in ">(+"):
-            fix = (
-                "Name one part of it; `headstart fit --strategy LINE --dry-run` shows a whole line."
-            )
-        raise ConfigError("the name of an alias, a tuner or a technique", repr(name), fix)
-    else:
-        rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
-        show("Aliases", table(("alias", "line", "what it is"), rows))
-        every = [(p.kind, (p.name, p.signature, p.summary)) for p in parts()]
-        tuners = [row for kind, row in every if kind == "tuner"]
-        show("Tuners", table(("tuner", "knobs", "what trains beside the head"), tuners))
-        acts = [row for kind, row in every if kind == "technique"]
-        show("Techniques", table(("technique", "knobs", "what it does inside a stage"), acts))
-        show(_notation())
+    rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
+    show("Aliases", table(("alias", "line", "what it is"), rows))
+    every = [(p.kind, (p.name, p.signature, p.summary)) for p in parts() if not p.command]
+    tuners = [row for kind, row in every if kind == "tuner"]
+    show("Tuners", table(("tuner", "knobs", "what trains beside the head"), tuners))
+    acts = [row for kind, row in every if kind == "technique"]
+    show("Techniques", table(("technique", "knobs", "what it does inside a stage"), acts))
+    over = [(p.name, p.command, p.summary) for p in parts() if p.command]
+    show("Over the seeds of a study", table(("technique", "command", "what it does"), over))
+    show(_notation())
 
 
 def _show_task(name: str) -> None:
@@ -110,41 +85,6 @@ def _show_task(name: str) -> None:
     }
     rows = [(key, value) for key, value in about.items() if value]
     show(f"Task {task.name}", facts(rows))
-
-
-def _show_tuner(name: str) -> None:
-    from headstart.tuners import TUNERS
-
-    part = _show_part(TUNERS, name)
-    rates = ", ".join(
-        f"{key} {part.facts[key]:g}" for key in ("lr", "head_lr") if key in part.facts
-    )
-    show(f"Default learning rates: {rates}. Any stage also takes: {_settings()}.")
-    show(_more(name))
-
-
-def _show_technique(name: str) -> None:
-    from headstart.techniques import TECHNIQUES
-
-    knobs = _show_part(TECHNIQUES, name).knobs
-    own = f"({knobs[0].name}={knobs[0].default})" if knobs else ""
-    show(f"It acts inside a stage: full+{name}{own}. A stage may carry several, joined by '+'.")
-    show(_more(name))
-
-
-def _show_part(registry: Registry[Any], name: str) -> Part:
-    from headstart.catalogue import read_part
-
-    part = read_part(registry, name)
-    show(f"{name}: {part.summary}")
-    if part.knobs:
-        rows = [(k.name, k.takes, k.default, k.meaning) for k in part.knobs]
-        show(table(("knob", "takes", "default", "meaning"), rows))
-    return part
-
-
-def _more(name: str) -> str:
-    return f"`headstart explain {name}` tells all of it: idea, equation, source, what was measured."
 
 
 def _settings() -> str:

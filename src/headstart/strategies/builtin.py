@@ -29,3 +29,9 @@ ALIASES: dict[str, Alias] = {
     "eh-ft-reserve": Alias("bitfit >> full", "eh-ft that keeps the tuned biases"),
     "eh-ft-lora-reserve": Alias("lora >> full", "eh-ft-lora that merges the low-rank change"),
 }
+
+OVER_SEEDS: dict[str, str] = {"soup": "headstart study soup DIR --strategy LINE --out RUN"}
+"""Techniques that act over the seeds of a study, not inside a stage: the command of each.
+
+Each is a module of ``headstart.study``.
+"""

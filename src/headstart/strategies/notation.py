@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from headstart.errors import NotationError, did_you_mean
-from headstart.strategies.builtin import ALIASES
+from headstart.strategies.builtin import ALIASES, OVER_SEEDS
 from headstart.strategies.stages import SETTINGS, UNTIL, Addition, Scalar, Stage, Strategy
 
 _TOKEN = re.compile(
@@ -136,6 +136,8 @@ class _Parser:
     def _hint(self, name: _Token) -> str:
         if name.text in self.techniques:
             return f"It is a technique; add it to a stage: full+{name.text}."
+        if name.text in OVER_SEEDS:
+            return _over_seeds(name.text)
         return did_you_mean(name.text, [*self.known, *ALIASES])
 
     def _technique(self) -> Addition:
@@ -144,6 +146,8 @@ class _Parser:
             fix = did_you_mean(name.text, self.techniques)
             if name.text in self.known:
                 fix = f"It is a tuner, which is a stage of its own: '> {name.text}'."
+            if name.text in OVER_SEEDS:
+                fix = _over_seeds(name.text)
             raise self._error(name, "the name of a technique", fix)
         arguments, knobs, places, end = self._arguments(name)
         return Addition(name.text, arguments, knobs, (name.start, end), places)
@@ -241,3 +245,7 @@ _RULES: dict[str, tuple[tuple[type, ...], Any, str]] = {
     "head_lr": (_NUMBER, _positive, "a number above 0"),
     "warmup": (_NUMBER, lambda v: 0 <= v < 1, "a number from 0 to below 1"),
 }
+
+
+def _over_seeds(name: str) -> str:
+    return f"It acts over the seeds of a study, not inside a stage: {OVER_SEEDS[name]}."

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from headstart.cards import Card
 from headstart.config import FitConfig
 from headstart.errors import RunError
 from headstart.models.folders import whole_folder
@@ -227,3 +228,23 @@ def _ordered(address: str, strategy: str) -> list[_Planned]:
             f"at least two finished runs of {strategy}", str(len(runs)), "Add seeds to the study."
         )
     return sorted(runs, key=lambda run: (-run.score, run.settings["seed"]))
+
+
+CARD = Card(
+    idea="Models of one strategy that differ in their seed are averaged, weight by weight. The "
+    "best one is first, and each other one is kept only while the score on the validation rows "
+    "does not fall. The result is one checkpoint, as large and as fast as one of them.",
+    equation="mean of the kept weights, where each next one is kept if score(mean with it) ≥ "
+    "score(mean without it)",
+    helps="When a study has trained the seeds anyway: the paper finds the mean above the best "
+    "single model, and steadier on rows of another kind.",
+    harms="With few validation rows: they choose what is kept, so the score on them flatters. "
+    "Seeds whose heads began at random lie further apart than the paper's, which share one head, "
+    "and a mean of distant models is poor. It costs the training of every seed.",
+    citation="Wortsman et al.: Model Soups: Averaging Weights of Multiple Fine-Tuned Models "
+    "Improves Accuracy without Increasing Inference Time (ICML 2022), arXiv 2203.05482.",
+    deviations="The paper averages over hyper-parameters and seeds; here over seeds alone. Its "
+    "models start from one zero-shot or linear-probed head.",
+    notes="The line may hold any stages and techniques. A study keeps no weights, so its runs are "
+    "trained again.",
+)
