@@ -38,7 +38,8 @@ def costs(figures: dict[str, Any]) -> dict[str, Any]:
     }
     setting = (
         f"one run on {machine['processor']}, {machine['cores']} cores, torch {machine['torch']}, "
-        f"{machine['when']}; {options['length']} rows, {options['steps']} steps"
+        f"{machine['when']}; {machine['precision']}, {options['length']} rows, "
+        f"{options['steps']} steps; medians of {options['rounds']} rounds"
     )
     return {"machine": setting, "rows": rows}
 

@@ -95,7 +95,9 @@ def table(medians: dict[str, dict[str, float]], ours: str, figure: str) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return what the figures depend on; ``precision`` is what headstart takes if not told."""
+    from headstart.training.runtime import Runtime
+
     info = Path("/proc/cpuinfo")
     names = info.read_text().splitlines() if info.is_file() else []
     models = [line.split(":", 1)[1].strip() for line in names if line.startswith("model name")]
@@ -103,6 +105,7 @@ def machine() -> dict[str, Any]:
         "processor": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "precision": Runtime().precision,
         "when": time.strftime("%Y-%m-%d"),
         **{package: version(package) for package in PACKAGES},
     }

@@ -156,8 +156,10 @@ def test_the_benchmark_becomes_costs(tmp_path: Path) -> None:
     medians = {
         n: {"ms_step": ms, "s_begin": 1, "share": 1, "peak_mb": 9} for n, ms in sides.items()
     }
-    machine = {"processor": "toaster", "cores": 1, "torch": "2", "when": "today"}
-    options = {"length": "short", "steps": 4}
+    machine = {
+        "processor": "toaster", "cores": 1, "torch": "2", "when": "today", "precision": "fp32",
+    }  # fmt: skip
+    options = {"length": "short", "steps": 4, "rounds": 3}
     figures.write_text(json.dumps({"medians": medians, "machine": machine, "options": options}))
     held = tmp_path / "measured.json"
     held.write_text(json.dumps(FIGURES))
@@ -167,6 +169,7 @@ def test_the_benchmark_becomes_costs(tmp_path: Path) -> None:
     assert found.costs.keys() == {"full", "lora", "mixout"}
     assert found.costs["mixout"] == Cost(1, 60.0, 9)
     assert "toaster" in found.setting
+    assert "fp32, short rows, 4 steps; medians of 3 rounds" in found.setting
     assert found.findings["lora"][0].text == "Up by +0.123."
 
 
