@@ -95,7 +95,8 @@ class Smart(Technique):
 
         with self._embeddings.changed(begun):
             found = self._model(**batch).logits
-        rise = one_sided(found, logits.detach()).mean()
+        # A sum, so that a row's gradient beside TINY is the same in micro-batches of any size.
+        rise = one_sided(found, logits.detach()).sum()
         (gradient,) = torch.autograd.grad(rise, start)
         worst = seen[0] + ascended(start[0].detach(), gradient, self.step)
         with self._embeddings.changed(lambda _: worst):
