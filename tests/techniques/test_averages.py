@@ -48,7 +48,7 @@ def expected_ema(decay: float, every: int, steps: int) -> float:
     mean, keep = 0.0, 1.0
     for t in range(steps):
         keep *= min(decay, (1 + t) / (10 + t))
-        if (t + 1) % every == 0:
+        if (t + 1) % every == 0 or t + 1 == steps:
             mean, keep = keep * mean + (1 - keep) * (t + 1), 1.0
     return mean
 
@@ -70,6 +70,18 @@ def test_ema_by_hand(decay: float, every: int, cut: int | None) -> None:
     others = torch.ones(len(now), dtype=torch.bool)
     others[ROWS] = False
     assert torch.equal(now[others], before[others]), "rows without a mean stay as they are"
+
+
+@pytest.mark.parametrize("steps", [1, 3, 6])
+def test_ema_ends_with_the_last_step_in_it(steps: int) -> None:
+    technique = Ema(decay=0.9, every=4)
+    split, _ = run(technique, steps)
+    with technique.evaluated():
+        evaluated = split.head[BIAS].tolist()
+    technique.end()
+    assert split.head[BIAS].tolist() == evaluated
+    assert evaluated == pytest.approx([expected_ema(0.9, 4, steps)] * 2)
+    assert evaluated[0] > 0, "a stage of fewer steps than one move is averaged too"
 
 
 @pytest.mark.parametrize("cut", [None, 6])
