@@ -27,6 +27,7 @@ class Ema(Averaging):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"decay": A_RATE, "every": ONE_OR_MORE}
+    rivals: ClassVar[tuple[str, ...]] = ("swa",)
     decay: float = 0.99
     every: int = 4
 
