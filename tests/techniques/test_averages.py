@@ -12,6 +12,7 @@ from headstart.techniques._average import Averaging
 from headstart.techniques._base import Updated
 from headstart.techniques.ema import Ema
 from headstart.techniques.swa import Swa
+from headstart.techniques.wise_ft import WiseFt
 from techniques.made import setting
 
 BIAS, TABLE = "classifier.bias", "bert.embeddings.word_embeddings.weight"
@@ -104,3 +105,22 @@ def test_swa_before_its_part_holds_the_weights_themselves() -> None:
         assert torch.equal(split.head[BIAS], before)
     technique.end()
     assert torch.equal(split.head[BIAS], before)
+
+
+def test_wise_ft_lies_between_where_the_stage_began_and_where_it_ended() -> None:
+    split = SplitModel(tiny.build("bert"))
+    named = dict(split.model.named_parameters())
+    with torch.no_grad():
+        named[BIAS].fill_(1.0)
+    technique = WiseFt(alpha=0.25)
+    technique.begin(setting(split))
+    with torch.no_grad():
+        named[BIAS].fill_(9.0)
+    with technique.evaluated():
+        assert named[BIAS].tolist() == [3.0, 3.0]  # 0.75 · 1 + 0.25 · 9
+    assert named[BIAS].tolist() == [9.0, 9.0]
+    held = {name: tensor.clone() for name, tensor in technique.tensors().items()}
+    technique.begin(setting(split))
+    technique.restore(held)
+    technique.end()
+    assert named[BIAS].tolist() == [3.0, 3.0]
