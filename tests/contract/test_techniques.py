@@ -114,6 +114,8 @@ def test_an_interrupted_stage_goes_on_to_the_same_bits(tmp_path: Path, name: str
         ("full+smart+r3f", "one of the two"),
         ("full+mixout+recadam", "one of the two"),
         ("full+recadam+mixout", "one of the two"),
+        ("full+ema+swa", "one of the two"),
+        ("full+swa+ema", "one of the two"),
         ("bitfit+recadam > full", "full+recadam"),
         ("full+r3f(noise=gaussian)", "uniform or normal"),
         ("full+gradual_unfreezing(share=0)", "above 0 and up to 1"),

@@ -12,6 +12,7 @@ from headstart.techniques._average import Averaging
 from headstart.techniques._base import Updated
 from headstart.techniques.ema import Ema
 from headstart.techniques.swa import Swa
+from headstart.techniques.wise_ft import WiseFt
 from techniques.made import setting
 
 BIAS, TABLE = "classifier.bias", "bert.embeddings.word_embeddings.weight"
@@ -48,7 +49,7 @@ def expected_ema(decay: float, every: int, steps: int) -> float:
     mean, keep = 0.0, 1.0
     for t in range(steps):
         keep *= min(decay, (1 + t) / (10 + t))
-        if (t + 1) % every == 0:
+        if (t + 1) % every == 0 or t + 1 == steps:
             mean, keep = keep * mean + (1 - keep) * (t + 1), 1.0
     return mean
 
@@ -72,6 +73,18 @@ def test_ema_by_hand(decay: float, every: int, cut: int | None) -> None:
     assert torch.equal(now[others], before[others]), "rows without a mean stay as they are"
 
 
+@pytest.mark.parametrize("steps", [1, 3, 6])
+def test_ema_ends_with_the_last_step_in_it(steps: int) -> None:
+    technique = Ema(decay=0.9, every=4)
+    split, _ = run(technique, steps)
+    with technique.evaluated():
+        evaluated = split.head[BIAS].tolist()
+    technique.end()
+    assert split.head[BIAS].tolist() == evaluated
+    assert evaluated == pytest.approx([expected_ema(0.9, 4, steps)] * 2)
+    assert evaluated[0] > 0, "a stage of fewer steps than one move is averaged too"
+
+
 @pytest.mark.parametrize("cut", [None, 6])
 @pytest.mark.parametrize(("every", "mean"), [(1, 6.5), (2, 6.0), (4, 5.0)])
 def test_swa_by_hand(every: int, mean: float, cut: int | None) -> None:
@@ -92,3 +105,22 @@ def test_swa_before_its_part_holds_the_weights_themselves() -> None:
         assert torch.equal(split.head[BIAS], before)
     technique.end()
     assert torch.equal(split.head[BIAS], before)
+
+
+def test_wise_ft_lies_between_where_the_stage_began_and_where_it_ended() -> None:
+    split = SplitModel(tiny.build("bert"))
+    named = dict(split.model.named_parameters())
+    with torch.no_grad():
+        named[BIAS].fill_(1.0)
+    technique = WiseFt(alpha=0.25)
+    technique.begin(setting(split))
+    with torch.no_grad():
+        named[BIAS].fill_(9.0)
+    with technique.evaluated():
+        assert named[BIAS].tolist() == [3.0, 3.0]  # 0.75 · 1 + 0.25 · 9
+    assert named[BIAS].tolist() == [9.0, 9.0]
+    held = {name: tensor.clone() for name, tensor in technique.tensors().items()}
+    technique.begin(setting(split))
+    technique.restore(held)
+    technique.end()
+    assert named[BIAS].tolist() == [3.0, 3.0]

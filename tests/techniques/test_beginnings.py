@@ -11,6 +11,7 @@ from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.techniques.gradual_unfreezing import GradualUnfreezing, unfrozen
 from headstart.techniques.head_norm import HeadNorm, rescale
+from headstart.techniques.reinit import Reinit
 from techniques.made import setting
 
 
@@ -53,6 +54,23 @@ def test_a_frozen_layer_gets_no_gradient() -> None:
     technique.gradients(0)
     found = {n for n, p in split.model.named_parameters() if p.grad is not None}
     assert found == set(split.head)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "modernbert"])
+def test_the_top_layer_begins_anew_and_no_other(family: str) -> None:
+    """Everything is 7 before, so that what is drawn afterwards is seen; the rest stays 7."""
+    split = SplitModel(tiny.build(family))
+    with torch.no_grad():
+        for parameter in split.model.parameters():
+            parameter.fill_(7.0)
+    Reinit(k=1).begin(setting(split))
+    top = f"{split.layers()[-1][0]}."
+    spread = split.model.config.initializer_range  # type: ignore[union-attr]
+    for name, parameter in split.model.named_parameters():
+        anew = name.startswith(top) or split.is_above_layers(name)
+        assert bool((parameter != 7).all()) == bool((parameter != 7).any()) == anew, name
+        if anew and parameter.ndim == 2 and family != "modernbert":  # which scales some by depth
+            assert parameter.std().item() == pytest.approx(spread, rel=0.2)  # type: ignore[arg-type]
 
 
 def test_a_map_is_rescaled_with_its_bias() -> None:

@@ -117,9 +117,9 @@ class Technique:
             if other in self.rivals:
                 return f"It does what {other} does already; write one of the two."
         if self.needs == "full" and trains != "full":
-            return f"{self.why} Write it behind full, as in full+{_name(self)}."
+            return f"{self.why} Write it behind full, as in full+{own_name(self)}."
         if self.needs == "layers" and trains == "head":
-            return f"{self.why} Write it behind full, as in full+{_name(self)}, or a tuner."
+            return f"{self.why} Write it behind full, as in full+{own_name(self)}, or a tuner."
         return ""
 
     def begin(self, setting: Setting) -> None:
@@ -232,5 +232,13 @@ class Technique:
         """
 
 
-def _name(technique: Technique) -> str:
+def own_name(technique: Technique) -> str:
+    """Return a technique's name in a strategy line.
+
+    Args:
+        technique: A registered one.
+
+    Returns:
+        The name of its module.
+    """
     return type(technique).__module__.rpartition(".")[2]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.techniques._base import Batch, Needs, Setting, Technique, own_name
 
 Kind = Literal["uniform", "normal"]
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -100,3 +101,46 @@ class Embeddings:
     def close(self) -> None:
         """Leave the model as it was."""
         self._handle.remove()
+
+
+class SecondPass(Technique):
+    """Compares the outputs on clean embeddings with those of further passes on disturbed ones."""
+
+    needs: ClassVar[Needs] = "layers"
+    why: ClassVar[str] = FROZEN
+    live: ClassVar[bool] = True
+    _embeddings: Embeddings | None = None
+    _random: torch.Generator
+
+    def begin(self, setting: Setting) -> None:
+        """Find the embeddings.
+
+        Args:
+            setting: Model and rows.
+
+        Raises:
+            ModelError: If the model tells no input embeddings.
+        """
+        self._model, self._generator = setting.split.model, setting.generator
+        self._embeddings = Embeddings(setting.split)
+
+    def before_step(self, step: int) -> None:
+        """Begin the step's stream of noise; its micro-batches go on in it.
+
+        Args:
+            step: Counted from 0.
+        """
+        self._random = self._generator(own_name(self), step)
+
+    def _outputs(self, batch: Batch, change: Change) -> torch.Tensor:
+        """Return the logits with other embeddings, (b, outputs)."""
+        if self._embeddings is None:
+            raise RuntimeError("extra_loss() needs begin()")
+        with self._embeddings.changed(change):
+            logits: torch.Tensor = self._model(**batch).logits
+        return logits
+
+    def close(self) -> None:
+        """Leave the model as it was."""
+        if self._embeddings is not None:
+            self._embeddings.close()

@@ -134,12 +134,15 @@ CARD = Card(
     helps="Few rows: fewer parameters can follow the noise, and mode D spends them where the task "
     "asks for change.",
     harms="Many rows, where every parameter can be learned. Mode D needs a pass over the training "
-    "rows before the first step.",
+    "rows before the first step. Beside a tuner whose product starts at zero (lora, hydra, "
+    "adapter) mode D hardly chooses the first factor, whose gradient is zero then: write mode=F.",
     citation="Xu et al.: Raise a Child in Large Language Model (EMNLP 2021), arXiv 2109.05687.",
     sources={
         "mode": "the better one of the paper",
         "p": "within the paper's grid, 0.1 to 0.3; EH-FT's authors ran 0.1",
     },
-    deviations="Squared gradients are those of a batch's mean loss without dropout, as in the "
-    "authors' code. AdamW's moments decay for masked parameters too, as there.",
+    deviations="Squared gradients are those of a batch's mean loss, as in the authors' code, but "
+    "without dropout and unclipped, where it has dropout and clips each tensor's. Mode F leaves "
+    "head and embeddings whole, where it masks all that trains. AdamW's moments decay for masked "
+    "parameters too, as there.",
 )

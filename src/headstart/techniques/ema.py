@@ -10,7 +10,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.techniques._average import Averaging
-from headstart.techniques._base import A_RATE, ONE_OR_MORE, Range, Updated
+from headstart.techniques._base import A_RATE, ONE_OR_MORE, Range, Setting, Updated
 
 
 @dataclass
@@ -22,12 +22,23 @@ class Ema(Averaging):
 
     Args:
         decay: Share of the old average that a step keeps.
-        every: Steps from one move of the average to the next, which is by that many decays.
+        every: Steps from one move of the average to the next, which is by that many decays; the
+            last step moves it too, unless the stage ends early.
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"decay": A_RATE, "every": ONE_OR_MORE}
+    rivals: ClassVar[tuple[str, ...]] = ("swa",)
     decay: float = 0.99
     every: int = 4
+
+    def begin(self, setting: Setting) -> None:
+        """Take note of the length.
+
+        Args:
+            setting: Model and rows.
+        """
+        super().begin(setting)
+        self._steps = setting.steps
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
         """Begin with the weights as they are.
@@ -46,7 +57,7 @@ class Ema(Averaging):
             step: Counted from 0.
         """
         self._keep *= min(self.decay, (1 + step) / (10 + step))
-        if (step + 1) % self.every == 0:
+        if (step + 1) % self.every == 0 or step + 1 == self._steps:
             self._move(1 - self._keep)
             self._keep = 1.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,6 +11,7 @@ from torch import distributed as dist
 
 from headstart.cards import Card
 from headstart.techniques._base import Needs, Range, Setting, Technique
+from headstart.techniques._layers import Layers
 
 
 def unfrozen(step: int, steps: int, groups: int, share: float) -> int:
@@ -58,12 +59,11 @@ class GradualUnfreezing(Technique):
         Raises:
             ModelError: If the model keeps its layers in no list.
         """
-        split, self._steps = setting.split, setting.steps
-        leads = [f"{name}." for name, _ in reversed(split.layers())]
-        self._groups = len(leads) + 1
+        layers, self._steps = Layers(setting.split), setting.steps
+        self._groups = layers.groups
         # Processes that exchange gradients wait for every one that they know of.
         self._together = dist.is_available() and dist.is_initialized()
-        self._trained = [(p, _place(setting, n, leads)) for n, p in setting.trained.items()]
+        self._trained = [(p, layers.group(n)) for n, p in setting.trained.items()]
 
     def before_step(self, step: int) -> None:
         """Let those train whose turn has come.
@@ -72,8 +72,8 @@ class GradualUnfreezing(Technique):
             step: Counted from 0.
         """
         count = unfrozen(step, self._steps, self._groups, self.share)
-        for parameter, place in self._trained:
-            parameter.requires_grad_(self._together or place <= count)
+        for parameter, group in self._trained:
+            parameter.requires_grad_(self._together or group <= count)
 
     def gradients(self, step: int) -> None:
         """Drop the gradients that several processes compute all the same.
@@ -82,25 +82,14 @@ class GradualUnfreezing(Technique):
             step: Counted from 0.
         """
         count = unfrozen(step, self._steps, self._groups, self.share)
-        for parameter, place in self._trained:
-            if place > count:
+        for parameter, group in self._trained:
+            if group > count:
                 parameter.grad = None
 
     def close(self) -> None:
         """Let everything train again."""
         for parameter, _ in getattr(self, "_trained", ()):
             parameter.requires_grad_(True)
-
-
-def _place(setting: Setting, name: str, leads: Sequence[str]) -> int:
-    """Return how many groups have to train before a parameter does; 0 for the head."""
-    split = setting.split
-    if name in split.head or not name.startswith(f"{split.prefix}."):
-        return 0
-    if split.is_above_layers(name):
-        return 1
-    own = next((i for i, lead in enumerate(leads) if name.startswith(lead)), len(leads))
-    return own + 1
 
 
 TECHNIQUE = GradualUnfreezing

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from headstart.cards import Card
 from headstart.techniques._base import Needs, Range, Setting, Technique
+from headstart.techniques._layers import Layers
 
 
 @dataclass
@@ -38,8 +39,7 @@ class Llrd(Technique):
         Raises:
             ModelError: If the model keeps its layers in no list.
         """
-        self._split = setting.split
-        self._layers = [f"{name}." for name, _ in setting.split.layers()]
+        self._layers = Layers(setting.split)
 
     def rate(self, name: str) -> float:
         """Return the factor of a parameter.
@@ -50,13 +50,7 @@ class Llrd(Technique):
         Returns:
             ``factor`` to the power of the layers above it.
         """
-        split, count = self._split, len(self._layers)
-        if name in split.head or not name.startswith(f"{split.prefix}."):
-            return 1.0
-        if split.is_above_layers(name):
-            return 1.0
-        own = next((i for i, lead in enumerate(self._layers) if name.startswith(lead)), -1)
-        return float(self.factor ** (count - 1 - own))
+        return float(self.factor ** max(0, self._layers.group(name) - 1))
 
 
 TECHNIQUE = Llrd

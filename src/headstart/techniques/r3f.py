@@ -9,20 +9,12 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import (
-    ABOVE_0,
-    NOT_NEGATIVE,
-    Batch,
-    Needs,
-    Range,
-    Setting,
-    Technique,
-)
-from headstart.techniques._noise import FROZEN, Embeddings, Kind, noise_as, symmetric_kl
+from headstart.techniques._base import ABOVE_0, NOT_NEGATIVE, Batch, Range
+from headstart.techniques._noise import Kind, SecondPass, noise_as, symmetric_kl
 
 
 @dataclass
-class R3f(Technique):
+class R3f(SecondPass):
     """Symmetric divergence between the outputs on clean and on noised embeddings.
 
     Aghajanyan et al. 2020, arXiv 2008.03156, equation 5, as in the authors' code: no gradient goes
@@ -34,35 +26,12 @@ class R3f(Technique):
         noise: ``uniform`` in [-eps, eps], or ``normal`` with the standard deviation eps.
     """
 
-    needs: ClassVar[Needs] = "layers"
-    why: ClassVar[str] = FROZEN
     rivals: ClassVar[tuple[str, ...]] = ("smart",)
     ranges: ClassVar[Mapping[str, Range]] = {"weight": ABOVE_0, "eps": NOT_NEGATIVE}
     classes: ClassVar[bool] = True
-    live: ClassVar[bool] = True
     weight: float = 0.7
     eps: float = 1e-5
     noise: Kind = "uniform"
-
-    def begin(self, setting: Setting) -> None:
-        """Find the embeddings.
-
-        Args:
-            setting: Model and rows.
-
-        Raises:
-            ModelError: If the model tells no input embeddings.
-        """
-        self._model, self._generator = setting.split.model, setting.generator
-        self._embeddings = Embeddings(setting.split)
-
-    def before_step(self, step: int) -> None:
-        """Begin the step's stream of noise; its micro-batches go on in it.
-
-        Args:
-            step: Counted from 0.
-        """
-        self._random = self._generator("r3f", step)
 
     def extra_loss(self, batch: Batch, logits: torch.Tensor, step: int) -> torch.Tensor | None:
         """Compare with the outputs on noised embeddings.
@@ -78,17 +47,10 @@ class R3f(Technique):
         del step
         if not self.eps:
             return None
-        with self._embeddings.changed(self._noised):
-            noised = self._model(**batch).logits
-        return self.weight * symmetric_kl(logits, noised)
+        return self.weight * symmetric_kl(logits, self._outputs(batch, self._noised))
 
     def _noised(self, states: torch.Tensor) -> torch.Tensor:
         return states.detach() + noise_as(states, self.noise, self.eps, self._random)
-
-    def close(self) -> None:
-        """Leave the model as it was."""
-        if hasattr(self, "_embeddings"):
-            self._embeddings.close()
 
 
 TECHNIQUE = R3f

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, Batch, Needs, Range, Setting, Technique
-from headstart.techniques._noise import FROZEN, Embeddings, noise_as, symmetric_kl
+from headstart.techniques._base import ABOVE_0, Batch, Range
+from headstart.techniques._noise import SecondPass, noise_as, symmetric_kl
 
 TINY = 1e-6
 """What the authors add to a gradient's largest entry before they divide by it."""
@@ -32,7 +32,7 @@ def ascended(noise: torch.Tensor, gradient: torch.Tensor, size: float) -> torch.
 
 
 @dataclass
-class Smart(Technique):
+class Smart(SecondPass):
     """Smoothness-inducing regularisation of SMART: one step of ascent finds the disturbance.
 
     Jiang et al. 2019, arXiv 1911.03437, section 3.1. The divergence is symmetric for classes, and
@@ -44,34 +44,11 @@ class Smart(Technique):
         step: Size of the ascent step: the largest change of a token's entries.
     """
 
-    needs: ClassVar[Needs] = "layers"
-    why: ClassVar[str] = FROZEN
     rivals: ClassVar[tuple[str, ...]] = ("r3f",)
     ranges: ClassVar[Mapping[str, Range]] = {"weight": ABOVE_0, "sigma": ABOVE_0, "step": ABOVE_0}
-    live: ClassVar[bool] = True
     weight: float = 1.0
     sigma: float = 1e-5
     step: float = 1e-3
-
-    def begin(self, setting: Setting) -> None:
-        """Find the embeddings.
-
-        Args:
-            setting: Model and rows.
-
-        Raises:
-            ModelError: If the model tells no input embeddings.
-        """
-        self._model, self._generator = setting.split.model, setting.generator
-        self._embeddings = Embeddings(setting.split)
-
-    def before_step(self, step: int) -> None:
-        """Begin the step's stream of noise; its micro-batches go on in it.
-
-        Args:
-            step: Counted from 0.
-        """
-        self._random = self._generator("smart", step)
 
     def extra_loss(self, batch: Batch, logits: torch.Tensor, step: int) -> torch.Tensor | None:
         """Find the disturbance, and compare with the outputs under it.
@@ -93,19 +70,12 @@ class Smart(Technique):
             start.append(noise_as(states, "normal", self.sigma, self._random).requires_grad_())
             return seen[0] + start[0]
 
-        with self._embeddings.changed(begun):
-            found = self._model(**batch).logits
-        rise = one_sided(found, logits.detach()).mean()
+        found = self._outputs(batch, begun)
+        # A sum, so that a row's gradient beside TINY is the same in micro-batches of any size.
+        rise = one_sided(found, logits.detach()).sum()
         (gradient,) = torch.autograd.grad(rise, start)
         worst = seen[0] + ascended(start[0].detach(), gradient, self.step)
-        with self._embeddings.changed(lambda _: worst):
-            disturbed = self._model(**batch).logits
-        return self.weight * divergence(logits, disturbed)
-
-    def close(self) -> None:
-        """Leave the model as it was."""
-        if hasattr(self, "_embeddings"):
-            self._embeddings.close()
+        return self.weight * divergence(logits, self._outputs(batch, lambda _: worst))
 
 
 def one_sided(found: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:

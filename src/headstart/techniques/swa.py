@@ -27,6 +27,7 @@ class Swa(Averaging):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"start": A_RATE, "every": ONE_OR_MORE}
+    rivals: ClassVar[tuple[str, ...]] = ("ema",)
     start: float = 0.75
     every: int = 4
 

@@ -1,0 +1,40 @@
+"""Where a parameter lies among the encoder layers."""
+
+from __future__ import annotations
+
+from headstart.models.backbone import SplitModel
+
+
+class Layers:
+    """Counts groups of parameters from the top: head, top layer, the one below, embeddings.
+
+    Args:
+        split: The model.
+
+    Raises:
+        ModelError: If it keeps its layers in no list.
+    """
+
+    def __init__(self, split: SplitModel) -> None:
+        self._split = split
+        self._leads = [f"{name}." for name, _ in reversed(split.layers())]
+        self.groups = len(self._leads) + 1
+        """Layers, and one for the embeddings."""
+
+    def group(self, name: str) -> int:
+        """Return the group of a parameter.
+
+        Args:
+            name: Its name in the whole model.
+
+        Returns:
+            0 for the head and what else lies outside the base model, 1 for the top layer and what
+            is above the layers, and so on down to ``groups`` for the embeddings.
+        """
+        split = self._split
+        if name in split.head or not name.startswith(f"{split.prefix}."):
+            return 0
+        if split.is_above_layers(name):
+            return 1
+        own = (i for i, lead in enumerate(self._leads, 1) if name.startswith(lead))
+        return next(own, self.groups)

@@ -1,0 +1,57 @@
+"""Which gradients Child-Tuning masks, what it multiplies the others by, and how it chooses them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import tiny
+from headstart.models.backbone import SplitModel
+from headstart.techniques.child_tuning import ChildTuning
+from techniques.made import setting
+
+
+def masked(technique: ChildTuning, split: SplitModel, step: int = 0) -> dict[str, torch.Tensor]:
+    """Return what becomes of gradients of one."""
+    for parameter in split.model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    technique.gradients(step)
+    return {n: p.grad for n, p in split.model.named_parameters() if p.grad is not None}
+
+
+def in_layers(split: SplitModel, name: str) -> bool:
+    return name.startswith(tuple(f"{layer}." for layer, _ in split.layers()))
+
+
+def test_mode_f_keeps_the_mean_with_another_mask_in_every_step() -> None:
+    split = SplitModel(tiny.build("bert"))
+    technique = ChildTuning("F", 0.25)
+    technique.begin(setting(split))
+    first, second = masked(technique, split, 0), masked(technique, split, 1)
+    inner = torch.cat([g.flatten() for n, g in first.items() if in_layers(split, n)])
+    assert inner.unique().tolist() == [0.0, 4.0]
+    error = 4 * (0.25 * 0.75 / len(inner)) ** 0.5
+    assert inner.mean().item() == pytest.approx(1.0, abs=4 * error)
+    assert all((g == 1).all() for n, g in first.items() if not in_layers(split, n))
+    name = "bert.encoder.layer.0.output.dense.weight"
+    assert not torch.equal(first[name], second[name])
+
+
+def test_mode_d_chooses_by_squared_gradients_without_dropout() -> None:
+    split = SplitModel(tiny.build("bert"))
+    split.model.train()
+    made = setting(split)
+    technique = ChildTuning("D", 0.2)
+    technique.begin(made)
+    assert split.model.training
+    found = masked(technique, split)
+    assert all((g == 1).all() for n, g in found.items() if not in_layers(split, n))
+
+    split.model.eval().zero_grad()
+    (batch,) = made.batches()
+    made.loss(batch).backward()
+    inner = {n: p.grad for n, p in split.backbone.items() if in_layers(split, n)}
+    scores = torch.cat([g.flatten() for g in inner.values() if g is not None]).square()
+    kept = torch.cat([found[n].flatten() for n in inner]) == 1
+    assert kept.sum().item() == pytest.approx(0.2 * len(kept), abs=1)
+    assert scores[kept].min() >= scores[~kept].max()
