@@ -34,7 +34,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--task", help="a built-in task, in place of the films")
     parser.add_argument("--data", type=Path, help="folder with the task's files")
-    parser.add_argument("--train-rows", type=int, default=200)
+    parser.add_argument("--train-rows", type=int, default=150)
     parser.add_argument("--total-epochs", type=float, default=8)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--workers", type=int, default=2)
@@ -49,7 +49,7 @@ def main() -> None:
         source += ["--validation", str(out / "films/validation.csv"), "--label", "label"]
     settings = {
         "total_epochs": arguments.total_epochs, "batch_size": 8, "max_length": 32,
-        "validation_rows": 1000, "eval_every": 10**6,
+        "validation_rows": 300, "eval_every": 10**6,
     }  # fmt: skip
     command = [
         sys.executable, "-m", "headstart", "study", "run", "--out", str(out / "study"),
