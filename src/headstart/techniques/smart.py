@@ -127,6 +127,8 @@ CARD = Card(
         "step": "the paper's",
     },
     deviations="The Bregman part (a penalty on leaving the last iterate) is left out. The "
-    "disturbance is not projected onto a ball, and each token's gradient is divided by its own "
-    "largest entry, both as in the authors' code. Padding needs no mask: no token attends to it.",
+    "disturbance is not projected onto a ball, as in the authors' code. Each token's gradient is "
+    "divided by its own largest entry, so that the step has the paper's size; their code divides "
+    "noise and step together, which makes a disturbance of about 1. Padding needs no "
+    "mask: no token attends to it.",
 )

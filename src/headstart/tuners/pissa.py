@@ -50,4 +50,6 @@ CARD = Card(
         "dropout": "as for lora",
         "targets": "as for lora",
     },
+    deviations="The paper has alpha = r. With another alpha B A begins as r / alpha times the main "
+    "part and is multiplied by alpha / r, so that the sum is the same.",
 )
