@@ -8,6 +8,7 @@ import torch
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.techniques.child_tuning import ChildTuning
+from headstart.tuners.lora import Lora
 from techniques.made import setting
 
 
@@ -55,3 +56,17 @@ def test_mode_d_chooses_by_squared_gradients_without_dropout() -> None:
     kept = torch.cat([found[n].flatten() for n in inner]) == 1
     assert kept.sum().item() == pytest.approx(0.2 * len(kept), abs=1)
     assert scores[kept].min() >= scores[~kept].max()
+
+
+def test_mode_d_never_chooses_the_first_factor_of_a_product_that_starts_at_zero() -> None:
+    """As the card warns; mode F, which the card advises, masks both alike."""
+    split = SplitModel(tiny.build("bert"))
+    chosen = Lora().attach(split)
+    technique = ChildTuning("D", 0.3)
+    technique.begin(setting(split, trained=chosen))
+    found = masked(technique, split)
+    assert not any(found[name].any() for name in chosen if "lora_A" in name)
+    assert any(found[name].any() for name in chosen if "lora_B" in name)
+    free = ChildTuning("F", 0.3)
+    free.begin(setting(split, trained=chosen))
+    assert all(g.any() for n, g in masked(free, split).items() if n in chosen)

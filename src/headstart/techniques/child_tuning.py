@@ -134,8 +134,9 @@ CARD = Card(
     helps="Few rows: fewer parameters can follow the noise, and mode D spends them where the task "
     "asks for change.",
     harms="Many rows, where every parameter can be learned. Mode D needs a pass over the training "
-    "rows before the first step. Beside a tuner whose product starts at zero (lora, hydra, "
-    "adapter) mode D hardly chooses the first factor, whose gradient is zero then: write mode=F.",
+    "rows before the first step. Beside a tuner whose product starts at zero write mode=F: the "
+    "first factor has no gradient then, so that mode D never lets it train (lora, hydra, adapter) "
+    "or chooses everything (vera, histogram).",
     citation="Xu et al.: Raise a Child in Large Language Model (EMNLP 2021), arXiv 2109.05687.",
     sources={
         "mode": "the better one of the paper",
