@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -56,6 +58,23 @@ def test_mode_d_chooses_by_squared_gradients_without_dropout() -> None:
     kept = torch.cat([found[n].flatten() for n in inner]) == 1
     assert kept.sum().item() == pytest.approx(0.2 * len(kept), abs=1)
     assert scores[kept].min() >= scores[~kept].max()
+
+
+def test_mode_d_computes_no_more_rows_at_once_than_training_does() -> None:
+    split = SplitModel(tiny.build("bert"))
+    made, rows = setting(split), list[int]()
+
+    def counted(batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        rows.append(len(batch["labels"]))
+        return made.loss(batch)
+
+    found = []
+    for size in (None, 3):
+        technique = ChildTuning("D", 0.2)
+        technique.begin(replace(made, loss=counted, micro_batch_size=size))
+        found.append(torch.cat([mask.flatten() for mask in technique.tensors().values()]))
+    assert rows == [4, 3, 1]
+    assert (found[0] != found[1]).float().mean() < 1e-3, "the gradient is that of the whole batch"
 
 
 def test_mode_d_never_chooses_the_first_factor_of_a_product_that_starts_at_zero() -> None:

@@ -76,5 +76,5 @@ def setting(
     counts = [] if numbers else np.bincount(labels, minlength=materials.outputs).tolist()
     return Setting(
         split, {**trained, **split.head}, length.steps, materials.outputs, counts,
-        generator, batches, loss,
+        generator, batches, loss, options.micro_batch_size,
     )  # fmt: skip

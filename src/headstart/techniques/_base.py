@@ -51,6 +51,7 @@ class Setting:
         generator: Gives a generator for a name and a step, the same in every repetition of the run.
         batches: Gives the training batches once, in order, for a pass before training.
         loss: Computes the summed loss of a batch with the model as it is.
+        micro_batch_size: Rows of which a gradient is computed at once; all of a batch if ``None``.
     """
 
     split: SplitModel
@@ -61,6 +62,21 @@ class Setting:
     generator: Callable[[str, int], torch.Generator]
     batches: Callable[[], Iterator[Batch]]
     loss: Callable[[Batch], torch.Tensor]
+    micro_batch_size: int | None = None
+
+    def micro_batches(self, batch: Batch) -> Iterator[Batch]:
+        """Split a batch into what fits into memory with its gradient.
+
+        Args:
+            batch: From ``batches``.
+
+        Yields:
+            Its parts, in order.
+        """
+        rows = len(batch["labels"])
+        size = self.micro_batch_size or rows
+        for at in range(0, rows, size):
+            yield {name: tensor[at : at + size] for name, tensor in batch.items()}
 
 
 @dataclass(frozen=True)

@@ -108,17 +108,21 @@ def _squared_gradients(
     setting: Setting, masked: Mapping[str, nn.Parameter]
 ) -> dict[str, torch.Tensor]:
     """Sum the squared gradients of the batches' mean losses, without dropout."""
-    model, names = setting.split.model, list(masked)
+    model, parameters = setting.split.model, list(masked.values())
     sums = {name: torch.zeros_like(parameter) for name, parameter in masked.items()}
     was = model.training
     model.eval()
     try:
         for batch in setting.batches():
-            loss = setting.loss(batch) / len(batch["labels"])
-            found = torch.autograd.grad(loss, [masked[n] for n in names], allow_unused=True)
-            for name, gradient in zip(names, found, strict=True):
-                if gradient is not None:
-                    sums[name].addcmul_(gradient, gradient)
+            total: dict[str, torch.Tensor] = {}
+            for part in setting.micro_batches(batch):
+                loss = setting.loss(part) / len(batch["labels"])
+                found = torch.autograd.grad(loss, parameters, allow_unused=True)
+                for name, gradient in zip(masked, found, strict=True):
+                    if gradient is not None:
+                        total[name] = total[name] + gradient if name in total else gradient
+            for name, gradient in total.items():
+                sums[name].addcmul_(gradient, gradient)
     finally:
         model.train(was)
     return sums
