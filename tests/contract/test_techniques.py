@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import importlib
-import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +12,9 @@ import pytest
 import torch
 
 import headstart as hs
-from headstart.cards import Card
 from headstart.errors import NotationError
 from headstart.techniques import TECHNIQUES
+from headstart.techniques.child_tuning import FIRST_AT_ZERO
 from headstart.tuners import TUNERS
 from headstart.tuners._bind import read_strategy
 from tiny_runs import Watch, inputs, same, saved, watched
@@ -31,6 +29,9 @@ FEW = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2")
 
 def line(name: str) -> str:
     return LINES.get(name, name)
+
+
+MASKED_ANEW = [(tuner, "child_tuning(mode=F)") for tuner in sorted(FIRST_AT_ZERO)]
 
 
 def allowed(tuner: str, name: str) -> bool:
@@ -51,9 +52,12 @@ def test_how_many_pairs_are_covered() -> None:
     needs_weights = {"recadam"}  # beside full and top
     needs_layers = {"child_tuning", "llrd", "gradual_unfreezing", "r3f", "smart", "hype"}
     assert {name for _, name in REFUSED} == tied_to_full | needs_weights | needs_layers
-    assert {tuner for tuner, name in REFUSED if name in needs_layers} == {"head"}
+    without_gradient = {(tuner, "child_tuning") for tuner in FIRST_AT_ZERO}  # mode D, the default
+    without_head = {*REFUSED} - without_gradient
+    assert without_gradient <= {*REFUSED}
+    assert {tuner for tuner, name in without_head if name in needs_layers} == {"head"}
     others = len(TUNERS) - 1
-    assert len(REFUSED) == len(tied_to_full) * others + others - 1 + len(needs_layers)
+    assert len(without_head) == len(tied_to_full) * others + others - 1 + len(needs_layers)
 
 
 @pytest.mark.parametrize("family", FEW)
@@ -73,7 +77,7 @@ def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
     assert scored["loss"] == pytest.approx(first.last["loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize(("tuner", "name"), BESIDE)
+@pytest.mark.parametrize(("tuner", "name"), [*BESIDE, *MASKED_ANEW])
 def test_the_backbone_is_restored_behind_it(tmp_path: Path, tuner: str, name: str) -> None:
     watch = watched(
         **inputs(tmp_path, strategy=f"{tuner}(steps=3)+{line(name)} > full(steps=1)", guard=False),
@@ -117,6 +121,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_bits(tmp_path: Path, name: str
         ("full+ema+swa", "one of the two"),
         ("full+swa+ema", "one of the two"),
         ("bitfit+recadam > full", "full+recadam"),
+        ("lora+child_tuning > full", "lora+child_tuning(mode=F)"),
         ("full+r3f(noise=gaussian)", "uniform or normal"),
         ("full+gradual_unfreezing(share=0)", "above 0 and up to 1"),
         ("mixout > full", "technique"),
@@ -131,16 +136,11 @@ def test_what_makes_no_sense_is_refused_with_the_reason(text: str, told: str) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_card_tells_all_of_it(name: str) -> None:
-    module = importlib.import_module(f"headstart.techniques.{name}")
-    card: Card = module.CARD
-    assert len(re.findall(r"\.(?= |$)", card.idea)) == 3
-    assert all([card.equation, card.helps, card.harms, card.citation, card.deviations])
-    knobs = {f.name: f.default for f in dataclasses.fields(module.TECHNIQUE)}
-    assert card.sources.keys() == knobs.keys()
-    assert module.TECHNIQUE.ranges.keys() <= knobs.keys()
-    for knob, (_, holds) in module.TECHNIQUE.ranges.items():
-        assert holds(knobs[knob])
+def test_defaults_are_within_their_ranges(name: str) -> None:
+    technique = TECHNIQUES.get(name)
+    made: Any = technique()
+    for knob, (_, holds) in technique.ranges.items():
+        assert holds(getattr(made, knob))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 import tiny
 from headstart.models.backbone import SplitModel
-from headstart.techniques.child_tuning import ChildTuning
+from headstart.techniques.child_tuning import FIRST_AT_ZERO, ChildTuning
+from headstart.tuners import TUNERS
 from headstart.tuners.lora import Lora
 from techniques.made import setting
 
@@ -78,7 +80,7 @@ def test_mode_d_computes_no_more_rows_at_once_than_training_does() -> None:
 
 
 def test_mode_d_never_chooses_the_first_factor_of_a_product_that_starts_at_zero() -> None:
-    """As the card warns; mode F, which the card advises, masks both alike."""
+    """Why such a pair is refused; mode F masks both alike."""
     split = SplitModel(tiny.build("bert"))
     chosen = Lora().attach(split)
     technique = ChildTuning("D", 0.3)
@@ -89,3 +91,22 @@ def test_mode_d_never_chooses_the_first_factor_of_a_product_that_starts_at_zero(
     free = ChildTuning("F", 0.3)
     free.begin(setting(split, trained=chosen))
     assert all(g.any() for n, g in masked(free, split).items() if n in chosen)
+
+
+@pytest.mark.parametrize("name", sorted(TUNERS))
+def test_a_tuner_is_refused_beside_mode_d_where_parts_have_no_gradient_at_first(name: str) -> None:
+    split = SplitModel(tiny.build("bert"))
+    knobs: Any = {"block": 8} if name == "oft" else {}
+    tuner = TUNERS.get(name).chosen(knobs)(**knobs)
+    torch.manual_seed(0)
+    trained = tuner.attach(split)
+    split.model.eval()
+    split.model.zero_grad()
+    batch = tiny.batch()
+    logits = split.model(**batch).logits
+    torch.nn.functional.cross_entropy(logits, torch.arange(len(logits)) % 2).backward()
+    outside = {n for n in split.backbone if not in_layers(split, n)}  # not masked
+    inside = {n: p.grad for n, p in trained.items() if n not in outside}
+    assert inside or name == "head"
+    dead = [n for n, grad in inside.items() if grad is None or not grad.any()]
+    assert bool(dead) == (name in FIRST_AT_ZERO), dead

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -31,6 +31,12 @@ def most_important(scores: Mapping[str, torch.Tensor], p: float) -> dict[str, to
     return {name: score >= border for name, score in scores.items()}
 
 
+FIRST_AT_ZERO = frozenset(
+    {"adapter", "dora", "eva", "histogram", "hydra", "lora", "peft", "rslora", "vera"}
+)
+"""Tuners of which one part begins at zero, so that another has no gradient before training."""
+
+
 @dataclass
 class ChildTuning(Technique):
     """Gradients of the encoder layers are masked (Xu et al. 2021, arXiv 2109.05687).
@@ -51,6 +57,23 @@ class ChildTuning(Technique):
     }
     mode: Literal["F", "D"] = "D"
     p: float = 0.3
+
+    def refuses(self, trains: str, others: Sequence[str]) -> str:
+        """Say why it cannot act beside a tuner and other techniques.
+
+        Args:
+            trains: The tuner's name.
+            others: Names of the techniques before it.
+
+        Returns:
+            The reason and what would work; empty where it can.
+        """
+        if self.mode == "D" and trains in FIRST_AT_ZERO:
+            return (
+                f"Mode D chooses by gradients before training, and a part of {trains} has none "
+                f"then. Write {trains}+child_tuning(mode=F)."
+            )
+        return super().refuses(trains, others)
 
     def begin(self, setting: Setting) -> None:
         """Choose the parameters of mode D.
@@ -138,9 +161,8 @@ CARD = Card(
     helps="Few rows: fewer parameters can follow the noise, and mode D spends them where the task "
     "asks for change.",
     harms="Many rows, where every parameter can be learned. Mode D needs a pass over the training "
-    "rows before the first step. Beside a tuner whose product starts at zero write mode=F: the "
-    "first factor has no gradient then, so that mode D never lets it train (lora, hydra, adapter) "
-    "or chooses everything (vera, histogram).",
+    "rows before the first step, and is refused beside tuners of which a part starts at zero, such "
+    "as lora: another part has no gradient then to be chosen by. mode=F goes with them.",
     citation="Xu et al.: Raise a Child in Large Language Model (EMNLP 2021), arXiv 2109.05687.",
     sources={
         "mode": "the better one of the paper",
