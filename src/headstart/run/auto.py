@@ -270,10 +270,14 @@ class Searcher:
             splits *= 2
 
     def _from_rounds(self, reason: str) -> tuple[str, str]:
-        """Choose by the rounds that were finished."""
+        """Choose by the rounds that were finished, if they compared on enough splits."""
         if not self.search.rounds:
             return DEFAULT, f"{reason} The default is taken."
         done = self.search.rounds[-1]
+        failed = not math.isfinite(mean_score(self.trials, DEFAULT, done["splits"]))
+        if done["splits"] < SPLITS and not failed:
+            few = f"{done['splits']} splits do not tell a gain from noise."
+            return DEFAULT, f"{reason} {few} The default is taken."
         chosen, why = decide(self.trials, done["order"][0], DEFAULT, done["splits"])
         return chosen, f"{reason} {why}"
 
