@@ -17,7 +17,17 @@ from headstart.analysis import ANALYSES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
-    {"errors", "imports", "registry", "cards", "configfile", "measured", "yamlfile", "kernels"},
+    {
+        "errors",
+        "imports",
+        "registry",
+        "cards",
+        "configfile",
+        "measured",
+        "ranges",
+        "yamlfile",
+        "kernels",
+    },
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},

@@ -232,11 +232,10 @@ def _card(node: ast.expr, module: str) -> Card:
 
 
 def _ranges(node: ast.expr | None, path: Path) -> dict[str, str]:
-    """Return the words of each range: written out, or under a name of this file or ``_base``."""
+    """Return the words of each range: written out, or under a name of this file or ``ranges``."""
     if not isinstance(node, ast.Dict):
         return {}
-    base = path.with_name("_base.py")
-    known = {**(_assigned(_tree(base)) if base.is_file() else {}), **_assigned(_tree(path))}
+    known = {**_assigned(_tree(Path(__file__).with_name("ranges.py"))), **_assigned(_tree(path))}
     found: dict[str, str] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         given = known.get(ast.unparse(value), value)

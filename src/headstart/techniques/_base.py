@@ -20,20 +20,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import nn
 
 from headstart.models.backbone import SplitModel
+from headstart.ranges import Range
 
-Range = tuple[str, Callable[[Any], bool]]
-"""What a knob may be: in words, and as a test."""
-ABOVE_0: Range = ("above 0", lambda value: value > 0)
-ONE_OR_MORE: Range = ("1 or more", lambda value: value >= 1)
-NOT_NEGATIVE: Range = ("0 or more", lambda value: value >= 0)
-A_SHARE: Range = ("from 0 to 1", lambda value: 0 <= value <= 1)
-A_RATE: Range = ("from 0 to below 1", lambda value: 0 <= value < 1)
 Batch = dict[str, torch.Tensor]
 Needs = Literal["nothing", "layers", "full"]
 

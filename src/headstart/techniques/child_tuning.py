@@ -11,7 +11,8 @@ from torch import nn
 
 from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
-from headstart.techniques._base import Needs, Range, Setting, Technique
+from headstart.ranges import Range
+from headstart.techniques._base import Needs, Setting, Technique
 from headstart.techniques._masks import keep_masks, keep_part
 
 

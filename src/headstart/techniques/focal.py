@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import NOT_NEGATIVE, Range, Technique
+from headstart.ranges import NOT_NEGATIVE, Range
+from headstart.techniques._base import Technique
 
 
 def focal_factors(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:

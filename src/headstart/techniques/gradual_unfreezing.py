@@ -10,7 +10,8 @@ from typing import ClassVar
 from torch import distributed as dist
 
 from headstart.cards import Card
-from headstart.techniques._base import Needs, Range, Setting, Technique
+from headstart.ranges import Range
+from headstart.techniques._base import Needs, Setting, Technique
 from headstart.techniques._layers import Layers
 
 

@@ -13,7 +13,8 @@ from torch import nn
 from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.rescale import head_end
-from headstart.techniques._base import NOT_NEGATIVE, Range, Setting, Technique
+from headstart.ranges import NOT_NEGATIVE, Range
+from headstart.techniques._base import Setting, Technique
 
 
 @torch.no_grad()

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, Needs, Range, Setting, Technique
+from headstart.ranges import ABOVE_0, Range
+from headstart.techniques._base import Needs, Setting, Technique
 from headstart.techniques._noise import FROZEN, Kind, noise_as
 
 

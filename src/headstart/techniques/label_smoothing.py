@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional
 
 from headstart.cards import Card
-from headstart.techniques._base import A_RATE, Range, Technique
+from headstart.ranges import A_RATE, Range
+from headstart.techniques._base import Technique
 
 
 @dataclass

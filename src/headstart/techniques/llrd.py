@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from headstart.cards import Card
-from headstart.techniques._base import Needs, Range, Setting, Technique
+from headstart.ranges import Range
+from headstart.techniques._base import Needs, Setting, Technique
 from headstart.techniques._layers import Layers
 
 

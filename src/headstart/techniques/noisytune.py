@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, Needs, Range, Setting, Technique
+from headstart.ranges import ABOVE_0, Range
+from headstart.techniques._base import Needs, Setting, Technique
 
 
 def noise_like(weight: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, NOT_NEGATIVE, Batch, Range
+from headstart.ranges import ABOVE_0, NOT_NEGATIVE, Range
+from headstart.techniques._base import Batch
 from headstart.techniques._noise import Kind, SecondPass, noise_as, symmetric_kl
 
 

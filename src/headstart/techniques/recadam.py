@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, NOT_NEGATIVE, Range, Setting, Technique, Updated
+from headstart.ranges import ABOVE_0, NOT_NEGATIVE, Range
+from headstart.techniques._base import Setting, Technique, Updated
 
 
 def annealed(step: int, k: float, t0: float) -> float:

@@ -10,7 +10,8 @@ import torch
 
 from headstart.cards import Card
 from headstart.errors import ModelError
-from headstart.techniques._base import ONE_OR_MORE, Needs, Range, Setting, Technique
+from headstart.ranges import ONE_OR_MORE, Range
+from headstart.techniques._base import Needs, Setting, Technique
 
 
 @dataclass

@@ -9,7 +9,8 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import ABOVE_0, Batch, Range
+from headstart.ranges import ABOVE_0, Range
+from headstart.techniques._base import Batch
 from headstart.techniques._noise import SecondPass, noise_as, symmetric_kl
 
 TINY = 1e-6

@@ -9,8 +9,9 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
+from headstart.ranges import A_RATE, ONE_OR_MORE, Range
 from headstart.techniques._average import Averaging
-from headstart.techniques._base import A_RATE, ONE_OR_MORE, Range, Setting
+from headstart.techniques._base import Setting
 
 
 @dataclass

@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch
 
 from headstart.cards import Card
-from headstart.techniques._base import A_SHARE, Range, Setting, Technique
+from headstart.ranges import A_SHARE, Range
+from headstart.techniques._base import Setting, Technique
 
 
 @dataclass

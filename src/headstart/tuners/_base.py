@@ -11,13 +11,9 @@ from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import Snapshot, SplitModel
+from headstart.ranges import Range
 
 Batch = dict[str, torch.Tensor]
-Range = tuple[str, Callable[[Any], bool]]
-"""What a knob may be: in words, and as a test."""
-ONE_OR_MORE: Range = ("1 or more", lambda value: value >= 1)
-ABOVE_0: Range = ("above 0", lambda value: value > 0)
-A_RATE: Range = ("from 0 to below 1", lambda value: 0 <= value < 1)
 
 
 class Tuner(ABC):

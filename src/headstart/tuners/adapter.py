@@ -14,7 +14,7 @@ from torch.nn.functional import gelu, relu
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import ABOVE_0, ONE_OR_MORE, Range
+from headstart.ranges import ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._beside import PART, BesideTuner
 from headstart.tuners._places import find_places
 

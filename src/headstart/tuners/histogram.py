@@ -16,7 +16,7 @@ from torch.nn.functional import linear
 from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import ONE_OR_MORE, Range
+from headstart.ranges import ONE_OR_MORE, Range
 from headstart.tuners._beside import PART, BesideTuner
 from headstart.tuners._places import Places, find_places
 

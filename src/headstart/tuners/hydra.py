@@ -13,7 +13,7 @@ from torch.nn.functional import linear
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import A_RATE, ABOVE_0, ONE_OR_MORE, Range
+from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._beside import PART, BesideTuner
 from headstart.tuners._places import find_places
 

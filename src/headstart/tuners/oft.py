@@ -13,7 +13,7 @@ from torch import nn
 from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import A_RATE, Range
+from headstart.ranges import A_RATE, Range
 from headstart.tuners._peft import PeftTuner, linears, sizes
 
 

@@ -10,7 +10,8 @@ from torch import nn
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import ABOVE_0, ONE_OR_MORE, Range, Tuner
+from headstart.ranges import ABOVE_0, ONE_OR_MORE, Range
+from headstart.tuners._base import Tuner
 from headstart.tuners._prefix_attention import PrefixedAttention
 
 

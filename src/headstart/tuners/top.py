@@ -11,7 +11,8 @@ from torch import nn
 from headstart.cards import Card
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import ONE_OR_MORE, InPlaceTuner, Range
+from headstart.ranges import ONE_OR_MORE, Range
+from headstart.tuners._base import InPlaceTuner
 
 
 @dataclass

@@ -11,7 +11,7 @@ from torch import nn
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import A_RATE, ABOVE_0, ONE_OR_MORE, Range
+from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._peft import PeftTuner, linears, sizes
 
 
