@@ -16,6 +16,8 @@ from typing import Any
 
 from headstart.catalogue import find_part
 from headstart.measured import FILE
+from headstart.study.read import read_summary
+from headstart.study.summary import Entry
 
 PART = re.compile(r"\(.*\)$")
 """The knobs of a part, without which it has no default."""
@@ -54,28 +56,35 @@ def study(folder: Path, rows: str, command: str, name: str) -> dict[str, list[di
         name: What the rows are called in a table.
 
     Returns:
-        Findings by name; what has too few seeds for an interval is left out.
+        Findings by name, of the baseline its score; without two seeds there are none.
     """
-    from headstart.study.read import read_summary
-
     found: dict[str, list[dict[str, str]]] = {}
     for group in read_summary(folder).groups:
         for entry in group.entries:
             part = PART.sub("", entry.strategy.removeprefix("full+").removesuffix(" > full"))
-            if entry.comparison is None or find_part(part) is None:
-                continue
-            told = entry.comparison.difference
-            if told.low is None or told.high is None:
-                continue
-            interval = f"95 % interval {told.low:+.3f} to {told.high:+.3f}"
-            text = (
-                f"`{entry.strategy}` against `full`: {told.estimate:+.3f} in "
-                f"{' and '.join(group.metrics)} ({interval}; {entry.comparison.seeds} seeds, "
-                f"paired; {rows})."
-            )
-            short = f"{name} {told.estimate:+.3f} [{told.low:+.3f}, {told.high:+.3f}]"
-            found.setdefault(part, []).append({"text": text, "command": command, "short": short})
+            told = _told(entry, " and ".join(group.metrics), rows)
+            if told and find_part(part):
+                text, short = told
+                finding = {"text": text, "command": command, "short": f"{name} {short}"}
+                found.setdefault(part, []).append(finding)
     return found
+
+
+def _told(entry: Entry, metric: str, rows: str) -> tuple[str, str] | None:
+    """Say what came of a strategy, in a sentence and for a table."""
+    if entry.comparison is None:
+        if entry.scores is None or entry.scores.sd is None:
+            return None
+        score, seeds = f"{entry.scores.mean:.3f} ± {entry.scores.sd:.3f}", len(entry.runs)
+        return f"`{entry.strategy}`: {score} in {metric} ({seeds} seeds; {rows}).", score
+    gain, seeds = entry.comparison.difference, entry.comparison.seeds
+    if gain.low is None or gain.high is None:
+        return None
+    text = (
+        f"`{entry.strategy}` against `full`: {gain.estimate:+.3f} in {metric} (95 % interval "
+        f"{gain.low:+.3f} to {gain.high:+.3f}; {seeds} seeds, paired; {rows})."
+    )
+    return text, f"{gain.estimate:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
 
 
 def main() -> None:

@@ -191,7 +191,9 @@ def test_a_study_becomes_findings_of_the_parts_that_differ_from_the_baseline(
     for _ in range(2):  # the same study again takes the place of the first
         subprocess.run(command, check=True)
     found = read_measured(held).findings
-    assert found.keys() == {"lora", "bitfit", "mixout"}
+    assert found.keys() == {"lora", "full", "bitfit", "mixout"}
+    assert found["full"][0].text.startswith("`full`: 0.7")
+    assert found["full"][0].short.startswith("reviews 0.7")
     (finding,) = found["mixout"]
     assert "`full+mixout(p=0.5)` against `full`: -0.0" in finding.text
     assert "5 seeds, paired; 5,000 reviews" in finding.text
