@@ -91,5 +91,6 @@ CARD = Card(
     },
     deviations="Uniform noise is symmetric, as in the paper; the authors' code draws from 0 to "
     "eps. One draw for each layer serves all micro-batches of a step. The model's own dropout "
-    "stays; `--dropout 0` turns it off, as the authors do.",
+    "stays; `--dropout 0` turns it off, as the authors do. A layer that is passed several times "
+    "(ALBERT) meets the same noise each time.",
 )

@@ -72,4 +72,6 @@ CARD = Card(
     sources={
         "k": "ours: the mildest; the paper searches 1 to 6 of 12 and 24 layers",
     },
+    deviations="All that lies above the layers begins anew, a final norm (ModernBERT) too, and not "
+    "the pooler alone.",
 )
