@@ -114,7 +114,7 @@ def _knobs(part: Part) -> str:
 
 def _found(part: Part) -> Iterator[str]:
     measured = read_measured()
-    yield f"**Cost, measured.** {prose(measured.cost(part.name))}"
+    yield f"**Cost, measured.** {_sentence(measured.cost(part.name))}"
     found: tuple[Finding, ...] = measured.findings.get(part.name, ())
     yield "**Scores, measured.** " + (" ".join(prose(f.text) for f in found) or "Not measured yet.")
     for command in dict.fromkeys(finding.command for finding in found):
