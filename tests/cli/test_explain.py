@@ -74,6 +74,19 @@ def test_what_acts_over_seeds_is_no_part_of_a_line(cli: Run, line: str) -> None:
     assert "not inside a stage: headstart study soup DIR" in answer.err
 
 
+@pytest.mark.parametrize("line", ["prefix >> full", "bitfit+mixout > full", "full+ema+swa"])
+def test_a_line_that_a_run_refuses_is_not_explained(cli: Run, line: str) -> None:
+    answer = cli("explain", line)
+    assert answer.code == 2
+    assert answer.out == ""
+    assert "what to do: " in answer.err
+
+
+@pytest.mark.parametrize("name", ["hype", "r3f"])
+def test_a_choice_of_words_is_told_by_its_words(cli: Run, name: str) -> None:
+    assert "noise=uniform uniform or normal." in words(cli("explain", name).out)
+
+
 @pytest.mark.parametrize("alias", list(ALIASES))
 def test_an_alias_tells_its_line_and_leads_to_its_parts(cli: Run, alias: str) -> None:
     answer = cli("explain", alias)

@@ -1,6 +1,6 @@
 """``headstart explain``: the page of a tuner, a technique, an alias or a line.
 
-Names are told without torch. A line with knobs is checked as a run would, which takes importing it.
+Names are told without torch. A line is checked as a run would, which takes importing it.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _show_line(line: str) -> None:
     from headstart.tuners import TUNERS
 
     strategy = parse(line, TUNERS, TECHNIQUES)
-    knobs = _knobs_of(line) if "(" in line else [{} for _ in strategy.stages]
+    knobs = [{} for _ in strategy.stages] if line in ALIASES else _knobs_of(line)
     rows: list[tuple[str, object]] = [("line", strategy.name)]
     if line in ALIASES:
         rows.append(("what it is", ALIASES[line].summary))

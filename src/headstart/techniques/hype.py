@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from torch import nn
 from headstart.cards import Card
 from headstart.ranges import ABOVE_0, Range
 from headstart.techniques._base import Needs, Setting, Technique
-from headstart.techniques._noise import FROZEN, Kind, noise_as
+from headstart.techniques._noise import FROZEN, noise_as
 
 
 @dataclass
@@ -33,7 +33,7 @@ class Hype(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"eps": ABOVE_0}
     live: ClassVar[bool] = True
     eps: float = 1e-5
-    noise: Kind = "uniform"
+    noise: Literal["uniform", "normal"] = "uniform"
 
     def begin(self, setting: Setting) -> None:
         """Listen at the layers.

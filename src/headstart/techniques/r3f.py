@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
 
 from headstart.cards import Card
 from headstart.ranges import ABOVE_0, NOT_NEGATIVE, Range
 from headstart.techniques._base import Batch
-from headstart.techniques._noise import Kind, SecondPass, noise_as, symmetric_kl
+from headstart.techniques._noise import SecondPass, noise_as, symmetric_kl
 
 
 @dataclass
@@ -32,7 +32,7 @@ class R3f(SecondPass):
     classes: ClassVar[bool] = True
     weight: float = 0.7
     eps: float = 1e-5
-    noise: Kind = "uniform"
+    noise: Literal["uniform", "normal"] = "uniform"
 
     def extra_loss(self, batch: Batch, logits: torch.Tensor, step: int) -> torch.Tensor | None:
         """Compare with the outputs on noised embeddings.
