@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import headstart as hs
-from headstart.errors import NotationError
+from headstart.errors import ModelError, NotationError
 from headstart.techniques import TECHNIQUES
 from headstart.techniques.child_tuning import FIRST_AT_ZERO
 from headstart.tuners import TUNERS
@@ -133,6 +133,23 @@ def test_what_makes_no_sense_is_refused_with_the_reason(text: str, told: str) ->
     with pytest.raises(NotationError) as caught:
         read_strategy(text)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "told"),
+    [
+        ("bitfit(steps=2) > full+reinit(k=99)", "at least 99 layers for reinit(k=99)"),
+        ("bitfit(steps=2) > lora(r=999)", "lora(r=…) of at most 32, the width of"),
+        ("bitfit(steps=2) > pissa(r=33)", "Lower it"),
+    ],
+)
+def test_what_a_model_cannot_carry_is_refused_before_the_first_stage(
+    tmp_path: Path, strategy: str, told: str
+) -> None:
+    with pytest.raises(ModelError) as caught:
+        hs.fit(**inputs(tmp_path, strategy=strategy, guard=False), out=str(tmp_path / "run"))
+    assert told in str(caught.value)
+    assert [path.name for path in tmp_path.glob("run*")] == []
 
 
 @pytest.mark.parametrize("name", NAMES)

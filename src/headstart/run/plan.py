@@ -10,7 +10,7 @@ from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.models.headfile import describe_pooling
 from headstart.run.parts import StagePlan
 from headstart.run.prepare import Prepared
-from headstart.tuners._bind import bind
+from headstart.tuners._bind import bind, bind_techniques
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,8 @@ def make_plan(
 
 
 def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
+    for technique in bind_techniques(plan.stage):
+        technique.check(split)
     tuner = bind(plan.stage)
     count = split.train_only(tuner.attach(split, reversible=tuner.installs))
     try:

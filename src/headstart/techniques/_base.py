@@ -132,6 +132,16 @@ class Technique:
             return f"{self.why} Write it behind full, as in full+{own_name(self)}, or a tuner."
         return ""
 
+    def check(self, split: SplitModel) -> None:
+        """Refuse a model that it cannot act on, before anything trains.
+
+        Args:
+            split: The model.
+
+        Raises:
+            ModelError: If it cannot.
+        """
+
     def begin(self, setting: Setting) -> None:
         """Begin; weights may be changed here.
 

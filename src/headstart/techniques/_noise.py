@@ -112,14 +112,22 @@ class SecondPass(Technique):
     _embeddings: Embeddings | None = None
     _random: torch.Generator
 
+    def check(self, split: SplitModel) -> None:
+        """Refuse a model that tells no input embeddings.
+
+        Args:
+            split: The model.
+
+        Raises:
+            ModelError: If it does not.
+        """
+        Embeddings(split).close()
+
     def begin(self, setting: Setting) -> None:
         """Find the embeddings.
 
         Args:
             setting: Model and rows.
-
-        Raises:
-            ModelError: If the model tells no input embeddings.
         """
         self._model, self._generator = setting.split.model, setting.generator
         self._embeddings = Embeddings(setting.split)

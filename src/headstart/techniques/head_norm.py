@@ -12,6 +12,7 @@ from torch import nn
 
 from headstart.cards import Card
 from headstart.errors import ModelError
+from headstart.models.backbone import SplitModel
 from headstart.models.rescale import head_end
 from headstart.ranges import NOT_NEGATIVE, Range
 from headstart.techniques._base import Setting, Technique
@@ -47,23 +48,36 @@ class HeadNorm(Technique):
     classes: ClassVar[bool] = True
     to: float = 0.0
 
+    def check(self, split: SplitModel) -> None:
+        """Refuse another kind of head.
+
+        Args:
+            split: The model.
+
+        Raises:
+            ModelError: If the head does not end in a linear map.
+        """
+        _end(split)
+
     def begin(self, setting: Setting) -> None:
         """Multiply it.
 
         Args:
             setting: Model and rows.
-
-        Raises:
-            ModelError: If the head does not end in a linear map.
         """
-        linear = head_end(setting.split)
-        if linear is None:
-            raise ModelError(
-                "a head that ends in a linear map, for head_norm",
-                type(setting.split.model).__name__,
-                "Use --head-type linear, or drop head_norm.",
-            )
+        linear = _end(setting.split)
         rescale(linear, self.to or _fresh_norm(setting, linear))
+
+
+def _end(split: SplitModel) -> nn.Linear:
+    linear = head_end(split)
+    if linear is None:
+        raise ModelError(
+            "a head that ends in a linear map, for head_norm",
+            type(split.model).__name__,
+            "Use --head-type linear, or drop head_norm.",
+        )
+    return linear
 
 
 def _fresh_norm(setting: Setting, linear: nn.Linear) -> float:

@@ -50,7 +50,9 @@ class Mixout(Technique):
     """
 
     needs: ClassVar[Needs] = "full"
-    why: ClassVar[str] = "It mixes weights that train with pretrained ones."
+    why: ClassVar[str] = (
+        "It mixes the weights of all layers, which have to train, with pretrained ones."
+    )
     rivals: ClassVar[tuple[str, ...]] = ("recadam",)
     ranges: ClassVar[Mapping[str, Range]] = {"p": A_RATE}
     p: float = 0.9

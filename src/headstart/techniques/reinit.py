@@ -10,6 +10,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.errors import ModelError
+from headstart.models.backbone import SplitModel
 from headstart.ranges import ONE_OR_MORE, Range
 from headstart.techniques._base import Needs, Setting, Technique
 
@@ -29,22 +30,30 @@ class Reinit(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"k": ONE_OR_MORE}
     k: int = 1
 
-    def begin(self, setting: Setting) -> None:
-        """Initialise the layers.
+    def check(self, split: SplitModel) -> None:
+        """Refuse a model of fewer layers.
 
         Args:
-            setting: Model and rows.
+            split: The model.
 
         Raises:
-            ModelError: If the model has fewer layers.
+            ModelError: If it has fewer.
         """
-        split = setting.split
         layers = split.layers()
         if self.k > len(layers):
             raise ModelError(
                 f"a model of at least {self.k} layers for reinit(k={self.k})",
                 f"{len(layers)} layers", f"Write reinit(k={len(layers)}) or less.",
             )  # fmt: skip
+
+    def begin(self, setting: Setting) -> None:
+        """Initialise the layers.
+
+        Args:
+            setting: Model and rows.
+        """
+        split = setting.split
+        layers = split.layers()
         model: Any = split.model
         above = {name.rsplit(".", 1)[0] for name in split.above_layers()}
         chosen: list[Any] = [module for _, layer in layers[-self.k :] for module in layer.modules()]

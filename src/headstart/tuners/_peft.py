@@ -160,8 +160,20 @@ class LowRankTuner(PeftTuner):
 
         Returns:
             Those of the attention, or all.
+
+        Raises:
+            ModelError: If there are none, or the rank is above what they can have.
         """
-        return linears(split, self.targets, _own_name(self))
+        chosen = linears(split, self.targets, _own_name(self))
+        most = min(min(sizes(module)) for module in chosen.values())
+        if self.r > most:
+            name = _own_name(self)
+            raise ModelError(
+                f"{name}(r=…) of at most {most}, the width of the narrowest map",
+                f"{name}(r={self.r})",
+                "Lower it: a higher rank adds nothing to what the maps can do.",
+            )
+        return chosen
 
     def config(self, names: list[str]) -> PeftConfig:
         """Write the settings as ``peft`` has them.
