@@ -120,9 +120,9 @@ def _knob(knob: Knob) -> str:
 
 
 def _told(part: Part) -> Iterator[tuple[str, object]]:
-    yield "kind", f"{part.kind}, {'by' if part.command else 'written'} {part.line}"
     from headstart.strategies.stages import SETTINGS
 
+    yield "kind", f"{part.kind}, {'by' if part.command else 'written'} {part.line}"
     card = part.card
     if card:
         yield "idea", card.idea

@@ -132,6 +132,17 @@ class Technique:
             return f"{self.why} Write it behind full, as in full+{own_name(self)}, or a tuner."
         return ""
 
+    def beside_zero(self, trains: str) -> str:  # noqa: ARG002
+        """Say why it cannot act beside a tuner of which one part begins at zero.
+
+        Args:
+            trains: The tuner's name.
+
+        Returns:
+            The reason and what would work; empty where it can.
+        """
+        return ""
+
     def check(self, split: SplitModel) -> None:
         """Refuse a model that it cannot act on, before anything trains.
 

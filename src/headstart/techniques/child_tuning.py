@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -32,12 +32,6 @@ def most_important(scores: Mapping[str, torch.Tensor], p: float) -> dict[str, to
     return {name: score >= border for name, score in scores.items()}
 
 
-FIRST_AT_ZERO = frozenset(
-    {"adapter", "dora", "eva", "histogram", "hydra", "lora", "peft", "rslora", "vera"}
-)
-"""Tuners of which one part begins at zero, so that another has no gradient before training."""
-
-
 @dataclass
 class ChildTuning(Technique):
     """Gradients of the encoder layers are masked (Xu et al. 2021, arXiv 2109.05687).
@@ -59,22 +53,21 @@ class ChildTuning(Technique):
     mode: Literal["F", "D"] = "D"
     p: float = 0.3
 
-    def refuses(self, trains: str, others: Sequence[str]) -> str:
-        """Say why it cannot act beside a tuner and other techniques.
+    def beside_zero(self, trains: str) -> str:
+        """Refuse mode D, which chooses by gradients before training.
 
         Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
+            trains: A tuner of which one part begins at zero.
 
         Returns:
-            The reason and what would work; empty where it can.
+            The reason and what would work; empty in mode F.
         """
-        if self.mode == "D" and trains in FIRST_AT_ZERO:
-            return (
-                f"Mode D chooses by gradients before training, and a part of {trains} has none "
-                f"then. Write {trains}+child_tuning(mode=F)."
-            )
-        return super().refuses(trains, others)
+        if self.mode == "F":
+            return ""
+        return (
+            f"Mode D chooses by gradients before training, and a part of {trains} has none then. "
+            f"Write {trains}+child_tuning(mode=F)."
+        )
 
     def begin(self, setting: Setting) -> None:
         """Choose the parameters of mode D.

@@ -47,6 +47,8 @@ class Tuner(ABC):
     """Whether attaching changes weights that it does not train."""
     wants_rows: ClassVar[bool] = False
     """Whether ``prepare`` has to see training rows before training."""
+    part_at_zero: ClassVar[bool] = False
+    """Whether one part begins at zero, so that another has no gradient before training."""
     no_merge: ClassVar[str] = ""
     """Why the change cannot be written into the backbone; empty where it can."""
 

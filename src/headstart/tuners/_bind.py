@@ -100,6 +100,8 @@ def bind_techniques(stage: Stage, line: str = "") -> list[Technique]:
         technique = _build(factory, addition.name, addition, line)
         before = [other.name for other in stage.techniques[: len(made)]]
         reason = technique.refuses(stage.trains, before)
+        if not reason and TUNERS.get(stage.trains).part_at_zero:
+            reason = technique.beside_zero(stage.trains)
         if addition.name in before:
             reason = "It is there already."
         if reason:

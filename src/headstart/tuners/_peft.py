@@ -133,6 +133,7 @@ class LowRankTuner(PeftTuner):
     A concrete one is a dataclass with the knobs ``r``, ``alpha``, ``dropout`` and ``targets``.
     """
 
+    part_at_zero: ClassVar[bool] = True
     lr: ClassVar[float] = 1e-3
     head_lr: ClassVar[float] = 1e-3
     where: ClassVar[str] = (

@@ -44,6 +44,7 @@ class Adapter(BesideTuner):
     )
     formula: ClassVar[str] = "2 · width · hidden size + width + hidden size for each adapter"
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
+    part_at_zero: ClassVar[bool] = True
     lr: ClassVar[float] = 1e-3
     head_lr: ClassVar[float] = 1e-3
     no_merge: ClassVar[str] = (

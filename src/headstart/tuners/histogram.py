@@ -39,6 +39,7 @@ class Histogram(BesideTuner):
     where: ClassVar[str] = "beside the self-attention of every layer, added to its output map"
     formula: ClassVar[str] = "bins · (hidden size + 2) for each layer, and 1 more with start=zero"
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
+    part_at_zero: ClassVar[bool] = True
     lr: ClassVar[float] = 2e-2
     head_lr: ClassVar[float] = 5e-3
     no_merge: ClassVar[str] = (

@@ -40,6 +40,7 @@ class Hydra(BesideTuner):
     )
     formula: ClassVar[str] = "r_p · (inputs + outputs) + r_s · 2 · outputs for each map"
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
+    part_at_zero: ClassVar[bool] = True
     lr: ClassVar[float] = 2e-3
     head_lr: ClassVar[float] = 1e-3
     ranges: ClassVar[Mapping[str, Range]] = {

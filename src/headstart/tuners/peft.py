@@ -52,6 +52,7 @@ class Peft(PeftTuner):
             and output), ``all`` for those of the feed-forward blocks too.
     """
 
+    part_at_zero: ClassVar[bool] = True
     lr: ClassVar[float] = 1e-2
     head_lr: ClassVar[float] = 1e-3
     where: ClassVar[str] = (

@@ -26,6 +26,7 @@ class Pissa(LowRankTuner):
             and output), ``all`` for those of the feed-forward blocks too.
     """
 
+    part_at_zero: ClassVar[bool] = False
     changes_weights: ClassVar[bool] = True
     options: ClassVar[Mapping[str, Any]] = {"init_lora_weights": "pissa"}
     r: int = 8

@@ -30,6 +30,7 @@ class Vera(PeftTuner):
             and output), ``all`` for those of the feed-forward blocks too.
     """
 
+    part_at_zero: ClassVar[bool] = True
     lr: ClassVar[float] = 3e-2
     head_lr: ClassVar[float] = 1e-3
     where: ClassVar[str] = (
