@@ -1,8 +1,8 @@
 """Rows a second of ``predict``: transformers' ``pipeline`` against a headstart ``Classifier``.
 
 Texts of mixed lengths, sentences and whole reviews in turn; loading is not counted. ``pipeline`` in
-bf16 and with its best batch size is the stronger peer, its defaults (fp32, one text at a time) the
-usual one.
+headstart's type and with its best batch size is the stronger peer, its defaults (fp32, one text at
+a time) the usual one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 
 import pandas as pd
 from _rows import model, rows
-from _turns import parser, run
+from _turns import native, parser, run
 
 
 def texts(arguments: argparse.Namespace) -> list[str]:
@@ -72,7 +72,7 @@ def main() -> None:
     """Measure and print."""
     options = parser(__doc__)
     options.add_argument("--rows", type=int, default=1600)
-    options.add_argument("--precision", choices=("bf16", "fp32"), default="bf16")
+    options.add_argument("--precision", choices=("bf16", "fp32"), default=native())
     arguments = options.parse_args()
     sides = {
         "headstart": ours,

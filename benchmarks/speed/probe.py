@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 
 from _rows import LONGEST, model, rows
-from _turns import parser, run
+from _turns import native, parser, run
 
 BATCH, VALIDATION = 32, 400
 RATES = (1e-3, 3e-3, 1e-2)
@@ -77,7 +77,7 @@ def grid(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def trainer(arguments: argparse.Namespace) -> dict[str, float]:
-    """Train with Trainer: bf16, length grouping, fused AdamW, everything but the head frozen."""
+    """Train with Trainer: native precision, grouping, fused AdamW, everything but the head frozen."""
     import transformers
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -106,7 +106,8 @@ def trainer(arguments: argparse.Namespace) -> dict[str, float]:
         settings = transformers.TrainingArguments(
             out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=128,
             num_train_epochs=2, use_cpu=True, report_to=[], save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, bf16=True, optim="adamw_torch_fused",
+            logging_strategy="no", disable_tqdm=True, bf16=native() == "bf16",
+            optim="adamw_torch_fused",
             train_sampling_strategy="group_by_length", eval_strategy="epoch",
         )  # fmt: skip
         transformers.Trainer(

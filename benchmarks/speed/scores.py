@@ -1,7 +1,7 @@
 """Accuracy of plain fine-tuning: headstart, with all that makes it fast, against Trainer.
 
 Film sentences; the same rows, optimizer, learning rates, schedule, batch and epochs on either side,
-products in bf16, seeds 0, 1, 2 … Printed are mean accuracies in per cent, their standard deviation
+products in bf16 where that is native, seeds 0, 1, 2 … Printed are mean accuracies in per cent, their standard deviation
 over the seeds, their difference, and its 95 % confidence interval by Student's t for pairs of
 the same seed. If the interval leaves zero out, speed has its price.
 """
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from _rows import model, rows
-from _turns import parser, run
+from _turns import native, parser, run
 
 BATCH, RATE, WARMUP, DECAY = 32, 5e-5, 0.1, 0.01
 
@@ -34,7 +34,7 @@ def ours(arguments: argparse.Namespace, seed: int) -> float:
         result = hs.fit(
             model=model(tiny=arguments.tiny), train=train, validation=validation, text="text",
             strategy="full", epochs=arguments.epochs, batch_size=BATCH, lr=RATE, head_lr=RATE,
-            precision="bf16", warmup=WARMUP, weight_decay=DECAY, max_length=128, seed=seed,
+            precision=native(), warmup=WARMUP, weight_decay=DECAY, max_length=128, seed=seed,
             guard=False, eval_every=10**6, out=f"{folder}/run",
         )  # fmt: skip
     return result.last["accuracy"]
@@ -60,7 +60,8 @@ def trainer(arguments: argparse.Namespace, seed: int) -> float:
         settings = transformers.TrainingArguments(
             out, per_device_train_batch_size=BATCH, per_device_eval_batch_size=128, seed=seed,
             num_train_epochs=arguments.epochs, use_cpu=True, report_to=[], save_strategy="no",
-            logging_strategy="no", disable_tqdm=True, bf16=True, optim="adamw_torch_fused",
+            logging_strategy="no", disable_tqdm=True, bf16=native() == "bf16",
+            optim="adamw_torch_fused",
             learning_rate=RATE, warmup_steps=WARMUP, weight_decay=DECAY,
             adam_beta2=0.98, adam_epsilon=1e-6, train_sampling_strategy="group_by_length",
         )  # fmt: skip

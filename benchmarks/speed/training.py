@@ -1,7 +1,8 @@
 """Time of a training step: Hugging Face's Trainer against ``headstart fit``, same rows and batch.
 
 Useful GFLOP/s are 6 x non-embedding parameters x tokens without padding / seconds; the first three
-steps are not counted. ``matmul`` is what the machine reaches on one bf16 product of this size.
+steps are not counted. ``matmul`` is what the machine reaches on one product of this size. headstart,
+the tuned Trainer and the product use bf16 where the processor multiplies it natively, else fp32.
 Both sides go through the same rows the same number of times, for Trainer's grouping begins with the
 longest, and the first batch of each length takes longer on either side.
 """
@@ -14,7 +15,7 @@ import time
 from typing import Any
 
 from _rows import LONGEST, model, rows
-from _turns import parser, run
+from _turns import native, parser, run
 
 BATCH, SKIPPED = 32, 3
 
@@ -43,7 +44,7 @@ def ours(arguments: argparse.Namespace, **settings: Any) -> dict[str, float]:
 
 
 def trainer(arguments: argparse.Namespace, *, tuned: bool) -> dict[str, float]:
-    """Train with Trainer: bf16, length grouping and fused AdamW if tuned, else its defaults."""
+    """Train with Trainer: native precision, grouping, fused AdamW if tuned, else its defaults."""
     import transformers
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -80,7 +81,7 @@ def trainer(arguments: argparse.Namespace, *, tuned: bool) -> dict[str, float]:
         return made
 
     tuning = {
-        "bf16": True,
+        "bf16": native() == "bf16",
         "optim": "adamw_torch_fused",
         "train_sampling_strategy": "group_by_length",
     }
@@ -99,13 +100,14 @@ def trainer(arguments: argparse.Namespace, *, tuned: bool) -> dict[str, float]:
 
 
 def matmul(arguments: argparse.Namespace) -> dict[str, float]:
-    """Measure a bf16 product as large as a layer's on a batch."""
+    """Measure a product as large as a layer's on a batch."""
     import statistics
 
     import torch
 
     count = BATCH * (4 if arguments.tiny else {"short": 28, "long": 208}[arguments.length])
-    x, w = torch.randn(count, 384).bfloat16(), torch.randn(384, 1536).bfloat16()
+    kind = {"bf16": torch.bfloat16, "fp32": torch.float32}[native()]
+    x, w = torch.randn(count, 384).to(kind), torch.randn(384, 1536).to(kind)
     times = []
     for _ in range(60):
         began = time.perf_counter()

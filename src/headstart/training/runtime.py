@@ -259,8 +259,18 @@ def _choose_device(asked: str) -> str:
 def _choose_precision(device: str, asked: str) -> tuple[str, str]:
     if asked == "fp16" and device != "cuda":
         raise ConfigError("fp16 on a CUDA device", f"fp16 on {device}", "Use bf16 or fp32.")
-    if asked != "auto":
-        return asked, "as asked"
+    return native_precision(device) if asked == "auto" else (asked, "as asked")
+
+
+def native_precision(device: str) -> tuple[str, str]:
+    """Return the fastest precision that a device computes without emulating it.
+
+    Args:
+        device: ``cpu``, ``cuda`` or ``mps``.
+
+    Returns:
+        ``bf16`` or ``fp32``, and why.
+    """
     if device == "cuda":
         fast = torch.cuda.get_device_capability() >= (8, 0)
         return ("bf16", "the GPU computes it natively") if fast else ("fp32", "no native bf16")
