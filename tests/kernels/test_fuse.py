@@ -167,15 +167,18 @@ def test_what_nobody_asks_a_gradient_of_is_not_kept() -> None:
 def test_copies_are_made_anew_in_each_step_if_they_train() -> None:
     parameter, frozen = nn.Parameter(torch.ones(3, 2)), nn.Parameter(torch.zeros(1, 2), False)
     copies, kind = Copies(), torch.bfloat16
-    first = copies.get((parameter, frozen), kind, "first step")
-    assert first.dtype == kind
+    first, alone = copies.get((parameter, frozen), (frozen,), kind=kind, step="first step")
+    assert first.dtype == alone.dtype == kind
     assert first.tolist() == 3 * [[1.0, 1.0]] + [[0.0, 0.0]]
-    alone = copies.get((frozen,), kind, "first step")
     parameter.grad = torch.ones_like(parameter)
     torch.optim.AdamW([parameter], lr=0.5, fused=True).step()
-    second = copies.get((parameter, frozen), kind, "second step")
+    with torch.no_grad():
+        alone.fill_(7)  # a copy of what is frozen is not made again
+    second, still = copies.get((parameter, frozen), (frozen,), kind=kind, step="second step")
     assert float(second[0, 0]) == pytest.approx(0.5, abs=0.01)
-    assert copies.get((frozen,), kind, "second step") is alone
+    assert still is alone
+    assert still.tolist() == [[7.0, 7.0]]
+    assert not second.requires_grad
 
 
 def test_training_goes_the_way_it_goes_without() -> None:

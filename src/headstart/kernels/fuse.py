@@ -67,13 +67,16 @@ def _forward(
     if torch.is_autocast_enabled("cpu"):
         kind = torch.get_autocast_dtype("cpu")
     attend, feed = blocks
+    # Inside the functions there is nothing to replace, and to look at each operation takes time.
     if attend is None:
         states = layer.attention(hidden_states, attention_mask, **kwargs)[0]
     else:
-        states = attend(layer.attention, kernels, kind, hidden_states, attention_mask)
+        with torch._C.DisableTorchFunction():
+            states = attend(layer.attention, kernels, kind, hidden_states, attention_mask)
     if feed is None:
         return cast(torch.Tensor, layer.feed_forward_chunk(states))
-    return feed(layer, kernels, kind, states)
+    with torch._C.DisableTorchFunction():
+        return feed(layer, kernels, kind, states)
 
 
 def _attend(
@@ -88,19 +91,19 @@ def _attend(
     maps = (own.query, own.key, own.value)
     linears = tuple(base_of(each) for each in maps)
     bias = None if mask is None else kernels.as_bias(mask, kind)
+    dense, norm = base_of(output.dense), output.LayerNorm
+    weights, biases, weight, offset = copies.get(
+        tuple(linear.weight for linear in linears), tuple(linear.bias for linear in linears),
+        (dense.weight,), (dense.bias,), kind=kind, step=kernels,
+    )  # fmt: skip
     mixed = cast(Any, SelfAttention).apply(
         x, *(p for linear in linears for p in (linear.weight, linear.bias)),
-        *change_of(maps, kind),
-        copies.get(tuple(linear.weight for linear in linears), kind, kernels),
-        copies.get(tuple(linear.bias for linear in linears), kind, kernels),
+        *change_of(maps, kind), weights, biases,
         bias, own.num_attention_heads, own.dropout.p, kernels.random,
     )  # fmt: skip
-    dense, norm = base_of(output.dense), output.LayerNorm
     found = cast(Any, AddNorm).apply(
         mixed, x, dense.weight, dense.bias, *change_of((output.dense,), kind),
-        norm.weight, norm.bias,
-        copies.get((dense.weight,), kind, kernels), copies.get((dense.bias,), kind, kernels),
-        norm.eps, output.dropout.p, kernels.random,
+        norm.weight, norm.bias, weight, offset, norm.eps, output.dropout.p, kernels.random,
     )  # fmt: skip
     return cast(torch.Tensor, found)
 
@@ -114,7 +117,7 @@ def _feed(
     changes = [change_of((each,), kind) for each in maps]
     found = cast(Any, FeedForward).apply(
         x, *parameters[:2], *changes[0], *parameters[2:], *changes[1], norm.weight, norm.bias,
-        *(copies.get((p,), kind, kernels) for p in parameters),
+        *copies.get(*((p,) for p in parameters), kind=kind, step=kernels),
         norm.eps, layer.output.dropout.p, kernels.random,
     )  # fmt: skip
     return cast(torch.Tensor, found)

@@ -167,15 +167,16 @@ class StageLoop:
         mine = mine if len(mine) else rows[:1]
         size = setup.micro_batch_size or len(mine)
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
-        torch.manual_seed(stream(setup.seed, "dropout", state.step, runtime.rank))
+        runtime.seed(stream(setup.seed, "dropout", state.step, runtime.rank))
         total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._met)
         self.techniques.before_step(state.step)
         for number, part in enumerate(parts):
             batch = self.feed.batch(part)
             labels = batch.pop("labels")
             more, told = number + 1 < len(parts), known_padding(self.feed.padded(part))
-            with runtime.accumulating(model, more=more), kernels, told:
-                with runtime.autocast():
+            with runtime.accumulating(model, more=more), told:
+                # Backward passes are kernels already: to look out for more would take time.
+                with kernels, runtime.autocast():
                     logits = model(**batch).logits
                     losses = self.techniques.losses(batch, logits, labels, state.step)
                 loss = losses.sum() * weight / len(rows)
