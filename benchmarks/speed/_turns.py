@@ -97,8 +97,8 @@ def table(medians: dict[str, dict[str, float]], ours: str, figure: str) -> str:
 def native() -> str:
     """Return the type in which the processor multiplies fastest: ``bf16`` or ``fp32``.
 
-    headstart takes it if not told, and so does a tuned peer. Where bf16 is only emulated, it is some nine times slower than fp32,
-    and to be faster than that would show nothing.
+    headstart takes it if not told, and so does a tuned peer. Where bf16 is only emulated it is some
+    nine times slower than fp32, and to be faster than that would show nothing.
     """
     from headstart.training.runtime import native_precision
 

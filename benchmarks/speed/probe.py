@@ -77,7 +77,7 @@ def grid(arguments: argparse.Namespace) -> dict[str, float]:
 
 
 def trainer(arguments: argparse.Namespace) -> dict[str, float]:
-    """Train with Trainer: native precision, grouping, fused AdamW, everything but the head frozen."""
+    """Train the head with Trainer: native precision, length grouping, fused AdamW."""
     import transformers
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

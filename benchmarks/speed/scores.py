@@ -1,9 +1,9 @@
 """Accuracy of plain fine-tuning: headstart, with all that makes it fast, against Trainer.
 
 Film sentences; the same rows, optimizer, learning rates, schedule, batch and epochs on either side,
-products in bf16 where that is native, seeds 0, 1, 2 … Printed are mean accuracies in per cent, their standard deviation
-over the seeds, their difference, and its 95 % confidence interval by Student's t for pairs of
-the same seed. If the interval leaves zero out, speed has its price.
+products in bf16 where that is native, seeds 0, 1, 2 … Printed are mean accuracies in per cent,
+their standard deviation over the seeds, their difference, and its 95 % confidence interval by
+Student's t for pairs of the same seed. If the interval leaves zero out, speed has its price.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """Time of a training step: Hugging Face's Trainer against ``headstart fit``, same rows and batch.
 
 Useful GFLOP/s are 6 x non-embedding parameters x tokens without padding / seconds; the first three
-steps are not counted. ``matmul`` is what the machine reaches on one product of this size. headstart,
-the tuned Trainer and the product use bf16 where the processor multiplies it natively, else fp32.
+steps are not counted. ``matmul`` is what the machine reaches on one product of this size.
+headstart, the tuned Trainer and the product use bf16 where the processor multiplies it natively,
+else fp32.
 Both sides go through the same rows the same number of times, for Trainer's grouping begins with the
 longest, and the first batch of each length takes longer on either side.
 """
