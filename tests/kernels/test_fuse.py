@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+import unittest.mock
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from peft import LoraConfig, inject_adapter_in_model
@@ -16,7 +20,9 @@ from headstart.kernels import fuse
 from headstart.kernels.bert import Copies
 from headstart.kernels.fuse import fused_layers
 from headstart.kernels.mode import FastKernels
+from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
+from headstart.training.first_token import LEAST_ROWS, first_token_only
 
 FAMILIES = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
@@ -258,3 +264,35 @@ def test_evaluation_and_training_without_kernels_take_the_usual_way(
 def test_other_families_are_left_alone(family: str) -> None:
     with fused_layers(tiny.build(family)) as halves:
         assert halves == 0
+
+
+@pytest.mark.parametrize("maps", [[], ["query", "value"], ALL_MAPS])
+@pytest.mark.parametrize("trains", ["", "bias", "lora_", "layer.1.", "query"])
+@pytest.mark.parametrize("length", [12, 40])
+def test_a_last_layer_for_the_first_token_alone_gives_the_same(
+    length: int, trains: str, maps: list[str]
+) -> None:
+    model = with_lora(build(), target_modules=maps) if maps else build()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = trains in name or name.startswith("classifier")
+    expected = outcome(model, length)
+    feed = SimpleNamespace(
+        left_padded=False, lengths=np.full(LEAST_ROWS, length), batch=lambda _: tiny.batch()
+    )
+    with first_token_only(SplitModel(model), cast(Any, feed)) as done:
+        assert done
+        with fused_layers(model) as halves:
+            assert halves == 4
+            with no_calls_of(model.bert.encoder.layer[-1].attention.output):
+                compare(outcome(model, length), expected, 5e-4)
+        last = model.bert.encoder.layer[-1]
+        assert vars(last)["forward"].first_token
+        compare(outcome(model, length), expected, 5e-4)
+    assert "forward" not in vars(last)
+
+
+@contextlib.contextmanager
+def no_calls_of(module: nn.Module) -> Iterator[None]:
+    """Fail if a module of this class is called."""
+    with unittest.mock.patch.object(type(module), "forward", side_effect=AssertionError("called")):
+        yield

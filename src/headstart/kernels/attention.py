@@ -13,6 +13,7 @@ A probability is never negative, so its sign bit is free to remember what the ma
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
@@ -44,6 +45,12 @@ class Bias:
         strongest = self.values.abs().amax((1, 2))  # (b or 1, S)
         at = torch.arange(strongest.shape[1])
         self._begins: list[int] = torch.where(strongest > 0, at, len(at)).amin(1).tolist()
+
+    def of_first_query(self) -> Bias:
+        """Return the bias on the scores of the first query alone."""
+        first = copy.copy(self)
+        first.values = self.values[:, :, :1]
+        return first
 
     def add_to(self, scores: torch.Tensor, rows: slice) -> None:
         """Add it to the scores of some rows.

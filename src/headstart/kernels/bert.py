@@ -3,7 +3,8 @@
 On short rows a training step consists of many small operations, and what lies between them costs
 as much as a fifth of the products. Here a layer is
 
-    attention       queries, keys and values by one product; see ``attention``
+    attention       queries, keys and values by one product; see ``attention``.
+                    Of the first token alone: queries apart
     add and norm    LayerNorm(x + dropout(h W' + b))
     feed-forward    LayerNorm(x + dropout(gelu(x W1' + b1) W2' + b2))
 
@@ -21,7 +22,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from headstart.kernels.attention import attend, attend_backward, missing_lanes
+from headstart.kernels.attention import Bias, attend, attend_backward, missing_lanes
 from headstart.kernels.linear import Gradients, Linear, of_weight
 from headstart.kernels.masks import Randomness, integers_like, rounded_rate
 
@@ -86,64 +87,80 @@ class SelfAttention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: torch.Tensor,
-        *rest: Any,
-    ) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         """Compute attention of x to itself."""
         down, up, weight, bias, hidden, heads, rate, random = rest[6:]
         b, n, width = x.shape
-        low = x.to(weight.dtype).view(-1, width)
-        linear, asked = Linear(weight, bias, down, up), ctx.needs_input_grad
+        low, linear = x.to(weight.dtype).view(-1, width), Linear(weight, bias, down, up)
         flat, narrow = linear.apply(low)
         projected = flat.view(b, n, 3, heads, -1)
-        each = projected.shape[-1]
-        scale, extra = each**-0.5, missing_lanes(n)
-        turned = projected.permute(2, 0, 3, 1, 4)
-        query = torch.mul(turned[0], scale, out=low.new_empty(b, heads, n, each))
-        key_value = low.new_zeros(2, b, heads, n + extra, each)
-        key_value[..., :n, :].copy_(turned[1:])
-        key, value = key_value.unbind()
-        mixed, stored = attend(query, key, value, hidden, rate, random, extra)
+        mixed, kept = _attend(projected[:, :, 0], projected[:, :, 1:], hidden, rate, random)
+        asked = ctx.needs_input_grad
         stays = low if any(asked[1:7:2]) or asked[7] else None
-        ctx.save_for_backward(*linear, stays, narrow, query, key_value, stored)
-        ctx.scale, ctx.rate = scale, rate
-        return mixed.transpose(1, 2).reshape(b, n, width)
+        ctx.save_for_backward(*linear, stays, narrow, *kept)
+        ctx.rate = rate
+        return mixed
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Return the gradients of x, weights, biases, D and U."""
-        *tensors, low, narrow, query, key_value, stored = ctx.saved_tensors
+        (*tensors, low, narrow), kept = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
         linear, asked = Linear(*tensors), ctx.needs_input_grad
-        b, heads, n, each = query.shape
-        width = heads * each
-        d_query, d_others = torch.empty_like(query), torch.empty_like(key_value)
-        by_head = grad.view(b, n, heads, each).transpose(1, 2)
-        key, value = key_value.unbind()
-        into = (d_query, *d_others.unbind())
-        attend_backward(by_head, query, key, value, stored, ctx.rate, into)
-        split = query.new_empty(b, n, 3, heads, each)
-        torch.mul(d_query.transpose(1, 2), ctx.scale, out=split[:, :, 0])
-        split[:, :, 1:].copy_(d_others[..., :n, :].permute(1, 3, 0, 2, 4))
+        b, n, width = grad.shape
+        split = grad.new_empty(b, n, 3, kept[0].shape[1], kept[0].shape[3])
+        _attend_backward(grad, kept, ctx.rate, (split[:, :, 0], split[:, :, 1:]))
         flat = split.view(b * n, 3 * width)
         dx, *d_change = linear.backward(flat, low, narrow, (asked[0], *asked[7:9]))
         dx = None if dx is None else dx.float().view(b, n, width)
-        whole = all(asked[1:7:2]), any(asked[2:7:2])
-        d_weights, d_biases = of_weight(flat, low, whole)
-        gradients: list[torch.Tensor | None] = [dx]
-        for part in range(3):
-            rows, wanted = (
-                slice(part * width, (part + 1) * width),
-                asked[1 + 2 * part : 3 + 2 * part],
-            )
-            if d_weights is None and wanted[0]:
-                gradients += of_weight(flat[:, rows], low, (True, False))[:1]
-            else:
-                gradients.append(None if d_weights is None else d_weights[rows])
-            gradients.append(d_biases[rows] if wanted[1] and d_biases is not None else None)
-        return (*gradients, *d_change, None, None, None, None, None, None)
+        return (dx, *_of_maps(flat, low, asked[1:7]), *d_change, *(None,) * 6)
+
+
+class FirstTokenAttention(torch.autograd.Function):
+    """As ``SelfAttention``, but for the first token alone: gives (b, 1, H)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
+        """Compute what the first token takes from all."""
+        down, up, weight, bias, hidden, heads, rate, random = rest[6:]
+        b, n, width = x.shape
+        low, linear = x.to(weight.dtype), Linear(weight, bias, down, up)
+        asks, narrow_asks = linear.rows(0, width).apply(low[:, 0])
+        others, narrow = linear.rows(width, 3 * width).apply(low.view(-1, width))
+        apart = asks.view(b, 1, heads, -1), others.view(b, n, 2, heads, -1)
+        mixed, kept = _attend(*apart, hidden, rate, random)
+        asked = ctx.needs_input_grad
+        stays = low if any(asked[1:7:2]) or asked[7] else None
+        ctx.save_for_backward(*linear, stays, narrow_asks, narrow, *kept)
+        ctx.rate, ctx.tokens = rate, n
+        return mixed
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
+        """Return the gradients of x, weights, biases, D and U."""
+        (*tensors, low, narrow_asks, narrow), kept = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
+        linear, asked, n = Linear(*tensors), ctx.needs_input_grad, ctx.tokens
+        b, _, width = grad.shape
+        heads, each = kept[0].shape[1], kept[0].shape[3]
+        d_asks, split = grad.new_empty(b, 1, heads, each), grad.new_empty(b, n, 2, heads, each)
+        _attend_backward(grad, kept, ctx.rate, (d_asks, split))
+        d_asks, flat = d_asks.view(b, width), split.view(b * n, 2 * width)
+        first, low = (None, None) if low is None else (low[:, 0], low.view(-1, width))
+        wanted = (asked[0], *asked[7:9])
+        dx, d_down, d_up = linear.rows(width, 3 * width).backward(flat, low, narrow, wanted)
+        more, d_down_asks, d_up_asks = linear.rows(0, width).backward(
+            d_asks, first, narrow_asks, wanted
+        )
+        if dx is not None and more is not None:
+            dx = dx.float().view(b, n, width)
+            dx[:, 0].add_(more)
+        if d_down is not None and d_down_asks is not None:
+            d_down.add_(d_down_asks)
+        if d_up is not None and d_up_asks is not None:
+            d_up = torch.cat([d_up_asks, d_up])
+        maps = (*_of_maps(d_asks, first, asked[1:3]), *_of_maps(flat, low, asked[3:7]))
+        return (dx, *maps, d_down, d_up, *(None,) * 6)
 
 
 class AddNorm(torch.autograd.Function):
@@ -233,6 +250,62 @@ class FeedForward(torch.autograd.Function):
             dx.view(grad.shape), *d_first, *of_weight(d_output, active, asked[5:7]), *d_change2,
             d_gain, d_offset, None, None, None, None, None, None, None,
         )  # fmt: skip
+
+
+def _attend(
+    asks: torch.Tensor, others: torch.Tensor, hidden: Bias | None, rate: float, random: Randomness
+) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    """Return attention of queries (b, Q, heads, D) to keys and values (b, L, 2, heads, D).
+
+    Gives (b, Q, heads D), and what its backward pass needs.
+    """
+    b, queries, heads, each = asks.shape
+    n = others.shape[1]
+    extra = missing_lanes(n)
+    query = asks.new_empty(b, heads, queries, each)
+    torch.mul(asks.transpose(1, 2), each**-0.5, out=query)
+    key_value = asks.new_zeros(2, b, heads, n + extra, each)
+    key_value[..., :n, :].copy_(others.permute(2, 0, 3, 1, 4))
+    key, value = key_value.unbind()
+    mixed, stored = attend(query, key, value, hidden, rate, random, extra)
+    return mixed.transpose(1, 2).reshape(b, queries, -1), (query, key_value, stored)
+
+
+def _attend_backward(
+    grad: torch.Tensor,
+    kept: Sequence[torch.Tensor],
+    rate: float,
+    into: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    """Write the gradients of queries and of keys and values into tensors shaped like these."""
+    query, key_value, stored = kept
+    b, heads, queries, each = query.shape
+    d_query, d_others = torch.empty_like(query), torch.empty_like(key_value)
+    by_head = grad.view(b, queries, heads, each).transpose(1, 2)
+    key, value = key_value.unbind()
+    into_heads = (d_query, *d_others.unbind())
+    attend_backward(by_head, query, key, value, stored, rate, into_heads)
+    torch.mul(d_query.transpose(1, 2), each**-0.5, out=into[0])
+    into[1].copy_(d_others[..., : into[1].shape[1], :].permute(1, 3, 0, 2, 4))
+
+
+def _of_maps(flat: torch.Tensor, x: torch.Tensor | None, asked: Sequence[bool]) -> Gradients:
+    """Return the gradients of weight and bias of each of several maps of one input.
+
+    ``flat`` are the gradients of what they give, side by side, (T, maps H), ``x`` is their input,
+    (T, H), and ``asked`` tells of each weight and each bias in turn whether its own is wanted.
+    """
+    width = 2 * flat.shape[1] // len(asked)
+    d_weights, d_biases = of_weight(flat, x, (all(asked[::2]), any(asked[1::2])))
+    found: list[torch.Tensor | None] = []
+    for start, (weight, bias) in enumerate(zip(asked[::2], asked[1::2], strict=True)):
+        rows = slice(start * width, (start + 1) * width)
+        if d_weights is None and weight:
+            found += of_weight(flat[:, rows], x, (True, False))[:1]
+        else:
+            found.append(None if d_weights is None else d_weights[rows])
+        found.append(d_biases[rows] if bias and d_biases is not None else None)
+    return tuple(found)
 
 
 def _add_norm(

@@ -12,7 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from headstart.kernels.bert import AddNorm, Copies, FeedForward, SelfAttention
+from headstart.kernels.bert import (
+    AddNorm,
+    Copies,
+    FeedForward,
+    FirstTokenAttention,
+    SelfAttention,
+)
 from headstart.kernels.lora import base_of, change_of, is_lora, is_plain_lora, narrow_of
 from headstart.kernels.mode import FastKernels, kernels_in_force
 
@@ -28,7 +34,8 @@ def fused_layers(model: nn.Module) -> Iterator[int]:
 
     A half of a layer that is not just what its class makes of it, because something is put in,
     replaced or listened at, is computed as always. Without ``FastKernels`` in force, or in
-    evaluation, everything is.
+    evaluation, everything is. A layer may already have been told to compute the first token alone,
+    by a ``forward`` put into it that says so with the attribute ``first_token``.
 
     Args:
         model: What trains, as the stage needs it.
@@ -40,18 +47,22 @@ def fused_layers(model: nn.Module) -> Iterator[int]:
     for layer in model.modules():
         blocks = _blocks(layer, copies)
         if any(blocks):
-            cast(Any, layer).forward = MethodType(partial(_forward, blocks), layer)
-            changed.append(layer)
+            before = vars(layer).get("forward")
+            cast(Any, layer).forward = MethodType(partial(_forward, blocks, before), layer)
+            changed.append((layer, before))
             halves += sum(block is not None for block in blocks)
     try:
         yield halves
     finally:
-        for layer in changed:
+        for layer, before in changed:
             del cast(Any, layer).forward
+            if before is not None:
+                cast(Any, layer).forward = before
 
 
 def _forward(
     blocks: tuple[Block | None, Block | None],
+    before: Block | None,
     layer: Any,
     hidden_states: torch.Tensor,
     attention_mask: torch.Tensor | None = None,
@@ -61,8 +72,8 @@ def _forward(
     """Stand in for the layer's own ``forward``."""
     kernels = kernels_in_force() if layer.training and torch.is_grad_enabled() else None
     if kernels is None or hidden_states.dtype != torch.float32:
-        usual: Block = type(layer).forward
-        return usual(layer, hidden_states, attention_mask, *args, **kwargs)
+        usual: Block = before or MethodType(type(layer).forward, layer)
+        return usual(hidden_states, attention_mask, *args, **kwargs)
     kind = torch.float32
     if torch.is_autocast_enabled("cpu"):
         kind = torch.get_autocast_dtype("cpu")
@@ -72,7 +83,9 @@ def _forward(
         states = layer.attention(hidden_states, attention_mask, **kwargs)[0]
     else:
         with torch._C.DisableTorchFunction():
-            states = attend(layer.attention, kernels, kind, hidden_states, attention_mask)
+            states = attend(
+                layer.attention, kernels, kind, hidden_states, attention_mask, before is not None
+            )
     if feed is None:
         return cast(torch.Tensor, layer.feed_forward_chunk(states))
     with torch._C.DisableTorchFunction():
@@ -86,24 +99,28 @@ def _attend(
     kind: torch.dtype,
     x: torch.Tensor,
     mask: torch.Tensor | None,
+    first: bool,
 ) -> torch.Tensor:
     own, output = attention.self, attention.output
     maps = (own.query, own.key, own.value)
     linears = tuple(base_of(each) for each in maps)
     bias = None if mask is None else kernels.as_bias(mask, kind)
+    if first:
+        bias = None if bias is None else bias.of_first_query()
     dense, norm = base_of(output.dense), output.LayerNorm
     weights, biases, weight, offset = copies.get(
         tuple(linear.weight for linear in linears), tuple(linear.bias for linear in linears),
         (dense.weight,), (dense.bias,), kind=kind, step=kernels,
     )  # fmt: skip
-    mixed = cast(Any, SelfAttention).apply(
+    mixed = cast(Any, FirstTokenAttention if first else SelfAttention).apply(
         x, *(p for linear in linears for p in (linear.weight, linear.bias)),
         *change_of(maps, kind), weights, biases,
         bias, own.num_attention_heads, own.dropout.p, kernels.random,
     )  # fmt: skip
     found = cast(Any, AddNorm).apply(
-        mixed, x, dense.weight, dense.bias, *change_of((output.dense,), kind),
-        norm.weight, norm.bias, weight, offset, norm.eps, output.dropout.p, kernels.random,
+        mixed, x[:, :1] if first else x,
+        dense.weight, dense.bias, *change_of((output.dense,), kind), norm.weight, norm.bias,
+        weight, offset, norm.eps, output.dropout.p, kernels.random,
     )  # fmt: skip
     return cast(torch.Tensor, found)
 
@@ -127,7 +144,8 @@ def _blocks(layer: Any, copies: Copies) -> tuple[Block | None, Block | None]:
     """Return what computes the attention and the feed-forward half of a module."""
     kind = type(layer)
     known = kind.__name__ in LAYERS and kind.__module__.startswith("transformers.models.")
-    if not known or not _untouched(layer) or layer.is_decoder:
+    first = getattr(vars(layer).get("forward"), "first_token", False)
+    if not known or not _untouched(layer, forward=first) or layer.is_decoder:
         return None, None
     attention, inner, outer = layer.attention, layer.intermediate, layer.output
     own = attention.self
@@ -147,6 +165,8 @@ def _blocks(layer: Any, copies: Copies) -> tuple[Block | None, Block | None]:
         and _maps_plainly(inner.dense)
         and _ends_plainly(outer)
     )
+    if first and not (attend and feed):
+        return None, None  # the other half is known only where the first token's forward is
     return (partial(_attend, copies) if attend else None, partial(_feed, copies) if feed else None)
 
 
@@ -178,10 +198,10 @@ def _plain(module: Any, kind: type[nn.Module]) -> bool:
     )
 
 
-def _untouched(module: nn.Module) -> bool:
-    """Whether a module computes as its class says, and nobody listens."""
+def _untouched(module: nn.Module, *, forward: bool = False) -> bool:
+    """Whether a module computes as its class says, or by a known ``forward``; nobody listens."""
     hooks = (
         module._forward_hooks, module._forward_pre_hooks,
         module._backward_hooks, module._backward_pre_hooks,
     )  # fmt: skip
-    return not any(hooks) and "forward" not in vars(module)
+    return not any(hooks) and (forward or "forward" not in vars(module))

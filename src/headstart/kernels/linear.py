@@ -28,6 +28,19 @@ class Linear(NamedTuple):
     down: torch.Tensor | None = None
     up: torch.Tensor | None = None
 
+    def rows(self, start: int, end: int) -> Linear:
+        """Return the map to some of the numbers that this one gives.
+
+        Args:
+            start: The first of them.
+            end: The one behind the last.
+
+        Returns:
+            A view of this map.
+        """
+        up = None if self.up is None else self.up[start:end]
+        return Linear(self.weight[start:end], self.bias[start:end], self.down, up)
+
     def apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Compute the map.
 

@@ -165,6 +165,8 @@ def _distilbert(
     return cast(torch.Tensor, self.output_layer_norm(self.ffn(states) + states))
 
 
+cast(Any, _bert).first_token = True  # the fused layers know what it computes
+
 _KNOWN: dict[str, Forward] = {
     "BertLayer": _bert,
     "CamembertLayer": _bert,
