@@ -37,16 +37,19 @@ def ours(arguments: argparse.Namespace) -> dict[str, float]:
     """Predict with headstart."""
     import headstart as hs
 
-    table = pd.DataFrame({"text": texts(arguments)})
+    table, load = pd.DataFrame({"text": texts(arguments)}), hs.load  # imports torch its own way
     with tempfile.TemporaryDirectory() as folder:
-        classifier = hs.load(checkpoint(arguments, folder), precision=arguments.precision)
+        precision = arguments.precision or native()
+        classifier = load(checkpoint(arguments, folder), precision=precision)
         classifier.use_columns(text="text").predict_frame(table.head(64))
         began = time.perf_counter()
         classifier.predict_frame(table)
     return _figures(began, len(table))
 
 
-def pipeline(arguments: argparse.Namespace, *, batch_size: int, precision: str) -> dict[str, float]:
+def pipeline(
+    arguments: argparse.Namespace, *, batch_size: int, precision: str | None
+) -> dict[str, float]:
     """Predict with a pipeline."""
     import torch
     import transformers
@@ -55,7 +58,7 @@ def pipeline(arguments: argparse.Namespace, *, batch_size: int, precision: str) 
     with tempfile.TemporaryDirectory() as folder:
         peer = transformers.pipeline(
             "text-classification", checkpoint(arguments, folder), batch_size=batch_size,
-            dtype={"bf16": torch.bfloat16, "fp32": torch.float32}[precision],
+            dtype={"bf16": torch.bfloat16, "fp32": torch.float32}[precision or native()],
         )  # fmt: skip
         peer(inputs[:64], truncation=True, top_k=None)
         began = time.perf_counter()
@@ -72,7 +75,7 @@ def main() -> None:
     """Measure and print."""
     options = parser(__doc__)
     options.add_argument("--rows", type=int, default=1600)
-    options.add_argument("--precision", choices=("bf16", "fp32"), default=native())
+    options.add_argument("--precision", choices=("bf16", "fp32"))
     arguments = options.parse_args()
     sides = {
         "headstart": ours,

@@ -59,7 +59,7 @@ def main() -> None:
     options = parser(__doc__)
     options.add_argument("--runs", type=int, default=12)
     arguments = options.parse_args()
-    arguments.runs = 6 if arguments.tiny else arguments.runs
+    arguments.runs = 6 if arguments.tiny else max(3, arguments.runs)
     sides = {
         "study": lambda a: measure(study, a),
         "fit": lambda a: measure(fits, a),

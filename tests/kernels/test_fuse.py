@@ -19,6 +19,7 @@ import tiny
 from headstart.kernels import fuse
 from headstart.kernels.bert import Copies
 from headstart.kernels.fuse import fused_layers
+from headstart.kernels.lora import change_of
 from headstart.kernels.mode import FastKernels
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
@@ -185,6 +186,52 @@ def test_copies_are_made_anew_in_each_step_if_they_train() -> None:
     assert still is alone
     assert still.tolist() == [[7.0, 7.0]]
     assert not second.requires_grad
+
+
+def test_copies_of_what_is_unfrozen_follow_it_from_then_on() -> None:
+    parameter, kind = nn.Parameter(torch.zeros(2, 2), False), torch.bfloat16
+    copies = Copies()
+    copies.get((parameter,), kind=kind, step=1)
+    parameter.requires_grad_(True)
+    for step in (2, 3):
+        with torch.no_grad():
+            parameter.fill_(step)
+        (found,) = copies.get((parameter,), kind=kind, step=step)
+        assert found.unique().tolist() == [step]
+    parameter.requires_grad_(False)  # it has moved since the last copy
+    with torch.no_grad():
+        parameter.fill_(4)
+    assert copies.get((parameter,), kind=kind, step=4)[0].unique().tolist() == [4]
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_layers_that_train_from_a_later_step_on_are_computed_as_they_are(kind: torch.dtype) -> None:
+    model = build()
+    model.bert.requires_grad_(False)
+    with torch.autocast("cpu", kind, enabled=kind != torch.float32):
+        with fused_layers(model):
+            outcome(model)
+            model.requires_grad_(True)
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1.5)
+            found = outcome(model)
+        compare(found, outcome(model), 0.2 if kind == torch.bfloat16 else 5e-4)
+
+
+def test_of_lora_what_is_frozen_gets_no_gradient() -> None:
+    model = with_lora(build(), target_modules=["query", "value"])
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad = "lora_B" in name
+    layer = model.bert.encoder.layer[0].attention.self
+    down, up = change_of((layer.query, layer.key, layer.value), torch.float32)
+    assert down is not None
+    assert up is not None
+    assert not down.requires_grad
+    assert up.requires_grad
+    expected = outcome(model)
+    with fused_layers(model):
+        compare(outcome(model), expected, 5e-4)
 
 
 def test_training_goes_the_way_it_goes_without() -> None:

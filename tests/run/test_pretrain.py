@@ -100,6 +100,21 @@ def test_a_seed_gives_a_head() -> None:
     assert not same(heads[0], heads[2])
 
 
+@pytest.mark.usefixtures("easy")
+@pytest.mark.parametrize("family", ["bert", "distilbert"])
+def test_gradient_checkpointing_of_the_callers_own_changes_nothing(family: str) -> None:
+    rows, plain, own = tokenised(family=family), own_model(family=family), own_model(family=family)
+    now = getattr(own, "activation_checkpointing_enable", None)  # the name since 5.24
+    (now or own.gradient_checkpointing_enable)({"use_reentrant": False})
+    before = [m for m in own.modules() if getattr(m, "gradient_checkpointing", False)]
+    assert before
+    heads = [
+        SplitModel(hs.pretrain_head(model, rows, **FAST)).head_state() for model in (plain, own)
+    ]
+    assert same(*heads)
+    assert [m for m in own.modules() if getattr(m, "gradient_checkpointing", False)] == before
+
+
 @pytest.fixture
 def trained(easy: None) -> Tensors:
     """What comes out for plain lists."""

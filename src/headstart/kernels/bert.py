@@ -3,8 +3,7 @@
 On short rows a training step consists of many small operations, and what lies between them costs
 as much as a fifth of the products. Here a layer is
 
-    attention       queries, keys and values by one product; see ``attention``.
-                    Of the first token alone: queries apart
+    attention       queries, keys and values by one product; see ``attention``
     add and norm    LayerNorm(x + dropout(h W' + b))
     feed-forward    LayerNorm(x + dropout(gelu(x W1' + b1) W2' + b2))
 
@@ -30,9 +29,10 @@ aten = torch.ops.aten
 
 
 class Copies:
-    """Copies of parameters in the type of products: for each step, or for good if they are frozen.
+    """Copies of parameters in the type of products: for each step once they train, else for good.
 
-    A parameter does not tell that a fused optimizer has changed it.
+    A parameter does not tell that a fused optimizer has changed it. One that is frozen at first may
+    train from a later step on; what is frozen nobody changes.
     """
 
     def __init__(self) -> None:
@@ -59,6 +59,7 @@ class Copies:
             made = self._made.get(parameters)
             if made is None or made.whole.dtype != kind:
                 made = self._made[parameters] = _Copied(parameters, kind)
+            made.trained = made.trained or any(p.requires_grad for p in parameters)
             if made.step is None or (made.trained and made.step is not step):
                 made.step = step
                 old += made.parts
@@ -76,7 +77,7 @@ class _Copied:
         heights = [p.shape[0] for p in parameters]  # len(p) takes ten times as long
         self.whole = torch.empty(sum(heights), *parameters[0].shape[1:], dtype=kind)
         self.parts = torch.split(self.whole, heights)
-        self.trained = any(p.requires_grad for p in parameters)
+        self.trained = False
         self.step: object = None
 
 
@@ -117,7 +118,7 @@ class SelfAttention(torch.autograd.Function):
 
 
 class FirstTokenAttention(torch.autograd.Function):
-    """As ``SelfAttention``, but for the first token alone: gives (b, 1, H)."""
+    """As ``SelfAttention``, but only the first token has a query: gives (b, 1, H)."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:

@@ -35,7 +35,8 @@ def fused_layers(model: nn.Module) -> Iterator[int]:
     A half of a layer that is not just what its class makes of it, because something is put in,
     replaced or listened at, is computed as always. Without ``FastKernels`` in force, or in
     evaluation, everything is. A layer may already have been told to compute the first token alone,
-    by a ``forward`` put into it that says so with the attribute ``first_token``.
+    by a ``forward`` put into it that says so with the attribute ``first_token``; of such a layer
+    both halves take part or neither.
 
     Args:
         model: What trains, as the stage needs it.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-Pair = tuple[torch.Tensor | None, torch.Tensor | None]
+Change = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
 def is_lora(module: nn.Module) -> bool:
@@ -70,7 +70,7 @@ def base_of(module: nn.Module) -> Any:
     return cast(Any, module).base_layer if is_lora(module) else module
 
 
-def change_of(maps: Sequence[nn.Module], kind: torch.dtype) -> Pair:
+def change_of(maps: Sequence[nn.Module], kind: torch.dtype) -> Change:
     """Return the low-rank change of several maps of one input, taken together.
 
     Args:
@@ -94,11 +94,11 @@ def change_of(maps: Sequence[nn.Module], kind: torch.dtype) -> Pair:
             narrow += [a, b]
             column += rank
         row += height
-    return cast(Pair, cast(Any, _Together).apply(kind, row, places, *narrow))
+    return cast(Change, cast(Any, _Together).apply(kind, row, places, *narrow))
 
 
 class _Together(torch.autograd.Function):
-    """Inputs: type, rows of U, for each pair its rows and columns there and its scale; the pairs.
+    """Inputs: type, rows of U, where each B stands there and its scale; A and B of each map.
 
     Gives D and U, in which each B stands where no other does: one step instead of twenty.
     """
@@ -119,6 +119,9 @@ class _Together(torch.autograd.Function):
             down[columns].copy_(a)
             torch.mul(b, scale, out=up[at, columns])
         ctx.places = places
+        asked = ctx.needs_input_grad[3:]
+        idle = [t for t, own in ((down, asked[::2]), (up, asked[1::2])) if not any(own)]
+        ctx.mark_non_differentiable(*idle)
         return down, up
 
     @staticmethod

@@ -221,6 +221,10 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
     model = split.model
     device = next(model.parameters()).device
     modes = {module: module.training for module in model.modules()}
+    # What would be computed again has met other kernels the first time.
+    recomputed = [m for m in model.modules() if getattr(m, "gradient_checkpointing", False)]
+    for module in recomputed:
+        cast(Any, module).gradient_checkpointing = False
     trainable = [(p, p.requires_grad) for p in model.parameters()]
     head = split.head_state()
     halves = [
@@ -243,6 +247,8 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
         for parameter, wanted in trainable:
             parameter.requires_grad_(wanted)
             parameter.grad = None
+        for module in recomputed:
+            cast(Any, module).gradient_checkpointing = True
         for module, training in modes.items():
             module.training = training
         model.to(device)

@@ -91,7 +91,8 @@ class Runtime:
                 without it, each step finds out anew.
 
         Yields:
-            The wrapped pair; afterwards the model is unwrapped again.
+            The wrapped model, and the optimizer, wrapped where fp16 needs it; afterwards the model
+            is unwrapped again.
         """
         model.to(self.device)
         if self.world > 1 and self._accelerator.ddp_handler is not None:
