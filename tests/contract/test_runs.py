@@ -252,7 +252,7 @@ def number_run(folder: Path) -> Run:
     table = pd.DataFrame({"sentence": rows["sentence"], "label": values + np.linspace(-3, 3, 64)})
     settings = inputs(folder) | {"train": table, "validation": table[:16]}
     out = folder / "number"
-    first, second = "steps=60, lr=1e-2, head_lr=1e-2", "steps=40, lr=1e-3, head_lr=1e-2"
+    first, second = "steps=60, lr=1e-2, head_lr=1e-2", "steps=100, lr=1e-3, head_lr=1e-2"
     watch = watched(strategy=f"bitfit({first}) > full({second})", out=out, **settings)
     return Run(watch, out, folder / "bert")
 
