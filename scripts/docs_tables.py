@@ -192,10 +192,9 @@ def _cell(value: object) -> str:
 
 def commands() -> str:
     """Return every command of the command line with its help and its options."""
-    import typer
-
-    app = importlib.import_module("headstart.cli").app
-    return "\n\n".join(_commands("headstart", typer.main.get_command(app)))
+    cli = importlib.import_module("headstart.cli._app")
+    pages = (_commands(f"headstart {name}", cli.find_command(name)) for name in cli.COMMANDS)
+    return "\n\n".join(page for group in pages for page in group)
 
 
 def _commands(name: str, command: Any) -> Iterator[str]:

@@ -168,15 +168,34 @@ def test_import_needs_no_torch(module: str) -> None:
 
 
 def test_every_command_is_asked_for_its_help() -> None:
-    from headstart.cli import app
-    from headstart.cli.head import head_app
-    from headstart.cli.study import study_app
+    from headstart.cli._app import COMMANDS as ALL
+    from headstart.cli._app import find_command
 
-    names = {c.name or c.callback.__name__ for c in app.registered_commands if c.callback}
-    names |= {f"study {c.callback.__name__}" for c in study_app.registered_commands if c.callback}
-    names |= {f"head {c.callback.__name__}" for c in head_app.registered_commands if c.callback}
+    names = set(ALL)
+    for name in ALL:
+        names |= {f"{name} {sub}" for sub in getattr(find_command(name), "commands", ())}
     assert {f"{name} --help" for name in names} <= set(HELP)
     assert len(ANALYZE) >= 2
+
+
+def test_the_list_of_commands_says_what_their_help_pages_say() -> None:
+    from headstart.cli._app import COMMANDS as ALL
+    from headstart.cli._app import find_command
+
+    pages = {name: find_command(name).help.partition("\n\n")[0] for name in ALL}
+    assert {name: page.replace("\n", " ") for name, page in pages.items()} == {
+        name: line for name, (_, line) in ALL.items()
+    }
+
+
+def test_the_help_page_imports_no_command() -> None:
+    code = """
+from headstart.cli import main
+assert main(["--help"]) == 0
+there = {"pydantic", "headstart.cli.fit", "headstart.cli.study"} & sys.modules.keys()
+assert not there, there
+"""
+    assert heavy_after(code) == []
 
 
 def test_listing_needs_no_torch() -> None:

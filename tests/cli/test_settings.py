@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import typer
 import yaml
 
 from cli.rows import Run
-from headstart.cli import app
+from headstart.cli._app import find_command
 from headstart.cli._settings import COMMAND_LINE_ONLY, FitCommand, gather
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
@@ -52,8 +51,7 @@ def as_options(name: str, value: Any) -> list[str]:
 
 def parsed(words: list[str]) -> dict[str, Any]:
     """Return what the command ``fit`` is called with."""
-    command: Any = typer.main.get_command(app)
-    return dict(command.commands["fit"].make_context("fit", words).params)
+    return dict(find_command("fit").make_context("fit", words).params)
 
 
 def read(words: list[str]) -> FitCommand:
@@ -65,8 +63,7 @@ def read(words: list[str]) -> FitCommand:
 
 def options_of_fit() -> list[str]:
     """Return the names of all options of ``fit``."""
-    command: Any = typer.main.get_command(app)
-    params = command.commands["fit"].params
+    params = find_command("fit").params
     return [max(param.opts, key=len).removeprefix("--").replace("-", "_") for param in params]
 
 
@@ -116,8 +113,7 @@ def test_every_setting_works_in_all_three_forms(name: str, tmp_path: Path) -> No
 
 
 def test_every_setting_is_an_option_with_help() -> None:
-    command: Any = typer.main.get_command(app)
-    options = {p.name: p for p in command.commands["fit"].params}
+    options = {p.name: p for p in find_command("fit").params}
     assert len(FitCommand.model_fields) > 35
     for name, field in FitCommand.model_fields.items():
         assert str(field.description).replace("[", "\\[") in options[name].help

@@ -1,19 +1,21 @@
-"""Faults of the command line itself, in the words of every other message."""
+"""What commands share; faults of the command line itself, in the words of every other message."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
 from typer.core import TyperCommand
 
+from headstart.cli._console import HELP_NAMES, examples
 from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.errors import did_you_mean as suggest
 
+Function = TypeVar("Function", bound=Callable[..., Any])
 # typer brings its own copy of click or uses the installed one, depending on its version.
 UsageError: Any = typer.BadParameter.__base__
 _UNFIT = re.compile(r"Invalid value for '?(.+?)'?: (?:.+ is not|Input should be) (.+)")
@@ -49,6 +51,23 @@ class Command(TyperCommand):
         )
         raise_all(_too_many(ctx.command_path, args, rest, flags))
         return super().parse_args(ctx, args)
+
+
+def command(
+    app: typer.Typer, *worked: str, epilog: str | None = None
+) -> Callable[[Function], Function]:
+    """Return a decorator that makes a function one of the commands of an app.
+
+    Args:
+        app: The commands of a module.
+        *worked: Whole command lines, shown at the end of the help page.
+        epilog: What is shown there instead, in rich's markup.
+
+    Returns:
+        The decorator.
+    """
+    told = examples(*worked) if worked else epilog
+    return app.command(cls=Command, context_settings=HELP_NAMES, epilog=told)
 
 
 def explain_usage(error: Any, words: Sequence[str]) -> HeadstartError:

@@ -69,14 +69,14 @@ class Analyses(TyperGroup):
         return typer.main.get_command(app)
 
 
-analyze_app = typer.Typer(
+app = typer.Typer(
     cls=Analyses,
     help="Ask what training does to a model; each answer is a small study and a page.",
     context_settings=HELP_NAMES,
 )
 
 
-@analyze_app.callback()
+@app.callback()
 def _analyze() -> None:
     """Ask what training does to a model; each answer is a small study and a page."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart.cli._console import is_main_process, output, show, table
+from headstart.cli._usage import command
 from headstart.demo import STRATEGIES, TOTAL_EPOCHS, TRAIN_ROWS
 
 if TYPE_CHECKING:
@@ -17,14 +18,16 @@ if TYPE_CHECKING:
     from headstart.results import RunResult
     from headstart.run.listener import Listener
 
-DEMO_EXAMPLES = (
+app = typer.Typer()
+
+
+@command(
+    app,
     "headstart demo",
     "headstart demo --seed 1 --out runs/demo-1",
     "headstart demo --export data/film && headstart fit --model … --train data/film/train.csv "
     "--validation data/film/validation.csv --text sentence",
 )
-
-
 def demo(
     out: Annotated[
         Path, typer.Option("--out", metavar="DIR", help="Folder for rows and runs.")

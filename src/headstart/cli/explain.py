@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart.cli._console import facts, show
+from headstart.cli._usage import command
 
 if TYPE_CHECKING:
     from headstart.catalogue import Knob, Part
 
-EXPLAIN_EXAMPLES = (
+app = typer.Typer()
+
+
+@command(
+    app,
     "headstart explain bitfit",
     "headstart explain mixout",
     "headstart explain eh-ft",
     'headstart explain "bitfit > full+mixout"',
     'headstart explain "peft(type=loha)"',
 )
-
-
 def explain(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A tuner, a technique, an alias or a line.")
@@ -153,5 +156,5 @@ def _measured(part: Part) -> Iterator[tuple[str, str]]:
     yield "cost", measured.cost(part.name)
     found = measured.findings.get(part.name, ())
     yield "scores", "\n".join(f.text for f in found) or NOT_YET
-    for command in dict.fromkeys(f.command for f in found):
-        yield "measured by", command
+    for line in dict.fromkeys(f.command for f in found):
+        yield "measured by", line

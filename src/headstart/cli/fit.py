@@ -10,13 +10,18 @@ import typer
 
 from headstart.cli._console import errors, is_main_process, output, show
 from headstart.cli._settings import FitCommand, gather, require_folder, with_settings
+from headstart.cli._usage import command
 from headstart.config import FitConfig
 from headstart.imports import without_collection
 
 if TYPE_CHECKING:
     from headstart.results import RunResult
 
-FIT_EXAMPLES = (
+app = typer.Typer()
+
+
+@command(
+    app,
     "headstart fit --model roberta-base --train train.csv --validation dev.csv --text sentence "
     "--label label --strategy eh-ft --out runs/x",
     'headstart fit --model roberta-base --task rte --strategy "bitfit(epochs=2) > full" '
@@ -25,8 +30,6 @@ FIT_EXAMPLES = (
     "headstart fit --model roberta-base --head runs/x/head --train more.csv --text sentence",
     "headstart fit --resume --out runs/x",
 )
-
-
 @with_settings
 def fit(
     *,

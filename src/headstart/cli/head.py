@@ -7,23 +7,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.cli._console import HELP_NAMES, examples, facts, show, table
+from headstart.cli._console import HELP_NAMES, facts, show, table
+from headstart.cli._usage import command
 
 if TYPE_CHECKING:
     from headstart.models.headfile import Head
 
-head_app = typer.Typer(
+app = typer.Typer(
     help="Extract and inspect heads: what a model has beside its pretrained backbone.",
     context_settings=HELP_NAMES,
 )
 
 
-@head_app.command(
-    context_settings=HELP_NAMES,
-    epilog=examples(
-        "headstart head extract runs/x --out head/",
-        "headstart head extract roberta-large-mnli --out head/",
-    ),
+@command(
+    app,
+    "headstart head extract runs/x --out head/",
+    "headstart head extract roberta-large-mnli --out head/",
 )
 def extract(
     model: Annotated[
@@ -47,9 +46,7 @@ def extract(
     _show(head, out)
 
 
-@head_app.command(
-    context_settings=HELP_NAMES, epilog=examples("headstart head inspect runs/x/head")
-)
+@command(app, "headstart head inspect runs/x/head")
 def inspect(
     source: Annotated[
         str,

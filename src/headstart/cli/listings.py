@@ -7,9 +7,22 @@ from typing import Annotated
 import typer
 
 from headstart.cli._console import facts, show, table
+from headstart.cli._usage import command
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
 
+app = typer.Typer()
 
+
+def _task_files() -> str:
+    """List the keys of a task file for the end of a help page, in rich's markup."""
+    lines = ["[bold]A task file[/bold] is YAML with these keys:", ""]
+    lines += [f"[cyan]{key}[/cyan]: {accepted}" for key, accepted in TASK_KEYS.items()]
+    lines += ["", "Each of its [bold]spans[/bold] has:", ""]
+    lines += [f"[cyan]{key}[/cyan]: {accepted}" for key, accepted in SPAN_KEYS.items()]
+    return "\n".join(lines)
+
+
+@command(app, epilog=_task_files())
 def tasks(
     name: Annotated[
         str | None, typer.Argument(metavar="NAME", help="A task, or a task's YAML file.")
@@ -33,19 +46,7 @@ def tasks(
     )
 
 
-def describe_task_files() -> str:
-    """List the keys of a task file for the end of a help page.
-
-    Returns:
-        Text in rich's markup.
-    """
-    lines = ["[bold]A task file[/bold] is YAML with these keys:", ""]
-    lines += [f"[cyan]{key}[/cyan]: {accepted}" for key, accepted in TASK_KEYS.items()]
-    lines += ["", "Each of its [bold]spans[/bold] has:", ""]
-    lines += [f"[cyan]{key}[/cyan]: {accepted}" for key, accepted in SPAN_KEYS.items()]
-    return "\n".join(lines)
-
-
+@command(app)
 def strategies() -> None:
     """List the strategies' aliases, and the tuners and techniques that lines are made of."""
     from headstart.catalogue import parts

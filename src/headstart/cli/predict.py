@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headstart.cli._console import facts, show
+from headstart.cli._usage import command
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from headstart.api import Classifier
 
-EVALUATE_EXAMPLES = (
-    "headstart evaluate runs/x --data test.csv",
-    "headstart evaluate runs/x --data reviews.jsonl --text body --label stars",
-    "headstart evaluate runs/x --data test.csv --json",
-)
-PREDICT_EXAMPLES = (
-    "headstart predict runs/x --data new.csv --out predictions.csv",
-    'echo "A fine film." | headstart predict runs/x --data -',
-)
+app = typer.Typer()
 
 _Run = Annotated[
     str,
@@ -70,6 +63,12 @@ _Trust = Annotated[
 ]
 
 
+@command(
+    app,
+    "headstart evaluate runs/x --data test.csv",
+    "headstart evaluate runs/x --data reviews.jsonl --text body --label stars",
+    "headstart evaluate runs/x --data test.csv --json",
+)
 def evaluate(
     run: _Run,
     data: _Data,
@@ -104,6 +103,11 @@ def evaluate(
         show(f"probabilities, lower is better: {', '.join(told)}")
 
 
+@command(
+    app,
+    "headstart predict runs/x --data new.csv --out predictions.csv",
+    'echo "A fine film." | headstart predict runs/x --data -',
+)
 def predict(
     run: _Run,
     data: Annotated[

@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headstart.cli._console import show, table
+from headstart.cli._usage import command
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PROBE_EXAMPLES = (
-    "headstart probe --model roberta-base --train train.csv --validation dev.csv --text sentence",
-    "headstart probe --model roberta-base --task rte --seeds 10 --lr 1e-3 --lr 1e-2 --out rte.csv",
-)
+app = typer.Typer()
 RATES = (1e-3, 3e-3, 1e-2)
 
 
+@command(
+    app,
+    "headstart probe --model roberta-base --train train.csv --validation dev.csv --text sentence",
+    "headstart probe --model roberta-base --task rte --seeds 10 --lr 1e-3 --lr 1e-2 --out rte.csv",
+)
 def probe(
     model: Annotated[
         str,

@@ -9,13 +9,16 @@ import typer
 
 from headstart.cli._console import show
 from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
+from headstart.cli._usage import command
 
-REPORT_EXAMPLES = (
+app = typer.Typer()
+
+
+@command(
+    app,
     "headstart report studies/rte",
     "headstart report studies/rte --baseline lp-ft --out report.html",
 )
-
-
 def report(
     folder: Folder,
     out: Annotated[

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from headstart.cli._console import HELP_NAMES, errors, examples, output, show
+from headstart.cli._console import HELP_NAMES, errors, output, show
 from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
+from headstart.cli._usage import command
+from headstart.cli.soup import SOUP_EXAMPLES, soup
 
 if TYPE_CHECKING:
     from headstart.results import RunResult
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 RUN_FAILED = 3
 """Exit code where a run of the study has failed."""
 
-study_app = typer.Typer(
+app = typer.Typer(
     help="Compare strategies over many seeds: which one for my data, and how sure am I?",
     context_settings=HELP_NAMES,
 )
@@ -33,15 +35,13 @@ def _listed(panel: str, name: str, text: str, metavar: str = "TEXT") -> Any:
     return typer.Option(name, metavar=metavar, help=text, rich_help_panel=panel)
 
 
-@study_app.command(
-    context_settings=HELP_NAMES,
-    epilog=examples(
-        "headstart study run --task rte --data rte/ --model roberta-base "
-        '--strategies "ft,lp-ft,eh-ft" --seeds 10 --out studies/rte',
-        "headstart study run --train train.csv --validation dev.csv --text sentence "
-        '--model roberta-base --strategies "ft,eh-ft" --train-rows 100,500 --out studies/x',
-        "headstart study run --config study.yaml --out studies/x --dry-run",
-    ),
+@command(
+    app,
+    "headstart study run --task rte --data rte/ --model roberta-base "
+    '--strategies "ft,lp-ft,eh-ft" --seeds 10 --out studies/rte',
+    "headstart study run --train train.csv --validation dev.csv --text sentence "
+    '--model roberta-base --strategies "ft,eh-ft" --train-rows 100,500 --out studies/x',
+    "headstart study run --config study.yaml --out studies/x --dry-run",
 )
 # long: one parameter for each option
 def run(
@@ -153,9 +153,7 @@ def run(
         _carry_out(plan, made, folder, retry_failed=retry_failed, quiet=quiet)
 
 
-@study_app.command(
-    context_settings=HELP_NAMES, epilog=examples("headstart study status studies/rte")
-)
+@command(app, "headstart study status studies/rte")
 def status(
     folder: Folder,
 ) -> None:
@@ -165,12 +163,10 @@ def status(
     show(*describe_status(folder), *describe_failures(folder))
 
 
-@study_app.command(
-    context_settings=HELP_NAMES,
-    epilog=examples(
-        "headstart study table studies/rte",
-        "headstart study table studies/rte --baseline lp-ft --format latex > table.tex",
-    ),
+@command(
+    app,
+    "headstart study table studies/rte",
+    "headstart study table studies/rte --baseline lp-ft --format latex > table.tex",
 )
 def table(
     folder: Folder,
@@ -193,13 +189,11 @@ def table(
         typer.echo(as_text(summary, form), nl=False)
 
 
-@study_app.command(
-    context_settings=HELP_NAMES,
-    epilog=examples(
-        "headstart study card studies/rte",
-        "headstart study card studies/rte --model runs/x",
-        "headstart study card studies/rte --out README.md",
-    ),
+@command(
+    app,
+    "headstart study card studies/rte",
+    "headstart study card studies/rte --model runs/x",
+    "headstart study card studies/rte --out README.md",
 )
 def card(
     folder: Folder,
@@ -233,6 +227,9 @@ def card(
         return
     replaced = put_into(readme, text)
     show(f"section {'renewed in' if replaced else 'added to'} {readme}")
+
+
+command(app, *SOUP_EXAMPLES)(soup)
 
 
 def require_out(out: str | None, command: str) -> str:
