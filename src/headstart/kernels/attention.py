@@ -110,7 +110,7 @@ class _Attention(torch.autograd.Function):
         mixed, stored = attend(q, k, v, bias, rate, random)
         ctx.save_for_backward(q, k, v, stored)
         ctx.scale, ctx.rate = scale, rate
-        return by_token(mixed)
+        return mixed.transpose(1, 2)
 
     @staticmethod
     @once_differentiable
@@ -143,33 +143,39 @@ def attend(
         extra: Keys at the end that fill up and are not to be seen; the bias knows nothing of them.
 
     Returns:
-        (b, heads, L, E), and what ``attend_backward`` needs to know, (b, heads, L, S).
+        (b, L, heads, E), and what ``attend_backward`` needs to know, (b, heads, L, S).
     """
     (b, heads, n, _), m = query.shape, key.shape[2]
     dropped, kept_scale = rounded_rate(rate)
     mixed = query.new_empty(b, heads, n, value.shape[3])
     stored = query.new_empty(b, heads, n, m)
-    size = (_rows_at_once(b, heads, n, m) * heads, n, m)
-    whole, single = query.new_empty(size), query.dtype == torch.float32
-    exact = whole if single else query.new_empty(size, dtype=torch.float32)
-    for rows in _blocks(b, heads, n, m):
-        q, k, v, p, out = (t[rows].flatten(0, 1) for t in (query, key, value, stored, mixed))
-        scores, x = whole[: len(q)], exact[: len(q)]
+    at_once = _rows_at_once(b, heads, n, m)
+    whole, single = query.new_empty(at_once * heads, n, m), query.dtype == torch.float32
+    exact = whole if single else torch.empty(whole.shape)
+    kind = integers_like(query)
+    work = whole, whole.view(kind), exact
+    inputs = query, key, value, mixed, stored, stored.view(kind)
+    for start, (q, k, v, out, p, bits) in _blocks(inputs, at_once):
+        scores, score_bits, x = _first(work, q.shape[0])
         torch.bmm(q, k.transpose(1, 2), out=scores)
         if not single:
             x.copy_(scores)
         if bias is not None:
-            bias.add_to(x.view(-1, heads, n, m)[..., : m - extra], rows)
+            bias.add_to(x.view(-1, heads, n, m)[..., : m - extra], slice(start, start + at_once))
         if extra:
             x[..., m - extra :].fill_(-torch.inf)
         if single:
-            aten._softmax.out(x, -1, False, out=p)
+            torch.softmax(x, -1, out=p)
         else:
-            p.copy_(aten._softmax.out(x, -1, False, out=x))
+            p.copy_(torch.softmax(x, -1, out=x))
         if dropped:
-            _drop(p, random.keep_mask(p.shape, dropped), out=scores)
+            keep = random.keep_mask(p.shape, dropped).to(kind)
+            torch.bitwise_and(bits, keep, out=score_bits)
+            # What is kept carries the sign.
+            bits.bitwise_or_(keep.bitwise_and_(torch.iinfo(kind).min))
         torch.bmm(scores if dropped else p, v, out=out)
-    return mixed.mul_(kept_scale) if dropped else mixed, stored
+    found = mixed.new_empty(b, n, heads, value.shape[3])
+    return torch.mul(mixed.transpose(1, 2), kept_scale, out=found), stored
 
 
 def attend_backward(
@@ -196,28 +202,26 @@ def attend_backward(
     dropped, kept_scale = rounded_rate(rate)
     kind = integers_like(stored)
     grad = torch.mul(grad, kept_scale, out=grad.new_empty(grad.shape))
-    size = (_rows_at_once(b, heads, n, m) * heads, n, m)
-    buffers = query.new_empty(size), query.new_empty(size), query.new_empty(size, dtype=kind)
-    for rows in _blocks(b, heads, n, m):
-        q, k, v, p, g = (t[rows].flatten(0, 1) for t in (query, key, value, stored, grad))
-        d_q, d_k, d_v = (tensor[rows].flatten(0, 1) for tensor in into)
-        positive, d, keep = (buffer[: len(q)] for buffer in buffers)
-        kept = p
+    at_once = _rows_at_once(b, heads, n, m)
+    positive, d = (stored.new_empty(at_once * heads, n, m) for _ in range(2))
+    keep = torch.empty(positive.shape, dtype=kind)
+    work = positive, positive.view(kind), d, d.view(kind), keep
+    given = query, key, value, grad, stored, stored.view(kind)
+    for _, (q, k, v, g, p, bits, d_q, d_k, d_v) in _blocks((*given, *into), at_once):
+        positive, positive_bits, d, d_bits, keep = _first(work, q.shape[0])
+        chances = kept = p
         if dropped:
-            # What is kept carries the sign, so masking gives the kept ones as negative numbers.
-            torch.clamp(p.view(kind), -1, 0, out=keep)
-            torch.bitwise_and(p.view(kind), keep, out=d.view(kind))
-            torch.bitwise_and(p.view(kind), torch.iinfo(kind).max, out=positive.view(kind))
-            kept, p = d, positive
+            torch.clamp(bits, -1, 0, out=keep)
+            torch.bitwise_and(bits, torch.iinfo(kind).max, out=positive_bits)
+            torch.bitwise_and(positive_bits, keep, out=d_bits)
+            kept, chances = d, positive
         torch.bmm(kept.transpose(1, 2), g, out=d_v)
         torch.bmm(g, v.transpose(1, 2), out=d)
         if dropped:
-            d.view(kind).bitwise_and_(keep)
-        aten._softmax_backward_data.out(d, p, -1, p.dtype, grad_input=d)
+            d_bits.bitwise_and_(keep)
+        aten._softmax_backward_data.out(d, chances, -1, d.dtype, grad_input=d)
         torch.bmm(d, k, out=d_q)
         torch.bmm(d.transpose(1, 2), q, out=d_k)
-    if dropped:
-        into[2].neg_()
 
 
 def missing_lanes(keys: int) -> int:
@@ -232,23 +236,29 @@ def missing_lanes(keys: int) -> int:
     return max(0, LANES - keys)
 
 
-def _drop(p: torch.Tensor, keep: torch.Tensor, out: torch.Tensor) -> None:
-    """Write the kept probabilities to ``out``, and mark them by their sign in ``p`` itself."""
-    kind = integers_like(p)
-    keep = keep.to(kind)
-    torch.bitwise_and(p.view(kind), keep, out=out.view(kind))
-    p.view(kind).bitwise_or_(keep.bitwise_and_(torch.iinfo(kind).min))
-
-
 def _rows_at_once(b: int, heads: int, n: int, m: int) -> int:
     """Return into how many rows a batch is cut: blocks of one size, so that all are alike."""
     most = max(1, SCORES_AT_ONCE // max(1, heads * n * m))
-    return math.ceil(b / math.ceil(b / most)) if b else 0
+    return math.ceil(b / math.ceil(b / most)) if b else 1
 
 
-def _blocks(b: int, heads: int, n: int, m: int) -> Iterator[slice]:
-    size = _rows_at_once(b, heads, n, m)
-    return (slice(start, min(b, start + size)) for start in range(0, b, size or 1))
+def _blocks(tensors: Sequence[torch.Tensor], rows: int) -> Iterator[tuple[int, list[torch.Tensor]]]:
+    """Cut tensors (b, heads, …) into so many rows, each with the number of its first row.
+
+    The heads of a block are side by side, (rows heads, …).
+    """
+    b, heads = tensors[0].shape[:2]
+    flat = [t.flatten(0, 1) for t in tensors]
+    if rows == b:
+        yield 0, flat
+        return
+    for start in range(0, b, rows):
+        yield start, [t[start * heads : (start + rows) * heads] for t in flat]
+
+
+def _first(tensors: Sequence[torch.Tensor], count: int) -> Sequence[torch.Tensor]:
+    """Return the beginnings of buffers, of which the last block needs less."""
+    return tensors if tensors[0].shape[0] == count else [t[:count] for t in tensors]
 
 
 def by_token(x: torch.Tensor) -> torch.Tensor:

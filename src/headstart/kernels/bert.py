@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 from headstart.kernels.attention import Bias, attend, attend_backward, missing_lanes
 from headstart.kernels.linear import Gradients, Linear, of_weight
@@ -219,7 +220,7 @@ class FeedForward(torch.autograd.Function):
         low = x.to(weight1.dtype)
         first, second = Linear(weight1, bias1, *changes[0]), Linear(weight2, bias2, *changes[1])
         inner, narrow1 = first.apply(low)
-        active = aten.gelu(inner)
+        active = functional.gelu(inner)
         output, narrow2 = second.apply(active)
         normed, kept = _add_norm(output, x, gain, offset, eps, rate, random)
         stay = low if asked[1] or asked[3] else None, active if asked[5] or asked[7] else None
@@ -265,11 +266,15 @@ def _attend(
     extra = missing_lanes(n)
     query = asks.new_empty(b, heads, queries, each)
     torch.mul(asks.transpose(1, 2), each**-0.5, out=query)
-    key_value = asks.new_zeros(2, b, heads, n + extra, each)
-    key_value[..., :n, :].copy_(others.permute(2, 0, 3, 1, 4))
+    by_head = others.permute(2, 0, 3, 1, 4)
+    if extra:
+        key_value = asks.new_zeros(2, b, heads, n + extra, each)
+        key_value[..., :n, :].copy_(by_head)
+    else:
+        key_value = by_head.contiguous()
     key, value = key_value.unbind()
     mixed, stored = attend(query, key, value, hidden, rate, random, extra)
-    return mixed.transpose(1, 2).reshape(b, queries, -1), (query, key_value, stored)
+    return mixed.view(b, queries, -1), (query, key_value, stored)
 
 
 def _attend_backward(

@@ -66,14 +66,21 @@ class Randomness:
             int16: all bits set (-1) where an element is kept, none (0) where it is dropped.
         """
         size = math.prod(shape)
-        mask = torch.empty(STREAMS, math.ceil(size / STREAMS), dtype=torch.int16)
         border = LEVELS // 2 - dropped  # numbers go from -LEVELS / 2; those below it keep
-        at, end = 0, mask.shape[1]
-        while at < end:
-            fresh = self._numbers(end - at)
-            torch.clamp(fresh, border - 1, border, out=mask[:, at : at + fresh.shape[1]])
-            at += fresh.shape[1]
-        return mask.sub_(border).view(-1)[:size].view(*shape)
+        mask = self._clamped(math.ceil(size / STREAMS), border).sub_(border)
+        return mask.view(shape) if mask.numel() == size else mask.view(-1)[:size].view(shape)
+
+    def _clamped(self, width: int, border: int) -> torch.Tensor:
+        """Return unused numbers of each stream, (STREAMS, width), each as border or one less."""
+        fresh = self._numbers(width)
+        if fresh.shape[1] == width:
+            return torch.clamp(fresh, border - 1, border)
+        found, at = torch.empty(STREAMS, width, dtype=torch.int16), 0
+        while fresh.shape[1]:
+            end = at + fresh.shape[1]
+            torch.clamp(fresh, border - 1, border, out=found[:, at:end])
+            at, fresh = end, self._numbers(width - end)
+        return found
 
     def _numbers(self, most: int) -> torch.Tensor:
         """Return up to so many unused numbers of each stream, (STREAMS, n), as int16."""
@@ -81,10 +88,11 @@ class Randomness:
             # A generator of another kind makes the first words.
             first = torch.from_numpy(SFC64(self._seed).random_raw(STREAMS * LONG // 2 + 1))
             self._words = first.view(torch.int32)[: STREAMS * LONG].view(STREAMS, LONG)
+            self._halves = self._words.view(torch.int16)
         elif self._used == 2 * LONG:
             self._refill(self._words)
         start, self._used = self._used, min(2 * LONG, self._used + most)
-        return self._words.view(torch.int16)[:, start : self._used]
+        return self._halves[:, start : self._used]
 
     def _refill(self, x: torch.Tensor) -> None:
         overlap = LONG - SHORT
