@@ -74,7 +74,8 @@ class Commands(TyperGroup):
             cmd_name: Its name.
 
         Returns:
-            A command without options; ``None`` if there is none of that name.
+            A command for the list alone, which can do nothing; ``resolve_command`` gives the real
+            one. ``None`` if there is none of that name.
         """
         del ctx
         if cmd_name not in COMMANDS:
@@ -106,7 +107,7 @@ def find_command(name: str) -> Any:
     """
     module = importlib.import_module(f"headstart.cli.{COMMANDS[name][0]}")
     group: Any = typer.main.get_group(module.app)
-    # A module of one group has no command that is called as the group is.
+    # Where the module is a group as a whole, none of its commands has the group's own name.
     return group.commands.get(name, group)
 
 

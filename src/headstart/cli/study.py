@@ -229,7 +229,7 @@ def card(
     show(f"section {'renewed in' if replaced else 'added to'} {readme}")
 
 
-command(app, *SOUP_EXAMPLES)(soup)
+command(app, *SOUP_EXAMPLES)(soup)  # has a file of its own
 
 
 def require_out(out: str | None, command: str) -> str:

@@ -151,7 +151,7 @@ def attend(
     stored = query.new_empty(b, heads, n, m)
     at_once = _rows_at_once(b, heads, n, m)
     whole, single = query.new_empty(at_once * heads, n, m), query.dtype == torch.float32
-    exact = whole if single else torch.empty(whole.shape)
+    exact = whole if single else query.new_empty(whole.shape, dtype=torch.float32)
     kind = integers_like(query)
     work = whole, whole.view(kind), exact
     inputs = query, key, value, mixed, stored, stored.view(kind)
@@ -190,7 +190,7 @@ def attend_backward(
     """Compute the gradients of ``attend``.
 
     Args:
-        grad: (b, heads, L, E), in any order in memory.
+        grad: (b, heads, L, E), in any order in memory; ``attend`` gives (b, L, heads, E).
         query: As given to ``attend``.
         key: As given to ``attend``.
         value: As given to ``attend``.
@@ -203,9 +203,8 @@ def attend_backward(
     kind = integers_like(stored)
     grad = torch.mul(grad, kept_scale, out=grad.new_empty(grad.shape))
     at_once = _rows_at_once(b, heads, n, m)
-    positive, d = (stored.new_empty(at_once * heads, n, m) for _ in range(2))
-    keep = torch.empty(positive.shape, dtype=kind)
-    work = positive, positive.view(kind), d, d.view(kind), keep
+    whole, other = (stored.new_empty(at_once * heads, n, m) for _ in range(2))
+    work = whole, whole.view(kind), other, other.view(kind), torch.empty_like(whole, dtype=kind)
     given = query, key, value, grad, stored, stored.view(kind)
     for _, (q, k, v, g, p, bits, d_q, d_k, d_v) in _blocks((*given, *into), at_once):
         positive, positive_bits, d, d_bits, keep = _first(work, q.shape[0])
@@ -237,13 +236,13 @@ def missing_lanes(keys: int) -> int:
 
 
 def _rows_at_once(b: int, heads: int, n: int, m: int) -> int:
-    """Return into how many rows a batch is cut: blocks of one size, so that all are alike."""
+    """Return how many rows a block has: all but the last are of one size, so that all are alike."""
     most = max(1, SCORES_AT_ONCE // max(1, heads * n * m))
     return math.ceil(b / math.ceil(b / most)) if b else 1
 
 
 def _blocks(tensors: Sequence[torch.Tensor], rows: int) -> Iterator[tuple[int, list[torch.Tensor]]]:
-    """Cut tensors (b, heads, …) into so many rows, each with the number of its first row.
+    """Cut tensors (b, heads, …) into blocks of so many rows, each with its first row's number.
 
     The heads of a block are side by side, (rows heads, …).
     """

@@ -75,11 +75,12 @@ class Randomness:
         fresh = self._numbers(width)
         if fresh.shape[1] == width:
             return torch.clamp(fresh, border - 1, border)
-        found, at = torch.empty(STREAMS, width, dtype=torch.int16), 0
-        while fresh.shape[1]:
-            end = at + fresh.shape[1]
-            torch.clamp(fresh, border - 1, border, out=found[:, at:end])
-            at, fresh = end, self._numbers(width - end)
+        found, at = torch.empty(STREAMS, width, dtype=torch.int16), fresh.shape[1]
+        torch.clamp(fresh, border - 1, border, out=found[:, :at])
+        while at < width:
+            fresh = self._numbers(width - at)
+            torch.clamp(fresh, border - 1, border, out=found[:, at : at + fresh.shape[1]])
+            at += fresh.shape[1]
         return found
 
     def _numbers(self, most: int) -> torch.Tensor:
