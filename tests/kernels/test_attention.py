@@ -23,9 +23,14 @@ def tensors(kind: torch.dtype) -> list[torch.Tensor]:
 @pytest.mark.parametrize("kind", TOLERANCE)
 @pytest.mark.parametrize("rate", [0.0, 0.3])
 @pytest.mark.parametrize("biased", [False, True])
-@pytest.mark.parametrize("block", [1, 2**20])
+@pytest.mark.parametrize(("block", "blocks"), [(1, (1,) * 5), (378, (2, 2, 1)), (2**20, (5,))])
 def test_output_and_gradients_are_those_of_the_formula(
-    kind: torch.dtype, rate: float, biased: bool, block: int, monkeypatch: pytest.MonkeyPatch
+    kind: torch.dtype,
+    rate: float,
+    biased: bool,
+    block: int,
+    blocks: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "SCORES_AT_ONCE", block)
     inputs = tensors(kind)
@@ -40,14 +45,25 @@ def test_output_and_gradients_are_those_of_the_formula(
     p = torch.softmax(scores, dim=-1)
     if dropped:
         random = Randomness(1)
-        shapes = [(5, 3, 7, 9)] if block > 1 else 5 * [(1, 3, 7, 9)]
-        rows = [random.keep_mask(shape, dropped) for shape in shapes]
+        rows = [random.keep_mask((count, 3, 7, 9), dropped) for count in blocks]
         p = p * -torch.cat(rows).float() * scale
     expected = p @ v
     wanted = torch.autograd.grad(expected, inputs, grad.float())
     for ours, theirs in zip((output, *found), (expected, *wanted), strict=True):
         assert ours.dtype == kind
         torch.testing.assert_close(ours.float(), theirs.float(), atol=TOLERANCE[kind], rtol=0.02)
+
+
+def test_scores_are_fp32_whatever_the_default_type_is() -> None:
+    q, k, v = (t.detach() for t in tensors(torch.bfloat16))
+    bias = Bias(torch.randn(5, 1, 7, 9))
+    usual = attention(q, k, v, bias, 0.3, 0.3, Randomness(1))
+    torch.set_default_dtype(torch.bfloat16)
+    try:
+        found = attention(q, k, v, bias, 0.3, 0.3, Randomness(1))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(found, usual)
 
 
 @pytest.mark.parametrize("kind", TOLERANCE)
