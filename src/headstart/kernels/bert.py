@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
@@ -29,93 +28,41 @@ from headstart.kernels.masks import Randomness, integers_like, rounded_rate
 aten = torch.ops.aten
 
 
-class Copies:
-    """Copies of parameters in the type of products: for each step once they train, else for good.
-
-    A parameter does not tell that a fused optimizer has changed it. One that is frozen at first may
-    train from a later step on; what is frozen nobody changes.
-    """
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[nn.Parameter, ...], _Copied] = {}
-
-    def get(
-        self, *wanted: tuple[nn.Parameter, ...], kind: torch.dtype, step: object
-    ) -> list[torch.Tensor]:
-        """Return parameters, those of a tuple one below the other.
-
-        Args:
-            *wanted: Each tuple's are of the same shape but for the first dimension.
-            kind: Type of the copies.
-            step: An object of the present optimizer step, another one in the next.
-
-        Returns:
-            A copy for each tuple; a parameter itself if it is alone and already of this type.
-        """
-        found, old, new = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
-        for parameters in wanted:
-            if len(parameters) == 1 and parameters[0].dtype == kind:
-                found.append(parameters[0].detach())
-                continue
-            made = self._made.get(parameters)
-            if made is None or made.whole.dtype != kind:
-                made = self._made[parameters] = _Copied(parameters, kind)
-            made.trained = made.trained or any(p.requires_grad for p in parameters)
-            if made.step is None or (made.trained and made.step is not step):
-                made.step = step
-                old += made.parts
-                new += [p.detach() for p in parameters]
-            found.append(made.whole)
-        if old:
-            torch._foreach_copy_(old, new)
-        return found
-
-
-class _Copied:
-    """Where copies of parameters are, one below the other, and the step they were made in."""
-
-    def __init__(self, parameters: tuple[nn.Parameter, ...], kind: torch.dtype) -> None:
-        heights = [p.shape[0] for p in parameters]  # len(p) takes ten times as long
-        self.whole = torch.empty(sum(heights), *parameters[0].shape[1:], dtype=kind)
-        self.parts = torch.split(self.whole, heights)
-        self.trained = False
-        self.step: object = None
-
-
 class SelfAttention(torch.autograd.Function):
     """Inputs: x (b, L, H), three weights and biases, D and U or ``None``, then plain settings.
 
-    D and U are those of the three maps together. Gives (b, L, H) in the type of the copies.
+    D and U are those of the three maps together, copied into the ``Linear`` that the settings begin
+    with. Gives (b, L, H) in the type of the copies.
     """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         """Compute attention of x to itself."""
-        down, up, weight, bias, hidden, heads, rate, random = rest[6:]
+        linear, hidden, heads, rate, random = rest[8:]
         b, n, width = x.shape
-        low, linear = x.to(weight.dtype).view(-1, width), Linear(weight, bias, down, up)
+        low = x.to(linear.weight.dtype).view(-1, width)
         flat, narrow = linear.apply(low)
         projected = flat.view(b, n, 3, heads, -1)
         mixed, kept = _attend(projected[:, :, 0], projected[:, :, 1:], hidden, rate, random)
         asked = ctx.needs_input_grad
         stays = low if any(asked[1:7:2]) or asked[7] else None
-        ctx.save_for_backward(*linear, stays, narrow, *kept)
-        ctx.rate = rate
+        ctx.save_for_backward(linear.weight, linear.bias, stays, narrow, *kept)
+        ctx.rate, ctx.rank = rate, linear.rank
         return mixed
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Return the gradients of x, weights, biases, D and U."""
-        (*tensors, low, narrow), kept = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
-        linear, asked = Linear(*tensors), ctx.needs_input_grad
+        weight, bias, low, narrow, *kept = ctx.saved_tensors
+        linear, asked = Linear(weight, bias, ctx.rank), ctx.needs_input_grad
         b, n, width = grad.shape
         split = grad.new_empty(b, n, 3, kept[0].shape[1], kept[0].shape[3])
         _attend_backward(grad, kept, ctx.rate, (split[:, :, 0], split[:, :, 1:]))
         flat = split.view(b * n, 3 * width)
         dx, *d_change = linear.backward(flat, low, narrow, (asked[0], *asked[7:9]))
         dx = None if dx is None else dx.float().view(b, n, width)
-        return (dx, *_of_maps(flat, low, asked[1:7]), *d_change, *(None,) * 6)
+        return (dx, *_of_maps(flat, low, asked[1:7]), *d_change, *(None,) * 5)
 
 
 class FirstTokenAttention(torch.autograd.Function):
@@ -124,36 +71,35 @@ class FirstTokenAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         """Compute what the first token takes from all."""
-        down, up, weight, bias, hidden, heads, rate, random = rest[6:]
+        linear, hidden, heads, rate, random = rest[8:]
         b, n, width = x.shape
-        low, linear = x.to(weight.dtype), Linear(weight, bias, down, up)
-        asks, narrow_asks = linear.rows(0, width).apply(low[:, 0])
-        others, narrow = linear.rows(width, 3 * width).apply(low.view(-1, width))
+        low, (to_asks, to_others) = x.to(linear.weight.dtype), linear.split(width)
+        asks, _ = to_asks.apply(low[:, 0])
+        others, narrow = to_others.apply(low.view(-1, width))
         apart = asks.view(b, 1, heads, -1), others.view(b, n, 2, heads, -1)
         mixed, kept = _attend(*apart, hidden, rate, random)
         asked = ctx.needs_input_grad
         stays = low if any(asked[1:7:2]) or asked[7] else None
-        ctx.save_for_backward(*linear, stays, narrow_asks, narrow, *kept)
-        ctx.rate, ctx.tokens = rate, n
+        ctx.save_for_backward(linear.weight, linear.bias, stays, narrow, *kept)
+        ctx.rate, ctx.rank, ctx.tokens = rate, linear.rank, n
         return mixed
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Return the gradients of x, weights, biases, D and U."""
-        (*tensors, low, narrow_asks, narrow), kept = ctx.saved_tensors[:7], ctx.saved_tensors[7:]
-        linear, asked, n = Linear(*tensors), ctx.needs_input_grad, ctx.tokens
+        weight, bias, low, narrow, *kept = ctx.saved_tensors
+        asked, n = ctx.needs_input_grad, ctx.tokens
         b, _, width = grad.shape
         heads, each = kept[0].shape[1], kept[0].shape[3]
         d_asks, split = grad.new_empty(b, 1, heads, each), grad.new_empty(b, n, 2, heads, each)
         _attend_backward(grad, kept, ctx.rate, (d_asks, split))
         d_asks, flat = d_asks.view(b, width), split.view(b * n, 2 * width)
         first, low = (None, None) if low is None else (low[:, 0], low.view(-1, width))
-        wanted = (asked[0], *asked[7:9])
-        dx, d_down, d_up = linear.rows(width, 3 * width).backward(flat, low, narrow, wanted)
-        more, d_down_asks, d_up_asks = linear.rows(0, width).backward(
-            d_asks, first, narrow_asks, wanted
-        )
+        first_narrow = None if narrow is None else narrow.view(b, n, -1)[:, 0]
+        wanted, parts = (asked[0], *asked[7:9]), Linear(weight, bias, ctx.rank).split(width)
+        dx, d_down, d_up = parts[1].backward(flat, low, narrow, wanted)
+        more, d_down_asks, d_up_asks = parts[0].backward(d_asks, first, first_narrow, wanted)
         if dx is not None and more is not None:
             dx = dx.float().view(b, n, width)
             dx[:, 0].add_(more)
@@ -162,7 +108,7 @@ class FirstTokenAttention(torch.autograd.Function):
         if d_up is not None and d_up_asks is not None:
             d_up = torch.cat([d_up_asks, d_up])
         maps = (*_of_maps(d_asks, first, asked[1:3]), *_of_maps(flat, low, asked[3:7]))
-        return (dx, *maps, d_down, d_up, *(None,) * 6)
+        return (dx, *maps, d_down, d_up, *(None,) * 5)
 
 
 class AddNorm(torch.autograd.Function):
@@ -174,23 +120,22 @@ class AddNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: torch.Tensor, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         """Compute it."""
-        down, up, gain, offset, weight, bias, eps, rate, random = rest[2:]
+        gain, offset, linear, eps, rate, random = rest[4:]
         shape, asked = x.shape, ctx.needs_input_grad
         h, x = h.reshape(-1, h.shape[-1]), x.reshape(-1, shape[-1])
-        linear = Linear(weight, bias, down, up)
         output, narrow = linear.apply(h)
         normed, kept = _add_norm(output, x, gain, offset, eps, rate, random)
         stays = h if asked[2] or asked[4] else None
-        ctx.save_for_backward(*linear, stays, narrow, gain, offset, *kept)
-        ctx.scale = rounded_rate(rate)[1]
+        ctx.save_for_backward(linear.weight, linear.bias, stays, narrow, gain, offset, *kept)
+        ctx.scale, ctx.rank = rounded_rate(rate)[1], linear.rank
         return normed.view(shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Return the gradients of all tensors."""
-        *tensors, h, narrow, gain, offset = ctx.saved_tensors[:8]
-        linear, kept, asked = Linear(*tensors), ctx.saved_tensors[8:], ctx.needs_input_grad
+        weight, bias, h, narrow, gain, offset, *kept = ctx.saved_tensors
+        linear, asked = Linear(weight, bias, ctx.rank), ctx.needs_input_grad
         dx, d_output, d_gain, d_offset = _add_norm_backward(
             grad, gain, offset, kept, ctx.scale, linear.weight.dtype, asked[6:8]
         )
@@ -200,7 +145,7 @@ class AddNorm(torch.autograd.Function):
             dx.view(grad.shape),
             *of_weight(d_output, h, asked[2:4]),
             *d_change,
-            d_gain, d_offset, None, None, None, None, None,
+            d_gain, d_offset, None, None, None, None,
         )  # fmt: skip
 
 
@@ -213,30 +158,29 @@ class FeedForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, *rest: Any) -> torch.Tensor:
         """Compute it."""
-        changes = rest[2:4], rest[6:8]
-        gain, offset, weight1, bias1, weight2, bias2, eps, rate, random = rest[8:]
+        gain, offset, first, second, eps, rate, random = rest[8:]
         shape, asked = x.shape, ctx.needs_input_grad
         x = x.reshape(-1, shape[-1])
-        low = x.to(weight1.dtype)
-        first, second = Linear(weight1, bias1, *changes[0]), Linear(weight2, bias2, *changes[1])
+        low = x.to(first.weight.dtype)
         inner, narrow1 = first.apply(low)
         active = functional.gelu(inner)
         output, narrow2 = second.apply(active)
         normed, kept = _add_norm(output, x, gain, offset, eps, rate, random)
         stay = low if asked[1] or asked[3] else None, active if asked[5] or asked[7] else None
         ctx.save_for_backward(
-            *first, *second, *stay, narrow1, narrow2, inner, gain, offset, *kept
+            *first[:2], *second[:2], *stay, narrow1, narrow2, inner, gain, offset, *kept
         )  # fmt: skip
-        ctx.scale = rounded_rate(rate)[1]
+        ctx.scale, ctx.ranks = rounded_rate(rate)[1], (first.rank, second.rank)
         return normed.view(shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> Gradients:
         """Return the gradients of all tensors."""
-        saved, asked = ctx.saved_tensors, ctx.needs_input_grad
-        first, second = Linear(*saved[:4]), Linear(*saved[4:8])
-        low, active, narrow1, narrow2, inner, gain, offset, *kept = saved[8:]
+        asked = ctx.needs_input_grad
+        weight1, bias1, weight2, bias2, *saved = ctx.saved_tensors
+        first, second = Linear(weight1, bias1, ctx.ranks[0]), Linear(weight2, bias2, ctx.ranks[1])
+        low, active, narrow1, narrow2, inner, gain, offset, *kept = saved
         dx, d_output, d_gain, d_offset = _add_norm_backward(
             grad, gain, offset, kept, ctx.scale, second.weight.dtype, asked[9:11]
         )
@@ -250,7 +194,7 @@ class FeedForward(torch.autograd.Function):
             dx = dx if d_low is None else dx.add_(d_low)
         return (
             dx.view(grad.shape), *d_first, *of_weight(d_output, active, asked[5:7]), *d_change2,
-            d_gain, d_offset, None, None, None, None, None, None, None,
+            d_gain, d_offset, None, None, None, None, None,
         )  # fmt: skip
 
 

@@ -14,11 +14,11 @@ from torch.nn import functional
 
 from headstart.kernels.bert import (
     AddNorm,
-    Copies,
     FeedForward,
     FirstTokenAttention,
     SelfAttention,
 )
+from headstart.kernels.copies import Copies
 from headstart.kernels.lora import base_of, change_of, is_lora, is_plain_lora, narrow_of
 from headstart.kernels.mode import FastKernels, kernels_in_force
 
@@ -109,19 +109,18 @@ def _attend(
     if first:
         bias = None if bias is None else bias.of_first_query()
     dense, norm = base_of(output.dense), output.LayerNorm
-    weights, biases, weight, offset = copies.get(
-        tuple(linear.weight for linear in linears), tuple(linear.bias for linear in linears),
-        (dense.weight,), (dense.bias,), kind=kind, step=kernels,
-    )  # fmt: skip
+    changes = change_of(maps), change_of((output.dense,))
+    projects, ends = copies.get(
+        (linears, changes[0]), ((dense,), changes[1]), kind=kind, step=kernels
+    )
     mixed = cast(Any, FirstTokenAttention if first else SelfAttention).apply(
-        x, *(p for linear in linears for p in (linear.weight, linear.bias)),
-        *change_of(maps, kind), weights, biases,
-        bias, own.num_attention_heads, own.dropout.p, kernels.random,
+        x, *(p for linear in linears for p in (linear.weight, linear.bias)), *changes[0],
+        projects, bias, own.num_attention_heads, own.dropout.p, kernels.random,
     )  # fmt: skip
     found = cast(Any, AddNorm).apply(
         mixed, x[:, :1] if first else x,
-        dense.weight, dense.bias, *change_of((output.dense,), kind), norm.weight, norm.bias,
-        weight, offset, norm.eps, output.dropout.p, kernels.random,
+        dense.weight, dense.bias, *changes[1], norm.weight, norm.bias,
+        ends, norm.eps, output.dropout.p, kernels.random,
     )  # fmt: skip
     return cast(torch.Tensor, found)
 
@@ -130,12 +129,13 @@ def _feed(
     copies: Copies, layer: Any, kernels: FastKernels, kind: torch.dtype, x: torch.Tensor
 ) -> torch.Tensor:
     maps, norm = (layer.intermediate.dense, layer.output.dense), layer.output.LayerNorm
-    first, second = (base_of(each) for each in maps)
-    parameters = (first.weight, first.bias, second.weight, second.bias)
-    changes = [change_of((each,), kind) for each in maps]
+    linears = [base_of(each) for each in maps]
+    changes = [change_of((each,)) for each in maps]
+    tensors = [(m.weight, m.bias, *change) for m, change in zip(linears, changes, strict=True)]
+    wanted = [((m,), change) for m, change in zip(linears, changes, strict=True)]
     found = cast(Any, FeedForward).apply(
-        x, *parameters[:2], *changes[0], *parameters[2:], *changes[1], norm.weight, norm.bias,
-        *copies.get(*((p,) for p in parameters), kind=kind, step=kernels),
+        x, *tensors[0], *tensors[1], norm.weight, norm.bias,
+        *copies.get(*wanted, kind=kind, step=kernels),
         norm.eps, layer.output.dropout.p, kernels.random,
     )  # fmt: skip
     return cast(torch.Tensor, found)

@@ -1,7 +1,15 @@
-"""A linear map with or without a low-rank change beside it, forward and backward.
+"""A linear map with or without a low-rank change, forward and backward.
 
-y = x W' + b + (x D') U', where D (down) and U (up) are those of LoRA (Hu et al. 2021, equation 3),
-the scale in U. What nobody asks a gradient of is neither stored nor computed.
+y = x (W + U D)' + b, where D (down) and U (up) are those of LoRA (Hu et al. 2021, equation 3), the
+scale in U. The sum W + U D is made in fp32 and rounded once, as the weight itself is in full
+fine-tuning. D and U stand beside it in one tensor,
+
+    [ W + U D   U ]
+    [    D      0 ]
+
+so that a product gives what their gradients need together with its own result: x D' with y, and
+dy U with dx. Each further product would have to be compiled for each number of tokens, which takes
+half a megabyte and a millisecond. What nobody asks a gradient of is neither stored nor computed.
 """
 
 from __future__ import annotations
@@ -17,29 +25,28 @@ class Linear(NamedTuple):
     """Copies of a map's tensors in the type of products.
 
     Attributes:
-        weight: (out, in).
-        bias: (out,).
-        down: (rank, in), or ``None`` without a low-rank change.
-        up: (out, rank), or ``None``.
+        weight: (out + rank, in + rank) as above; (out, in) without a change.
+        bias: (out + rank,), 0 in the end.
+        rank: That of the change; 0 without one.
+        narrows: Whether D is among the rows.
     """
 
     weight: torch.Tensor
     bias: torch.Tensor
-    down: torch.Tensor | None = None
-    up: torch.Tensor | None = None
+    rank: int = 0
+    narrows: bool = True
 
-    def rows(self, start: int, end: int) -> Linear:
-        """Return the map to some of the numbers that this one gives.
+    def split(self, outs: int) -> tuple[Linear, Linear]:
+        """Return the map to the first numbers that this one gives, and that to the others.
 
         Args:
-            start: The first of them.
-            end: The one behind the last.
+            outs: How many the first are.
 
         Returns:
-            A view of this map.
+            Views of this map. Only the second one's ``apply`` gives x D'.
         """
-        up = None if self.up is None else self.up[start:end]
-        return Linear(self.weight[start:end], self.bias[start:end], self.down, up)
+        first = Linear(self.weight[:outs], self.bias[:outs], self.rank, narrows=False)
+        return first, Linear(self.weight[outs:], self.bias[outs:], self.rank)
 
     def apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Compute the map.
@@ -48,13 +55,13 @@ class Linear(NamedTuple):
             x: (T, in).
 
         Returns:
-            y, (T, out), and x D', (T, rank), which the backward pass needs.
+            y, (T, out), and x D', (T, rank), which the backward pass needs, or ``None``.
         """
-        y = torch.addmm(self.bias, x, self.weight.t())
-        if self.down is None or self.up is None:
+        y = torch.addmm(self.bias, x, self.weight[:, : x.shape[1]].t())
+        if not self.rank or not self.narrows:
             return y, None
-        narrow = x @ self.down.t()
-        return y.addmm_(narrow, self.up.t()), narrow
+        y, narrow = y.tensor_split((-self.rank,), 1)
+        return y, narrow.clone()  # a view would keep y
 
     def backward(
         self,
@@ -68,23 +75,24 @@ class Linear(NamedTuple):
         Args:
             grad: Of y, (T, out).
             x: As given to ``apply``, where ``asked`` of D.
-            narrow: As from ``apply``, where ``asked`` of U.
+            narrow: x D', where ``asked`` of U.
             asked: Whether those of x, D and U are wanted.
 
         Returns:
-            The gradients of x, D and U.
+            The gradients of x, D and U, the last two in fp32 and ``None`` without a change.
         """
-        dx = grad @ self.weight if asked[0] else None
-        if self.down is None or self.up is None:
-            return dx, None, None
-        d_narrow = grad @ self.up if asked[0] or asked[1] else None
-        if dx is not None and d_narrow is not None:
-            dx.addmm_(d_narrow, self.down)
-        d_down = d_up = None
-        if d_narrow is not None and asked[1] and x is not None:
-            d_down = d_narrow.t() @ x
+        rows, width = self.weight[: grad.shape[1]], self.weight.shape[1] - self.rank
+        if not self.rank:
+            return grad @ rows if asked[0] else None, None, None
+        dx = d_down = d_up = None
+        if asked[1] and x is not None:
+            both = grad @ (rows if asked[0] else rows[:, width:])
+            *first, d_narrow = both.tensor_split((-self.rank,), 1)
+            dx, d_down = first[0] if asked[0] else None, (d_narrow.t() @ x).float()
+        elif asked[0]:
+            dx = grad @ rows[:, :width]
         if asked[2] and narrow is not None:
-            d_up = grad.t() @ narrow
+            d_up = (grad.t() @ narrow).float()
         return dx, d_down, d_up
 
 

@@ -70,12 +70,11 @@ def base_of(module: nn.Module) -> Any:
     return cast(Any, module).base_layer if is_lora(module) else module
 
 
-def change_of(maps: Sequence[nn.Module], kind: torch.dtype) -> Change:
+def change_of(maps: Sequence[nn.Module]) -> Change:
     """Return the low-rank change of several maps of one input, taken together.
 
     Args:
         maps: Linear maps, some with LoRA.
-        kind: Type of products.
 
     Returns:
         D, (sum of ranks, in), and U with the scales, (sum of outs, sum of ranks), through which
@@ -94,11 +93,11 @@ def change_of(maps: Sequence[nn.Module], kind: torch.dtype) -> Change:
             narrow += [a, b]
             column += rank
         row += height
-    return cast(Change, cast(Any, _Together).apply(kind, row, places, *narrow))
+    return cast(Change, cast(Any, _Together).apply(row, places, *narrow))
 
 
 class _Together(torch.autograd.Function):
-    """Inputs: type, rows of U, where each B stands there and its scale; A and B of each map.
+    """Inputs: rows of U, where each B stands there and its scale; A and B of each map.
 
     Gives D and U, in which each B stands where no other does: one step instead of twenty.
     """
@@ -106,20 +105,19 @@ class _Together(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        kind: torch.dtype,
         rows: int,
         places: list[tuple[slice, slice, float]],
         *narrow: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Put them together."""
         ranks = sum(a.shape[0] for a in narrow[::2])
-        down = narrow[0].new_empty(ranks, narrow[0].shape[1], dtype=kind)
-        up = narrow[0].new_zeros(rows, ranks, dtype=kind)
+        down = narrow[0].new_empty(ranks, narrow[0].shape[1])
+        up = narrow[0].new_zeros(rows, ranks)
         for (at, columns, scale), a, b in zip(places, narrow[::2], narrow[1::2], strict=True):
             down[columns].copy_(a)
             torch.mul(b, scale, out=up[at, columns])
         ctx.places = places
-        asked = ctx.needs_input_grad[3:]
+        asked = ctx.needs_input_grad[2:]
         idle = [t for t, own in ((down, asked[::2]), (up, asked[1::2])) if not any(own)]
         ctx.mark_non_differentiable(*idle)
         return down, up
@@ -130,9 +128,9 @@ class _Together(torch.autograd.Function):
         ctx: Any, d_down: torch.Tensor, d_up: torch.Tensor
     ) -> tuple[torch.Tensor | None, ...]:
         """Take the gradients apart."""
-        found: list[torch.Tensor | None] = [None, None, None]
-        asked = ctx.needs_input_grad[3:]
+        found: list[torch.Tensor | None] = [None, None]
+        asked = ctx.needs_input_grad[2:]
         for place, (at, columns, scale) in enumerate(ctx.places):
-            found.append(d_down[columns].float() if asked[2 * place] else None)
-            found.append(d_up[at, columns].float() * scale if asked[2 * place + 1] else None)
+            found.append(d_down[columns] if asked[2 * place] else None)
+            found.append(d_up[at, columns] * scale if asked[2 * place + 1] else None)
         return tuple(found)
