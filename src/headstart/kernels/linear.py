@@ -19,6 +19,8 @@ from typing import NamedTuple
 import torch
 
 Gradients = tuple[torch.Tensor | None, ...]
+PIECE = 512
+"""Tokens over which one product sums for D and U, so that few numbers of them are met."""
 
 
 class Linear(NamedTuple):
@@ -88,12 +90,22 @@ class Linear(NamedTuple):
         if asked[1] and x is not None:
             both = grad @ (rows if asked[0] else rows[:, width:])
             *first, d_narrow = both.tensor_split((-self.rank,), 1)
-            dx, d_down = first[0] if asked[0] else None, (d_narrow.t() @ x).float()
+            dx, d_down = first[0] if asked[0] else None, _over_tokens(d_narrow, x)
         elif asked[0]:
             dx = grad @ rows[:, :width]
         if asked[2] and narrow is not None:
-            d_up = (grad.t() @ narrow).float()
+            d_up = _over_tokens(narrow, grad).t()
         return dx, d_down, d_up
+
+
+def _over_tokens(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return a' b in fp32, (m, n), of (T, m) and (T, n), the narrower one first."""
+    pieces = zip(torch.split(a, PIECE), torch.split(b, PIECE), strict=True)
+    total, *others = (x.t() @ y for x, y in pieces)
+    total = total.float()
+    for more in others:
+        total.add_(more)
+    return total
 
 
 def of_weight(
