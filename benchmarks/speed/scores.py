@@ -1,4 +1,4 @@
-"""Accuracy of plain fine-tuning: headstart, with all that makes it fast, against Trainer.
+"""Accuracy of fine-tuning or of LoRA: headstart, with all that makes it fast, against Trainer.
 
 Film sentences; the same rows, optimizer, learning rates, schedule, batch and epochs on either side,
 products in bf16 where that is native, seeds 0, 1, 2 … Printed are mean accuracies in per cent,
@@ -16,7 +16,8 @@ from typing import Any
 from _rows import model, rows
 from _turns import native, parser, run
 
-BATCH, RATE, WARMUP, DECAY = 32, 5e-5, 0.1, 0.01
+BATCH, WARMUP, DECAY = 32, 0.1, 0.01
+RATES = {"full": 5e-5, "lora": 1e-3}
 
 
 def tables(arguments: argparse.Namespace) -> tuple[Any, Any]:
@@ -33,7 +34,8 @@ def ours(arguments: argparse.Namespace, seed: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         result = hs.fit(
             model=model(tiny=arguments.tiny), train=train, validation=validation, text="text",
-            strategy="full", epochs=arguments.epochs, batch_size=BATCH, lr=RATE, head_lr=RATE,
+            strategy=arguments.strategy, epochs=arguments.epochs, batch_size=BATCH,
+            lr=RATES[arguments.strategy], head_lr=RATES[arguments.strategy],
             precision=native(), warmup=WARMUP, weight_decay=DECAY, max_length=128, seed=seed,
             guard=False, eval_every=10**6, out=f"{folder}/run",
         )  # fmt: skip
@@ -50,6 +52,12 @@ def trainer(arguments: argparse.Namespace, seed: int) -> float:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     transformers.set_seed(seed)
     network = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    if arguments.strategy == "lora":
+        from peft import LoraConfig, get_peft_model
+
+        targets = ["query", "key", "value", "attention.output.dense"]  # as ours, and the scale
+        options = LoraConfig("SEQ_CLS", r=8, lora_alpha=16, target_modules=targets)
+        network = get_peft_model(network, options)
 
     def encoded(table: Any) -> list[dict[str, Any]]:
         ids = tokenizer(list(table["text"]), truncation=True, max_length=128)["input_ids"]
@@ -62,7 +70,7 @@ def trainer(arguments: argparse.Namespace, seed: int) -> float:
             num_train_epochs=arguments.epochs, use_cpu=True, report_to=[], save_strategy="no",
             logging_strategy="no", disable_tqdm=True, bf16=native() == "bf16",
             optim="adamw_torch_fused",
-            learning_rate=RATE, warmup_steps=WARMUP, weight_decay=DECAY,
+            learning_rate=RATES[arguments.strategy], warmup_steps=WARMUP, weight_decay=DECAY,
             adam_beta2=0.98, adam_epsilon=1e-6, train_sampling_strategy="group_by_length",
         )  # fmt: skip
         runner = transformers.Trainer(
@@ -97,6 +105,7 @@ def compare(ours: dict[str, float], theirs: dict[str, float]) -> str:
 def main() -> None:
     """Measure and print."""
     options = parser(__doc__)
+    options.add_argument("--strategy", choices=RATES, default="full")
     options.add_argument("--rows", type=int, default=1000)
     options.add_argument("--epochs", type=int, default=3)
     options.add_argument("--seeds", type=int, default=10)
