@@ -72,3 +72,14 @@ def test_a_change_is_put_into_a_frozen_copy_in_each_step_and_stands_beside_it() 
     assert found.weight[6].tolist() == [4.0, 8.0, 0.0]
     (found,) = copies.get((frozen, NO_CHANGE), kind=kind, step=3)
     assert found.weight.tolist() == 3 * [[1.0, 1.0]] + 3 * [[2.0, 2.0]]
+
+
+def test_a_weight_and_its_change_are_rounded_together_once_even_under_autocast() -> None:
+    generator = torch.Generator().manual_seed(1)
+    frozen, kind = nn.Linear(40, 30).requires_grad_(False), torch.bfloat16
+    down, up = torch.randn(3, 40, generator=generator), torch.randn(30, 3, generator=generator)
+    with torch.autocast("cpu", kind):
+        (found,) = Copies().get(((frozen,), (down, up)), kind=kind, step=1)
+    exact = frozen.weight.double() + up.double() @ down.double()
+    error = (found.weight[:30, :40].double() - exact).abs()
+    assert bool((error <= exact.abs() * 2**-8 + 1e-6).all())  # half of the last bit

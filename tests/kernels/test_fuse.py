@@ -178,16 +178,25 @@ def test_what_nobody_asks_a_gradient_of_is_not_kept() -> None:
     assert kept("bias") < 0.75 * kept("")
 
 
-def test_rounding_a_weight_with_its_change_is_no_worse_than_rounding_both() -> None:
-    model = with_lora(build(), target_modules=ALL_MAPS)
-    exact = outcome(model)
-    with torch.autocast("cpu", torch.bfloat16):
-        usual = outcome(model)
-        with fused_layers(model):
-            found = outcome(model)
-    for name, tensor in exact.items():
-        ours, theirs = (float((x[name] - tensor).float().norm()) for x in (found, usual))
-        assert ours < 1.5 * theirs + 1e-3 * float(tensor.norm()), name
+@pytest.mark.parametrize("size", [0.3, 0.03])
+def test_rounding_a_weight_with_its_change_is_no_worse_than_rounding_both(size: float) -> None:
+    # One tensor's error varies threefold from draw to draw on either side; their middle does not.
+    ratios = []
+    for seed in range(8):
+        model, generator = with_lora(build(), target_modules=ALL_MAPS), torch.Generator()
+        generator.manual_seed(seed)
+        for name, parameter in model.named_parameters():
+            if "lora_" in name:
+                nn.init.normal_(parameter, std=size, generator=generator)
+        exact = outcome(model)
+        with torch.autocast("cpu", torch.bfloat16):
+            usual = outcome(model)
+            with fused_layers(model):
+                found = outcome(model)
+        for name, tensor in exact.items():
+            ours, theirs = (float((x[name] - tensor).float().norm()) for x in (found, usual))
+            ratios.append(ours / max(theirs, 1e-6))
+    assert float(np.median(ratios)) < 1.05
 
 
 @pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])

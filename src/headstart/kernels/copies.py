@@ -83,7 +83,8 @@ class _Copied:
         self.step = step
         if down is None or up is None:
             return list(zip(self.parts, [p.detach() for p in parameters], strict=True))
-        with torch.no_grad():
+        # Autocast would round the product before it is added.
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
             changes = torch.split(up @ down, [p.shape[0] for p in parameters])
             for part, more, parameter in zip(self.parts, changes, parameters, strict=True):
                 part.copy_(more.add_(parameter))
