@@ -39,9 +39,9 @@ class StageResult:
         trains: Its tuner.
         attempt: 1, or 2 where the guard tried again.
         planned_steps: Its length, or upper bound.
-        steps: Optimizer steps done.
-        until: What was to end it: ``end``, ``learned`` or ``plateau``.
-        ended: Why it ended: ``end``, ``learned``, ``bound``, ``plateau`` or ``nan``.
+        steps: Optimizer steps done; 0 where the head was fitted to its optimum.
+        until: What was to end it: ``end``, ``learned``, ``plateau`` or ``optimum``.
+        ended: Why it ended: ``end``, ``learned``, ``bound``, ``plateau``, ``optimum`` or ``nan``.
         lr: Peak learning rate of the tuner's parameters.
         head_lr: Peak learning rate of the head.
         trainable: Numbers that train, as ``head``, ``tuner`` and ``frozen``.
@@ -53,6 +53,8 @@ class StageResult:
         best_step: Step of the best validation score.
         best: Validation metrics there.
         curve: All evaluations.
+        held_out_loss: Mean loss on held-out folds of the training rows, where the head was fitted
+            to its optimum and rows could be held out.
         train_skill: How far above chance the training rows are predicted at the end: 0 is
             chance, 1 is perfect.
         learned: Whether that is well above chance.
@@ -77,6 +79,7 @@ class StageResult:
     best_step: int = 0
     best: dict[str, float] = field(default_factory=dict)
     curve: list[Point] = field(default_factory=list)
+    held_out_loss: float | None = None
     train_skill: float | None = None
     learned: bool | None = None
     handed_on: str = "model"

@@ -13,7 +13,7 @@ import torch
 import headstart as hs
 from headstart.errors import NumericalError
 from headstart.models.loading import load_saved
-from headstart.run.stages import LEARNED
+from headstart.run.guard import LEARNED
 from headstart.training.loop import StageLoop
 from tiny_runs import Watch, frame, inputs, same, saved, watched
 

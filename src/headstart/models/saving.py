@@ -16,6 +16,7 @@ from headstart.models.folders import whole_folder
 from headstart.models.head_choice import Target
 from headstart.models.heads import EncoderClassifier
 from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, load_saved
+from headstart.models.sentence import is_sentence_head, write_modules
 from headstart.models.source import quiet
 
 
@@ -26,13 +27,15 @@ def save_classifier(
     folder: Path,
     card: str,
     *,
+    longest: int = 512,
     trust_remote_code: bool = False,
 ) -> None:
     """Write a checkpoint with tokenizer and model card, then read it back and compare.
 
     With a native head the folder is a plain transformers checkpoint. With a head of ours it is a
-    plain checkpoint of the backbone, the head standing beside it. The folder is there only once all
-    of it has been written and compared.
+    plain checkpoint of the backbone, the head standing beside it: in a form of ours and, where it
+    is one linear map of a pooled vector, in that of sentence-transformers too. The folder is there
+    only once all of it has been written and compared.
 
     Args:
         split: The trained model, without tuner modules.
@@ -40,6 +43,7 @@ def save_classifier(
         tokenizer: Its tokenizer.
         folder: Where to; what stands there is replaced.
         card: Text of the model card.
+        longest: Longest input in tokens, for sentence-transformers.
         trust_remote_code: Whether code that comes with the model may run to read it back.
 
     Raises:
@@ -47,6 +51,8 @@ def save_classifier(
     """
     with whole_folder(folder) as new:
         _write(split, target, tokenizer, new, card)
+        if isinstance(split.model, EncoderClassifier) and is_sentence_head(split.model.head):
+            write_modules(split.model.head, new, longest)
         _compare(split.model, new, trust_remote_code)
 
 

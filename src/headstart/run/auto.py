@@ -32,7 +32,7 @@ from headstart.run.trial import SHARE, Bench, Clock, OutOfTime, Speed, split_row
 from headstart.strategies.builtin import ALIASES
 from headstart.training.checkpoint import replace_text
 
-CANDIDATES = tuple(ALIASES[name].line for name in ("eh-ft", "ft", "lp-ft", "eh-ft-lora"))
+CANDIDATES = tuple(ALIASES[name].line for name in ("default", "ft", "eh-ft", "eh-ft-lora"))
 """What is tried: the default first, then in order of preference where nothing else decides."""
 DEFAULT = CANDIDATES[0]
 SEARCH_SHARE = 0.5

@@ -38,6 +38,7 @@ from headstart.training.checkpoint import load_checkpoint, replace_text, save_ch
 from headstart.training.evaluate import Floats
 from headstart.training.ledger import Pause
 from headstart.training.runtime import Runtime
+from headstart.training.threads import Threads
 from headstart.tuners._bind import read_strategy
 
 Checkpoint = tuple[dict[str, Any], dict[str, torch.Tensor]]
@@ -131,8 +132,8 @@ def run(
     return result
 
 
-def _runtime(config: FitConfig) -> Runtime:
-    return Runtime(config.device, config.precision, config.threads)
+def _runtime(config: FitConfig, threads: Threads | None = None) -> Runtime:
+    return Runtime(config.device, config.precision, threads or config.threads)
 
 
 @dataclass
@@ -155,6 +156,7 @@ def run_in_memory(
     listener: Listener | None = None,
     frames: Frames | None = None,
     observer: Observer | None = None,
+    threads: Threads | None = None,
 ) -> Trained:
     """Train and evaluate one run, and write nothing.
 
@@ -163,6 +165,7 @@ def run_in_memory(
         listener: Hears what happens.
         frames: Rows that are already there, by split.
         observer: Looks at the model, and hears what happens in place of a listener.
+        threads: CPU threads that were chosen for it, in place of those in the settings.
 
     Returns:
         The record, without a folder, and the logits.
@@ -172,7 +175,7 @@ def run_in_memory(
     """
     began = time.perf_counter()
     listener = observer or listener or Listener()
-    ready = make_ready(config, _runtime(config), frames)
+    ready = make_ready(config, _runtime(config, threads), frames)
     listener.plan(ready.plan)
     if observer:
         observer.begin(ready)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
@@ -13,6 +15,9 @@ from headstart.strategies.stages import Stage
 from headstart.training.evaluate import Judge
 from headstart.training.feed import Feed
 from headstart.training.optim import OptimizerSettings
+
+Pristine = Callable[[], Mapping[str, torch.Tensor]]
+"""Reads the checkpoint's backbone again: parameters and buffers by name."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Materials:
         judge: Turns validation logits into metrics.
         outputs: Logits per row.
         chance: Loss of the best constant guess on the training rows.
+        pristine: Reads the checkpoint's backbone again, for going back to an earlier stage's
+            model; ``None`` where none is gone back to.
     """
 
     split: SplitModel
@@ -51,6 +58,7 @@ class Materials:
     judge: Judge
     outputs: int
     chance: float
+    pristine: Pristine | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,8 @@ class Options:
         guard: Whether a head that has not learned is held back.
         budget: Steps of all stages together, where that was asked for: the last stage takes what
             those that handed something on have left. Its own length if ``None``.
-        select: ``last`` or ``best``: which state of the last stage stays in the model.
+        select: Which state stays in the model: ``last`` or ``best`` of the last stage, or ``auto``:
+            the last, unless an earlier stage's model is better on the held-out rows.
         gradient_checkpointing: Whether stages that train the backbone compute activations twice.
     """
 

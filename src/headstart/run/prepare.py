@@ -63,15 +63,7 @@ def prepare(
     """
     splits = read_splits(config, task, frames)
     with without_collection():  # transformers imports a model's code when it is first asked for
-        split = load_classifier(
-            config.model,
-            splits.target,
-            head=choices.head,
-            pooling=choices.pooling,
-            seed=stream(config.seed, "head"),
-            trust_remote_code=config.trust_remote_code,
-            dropout=config.dropout,
-        )
+        split = _load(config, choices, splits)
         model_config: Any = split.model.config
         tokenizer = load_tokenizer(
             config.model, model_config.vocab_size, trust_remote_code=config.trust_remote_code
@@ -89,6 +81,35 @@ def prepare(
         model_config.pad_token_id = train.padding.values["input_ids"]  # type: ignore[union-attr]
     splits.warnings += length_warnings(train, "training rows")  # type: ignore[arg-type]
     return Prepared(splits, split, tokenizer, train, validation, untouched, longest)  # type: ignore[arg-type]
+
+
+def _load(config: FitConfig, choices: Choices, splits: Splits) -> SplitModel:
+    return load_classifier(
+        config.model,
+        splits.target,
+        head=choices.head,
+        pooling=choices.pooling,
+        seed=stream(config.seed, "head"),
+        trust_remote_code=config.trust_remote_code,
+        dropout=config.dropout,
+    )
+
+
+def pristine_backbone(
+    config: FitConfig, choices: Choices, prepared: Prepared
+) -> dict[str, torch.Tensor]:
+    """Read the checkpoint's backbone again.
+
+    Args:
+        config: The settings.
+        choices: The numbers of the run.
+        prepared: What the run trains with.
+
+    Returns:
+        Its parameters and saved buffers by name.
+    """
+    split = _load(config, choices, prepared.splits)
+    return {**split.backbone, **dict(split.buffers())}
 
 
 def fresh_head(prepared: Prepared, init: str, seed: int) -> dict[str, torch.Tensor]:

@@ -31,6 +31,12 @@ from headstart.training.recompute import require_recomputable
 from headstart.training.runtime import Runtime
 from headstart.tuners._bind import read_strategy
 
+_SENTENCE = (
+    "The model was made for sentence vectors, so the head reads what those pool, which it knows "
+    "most in. The result loads with headstart and, as vectors that are logits, with "
+    "sentence-transformers; for a plain classifier of transformers add --head-type native."
+)
+
 
 @dataclass
 class Ready:
@@ -72,6 +78,7 @@ class Ready:
             "model": f"{self.config.model}, {size:,} backbone parameters",
             "head": self.choices.head + _start(self.config),
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
+            "threads": str(self.runtime.threads),
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
         }
         if self.config.calibrate:
@@ -119,6 +126,8 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
         notes.append(
             f"The checkpoint's own head is not used; give --head {unused} to start from it."
         )
+    if choices.sentence:
+        notes.append(_SENTENCE)
     _start_head(config, prepared)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
     if config.selection == "carve" and not (decides or config.calibrate):

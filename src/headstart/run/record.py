@@ -20,6 +20,7 @@ from headstart.training.evaluate import Floats, Judge
 from headstart.training.skill import skill
 
 _UNSEEN = "no score was looked at to choose it"
+_KEPT = "the held-out rows showed that it is better than the last one"
 
 
 def make_record(ready: Ready) -> RunResult:
@@ -51,7 +52,7 @@ def make_record(ready: Ready) -> RunResult:
         },
         machine=ready.runtime.describe(),
         versions=versions(),
-        selected=config.select,
+        selected="best" if config.select == "best" else "last",
         rule=_rule(config, ready.strategy),
         warnings=[*ready.notes, *splits.warnings],
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -59,7 +60,9 @@ def make_record(ready: Ready) -> RunResult:
 
 
 def _rule(config: FitConfig, strategy: Strategy) -> str:
-    if config.select == "last":
+    if config.select == "auto" and len(strategy.stages) > 1:
+        return "the state after the last step, unless held-out rows prefer an earlier stage's model"
+    if config.select != "best":
         rows = "carved rows" if config.selection == "carve" else "validation rows"
         stopped = [stage.trains for stage in strategy.stages if stage.until == "plateau"]
         looked = f"the length of {' and '.join(stopped)} was chosen by the score on the {rows}"
@@ -83,6 +86,9 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
     """
     final, splits, told = result.stages[-1], ready.prepared.splits, len(result.warnings)
     result.last, result.best = final.end, final.best
+    if runner.kept_stage is not None:
+        result.last = runner.materials.judge(runner.last_logits)
+        result.rule = f"the model after stage {runner.kept_stage + 1}; {_KEPT}"
     for stage in result.stages:
         if stage.learned is False and stage.handed_on != "nothing":
             result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")

@@ -36,7 +36,10 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
     target = ready.prepared.splits.target
     trust = ready.config.trust_remote_code
     tokenizer = ready.prepared.tokenizer
-    save_classifier(split, target, tokenizer, folder / MODEL, card, trust_remote_code=trust)
+    save_classifier(
+        split, target, tokenizer, folder / MODEL, card,
+        longest=ready.prepared.max_length, trust_remote_code=trust,
+    )  # fmt: skip
     replace_text(folder / RESULT, result.to_json())
 
 

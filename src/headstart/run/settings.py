@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, NotationError
+from headstart.models.headfile import Head
+from headstart.models.heads import EncoderClassifier
+from headstart.models.sentence import sentence_pooling
+from headstart.models.source import find_model, locate
 from headstart.run.parts import Options, StagePlan
 from headstart.strategies.plan import Length
 from headstart.strategies.presets import Preset, fine_tuning_rate, get_preset
@@ -16,6 +21,8 @@ from headstart.techniques import TECHNIQUES
 from headstart.training.optim import OptimizerSettings
 from headstart.tuners import TUNERS
 from headstart.tuners._base import Tuner
+
+OWN_CLASS = EncoderClassifier.__name__
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,7 @@ class Choices:
         share: Share of the total for stages before the last, where they carry no length.
         head: Kind of head.
         pooling: What the head reads.
+        sentence: Whether the model was made for sentence vectors, and that decided the head.
     """
 
     preset: Preset
@@ -37,6 +45,7 @@ class Choices:
     share: float | None
     head: str
     pooling: str
+    sentence: bool = False
 
 
 def choose(config: FitConfig, task: TaskSpec) -> Choices:
@@ -60,10 +69,28 @@ def choose(config: FitConfig, task: TaskSpec) -> Choices:
         if (value := getattr(config, name)) is not None
     }
     spans = task.span_use == "vectors" and bool(task.spans)
-    head = config.head_type or ("span" if spans else preset.head)
-    pooling = config.pooling or ("first" if spans or head != "native" else "native")
+    pooled = _sentence_pooling(config, task, preset)
+    head = config.head_type or ("span" if spans else "linear" if pooled else preset.head)
+    first = "first" if spans or head != "native" else "native"
+    pooling = config.pooling or pooled or first
     epochs = config.epochs or preset.epochs
-    return Choices(replace(preset, **given), epochs, total, preset.share, head, pooling)
+    made = replace(preset, **given)
+    return Choices(made, epochs, total, preset.share, head, pooling, bool(pooled))
+
+
+def _sentence_pooling(config: FitConfig, task: TaskSpec, preset: Preset) -> str | None:
+    """Return what a model for sentence vectors pools, where no other head is asked for.
+
+    A head that is given decides its own form, and so do tasks whose head reads more than one text.
+    """
+    open_ = config.head_type is None and config.pooling is None and preset.head == "native"
+    if not open_ or task.shape == "choice" or task.spans or config.model in ("", "-"):
+        return None
+    name = find_model(config.model)
+    pooled = sentence_pooling(name if Path(name).is_dir() else locate(name))
+    if pooled and config.head and Head.from_pretrained(config.head).model_class != OWN_CLASS:
+        return None
+    return pooled
 
 
 def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:

@@ -5,6 +5,7 @@
     for each stage:
         attach the tuner; only it and the head train
         train with a fresh optimizer
+        (a head until its optimum: fitted on stored features instead)
         before a further stage: has the head learned?   no -> try once more with other rates,
                                                         then go to the last stage with the head
                                                         that this stage was given
@@ -26,9 +27,11 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
-from headstart.kernels.fuse import fused_layers
 from headstart.models.backbone import Snapshot
 from headstart.results import StageResult, stage_from_dict
+from headstart.run.earlier import Earlier, best_of, can_return, from_tensors, put_back, to_tensors
+from headstart.run.feeds import activation_memory, stage_feeds
+from headstart.run.guard import has_learned, second_attempt, why_not
 from headstart.run.listener import Listener
 from headstart.run.origin import Origin
 from headstart.run.parts import Materials, Options, StagePlan
@@ -36,12 +39,9 @@ from headstart.run.setting import closing, setting
 from headstart.strategies.stages import Stage, Strategy
 from headstart.techniques._base import Technique
 from headstart.training.evaluate import Floats, predict_logits
-from headstart.training.features import frozen_features
 from headstart.training.feed import Feed, PartFeed
-from headstart.training.first_token import first_token_only
 from headstart.training.ledger import Pause
 from headstart.training.loop import StageLoop
-from headstart.training.recompute import recomputed
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
 from headstart.training.skill import skill
@@ -49,8 +49,6 @@ from headstart.training.state import StageSetup
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind, bind_techniques
 
-LEARNED = 0.1
-"""Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
 SKILL_ROWS = 1000
 MOST_POINTS = 20
 """Evaluations in a stage, where the user does not say how often."""
@@ -92,11 +90,14 @@ class StrategyRunner:
         self.guard_notes: list[str] = []
         self.pretrained_head: dict[str, torch.Tensor] | None = None
         self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
+        self.kept_stage: int | None = None
+        self._earlier: list[Earlier] = []
         # Only what is handed on is compared with it.
         self._fingerprint = self.split.fingerprint() if len(plans) > 1 else ""
         self._kept: set[str] = set()
         self._before: dict[str, torch.Tensor] = {}
         reserved = [p.stage.reserve for p in plans[:-1]]
+        self._returns = options.select == "auto" and bool(materials.pristine) and not any(reserved)
         # A '>' after a '>>' goes back to the checkpoint, which the merge has overwritten.
         returns = any(a and not all(reserved[i:]) for i, a in enumerate(reserved))
         self._origin = Origin(self.split) if returns else None
@@ -139,24 +140,45 @@ class StrategyRunner:
                 start, index, attempt = self.split.head_state(), index + 1, 1
                 continue
             self.split.load_head(start)
-            if attempt == 1:
+            why = why_not(result, self.materials.chance)
+            if attempt == 1 and result.ended != "optimum":
                 attempt = 2
-                self._note(f"{plan.stage} did not learn: {self._why(result)}; trying once more.")
+                self._note(f"{plan.stage} did not learn: {why}; trying once more.")
             else:
-                index, attempt = len(self.plans) - 1, 1
-                fresh = "a fresh head" if len(self.results) == 2 else "the head before it"
+                fresh = "the head before it" if self.pretrained_head else "a fresh head"
                 goes_on = f"going on with {self.plans[-1].stage} from {fresh}"
                 self._note(
-                    f"{plan.stage} did not learn again: {self._why(result)}; "
+                    f"{plan.stage} did not learn{' again' * (attempt == 2)}: {why}; "
                     f"{goes_on if stages is None else 'the head is as it was'}."
                 )
+                index, attempt = len(self.plans) - 1, 1
+        if self._earlier and stages is None:
+            self._keep_better()
         return self.results
+
+    def _keep_better(self) -> None:
+        """Go back to an earlier stage's model where the last one is worse by more than noise."""
+        materials, final = self.materials, self.last_logits
+        best = best_of(self._earlier, final, materials.judge)
+        if best is None or materials.pristine is None:
+            return
+        plan = self.plans[best.index]
+        put_back(self.split, plan, best, materials.pristine, self.options.seed)
+        self.last_logits = predict_logits(
+            self.split.model, materials.validation, self.runtime, materials.outputs
+        )
+        self.kept_stage = best.index
+        scores = [materials.judge(logits)["score"] for logits in (best.logits, final)]
+        self._note(
+            f"the model after stage {best.index + 1} is saved: its score on the validation rows is "
+            f"{scores[0]:.3f}, {scores[1]:.3f} after the last stage."
+        )
 
     def _plan(self, index: int, attempt: int) -> StagePlan:
         """Return a stage's plan, changed for a second attempt and by what is left of a budget."""
         plan, budget = self.plans[index], self.options.budget
         if attempt == 2:
-            return self._again(plan)
+            return second_attempt(plan, self.results[-1], self.materials.chance)
         if budget and index == len(self.plans) - 1:
             used = sum(r.steps for r in self.results if r.handed_on != "nothing")
             return replace(plan, length=replace(plan.length, steps=budget - used))
@@ -165,20 +187,6 @@ class StrategyRunner:
     def _note(self, text: str) -> None:
         self.guard_notes.append(text)
         self.listener.warning(f"guard: {text}")
-
-    def _why(self, result: StageResult) -> str:
-        if result.ended == "nan":
-            return "its loss became NaN"
-        return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
-
-    def _again(self, plan: StagePlan) -> StagePlan:
-        """Return the plan for a second attempt: gentler if the loss blew up, else a bolder head."""
-        first = self.results[-1]
-        loss = first.curve[-1].train_loss if first.curve else None
-        blew_up = first.ended == "nan" or (loss or 0.0) > 1.2 * self.materials.chance
-        old = plan.optimizer
-        lr, head_lr = (old.lr / 10, old.head_lr / 10) if blew_up else (old.lr, 3 * old.head_lr)
-        return replace(plan, optimizer=replace(old, lr=lr, head_lr=head_lr))
 
     def _train(
         self,
@@ -202,27 +210,35 @@ class StrategyRunner:
             plan.optimizer.lr, plan.optimizer.head_lr, asdict(count), plan.length.until,
         )  # fmt: skip
         self.listener.stage_started(result, index + 1, len(self.plans))
-        guarded, saving = self._detached_on_error(tuner, last), self._memory(tuner)
-        live = any(technique.live for technique in techniques)
-        with guarded, saving, self._feeds(tuner, live) as (train, validation), closing(techniques):
+        parts, frozen = (self.materials, self.options, self.runtime), tuner.frozen_features
+        guarded, stored = self._detached_on_error(tuner, last), not any(t.live for t in techniques)
+        feeds = stage_feeds(*parts, self.listener, stored=frozen and stored)
+        saving = activation_memory(*parts, frozen=frozen)
+        with guarded, saving, feeds as (train, validation), closing(techniques):
             found = setting(self.materials, trained, train, plan.length, self.options, self.runtime)
             if tuner.wants_rows:
                 tuner.prepare(self.split, found.batches, found.loss)
             for technique in techniques:
                 technique.begin(found)
-            feeds = train, validation
-            loop = self._loop(index, attempt, plan, start, trained, feeds, last, techniques)
+            read = train, validation
+            loop = self._loop(index, attempt, plan, start, trained, read, last, techniques)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
+            if plan.length.until == "optimum" and train is not self.materials.train:
+                result.held_out_loss = loop.solve(self.materials.train_labels).held_out_loss
             state = loop.run()
             if not last:
                 result.train_skill = self._skill(train)
-        result.steps, result.ended, result.seconds = state.step, state.ended, state.seconds
+        result.ended, result.seconds = state.ended, state.seconds
+        result.steps = 0 if state.ended == "optimum" else state.step
         result.training_seconds, result.tokens = state.training_seconds, state.tokens
         result.curve, result.best_step, result.best = state.curve, state.best_step, state.best
         result.start, result.end = state.curve[0].scores, state.curve[-1].scores
         if not last:
-            result.learned = result.ended != "nan" and (result.train_skill or 0) >= LEARNED
+            result.learned = has_learned(result, self.materials.chance)
+            if result.learned and self._returns and can_return(tuner):
+                kept = {n: p.detach().cpu().clone() for n, p in loop.trained.items()}
+                self._earlier.append(Earlier(index, kept, self.last_logits))
         else:
             self._choose_state(loop)
         if self._hand_on(plan.stage, tuner, result, last):
@@ -261,6 +277,7 @@ class StrategyRunner:
             }
             tensors = loop.tensors()
             tensors |= {f"start/{name}": t for name, t in start.items()}
+            tensors |= to_tensors(self._earlier)
             kept = self._before or {name: self.split.backbone[name] for name in self._kept}
             tensors |= {f"kept/{name}": t for name, t in kept.items()}
             if self.pretrained_head:
@@ -317,30 +334,6 @@ class StrategyRunner:
                 tuner.detach(self.split)
             raise
 
-    def _memory(self, tuner: Tuner) -> contextlib.AbstractContextManager[None]:
-        """Return the context in which a stage trains: a frozen backbone keeps no activations."""
-        if not self.options.gradient_checkpointing or tuner.frozen_features:
-            return contextlib.nullcontext()
-        return recomputed(self.split, self.runtime.device)
-
-    @contextlib.contextmanager
-    def _feeds(self, tuner: Tuner, live: bool) -> Iterator[tuple[Feed, Feed]]:
-        train, validation = self.materials.train, self.materials.validation
-        self.split.model.to(self.runtime.device)
-        if tuner.frozen_features and not live:
-            with frozen_features(self.split, [train, validation], self.runtime) as stored:
-                if stored is not None:
-                    yield stored[0], stored[1]
-                    return
-            self.listener.message("The frozen features cannot be kept; computed in every epoch.")
-        with first_token_only(self.split, train), self._fused():
-            yield train, validation
-
-    def _fused(self) -> contextlib.AbstractContextManager[Any]:
-        """Return the context of layers in fewer steps; those computed twice stay as they are."""
-        twice = self.options.gradient_checkpointing or self.runtime.device.type != "cpu"
-        return contextlib.nullcontext() if twice else fused_layers(self.split.model)
-
     def _skill(self, train: Feed) -> float:
         """Measure the skill on (at most a thousand of) the training rows, without dropout."""
         labels = self.materials.train_labels
@@ -380,6 +373,7 @@ class StrategyRunner:
         self.results[:] = [stage_from_dict(r) for r in state["results"]]
         self.guard_notes[:] = state["guard"]
         self._kept = set(state["kept"])
+        self._earlier = from_tensors(tensors)
         for plan in self.plans[: state["stage"]]:
             if plan.stage.reserve and not self._kept <= self.split.backbone.keys():
                 # A merge can add parameters; their values come from the checkpoint.

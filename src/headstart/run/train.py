@@ -10,6 +10,7 @@ import torch
 from headstart.results import RunResult
 from headstart.run.listener import Listener
 from headstart.run.parts import Materials
+from headstart.run.prepare import pristine_backbone
 from headstart.run.ready import Ready
 from headstart.run.settings import stage_options
 from headstart.run.stages import Save, StrategyRunner
@@ -56,6 +57,7 @@ def stage_runner(
         Judge(labels, ready.task.metrics, splits.mean, splits.scale),
         max(1, classes),
         chance_loss(train_labels, classes),
+        lambda: pristine_backbone(ready.config, ready.choices, prepared),
     )
     options = stage_options(ready.config, ready.choices, ready.stages)
     return StrategyRunner(

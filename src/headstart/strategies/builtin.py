@@ -19,6 +19,10 @@ class Alias:
 
 
 ALIASES: dict[str, Alias] = {
+    "default": Alias(
+        "head(until=optimum) > full+wise_ft",
+        "what is done where nothing else is asked for: a head at its optimum, then fine-tuning",
+    ),
     "ft": Alias("full", "plain fine-tuning from a random head"),
     "lp": Alias("head", "linear probing: the head alone on frozen features"),
     "lp-ft": Alias("head > full", "linear probing, then fine-tuning (Kumar et al. 2022)"),

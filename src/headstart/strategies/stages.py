@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 Scalar = int | float | bool | str
-Until = Literal["end", "learned", "plateau"]
+Until = Literal["end", "learned", "plateau", "optimum"]
 UNTIL: tuple[str, ...] = get_args(Until)
 
 
@@ -46,7 +46,8 @@ class Stage:
         share: Length as a share of the whole strategy's steps, between 0 and 1.
         until: ``end`` runs the whole length; ``learned`` ends when the score on the training rows
             is well above chance; ``plateau`` ends when the validation score stops
-            rising. For both the length is an upper bound.
+            rising. For both the length is an upper bound. ``optimum``, of the head alone, fits it
+            to its optimum on stored features; the length holds where these cannot be kept.
         patience: Evaluations without a gain after which ``plateau`` ends the stage.
         lr: Learning rate of the tuner's parameters.
         head_lr: Learning rate of the head.

@@ -50,6 +50,8 @@ def read_strategy(line: str) -> Strategy:
                 f"until={stage.until}" if stage.until else "no until",
                 "Add until=plateau, or drop it: nothing else waits.",
             )  # fmt: skip
+        if stage.until == "optimum":
+            _require_solvable(stage, line)
     for stage, needed in zip(strategy.stages, _merges(strategy), strict=True):
         reason = bind(stage, line).no_merge
         if needed and reason:
@@ -61,6 +63,18 @@ def read_strategy(line: str) -> Strategy:
                 reason,
             )
     return strategy
+
+
+def _require_solvable(stage: Stage, line: str) -> None:
+    """Refuse to solve what is no head on frozen features, and what only training has a use for."""
+    expected = "until=optimum on a stage that trains the head alone, without techniques"
+    if not TUNERS.get(stage.trains).frozen_features:
+        fix = "Write head(until=optimum), or give this stage epochs."
+        raise _fault(stage, line, "until", expected, str(stage), fix)
+    if stage.techniques:
+        start, end = stage.techniques[0].place
+        fix = "Drop it: nothing is trained step by step."
+        raise NotationError(line or str(stage), start, end, expected, str(stage), fix)
 
 
 def bind(stage: Stage, line: str = "") -> Tuner:

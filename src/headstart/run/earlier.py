@@ -1,0 +1,160 @@
+"""The last stage must not make things worse: earlier stages' models, kept to be compared.
+
+What an earlier stage ended with, its tuner still on, is small: the head and what the tuner trained.
+If the held-out rows show that this was the better model by more than noise, it is put together
+again on the checkpoint's backbone and its tuner merged.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from headstart.models.backbone import SplitModel
+from headstart.run.parts import Pristine, StagePlan
+from headstart.training.evaluate import Floats, Judge, decide
+from headstart.training.seeds import seeded, stream
+from headstart.tuners._base import Tuner
+from headstart.tuners._bind import bind
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """What a stage before the last one ended with.
+
+    Args:
+        index: Which stage, from 0.
+        tensors: Head and whatever its tuner trained, by name.
+        logits: Of the validation rows, (n, outputs).
+    """
+
+    index: int
+    tensors: Mapping[str, torch.Tensor]
+    logits: Floats
+
+
+def can_return(tuner: Tuner) -> bool:
+    """Return whether a stage's model can be put together again from what it trained.
+
+    Args:
+        tuner: The stage's.
+
+    Returns:
+        Whether its change can be merged, and attaching it needs nothing but the seed.
+    """
+    return not tuner.no_merge and not tuner.wants_rows
+
+
+def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
+    """Tell whether an earlier model is better than the final one by more than noise.
+
+    Its score has to be higher, and so has the number of rows that it alone predicts right, by more
+    than the standard error of the difference; of numbers the squared error has to be lower so.
+
+    Args:
+        earlier: Its logits on the held-out rows, (n, outputs).
+        final: Those of the final model, (n, outputs).
+        judge: Knows the labels.
+
+    Returns:
+        Whether it is.
+    """
+    if judge(earlier)["score"] <= judge(final)["score"]:
+        return False
+    gains = _goodness(earlier, judge) - _goodness(final, judge)
+    noise = gains.std() / math.sqrt(len(gains))
+    return bool(gains.mean() > noise)
+
+
+def best_of(kept: Sequence[Earlier], final: Floats, judge: Judge) -> Earlier | None:
+    """Choose the model to go back to.
+
+    Args:
+        kept: The earlier models.
+        final: Logits of the final model on the held-out rows, (n, outputs).
+        judge: Knows the labels.
+
+    Returns:
+        The one with the highest score of those that are better by more than noise, if any.
+    """
+    found = [model for model in kept if better(model.logits, final, judge)]
+    return max(found, key=lambda model: judge(model.logits)["score"]) if found else None
+
+
+def put_back(
+    split: SplitModel, plan: StagePlan, earlier: Earlier, pristine: Pristine, seed: int
+) -> None:
+    """Make the model what a stage ended with, its tuner merged into the backbone.
+
+    Args:
+        split: The model, without tuner modules.
+        plan: The stage's.
+        earlier: What it ended with.
+        pristine: Reads the checkpoint's backbone.
+        seed: The run's.
+    """
+    values = pristine()
+    with torch.no_grad():
+        for name, tensor in {**split.backbone, **dict(split.buffers())}.items():
+            tensor.copy_(values[name])
+    tuner = bind(plan.stage)
+    with seeded(stream(seed, "tuner", plan.stage.trains)):
+        trained = tuner.attach(split, reversible=False)
+    with torch.no_grad():
+        for name, parameter in {**trained, **split.head}.items():
+            parameter.copy_(earlier.tensors[name])
+    tuner.merge(split)
+
+
+def _goodness(logits: Floats, judge: Judge) -> npt.NDArray[np.float64]:
+    """Return for each row 1 where it is right and 0 where not, or minus the squared error."""
+    number = bool(np.issubdtype(judge.labels.dtype, np.floating))
+    guesses = decide(logits, number=number)
+    if number:
+        errors = guesses.astype(np.float64) - judge.labels.astype(np.float64)
+        return -errors * errors
+    return np.asarray(guesses == judge.labels, np.float64)
+
+
+_LOGITS = "logits of the validation rows"
+
+
+def to_tensors(kept: Sequence[Earlier]) -> dict[str, torch.Tensor]:
+    """Return earlier models as tensors for a checkpoint.
+
+    Args:
+        kept: The models.
+
+    Returns:
+        Tensors by name; see ``from_tensors``.
+    """
+    found: dict[str, torch.Tensor] = {}
+    for model in kept:
+        tensors = {**model.tensors, _LOGITS: torch.from_numpy(model.logits)}
+        found |= {f"earlier/{model.index}/{name}": tensor for name, tensor in tensors.items()}
+    return found
+
+
+def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[Earlier]:
+    """Return the earlier models that a checkpoint holds.
+
+    Args:
+        tensors: All of the checkpoint's.
+
+    Returns:
+        The models in the order of their stages.
+    """
+    by_stage: dict[int, dict[str, torch.Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("earlier/"):
+            _, index, own = name.split("/", 2)
+            by_stage.setdefault(int(index), {})[own] = tensor
+    return [
+        Earlier(index, found, found.pop(_LOGITS).numpy())
+        for index, found in sorted(by_stage.items())
+    ]

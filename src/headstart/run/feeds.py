@@ -1,0 +1,68 @@
+"""How a stage reads its rows: as tokens through the backbone, or as features stored beforehand."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from headstart.kernels.fuse import fused_layers
+from headstart.run.listener import Listener
+from headstart.run.parts import Materials, Options
+from headstart.training.features import frozen_features
+from headstart.training.feed import Feed
+from headstart.training.first_token import first_token_only
+from headstart.training.recompute import recomputed
+from headstart.training.runtime import Runtime
+
+
+@contextlib.contextmanager
+def stage_feeds(
+    materials: Materials, options: Options, runtime: Runtime, listener: Listener, *, stored: bool
+) -> Iterator[tuple[Feed, Feed]]:
+    """Give a stage its training and validation rows.
+
+    Args:
+        materials: Model and data.
+        options: Settings of all stages.
+        runtime: Device and precision.
+        listener: Hears if features cannot be kept.
+        stored: Whether the backbone stands still, so that its output can be stored.
+
+    Yields:
+        The two feeds; those of ``materials`` themselves where nothing is stored.
+    """
+    train, validation, split = materials.train, materials.validation, materials.split
+    split.model.to(runtime.device)
+    if stored:
+        with frozen_features(split, [train, validation], runtime) as features:
+            if features is not None:
+                yield features[0], features[1]
+                return
+        listener.message("The frozen features cannot be kept; computed in every epoch.")
+    # Layers in fewer steps; those that are computed twice stay as they are.
+    twice = options.gradient_checkpointing or runtime.device.type != "cpu"
+    fused: contextlib.AbstractContextManager[Any] = (
+        contextlib.nullcontext() if twice else fused_layers(split.model)
+    )
+    with first_token_only(split, train), fused:
+        yield train, validation
+
+
+def activation_memory(
+    materials: Materials, options: Options, runtime: Runtime, *, frozen: bool
+) -> contextlib.AbstractContextManager[None]:
+    """Return the context in which a stage trains: a frozen backbone keeps no activations.
+
+    Args:
+        materials: Model and data.
+        options: Settings of all stages.
+        runtime: Device and precision.
+        frozen: Whether the backbone stands still.
+
+    Returns:
+        The context.
+    """
+    if not options.gradient_checkpointing or frozen:
+        return contextlib.nullcontext()
+    return recomputed(materials.split, runtime.device)

@@ -1,0 +1,64 @@
+"""What the guard asks: has a stage's head learned, and what is changed for a second attempt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headstart.results import StageResult
+from headstart.run.parts import StagePlan
+
+LEARNED = 0.1
+"""Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
+
+
+def has_learned(result: StageResult, chance: float) -> bool:
+    """Tell whether a stage before the last one has a head that is worth handing on.
+
+    Args:
+        result: The stage's record.
+        chance: Loss of the best constant guess.
+
+    Returns:
+        For a head fitted to its optimum, whether its loss on held-out rows is below chance; for one
+        that was trained, whether it predicts the training rows well above chance.
+    """
+    if result.ended == "nan":
+        return False
+    if result.ended == "optimum" and result.held_out_loss is not None:
+        return result.held_out_loss < chance
+    return (result.train_skill or 0) >= LEARNED
+
+
+def why_not(result: StageResult, chance: float) -> str:
+    """Say why a head has not learned.
+
+    Args:
+        result: The stage's record.
+        chance: Loss of the best constant guess.
+
+    Returns:
+        A few words.
+    """
+    if result.ended == "nan":
+        return "its loss became NaN"
+    if result.ended == "optimum" and result.held_out_loss is not None:
+        return f"loss {result.held_out_loss:.3f} on held-out folds, {chance:.3f} by chance"
+    return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
+
+
+def second_attempt(plan: StagePlan, first: StageResult, chance: float) -> StagePlan:
+    """Return the plan for a second attempt: gentler if the loss blew up, else a bolder head.
+
+    Args:
+        plan: Of the first attempt.
+        first: What came of it.
+        chance: Loss of the best constant guess.
+
+    Returns:
+        The same stage with other rates.
+    """
+    loss = first.curve[-1].train_loss if first.curve else None
+    blew_up = first.ended == "nan" or (loss or 0.0) > 1.2 * chance
+    old = plan.optimizer
+    lr, head_lr = (old.lr / 10, old.head_lr / 10) if blew_up else (old.lr, 3 * old.head_lr)
+    return replace(plan, optimizer=replace(old, lr=lr, head_lr=head_lr))

@@ -1,0 +1,210 @@
+"""A head fitted to its optimum on stored features: penalised, the penalty chosen on held-out rows.
+
+::
+
+    minimise over the head     mean loss + m / (2 n C) · |W|²     by L-BFGS, from strong to weak C
+    C                          the least loss on held-out folds of the training rows
+    chosen C                   all rows
+
+``W`` are the weights of the head's linear maps and ``m`` the mean squared norm of what each reads,
+so that C means the same whatever the scale of the features: scikit-learn's C of
+``LogisticRegression`` on features of length 1. Where the head is one linear map the problem is
+convex.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from headstart.models.backbone import Snapshot
+from headstart.training.evaluate import evaluating
+from headstart.training.feed import Feed, Indices, row_losses
+from headstart.training.seeds import stream
+
+Head = Mapping[str, nn.Parameter]
+"""The head's parameters by name."""
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
+"""Values of C that are tried, from a strong penalty to a weak one."""
+FOLDS = 5
+MANY = 5000
+"""Rows above which one fold is held out instead of each in turn."""
+ITERATIONS = 100
+ROWS_AT_ONCE = 4096
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of it.
+
+    Args:
+        strength: The chosen C.
+        losses: Mean loss on held-out rows by C; empty where too few rows could be held out.
+        iterations: Of the final fit.
+    """
+
+    strength: float
+    losses: dict[float, float]
+    iterations: int
+
+    @property
+    def held_out_loss(self) -> float | None:
+        """Mean loss on held-out rows with the chosen C; ``None`` where none were held out."""
+        return self.losses.get(self.strength)
+
+
+def fit_head(
+    model: nn.Module,
+    head: Head,
+    feed: Feed,
+    labels: npt.NDArray[np.generic],
+    seed: int,
+) -> Fitted:
+    """Fit the head to the features of the training rows; it is then in the model.
+
+    Args:
+        model: The classifier, inside ``frozen_features``; only its head has gradients.
+        head: The head's parameters by name.
+        feed: The training rows from there.
+        labels: Class indices or numbers, (n,).
+        seed: Draws the folds.
+
+    Returns:
+        What was chosen.
+    """
+    start = Snapshot(head)
+    everything = np.arange(len(labels))
+    with evaluating(model):
+        problem = _Problem(model, head, feed, _scales(model, head, feed, everything))
+        totals, counts = dict.fromkeys(STRENGTHS, 0.0), 0
+        for kept, held_out in folds(labels, seed):
+            start.restore()
+            for strength in STRENGTHS:
+                problem.solve(kept, strength)
+                totals[strength] += problem.loss(held_out)
+            counts += len(held_out)
+        losses = {s: t / counts for s, t in totals.items()} if counts else {}
+        chosen = min(losses, key=lambda s: losses[s]) if losses else 1.0
+        start.restore()
+        iterations = 0
+        for strength in (s for s in STRENGTHS if s <= chosen):
+            iterations = problem.solve(everything, strength)
+    return Fitted(chosen, losses, iterations)
+
+
+def folds(labels: npt.NDArray[np.generic], seed: int) -> list[tuple[Indices, Indices]]:
+    """Part rows for cross-validation, the classes spread evenly.
+
+    A row that is alone in its class is never held out.
+
+    Args:
+        labels: Class indices or numbers, (n,).
+        seed: The run's; draws the parts.
+
+    Returns:
+        Pairs of kept and held-out rows; none where fewer than two rows could be held out.
+    """
+    rng = np.random.default_rng(stream(seed, "folds"))
+    order = rng.permutation(len(labels))
+    numbers = np.issubdtype(labels.dtype, np.floating)
+    part = np.full(len(labels), -1)
+    if numbers:
+        part[order] = np.arange(len(labels)) % FOLDS
+    else:
+        place = 0
+        for label in np.unique(labels):
+            rows = order[labels[order] == label]
+            if len(rows) > 1:
+                part[rows] = (place + np.arange(len(rows))) % FOLDS
+                place += len(rows)
+    count = 1 if len(labels) > MANY else FOLDS
+    pairs = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(count)]
+    return [(kept, out) for kept, out in pairs if len(out) and len(kept) > 1]
+
+
+class _Problem:
+    """The penalised loss of the head on some rows.
+
+    Args:
+        model: The classifier, inside ``frozen_features``.
+        head: The head's parameters by name.
+        feed: The rows.
+        scales: Mean squared norm of what each linear map reads, by the name of its weight.
+    """
+
+    def __init__(
+        self, model: nn.Module, head: Head, feed: Feed, scales: Mapping[str, float]
+    ) -> None:
+        self._model, self._head, self._feed, self._scales = model, head, feed, scales
+
+    def solve(self, rows: Indices, strength: float) -> int:
+        """Minimise from the present head on; return the iterations."""
+        head = list(self._head.values())
+        optimizer = torch.optim.LBFGS(
+            head, max_iter=ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, history_size=10,
+            line_search_fn="strong_wolfe",
+        )  # fmt: skip
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            total = torch.zeros((), device=head[0].device)
+            for losses in self._losses(rows):
+                part = losses.sum() / len(rows)
+                part.backward()  # type: ignore[no-untyped-call]
+                total += part.detach()
+            penalty = self._penalty() / (2 * len(rows) * strength)
+            penalty.backward()  # type: ignore[no-untyped-call]
+            return total + penalty.detach()
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        state = optimizer.state[head[0]]
+        return int(state.get("n_iter", 0))
+
+    @torch.no_grad()
+    def loss(self, rows: Indices) -> float:
+        """Return the sum of the losses of some rows."""
+        return sum(float(losses.sum()) for losses in self._losses(rows))
+
+    def _penalty(self) -> torch.Tensor:
+        weights = [scale * self._head[n].square().sum() for n, scale in self._scales.items()]
+        return torch.stack(weights).sum()
+
+    def _losses(self, rows: Indices) -> Iterator[torch.Tensor]:
+        for start in range(0, len(rows), ROWS_AT_ONCE):
+            batch = self._feed.batch(rows[start : start + ROWS_AT_ONCE])
+            labels = batch.pop("labels")
+            yield row_losses(self._model(**batch).logits, labels)
+
+
+@torch.no_grad()
+def _scales(model: nn.Module, head: Head, feed: Feed, rows: Indices) -> dict[str, float]:
+    """Measure the mean squared norm of what each linear map reads, by its weight's name."""
+    maps = {
+        f"{name}.weight": module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and f"{name}.weight" in head
+    }
+    found: dict[str, float] = {}
+
+    def listen(name: str) -> Callable[[nn.Module, Sequence[torch.Tensor], object], None]:
+        def hear(_: nn.Module, inputs: Sequence[torch.Tensor], __: object) -> None:
+            found[name] = float(inputs[0].float().square().sum(-1).mean())
+
+        return hear
+
+    handles = [module.register_forward_hook(listen(name)) for name, module in maps.items()]
+    try:
+        batch = feed.batch(rows[:ROWS_AT_ONCE])
+        batch.pop("labels", None)
+        model(**batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    matrices = {n: p for n, p in head.items() if p.ndim > 1}
+    return {n: scale if math.isfinite(scale := found.get(n, 1.0)) else 1.0 for n in matrices}
