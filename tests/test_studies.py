@@ -104,7 +104,14 @@ def test_a_failed_run_is_told_and_stops_no_other(
     [
         ({"train": tiny_runs.frame()}, "found a DataFrame. Write it, for example by table.to_csv"),
         ({"train": None, "task": {"name": "x", "train": tiny_runs.frame()}}, "the name of a file"),
-        ({"lr": 1e-3}, "Settings of all runs stand below 'settings'"),
+        ({"epcohs": 2}, "a setting of fit; found 'epcohs'. Did you mean 'epochs'?"),
+        ({"worker": 2}, "Did you mean 'workers'"),
+        ({"lr": -1.0}, "lr to be greater than 0"),
+        ({"batch_size": 4}, "batch_size in one place; found an argument and in settings"),
+        ({"seed": 3}, "Write seeds, how many or a list"),
+        ({"resume": True}, "a study always goes on where it was"),
+        ({"overwrite": True}, "a finished run of a study is never repeated"),
+        ({"checkpoint_steps": 5}, "the runs of a study write no checkpoints"),
         ({"task": "rte"}, "--train or --task"),
         ({"strategies": "ft, bitfi > full"}, "Did you mean 'bitfit'"),
         ({"train_rows": "many"}, "sizes such as 100,500,all"),
@@ -120,6 +127,29 @@ def test_what_cannot_be_is_told_before_anything_runs(
         hs.run_study(**words(tmp_path, **changes))
     assert told in str(caught.value)
     assert not Store(tmp_path / "x").read("study.json")
+
+
+def test_settings_of_all_runs_have_the_names_that_fit_gives_them(tmp_path: Path) -> None:
+    named = words(tmp_path, seeds=1, strategies="full")
+    settings = named.pop("settings")
+    study = hs.run_study(**named, **settings, epochs=2, lr=1e-3, eval_every=None)
+    (run,) = study.runs
+    assert {run.result.settings[name] for name in ("epochs", "lr")} == {2, 1e-3}
+    assert run.result.settings["guard"] is False
+    single = hs.fit(
+        **{k: named[k] for k in ("model", "train", "validation", "text")}, **settings,
+        strategy="full", epochs=2, lr=1e-3, eval_every=None, out=tmp_path / "run",
+    )  # fmt: skip
+    assert run.result.scores == single.scores
+    again = hs.run_study(**named, settings={**settings, "epochs": 2, "lr": 1e-3})
+    assert [each.id for each in again.runs] == [run.id]
+
+
+def test_a_key_of_a_study_file_may_stand_for_its_axis(tmp_path: Path) -> None:
+    named = words(tmp_path, seeds=1)
+    del named["strategies"]
+    (run,) = hs.run_study(**named, strategy=LINES[0]).runs
+    assert run.axes["strategy"] == LINES[0]
 
 
 def test_sizes_are_words_or_numbers(tmp_path: Path) -> None:

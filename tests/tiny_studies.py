@@ -15,8 +15,10 @@ from headstart.study.main import Study, begin
 from headstart.study.plan import read_plan
 from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome, carry_out
+from headstart.training.threads import Threads
 
 STRATEGIES = ("full(steps=3)", "bitfit(steps=3) > full(steps=3)")
+ONE = Threads(1, "one for a test")
 
 
 def values(folder: Path, **changes: Any) -> dict[str, Any]:
@@ -61,7 +63,7 @@ class Here:
         if self.dies:
             promised.set_exception(self.dies.pop())
         else:
-            promised.set_result(self.outcome or carry_out(run.settings, 1, run.measure))
+            promised.set_result(self.outcome or carry_out(run.settings, ONE, run.measure))
         return promised
 
     def close(self) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from headstart.errors import ConfigError, RunError, raise_all
+from headstart.config import FitConfig
+from headstart.errors import ConfigError, RunError, did_you_mean, raise_all
 from headstart.report.answer import answer
 from headstart.report.card import section
 from headstart.report.page import build
@@ -17,6 +19,7 @@ from headstart.report.read import read_study as read_evidence
 from headstart.study import forms, tables
 from headstart.study.inline import InlineExecutor, check_that_workers_can_start
 from headstart.study.main import begin, carry_out_study
+from headstart.study.plan import KEYS, full_name
 from headstart.study.read import split_lines
 from headstart.study.request import choose_executor, request
 from headstart.study.runner import State, Watch
@@ -174,7 +177,7 @@ def run_study(
         task: A built-in task, a task file, a mapping of settings with a ``name``, or a list.
         model: Folder or hub name, or a list.
         strategies: Strategy lines or aliases, as a list or split at commas.
-        seeds: How many, or a list. By default 5.
+        seeds: How many, or a list. By default 6, the fewest with which p can be below 0.05.
         train_rows: Sizes of the training sample; ``None`` or ``all`` among them is all rows.
         grid: Values of further settings by name.
         baseline: What others are compared with; by default the first strategy.
@@ -185,16 +188,18 @@ def run_study(
         data: Folder with the task's files; of several tasks, one below each.
         selection: Rows that choose the state or the length. ``carve`` takes them from the training
             rows, so that nothing has looked at the rows of the score.
-        settings: Settings of all runs, as for ``fit``.
+        settings: Settings of all runs as a mapping, as ``others`` are.
         workers: Runs at a time: 1 by default, all that there is room for on Ray.
-        threads: CPU threads of a run.
+        threads: CPU threads of a run; by default the user's ``OMP_NUM_THREADS``, and without it
+            those that this process has, or a worker's share of the cores.
         executor: Where the runs are carried out.
         ray_address: ``auto``, or HOST:PORT of a cluster; by default Ray is started here.
         cpus: CPUs of a run on Ray.
         gpus: GPUs of a run on Ray.
         retry_failed: Whether failed runs are repeated.
         watch: Hears what happens; by default the log does, and warns of runs that fail.
-        **others: Refused, with the place where such a setting belongs.
+        **others: Settings of all runs by the names that ``fit`` gives them: ``epochs=2``. Those
+            that a study decides itself, such as ``resume``, are refused.
 
     Returns:
         What the study says. A run that fails stops no other: see ``StudyResult.failures``.
@@ -204,14 +209,15 @@ def run_study(
     """
     rows = {"train": train, "validation": validation, "text": text, "label": label}
     _refuse_tables({**rows, "task": task})
+    keys, own = _sorted_out(others)
     axes = {
         "tasks": task, "models": _plain(model), "strategies": strategies, "seeds": seeds,
-        "train_rows": train_rows, "grid": grid, "baseline": baseline, **others,
+        "train_rows": train_rows, "grid": grid, "baseline": baseline, **keys,
     }  # fmt: skip
-    own = {k: _plain(v) for k, v in {"data": data, "selection": selection}.items() if v}
+    own |= {"data": data, "selection": selection}
     plan = request(
         None if config is None else Path(config), axes,
-        {name: _plain(value) for name, value in rows.items()}, {**(settings or {}), **own},
+        {name: _plain(value) for name, value in rows.items()}, _merged(settings or {}, own),
     )  # fmt: skip
     here = executor == "local" and workers in (None, 1) and ray_address is None
     if executor == "local" and not here:
@@ -247,6 +253,31 @@ def read_study(
     for sentence in evidence.summary.damaged:
         log.warning("damaged: %s", sentence)
     return StudyResult(evidence)
+
+
+def _sorted_out(others: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tell the keys of a study's file from settings of its runs, and both from slips of the pen."""
+    words = [*inspect.signature(run_study).parameters, *KEYS, *FitConfig.model_fields]
+    unknown = [name for name in others if full_name(name) not in words]
+    raise_all(
+        ConfigError(
+            "a word of run_study, or a setting of fit", repr(name), did_you_mean(name, words)
+        )
+        for name in unknown
+    )
+    keys = {name: value for name, value in others.items() if full_name(name) in KEYS}
+    return keys, {name: value for name, value in others.items() if name not in keys}
+
+
+def _merged(settings: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Put settings of all runs together; each may be said once."""
+    own = {name: _plain(value) for name, value in named.items() if value is not None}
+    twice = own.keys() & {name.replace("-", "_") for name in settings}
+    raise_all(
+        ConfigError(f"{name} in one place", "an argument and in settings", "Drop one.")
+        for name in sorted(twice)
+    )
+    return {**settings, **own}
 
 
 def _plain(value: Any) -> Any:

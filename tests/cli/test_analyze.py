@@ -20,6 +20,7 @@ import tiny_runs
 import tiny_studies
 from cli.rows import Answer, Run
 from headstart.analysis import ANALYSES
+from headstart.cli._app import find_command
 from headstart.cli._console import tables_that_fit
 from headstart.observers import OBSERVERS
 from headstart.study import request
@@ -100,6 +101,24 @@ def test_the_second_call_repeats_no_run_and_writes_the_page_anew(ask: Asked) -> 
     assert again.out == first.out
     assert "features move least under head(steps=2)" in again.out
     assert "headstart analyze drift --out" in page
+
+
+def test_settings_of_all_runs_are_options(ask: Asked) -> None:
+    answer = ask("drift", "--batch-size", 4, "--lr", "1e-3", strategies="full(steps=2)")
+    assert answer.code == 0, answer.err
+    settings = [run.settings for run in ask.here.done]
+    assert [(each["lr"], each["batch_size"]) for each in settings] == [("1e-3", "4")] * 2
+    refused = ask("drift", "--resume", strategies="full(steps=2)")
+    assert refused.code == 2
+    assert "a study always goes on where it was" in refused.err
+
+
+def test_an_option_of_an_analysis_comes_before_a_setting_of_that_name() -> None:
+    analyses = find_command("analyze")
+    own = {p.name: p for p in analyses.get_command(None, "share").params}
+    assert own["epochs"].rich_help_panel == "Analysis"
+    assert "strategy" not in own
+    assert {"strategy", "epochs"} <= {p.name for p in analyses.get_command(None, "drift").params}
 
 
 def test_more_seeds_and_strategies_are_added(ask: Asked) -> None:

@@ -13,7 +13,10 @@ import yaml
 import tiny_records as made
 import tiny_studies
 from cli.rows import Answer, Run
+from headstart.cli._app import find_command
+from headstart.config import FitConfig
 from headstart.report.card import BEGIN
+from headstart.study.fields import NOT_IN_A_STUDY, SEEDS
 from headstart.study.store import Store
 from headstart.study.tables import MARKED
 
@@ -74,6 +77,18 @@ def test_a_wrong_study_file(
         ("--workers 0", ("--workers of at least 1",)),
         ("--task rte --train x.csv", ("--train or --task",)),
         ("--task rte --data nowhere", ("nowhere",)),
+        ("--epochs two", ("epochs to be a valid number", "'two'", "Change --epochs")),
+        ("--epochs 2 --total-epochs 4", ("--epochs (of fine-tuning) or --total-epochs",)),
+        ("--set epochs=2 --grid epochs=1,2", ("epochs in one place",)),
+        ("--grid epochs=1,2 --epochs 2", ("epochs in one place",)),
+        ("--epoch 2", ("an option of `headstart study run`", "Did you mean '--epochs'")),
+        ("--resume", ("a study without resume", "always goes on where it was")),
+        ("--overwrite", ("a study without overwrite", "never repeated")),
+        ("--checkpoint-minutes 1", ("the runs of a study write no checkpoints",)),
+        ("--budget 5m", ("a study without budget",)),
+        ("--set threads=2", ("say how many by --threads",)),
+        ("--seed 3", ("seed as an axis of its own", "Write seeds, how many or a list: --seeds")),
+        ("--strategy lp", ("strategy as an axis of its own", "--strategies on the command line")),
     ],
 )
 def test_a_wrong_command(
@@ -268,6 +283,58 @@ def test_a_dry_run_needs_no_folder_and_other_runs_do(cli: Run, tmp_path: Path) -
     assert (planned.code, planned.err) == (0, "")
     assert "4, of which 0 have ended" in planned.out
     told(cli("study", "run", "--config", file), "--out for `headstart study run`", "--dry-run")
+
+
+def test_every_setting_of_a_run_is_an_option_that_is_taken_or_refused() -> None:
+    params = {p.name: p for p in find_command("study").commands["run"].params}
+    assert FitConfig.model_fields.keys() <= params.keys()
+    shown = {name for name in FitConfig.model_fields if not params[name].hidden}
+    assert len(shown) > 35
+    refused = {*NOT_IN_A_STUDY, "strategy", "seed"} - {"out", "threads"}
+    assert FitConfig.model_fields.keys() - shown == refused
+
+
+def test_options_of_fit_are_settings_of_all_runs(cli: Run, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    values = tiny_studies.values(tmp_path, strategies=["full"], seeds=1)
+    values["settings"] |= {"epochs": 3, "lr": 1e-4}
+    file.write_text(yaml.safe_dump(values))
+    words = ("study", "run", "--config", file, "--threads", 1, "--out")
+    first = cli(*words, tmp_path / "x", "--set", "epochs=2", "--set", "lr=1e-3", "--epochs", 1)
+    assert first.code == 0, first.err
+    (run,) = Store(tmp_path / "x").results()[0]
+    settings = run["result"]["settings"]
+    # The option wins over --set, and that over the file.
+    assert (settings["epochs"], settings["lr"], settings["guard"]) == (1, 1e-3, False)
+    options = (
+        "--lr",
+        "0.001",
+        "--epochs",
+        "1.0",
+        "--guard",
+        "--metrics",
+        "matthews",
+        "--metrics",
+        "macro_f1",
+    )
+    second = cli(*words, tmp_path / "y", *options)
+    assert second.code == 0, second.err
+    (run,) = Store(tmp_path / "y").results()[0]
+    settings = run["result"]["settings"]
+    assert (settings["guard"], settings["metrics"]) == (True, ["matthews", "macro_f1"])
+
+
+def test_the_plan_shows_settings_threads_and_six_seeds(cli: Run, tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    values = tiny_studies.values(tmp_path, strategies=["head(steps=1)"])
+    del values["seeds"]
+    file.write_text(yaml.safe_dump(values))
+    words = ("study", "run", "--config", file, "--dry-run", "--lr", "0.001")
+    planned = " ".join(cli(*words).out.split())
+    assert "seeds 0, 1, 2, 3, 4, 5 " in planned
+    assert " lr 0.001 " in planned
+    assert "threads 1 thread (OMP_NUM_THREADS) of each run" in planned
+    assert f"10, or 0,1,2. Default: {SEEDS}." in cli("study", "run", "--help").out
 
 
 def test_a_study_without_a_whole_plan_is_told(cli: Run, study: Path) -> None:

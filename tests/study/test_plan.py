@@ -9,10 +9,12 @@ import pytest
 
 from headstart.config import FitConfig
 from headstart.errors import Faults, HeadstartError
+from headstart.study.fields import SEEDS
 from headstart.study.identity import Digests
 from headstart.study.plan import read_plan, read_plan_file
 from headstart.study.read import split_lines
 from headstart.study.request import request
+from headstart.study.statistics import smallest_p
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -53,6 +55,14 @@ def test_seeds_are_a_number_or_a_list(seeds: Any, expected: tuple[int, ...]) -> 
     assert read_plan(study(seeds=seeds)).seeds == expected
 
 
+def test_the_default_number_of_seeds_is_the_least_that_can_show_a_difference() -> None:
+    values = study()
+    del values["seeds"]
+    seeds = len(read_plan(values).seeds)
+    assert seeds == SEEDS
+    assert smallest_p(seeds) < 0.05 <= smallest_p(seeds - 1)
+
+
 def test_several_tasks_have_a_folder_each(tmp_path: Path) -> None:
     (tmp_path / "rte").mkdir()
     plan = read_plan(study(tasks=["rte", "cb"], settings={"data": str(tmp_path)}))
@@ -82,11 +92,17 @@ def test_own_tables_are_tasks_with_a_name() -> None:
         ({"seeds": -1}, "how many seeds"),
         ({"seeds": 0}, "1 is seed 0 alone"),
         ({"seeds": "many"}, "how many seeds"),
+        ({"seed": 3}, "a key of a study; found 'seed'. Write seeds: how many"),
         ({"strategies": "ft, full"}, "each value of strategies once; found 'full' twice"),
         ({"strategies": "ft, bitfi > full"}, "Did you mean 'bitfit'"),
         ({"baseline": "lora"}, "a baseline among the strategies"),
         ({"settings": {"seed": 3}}, "seed as an axis of its own"),
+        ({"settings": {"seed": 3}}, "Write seeds, how many or a list: --seeds on the command line"),
+        ({"settings": {"strategy": "ft"}}, "strategies=… in Python"),
+        ({"grid": {"train_rows": [4]}}, "--train-rows on the command line"),
         ({"settings": {"out": "x"}}, "one folder for all its runs"),
+        ({"settings": {"threads": 2}}, "say how many by --threads"),
+        ({"settings": {"budget": "5m"}}, "a study without budget"),
         ({"settings": {"lr": 1}, "grid": {"lr": [1]}}, "lr in one place"),
         ({"settings": {"epocs": 1}}, "epochs"),
         ({"grid": {"lr": [-1]}}, "lr"),

@@ -14,7 +14,7 @@ import yaml
 
 import headstart
 import tiny_studies
-from headstart.errors import RunError
+from headstart.errors import ConfigError, RunError
 from headstart.study.ray_executor import RayExecutor
 from headstart.study.store import Store
 
@@ -92,12 +92,15 @@ def test_the_command_line_starts_ray_here_where_no_address_is_given(tmp_path: Pa
     file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path)))
     process = tiny_studies.command(
         "study", "run", "--config", str(file), "--out", str(tmp_path / "x"),
-        "--executor", "ray", RAY_USAGE_STATS_ENABLED="0",
+        "--executor", "ray", "--threads", "2", RAY_USAGE_STATS_ENABLED="0",
     )  # fmt: skip
     output, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
     assert "4 of 4" in output
-    assert len(Store(tmp_path / "x").results()[0]) == 4
+    records = Store(tmp_path / "x").results()[0]
+    assert len(records) == 4
+    machines = [record["result"]["machine"] for record in records]
+    assert {(m["threads"], m["threads_reason"]) for m in machines} == {(2, "--threads")}
 
 
 def test_an_analysis_measures_on_ray(tmp_path: Path) -> None:
@@ -112,6 +115,7 @@ def test_an_analysis_measures_on_ray(tmp_path: Path) -> None:
     assert process.returncode == 0, errors
     ((record,), _) = Store(tmp_path / "x").results()
     assert record["measured"]["rows"] == 5
+    assert record["result"]["machine"]["threads_reason"] == "--cpus"
     assert (tmp_path / "x" / "drift.html").exists()
 
 
@@ -119,3 +123,9 @@ def test_an_analysis_measures_on_ray(tmp_path: Path) -> None:
 def test_an_address_that_does_not_answer_is_told_at_once(address: str) -> None:
     with pytest.raises(RunError, match="a Ray cluster at the given address"):
         RayExecutor(address)
+
+
+@pytest.mark.parametrize("wrong", [{"threads": 0}, {"most": 0}, {"cpus": -1}])
+def test_what_no_run_can_have_is_told_before_a_cluster_is_looked_for(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="of at least"):
+        RayExecutor("nowhere", **wrong)

@@ -19,7 +19,8 @@ from headstart.study.executors import LocalExecutor, WorkerDied, closing
 from headstart.study.main import carry_out_study
 from headstart.study.read import read_summary
 from headstart.study.store import Store
-from headstart.study.worker import Outcome
+from headstart.study.worker import Outcome, carry_out
+from headstart.training import threads
 
 
 def test_finished_runs_are_not_repeated_and_new_ones_are_added(tmp_path: Path) -> None:
@@ -95,9 +96,25 @@ def test_what_a_study_does_not_hold_is_told(tmp_path: Path) -> None:
     carry_out_study(tiny_studies.study(tmp_path, seeds=1), tiny_studies.Here())
     with pytest.raises(HeadstartError, match="a strategy of the study; found 'head'"):
         read_summary(str(tmp_path / "x"), strategies=["lp"])
-    for workers, threads in ((0, 1), (1, 0)):
+    for workers, each in ((0, 1), (1, 0)):
         with pytest.raises(HeadstartError, match="of at least 1"):
-            LocalExecutor(workers, threads)
+            LocalExecutor(workers, each)
+
+
+def test_workers_keep_to_the_users_threads_and_share_the_cores_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert str(LocalExecutor(2).threads) == "1 thread (OMP_NUM_THREADS)"
+    assert str(LocalExecutor(2, 3).threads) == "3 threads (--threads)"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(threads, "usable_cores", lambda: 2)
+    shared = LocalExecutor(2).threads
+    assert str(shared) == "1 thread (2 cores for 2 at a time)"
+    run = tiny_studies.study(tmp_path, strategies=["head(steps=1)"], seeds=1).runs[0]
+    result = carry_out(run.settings, shared).result
+    assert result is not None
+    assert (result["machine"]["threads"], result["machine"]["threads_reason"]) == (1, shared.reason)
+    assert result["settings"]["threads"] == 1
 
 
 def test_an_error_of_any_kind_is_one_of_that_run(tmp_path: Path) -> None:
@@ -166,11 +183,11 @@ def test_workers_give_the_same_results_as_one_process(tmp_path: Path) -> None:
     assert (len(records), damaged) == (4, [])
     for record in records:
         settings = next(run.settings for run in study.runs if run.id == record["id"])
-        here = tiny_studies.carry_out(settings, 1).result
+        here = tiny_studies.carry_out(settings, tiny_studies.ONE).result
         assert here is not None
         found = RunResult.from_dict(record["result"])
         assert found.scores == RunResult.from_dict(here).scores
-        assert found.machine["threads"] == 1
+        assert (found.machine["threads"], found.machine["threads_reason"]) == (1, "--threads")
     assert "strategy: full(steps=3)" in "".join(
         path.read_text() for path in (tmp_path / "x" / "logs").iterdir()
     )

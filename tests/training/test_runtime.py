@@ -96,7 +96,7 @@ def test_what_it_says_of_itself() -> None:
     runtime = Runtime("cpu", "fp32", 1)
     assert runtime.describe() == {
         "device": "cpu", "precision": "fp32", "precision_reason": "as asked",
-        "threads": 1, "processes": 1,
+        "threads": 1, "threads_reason": "--threads", "processes": 1,
     }  # fmt: skip
     assert (runtime.rank, runtime.world, runtime.is_main) == (0, 1, True)
     assert torch.equal(runtime.sum(torch.arange(3)), torch.arange(3))

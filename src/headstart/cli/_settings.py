@@ -16,9 +16,17 @@ from headstart.cli._console import escape_markup
 from headstart.config import FitConfig
 from headstart.configfile import read_assignments, read_settings
 from headstart.errors import ConfigError, raise_all
+from headstart.study.fields import AXES_OF, NOT_IN_A_STUDY
 
 COMMAND_LINE_ONLY = ("config", "set", "help", "debug")
 """Options of ``headstart fit`` that make no sense in a settings file."""
+STUDYS_OWN = (
+    "out", "model", "task", "train", "validation", "text", "label", "data", "train_rows",
+    "selection", "threads",
+)  # fmt: skip
+"""Settings of a run by whose name ``headstart study run`` has an option written out."""
+OF_ALL_RUNS = tuple(name for name in FitConfig.model_fields if name not in STUDYS_OWN)
+"""The other ones, whose options ``with_settings_of_runs`` makes."""
 _KINDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
@@ -54,11 +62,52 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
     Returns:
         The same function with the options in its signature.
     """
-    own = inspect.signature(function, eval_str=True).parameters.values()
     options = [_parameter(name, field) for name, field in FitCommand.model_fields.items()]
-    fixed = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    function.__signature__ = inspect.Signature([*options, *fixed])  # type: ignore[attr-defined]
+    return _signed(function, [*options, *_fixed(function)])
+
+
+def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command about a study one option for each of ``OF_ALL_RUNS``, behind its own.
+
+    Those that no study takes are options too, but hidden: given, they are refused with the reason,
+    where an unknown option would be taken for a slip of the pen.
+
+    Args:
+        function: A command whose last parameter is ``**settings``.
+
+    Returns:
+        The same function with the options in its signature.
+    """
+    refused = {*NOT_IN_A_STUDY, *AXES_OF}
+    options = [
+        _parameter(name, FitConfig.model_fields[name], hidden=name in refused)
+        for name in OF_ALL_RUNS
+    ]
+    return _signed(function, [*_fixed(function), *options])
+
+
+def _fixed(function: Callable[..., None]) -> list[inspect.Parameter]:
+    own = inspect.signature(function, eval_str=True).parameters.values()
+    return [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
+
+
+def _signed(
+    function: Callable[..., None], parameters: Sequence[inspect.Parameter]
+) -> Callable[..., None]:
+    function.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return function
+
+
+def given_ones(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that were given.
+
+    Args:
+        options: Of a command; what was not given is ``None`` or empty.
+
+    Returns:
+        The others.
+    """
+    return {name: value for name, value in options.items() if value not in (None, [], ())}
 
 
 def gather(
@@ -77,7 +126,7 @@ def gather(
     Raises:
         HeadstartError: If the file holds what belongs on the command line.
     """
-    given = {name: value for name, value in options.items() if value not in (None, [], ())}
+    given = given_ones(options)
     asked = read_settings(config) if config else {}
     raise_all(
         ConfigError(
@@ -121,7 +170,7 @@ def _unfinished_runs() -> str:
     return f"Unfinished runs here: {names}."
 
 
-def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
+def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Parameter:
     kind = _without_none(field.annotation)
     extra = field.json_schema_extra
     word = name.replace("_", "-")
@@ -130,6 +179,7 @@ def _parameter(name: str, field: FieldInfo) -> inspect.Parameter:
         "help": escape_markup((field.description or "") + _default(name, field.default)),
         "rich_help_panel": str(extra["panel"]) if isinstance(extra, dict) else None,
         "show_default": False,
+        "hidden": hidden,
     }
     if kind is bool:
         value: Any = bool | None

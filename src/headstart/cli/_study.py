@@ -62,8 +62,8 @@ def describe_plan(
     from headstart.study.estimate import estimate
 
     missing = _missing(runs, out) if out else list(runs)
-    sizes = ", ".join("all" if size is None else f"{size:,}" for size in plan.train_rows)
     lines = [tables.short_name(line) for line in plan.strategies]
+    threads = getattr(executor, "threads", None)
     told = [
         ("tasks", ", ".join(task["name"] for task in plan.tasks)),
         ("models", ", ".join(plan.models)),
@@ -71,19 +71,19 @@ def describe_plan(
         *([("compared", ", ".join(sides))] if sides and list(sides) != lines else ()),
         ("baseline", tables.short_name(plan.baseline)),
         ("seeds", ", ".join(map(str, plan.seeds))),
-        ("training rows", sizes),
+        ("training rows", ", ".join("all" if n is None else f"{n:,}" for n in plan.train_rows)),
         *((name, ", ".join(map(str, values))) for name, values in plan.grid.items()),
         *((name, value) for name, value in plan.settings.items()),
         ("runs", f"{len(runs):,}, of which {len(runs) - len(missing):,} have ended"),
-        ("at a time", f"{executor.slots}"),
+        ("at a time", str(executor.slots)),
+        *([("threads", f"{threads} of each run")] if threads else ()),
     ]
     yield f"Plan of the {'analysis' if sides else 'study'}"
     yield facts(told)
     if missing:
-        threads = getattr(executor, "threads", None)
-        seconds = estimate(missing, executor.slots, threads)
+        took = show_time(estimate(missing, executor.slots, threads and threads.count))
         yield (
-            f"about {show_time(seconds)}, by a few steps of each stage on this machine; stages "
+            f"about {took}, by a few steps of each stage on this machine; stages "
             "that end when their head has learned take less"
         )
     else:

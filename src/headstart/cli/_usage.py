@@ -109,7 +109,8 @@ def explain_usage(error: Any, words: Sequence[str]) -> HeadstartError:
 
 
 def _options(command: Any) -> list[str]:
-    return [option for param in command.params for option in _names(param)]
+    shown = (param for param in command.params if not getattr(param, "hidden", False))
+    return [option for param in shown for option in _names(param)]
 
 
 def _names(param: Any) -> tuple[str, ...]:

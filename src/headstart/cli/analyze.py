@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from headstart.analysis import ANALYSES
 from headstart.cli._console import HELP_NAMES, errors, examples, output, show, tables_that_fit
+from headstart.cli._settings import OF_ALL_RUNS, given_ones
 from headstart.cli._usage import Command
 from headstart.cli.study import RUN_FAILED, read_grid, require_out, run
 
@@ -29,7 +30,7 @@ SHARED = (
     "validation", "text", "label", "data", "selection", "assignments", "workers", "threads",
     "executor", "ray_address", "cpus", "gpus", "retry_failed", "dry_run", "quiet",
 )  # fmt: skip
-"""Options of ``headstart study run`` that every analysis has."""
+"""Options of ``headstart study run`` that every analysis has, beside the settings of its runs."""
 
 
 class Analyses(TyperGroup):
@@ -107,11 +108,18 @@ def _function(name: str, analysis: Analysis) -> Any:
     ]  # fmt: skip
     parameters += [
         own.get(n) or of_study[n].replace(kind=inspect.Parameter.KEYWORD_ONLY)
-        for n in SHARED
+        for n in (*SHARED, *_settings_for(analysis))
         if n != "strategies" or analysis.strategies
     ]
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     return command
+
+
+def _settings_for(analysis: Analysis) -> list[str]:
+    """Return the settings of all runs that are options, but for those that mean something else."""
+    own = {option.name for option in analysis.options}
+    own |= set() if analysis.strategies else {"strategy"}
+    return [name for name in OF_ALL_RUNS if name not in own]
 
 
 def _option(
@@ -142,7 +150,8 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
 
     folder = "" if given["dry_run"] else require_out(given["out"], f"analyze {name}")
     variants = _variants(analysis, given)
-    plan = _plan(analysis, variants, given)
+    settings = given_ones({setting: given[setting] for setting in _settings_for(analysis)})
+    plan = _plan(analysis, variants, {**given, "settings": settings})
     runs = planned(plan, variants)
     executor = choose_executor(
         given["executor"], given["workers"], given["threads"], given["ray_address"],
@@ -194,6 +203,7 @@ def _settings_of_user(given: Mapping[str, Any]) -> set[str]:
     file = read_plan_file(given["config"]) if given["config"] else {}
     tables = [file.get("settings"), file.get("grid")]
     tables += [read_assignments(list(given[name] or ())) for name in ("assignments", "grid")]
+    tables.append(given["settings"])
     return {str(key).replace("-", "_") for t in tables if isinstance(t, dict) for key in t}
 
 

@@ -10,8 +10,10 @@ import typer
 
 from headstart.cli._console import HELP_NAMES, errors, output, show
 from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
+from headstart.cli._settings import given_ones, with_settings_of_runs
 from headstart.cli._usage import command
 from headstart.cli.soup import SOUP_EXAMPLES, soup
+from headstart.study.fields import SEEDS
 
 if TYPE_CHECKING:
     from headstart.results import RunResult
@@ -28,7 +30,8 @@ app = typer.Typer(
     context_settings=HELP_NAMES,
 )
 
-_GRID, _DATA, _RUN = "Grid", "Data and settings of all runs", "Where and how"
+_GRID, _RUN = "Grid", "Where and how"
+_DATA, _SCORES = "Data", "Evaluation"  # as those of the settings of all runs, which stand below
 
 
 def _listed(panel: str, name: str, text: str, metavar: str = "TEXT") -> Any:
@@ -40,9 +43,10 @@ def _listed(panel: str, name: str, text: str, metavar: str = "TEXT") -> Any:
     "headstart study run --task rte --data rte/ --model roberta-base "
     '--strategies "ft,lp-ft,eh-ft" --seeds 10 --out studies/rte',
     "headstart study run --train train.csv --validation dev.csv --text sentence "
-    '--model roberta-base --strategies "ft,eh-ft" --train-rows 100,500 --out studies/x',
+    '--model roberta-base --strategies "ft,eh-ft" --train-rows 100,500 --epochs 4 --out studies/x',
     "headstart study run --config study.yaml --out studies/x --dry-run",
 )
+@with_settings_of_runs
 # long: one parameter for each option
 def run(
     out: Annotated[
@@ -65,7 +69,8 @@ def run(
         str | None, _listed(_GRID, "--strategies", "Strategy lines or aliases, split at commas.")
     ] = None,
     seeds: Annotated[
-        str | None, _listed(_GRID, "--seeds", "How many, or a list: 10, or 0,1,2. Default: 5.")
+        str | None,
+        _listed(_GRID, "--seeds", f"How many, or a list: 10, or 0,1,2. Default: {SEEDS}."),
     ] = None,
     train_rows: Annotated[
         str | None, _listed(_GRID, "--train-rows", "Sizes of the training sample: 100,500,all.")
@@ -96,18 +101,24 @@ def run(
             help="Rows that choose the state or the length: the validation rows, which flatters "
             "their score, or some carved from training, so that nothing has looked at the rows "
             "of the score (nested evaluation). Default: validation.",
-            rich_help_panel=_DATA,
+            rich_help_panel=_SCORES,
         ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
-        _listed(_DATA, "--set", "Any setting of `headstart fit`; may be repeated.", "NAME=VALUE"),
+        _listed(_GRID, "--set", "A setting of all runs; its own option wins.", "NAME=VALUE"),
     ] = None,
     workers: Annotated[
         int | None, _listed(_RUN, "--workers", "Runs at a time. Default: 1 here, all on Ray.", "N")
     ] = None,
     threads: Annotated[
-        int | None, _listed(_RUN, "--threads", "CPU threads of a run. Default: shared out.", "N")
+        int | None,
+        _listed(
+            _RUN,
+            "--threads",
+            "CPU threads of a run. Default: OMP_NUM_THREADS, else the cores are shared out.",
+            "N",
+        ),
     ] = None,
     executor: Annotated[
         Literal["local", "ray"],
@@ -131,11 +142,13 @@ def run(
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print the table only.", rich_help_panel=_RUN)
     ] = False,
+    **settings: Any,
 ) -> None:
     """Carry out the runs of a study that are missing.
 
     Finished runs are never repeated: the same command goes on after an interruption, does what new
-    strategies or seeds add, and shares the work with other processes on the same folder.
+    strategies or seeds add, and shares the work with other processes on the same folder. Settings
+    of `headstart fit` are those of all runs; --grid compares several values of one.
     """
     from headstart.study.request import choose_executor
 
@@ -144,7 +157,7 @@ def run(
         "config": config, "task": task, "model": model, "strategies": strategies, "seeds": seeds,
         "train_rows": train_rows, "grid": grid, "baseline": baseline, "train": train,
         "validation": validation, "text": text, "label": label, "data": data,
-        "selection": selection, "assignments": assignments,
+        "selection": selection, "assignments": assignments, "settings": settings,
     })  # fmt: skip
     made = choose_executor(executor, workers, threads, ray_address, cpus, gpus, out)
     if dry_run:
@@ -258,6 +271,7 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
 
     Args:
         options: Options of ``headstart study run`` by name; what was not given is ``None``.
+            ``settings`` are those of all runs.
 
     Returns:
         The plan.
@@ -273,10 +287,9 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
     axes = {key: options[names.get(key, key)] for key in keys}
     axes["grid"] = _grid(options["grid"] or ())
     rows = {name: options[name] for name in ("train", "validation", "text", "label")}
-    own = {name: options[name] for name in ("data", "selection") if options[name]}
-    return request(
-        options["config"], axes, rows, read_assignments(options["assignments"] or ()) | own
-    )
+    own = {name: options[name] for name in ("data", "selection")} | dict(options["settings"])
+    assigned = read_assignments(options["assignments"] or ())
+    return request(options["config"], axes, rows, assigned | given_ones(own))
 
 
 def _of_model(name: str) -> tuple[Path, RunResult | None]:

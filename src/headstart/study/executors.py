@@ -14,6 +14,7 @@ from typing import Protocol
 from headstart.errors import ConfigError, RunError
 from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome, begin, carry_out
+from headstart.training.threads import choose_threads
 
 
 class WorkerDied(RunError):  # noqa: N818  it says what has happened
@@ -46,16 +47,16 @@ class LocalExecutor:
 
     Args:
         workers: How many; each has one run at a time.
-        threads: CPU threads of each; by default the cores are shared out.
+        threads: CPU threads of each; by default the user's ``OMP_NUM_THREADS``, and the cores are
+            shared out where there is none.
         log: Folder for what the runs print; ``None`` for nowhere.
     """
 
     def __init__(self, workers: int = 1, threads: int | None = None, log: Path | None = None):
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         for name, value in (("workers", workers), ("threads", threads)):
             if value is not None and value < 1:
                 raise ConfigError(f"--{name} of at least 1", str(value), "Change it.")
-        self.threads = threads or max(1, (cores or 1) // workers)
+        self.threads = choose_threads(threads, workers=workers)
         self._log = log
         self._idle: list[ProcessPoolExecutor | None] = [None] * workers
         self.slots = workers
@@ -83,7 +84,9 @@ class LocalExecutor:
         # Forked, a worker would share locks and threads of libraries with this process.
         context = multiprocessing.get_context("spawn")
         log = None if self._log is None else str(self._log / f"{os.getpid()}-{len(self._idle)}.txt")
-        return ProcessPoolExecutor(1, context, initializer=begin, initargs=(log, self.threads))
+        return ProcessPoolExecutor(
+            1, context, initializer=begin, initargs=(log, self.threads.count)
+        )
 
     def _done(
         self, pool: ProcessPoolExecutor, done: Future[Outcome], promised: Future[Outcome]

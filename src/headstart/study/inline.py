@@ -12,6 +12,7 @@ import __main__
 from headstart.errors import ConfigError
 from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome, carry_out
+from headstart.training.threads import Threads, choose_threads
 
 
 class InlineExecutor:
@@ -26,7 +27,7 @@ class InlineExecutor:
     def __init__(self, threads: int | None = None) -> None:
         if threads is not None and threads < 1:
             raise ConfigError("threads of at least 1", str(threads), "Change it.")
-        self.threads = threads
+        self.threads: Threads | None = None if threads is None else choose_threads(threads)
 
     def submit(self, run: PlannedRun) -> Future[Outcome]:
         """Carry out a run.

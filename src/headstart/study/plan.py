@@ -5,7 +5,7 @@
     tasks: [rte, {name: mine, train: train.csv, validation: dev.csv, text: sentence}]
     models: [roberta-base]
     strategies: [ft, lp-ft, "bitfit(epochs=2) > full"]
-    seeds: 10                  # 0 to 9; or a list
+    seeds: 10                  # 0 to 9; or a list; 6 by default
     train_rows: [100, all]     # optional
     grid: {lr: [1e-5, 3e-5]}   # optional: any setting of `headstart fit`
     settings: {epochs: 4}      # optional: for all runs
@@ -23,6 +23,7 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.configfile import read_settings
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, gathering, raise_all
+from headstart.study.fields import SEEDS, misplaced
 from headstart.study.read import split_lines
 from headstart.study.summary import AXES
 from headstart.tuners._bind import read_strategy
@@ -30,14 +31,6 @@ from headstart.tuners._bind import read_strategy
 KEYS = (
     "tasks", "models", "strategies", "seeds", "train_rows", "grid", "settings", "baseline",
 )  # fmt: skip
-NOT_IN_A_STUDY = {
-    "out": "a study has one folder for all its runs",
-    "resume": "a study always goes on where it was",
-    "overwrite": "a finished run of a study is never repeated",
-    "checkpoint_minutes": "the runs of a study write no checkpoints",
-    "checkpoint_steps": "the runs of a study write no checkpoints",
-    "threads": "the workers share them out; say how many work by --workers",
-}
 Task = Mapping[str, Any]
 
 
@@ -76,7 +69,8 @@ class StudyPlan:
         """Yield the axes and the settings of every run.
 
         All strategies of a seed follow one another, so that a study that is stopped early has
-        whole pairs.
+        whole pairs. A strategy is compared as it is written: unless asked otherwise, no run goes
+        back to an earlier stage's model.
         """
         for seed, task, model, rows, values, strategy in itertools.product(
             self.seeds, self.tasks, self.models, self.train_rows,
@@ -89,7 +83,7 @@ class StudyPlan:
                 "seed": seed, **chosen,
             }  # fmt: skip
             settings = {
-                **self.settings, **own, **chosen,
+                "select": "last", **self.settings, **own, **chosen,
                 "model": model, "strategy": strategy, "seed": seed, "train_rows": rows,
             }  # fmt: skip
             yield axes, settings
@@ -121,7 +115,7 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
         if name in AXES or name in settings:
             other = f"{name}s" if name in AXES else "settings"
             faults.append(ConfigError(f"{name} in one place", f"grid and {other}", "Drop one."))
-    seeds, rows = _seeds(given.get("seeds", 5), faults), _sizes(given.get("train_rows"), faults)
+    seeds, rows = _seeds(given.get("seeds", SEEDS), faults), _sizes(given.get("train_rows"), faults)
     faults += _check_axis("train_rows", rows, empty=True)
     names = _canonical(axes["strategies"], faults)
     faults += _check_axis("strategies", names, empty=True)
@@ -136,7 +130,7 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
         )
     tasks = [_task(task, settings, len(axes["tasks"]), faults) for task in axes["tasks"]]
     faults += _check_axis("names of the tasks", [t["name"] for t in tasks], empty=True)
-    faults += _misplaced(settings, grid)
+    faults += misplaced((*settings, *grid))
     raise_all(faults)
     settings = {k: v for k, v in settings.items() if k != "data" or len(tasks) == 1}
     plan = StudyPlan(
@@ -150,10 +144,12 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
 def _known_keys(values: Mapping[str, Any], faults: list[HeadstartError]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for key, value in values.items():
-        name = _full_name(str(key))
+        name = full_name(str(key))
         if name not in KEYS:
             fix = did_you_mean(name, KEYS)
-            if name in FitConfig.model_fields:
+            if name == "seed":
+                fix = "Write seeds: how many, or a list of them."
+            elif name in FitConfig.model_fields:
                 fix = "Settings of all runs stand below 'settings', several values below 'grid'."
             faults.append(ConfigError("a key of a study", repr(str(key)), fix))
         elif name in given:
@@ -172,7 +168,7 @@ def read_plan_file(path: Path) -> dict[str, Any]:
     Returns:
         Values by key.
     """
-    return {_full_name(name): value for name, value in read_settings(path).items()}
+    return {full_name(name): value for name, value in read_settings(path).items()}
 
 
 def _canonical(lines: Iterable[Any], faults: list[HeadstartError]) -> list[str]:
@@ -183,9 +179,18 @@ def _canonical(lines: Iterable[Any], faults: list[HeadstartError]) -> list[str]:
     return names
 
 
-def _full_name(name: str) -> str:
+def full_name(name: str) -> str:
+    """Return a key of a study, of which some may be written as a setting of one run.
+
+    Args:
+        name: As the user writes it. ``seed`` is no such key: of a run it is which one, not how
+            many.
+
+    Returns:
+        As in ``KEYS``, where it is one of those.
+    """
     name = name.replace("-", "_")
-    single = {"task": "tasks", "model": "models", "strategy": "strategies", "seed": "seeds"}
+    single = {"task": "tasks", "model": "models", "strategy": "strategies"}
     return single.get(name, name)
 
 
@@ -265,17 +270,6 @@ def _task(
         own["data"] = str(below if below.is_dir() else settings["data"])
     name = own.get("name") or own.get("task") or Path(str(own.get("train", "data"))).stem
     return {**own, "name": Path(str(name)).stem}
-
-
-def _misplaced(settings: Iterable[str], grid: Iterable[str]) -> Iterator[ConfigError]:
-    own = {"task": "tasks", "model": "models", "strategy": "strategies", "seed": "seeds"}
-    for name in (*settings, *grid):
-        if name in NOT_IN_A_STUDY:
-            reason = NOT_IN_A_STUDY[name]
-            yield ConfigError(f"a study without {name}", name, f"Drop it: {reason}.")
-        elif name in own or name == "train_rows":
-            fix = f"Write it as {own.get(name, name)}: beside 'settings'."
-            yield ConfigError(f"{name} as an axis of its own", f"{name} in settings", fix)
 
 
 def _check_runs(plan: StudyPlan) -> list[HeadstartError]:

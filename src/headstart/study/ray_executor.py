@@ -15,6 +15,7 @@ from headstart.errors import ConfigError, RunError
 from headstart.study.executors import WorkerDied
 from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome, carry_out
+from headstart.training.threads import Threads, choose_threads
 
 ANSWER_SECONDS = 20.0
 
@@ -24,9 +25,10 @@ class RayExecutor:
 
     Args:
         address: ``auto``, that of a cluster's head, or ``None`` to start Ray on this machine.
-        cpus: CPUs of a run, which are also its threads.
+        cpus: CPUs of a run, which are also its threads unless those are given.
         gpus: GPUs of a run; a part of one is allowed.
         most: Runs at a time; ``None`` for as many as the cluster has room for.
+        threads: CPU threads of a run.
     """
 
     def __init__(
@@ -35,12 +37,20 @@ class RayExecutor:
         cpus: float = 1,
         gpus: float = 0,
         most: int | None = None,
+        threads: int | None = None,
     ) -> None:
-        for name, value, least in (("cpus", cpus, 0), ("gpus", gpus, 0), ("workers", most or 1, 1)):
-            if value < least:
+        asked = (
+            ("cpus", cpus, 0),
+            ("gpus", gpus, 0),
+            ("workers", most, 1),
+            ("threads", threads, 1),
+        )
+        for name, value, least in asked:
+            if value is not None and value < least:
                 raise ConfigError(f"--{name} of at least {least}", str(value), "Change it.")
         ray = _import_ray()
         self._ray, self._cpus, self._gpus, self._most = ray, cpus, gpus, most
+        self.threads = _threads(threads, cpus)
         self._started = not ray.is_initialized()
         if self._started:
             _connect(ray, address)
@@ -66,8 +76,7 @@ class RayExecutor:
         Returns:
             What will come of it, or ``WorkerDied`` if its node or process is lost.
         """
-        threads = max(1, int(self._cpus)) if self._cpus else None
-        reference = self._task.remote(run.settings, threads, run.measure)
+        reference = self._task.remote(run.settings, self.threads, run.measure)
         promised: Future[Outcome] = Future()
         promised.set_running_or_notify_cancel()
         threading.Thread(target=self._wait, args=(reference, promised), daemon=True).start()
@@ -92,6 +101,13 @@ class RayExecutor:
         if self._started:
             with contextlib.suppress(Exception):
                 self._ray.shutdown()
+
+
+def _threads(asked: int | None, cpus: float) -> Threads | None:
+    """Return the threads of a run: as many as Ray keeps CPUs free for it, unless they are given."""
+    if asked is not None:
+        return choose_threads(asked)
+    return Threads(max(1, int(cpus)), "--cpus") if cpus else None
 
 
 def _import_ray() -> Any:

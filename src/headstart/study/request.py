@@ -62,7 +62,7 @@ def choose_executor(
     Args:
         kind: One of ``EXECUTORS``.
         workers: Runs at a time; ``None`` for 1 here, all that a cluster has room for.
-        threads: CPU threads of a run; ``None`` to share them out.
+        threads: CPU threads of a run; ``None`` for ``OMP_NUM_THREADS``, or to share out the cores.
         address: That of a Ray cluster.
         cpus: CPUs of a run on Ray.
         gpus: GPUs of a run on Ray.
@@ -83,7 +83,7 @@ def choose_executor(
         return LocalExecutor(1 if workers is None else workers, threads, log)
     from headstart.study.ray_executor import RayExecutor
 
-    return RayExecutor(address, cpus, gpus, workers)
+    return RayExecutor(address, cpus, gpus, workers, threads)
 
 
 def _given(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.training.threads import VARIABLE, Threads
+
 
 @dataclass
 class Outcome:
@@ -36,13 +38,13 @@ class Outcome:
 
 
 def carry_out(
-    settings: dict[str, Any], threads: int | None = None, measure: dict[str, Any] | None = None
+    settings: dict[str, Any], threads: Threads | None = None, measure: dict[str, Any] | None = None
 ) -> Outcome:
     """Train and evaluate one run; an error becomes part of the outcome.
 
     Args:
         settings: Settings of ``headstart fit``.
-        threads: CPU threads.
+        threads: CPU threads; ``None`` for those that the process has.
         measure: What else is measured: ``name`` of an observer and its options.
 
     Returns:
@@ -55,8 +57,9 @@ def carry_out(
 
     began = time.perf_counter()
     try:
-        config = FitConfig.build({**settings, "threads": threads})
-        trained = run_in_memory(config, observer=observer(measure) if measure else None)
+        config = FitConfig.build({**settings, "threads": threads.count if threads else None})
+        found = observer(measure) if measure else None
+        trained = run_in_memory(config, observer=found, threads=threads)
     except HeadstartError as error:
         failure = {"kind": type(error).__name__, "error": str(error), "trace": ""}
         return Outcome(failure=failure, seconds=time.perf_counter() - began)
@@ -76,7 +79,7 @@ def begin(log: str | None, threads: int) -> None:
         threads: CPU threads, for libraries that are told once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the workers ends them
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = str(threads)
+    os.environ[VARIABLE] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):

@@ -17,6 +17,10 @@ from headstart.errors import ConfigError
 from headstart.kernels.mode import FastKernels
 from headstart.kernels.vocabulary import MetRows
 from headstart.training.offload import OffloadedAdamW
+from headstart.training.threads import Threads, choose_threads
+
+_TORCHS_THREADS = torch.get_num_threads()
+"""As torch chose them, before a run has set others."""
 
 
 class Runtime:
@@ -26,17 +30,19 @@ class Runtime:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``; matrix products run in it under
             autocast, parameters stay fp32.
-        threads: CPU threads; torch's own choice if ``None``.
+        threads: CPU threads, with their reason if ``--threads`` is not it; those that torch has if
+            ``None``.
 
     Raises:
         ConfigError: If the device is not there or cannot do the precision.
     """
 
     def __init__(
-        self, device: str = "auto", precision: str = "auto", threads: int | None = None
+        self, device: str = "auto", precision: str = "auto", threads: int | Threads | None = None
     ) -> None:
-        if threads:
-            torch.set_num_threads(threads)
+        self.threads = threads if isinstance(threads, Threads) else _choose_threads(threads)
+        if threads is not None:
+            torch.set_num_threads(self.threads.count)
         kind = _choose_device(device)
         self.precision, self.reason = _choose_precision(kind, precision)
         # Accelerate keeps one state per process; a second run may ask for another precision.
@@ -72,6 +78,7 @@ class Runtime:
             "precision": self.precision,
             "precision_reason": self.reason,
             "threads": torch.get_num_threads(),
+            "threads_reason": self.threads.reason,
             "processes": self.world,
         }
 
@@ -253,6 +260,11 @@ def accelerate_as_found() -> Iterator[None]:
             if values:
                 state.clear()
                 state.update(values)
+
+
+def _choose_threads(asked: int | None) -> Threads:
+    present = torch.get_num_threads()
+    return choose_threads(asked, present=present, untouched=present == _TORCHS_THREADS)
 
 
 def _choose_device(asked: str) -> str:
