@@ -87,7 +87,7 @@ class FitConfig(BaseModel):
     strategy: str = _option(
         "Strategy",
         "Strategy line or alias (`headstart strategies`); auto searches for one.",
-        "eh-ft",
+        "default",
     )
     budget: str | None = _option(
         "Strategy", "Wall-clock time of --strategy auto, search and training: 90s, 20m, 1h30m."
@@ -160,8 +160,11 @@ class FitConfig(BaseModel):
         "epochs of a few steps.",
         ge=1,
     )
-    select: Literal["last", "best"] = _option(
-        "Evaluation", "Which state of the last stage is saved.", "last"
+    select: Literal["auto", "last", "best"] = _option(
+        "Evaluation",
+        "State that is saved: the last or the best of the last stage; auto: the last, unless an "
+        "earlier stage's model is better on the held-out rows by more than noise.",
+        "auto",
     )
     selection: Literal["validation", "carve"] = _option(
         "Evaluation", "Rows that select: the validation rows, or some carved from training.",
@@ -178,7 +181,9 @@ class FitConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _option(
         "Machine", "Number format of matrix products; auto takes bf16 where it is fast.", "auto"
     )
-    threads: int | None = _option("Machine", "CPU threads.", ge=1)
+    threads: int | None = _option(
+        "Machine", "CPU threads. Default: OMP_NUM_THREADS, else torch's choice.", ge=1
+    )
     trust_remote_code: bool = _option("Model", "Run code that comes with the model.", False)
 
     checkpoint_minutes: float = _option(

@@ -9,6 +9,9 @@ from headstart.run.parts import StagePlan
 
 LEARNED = 0.1
 """Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
+LOSS_LEFT = 0.8
+"""Share of the loss of a constant guess at which a head has learned, whatever its skill: balanced
+accuracy hardly moves while most classes are rare."""
 
 
 def has_learned(result: StageResult, chance: float) -> bool:
@@ -20,13 +23,16 @@ def has_learned(result: StageResult, chance: float) -> bool:
 
     Returns:
         For a head fitted to its optimum, whether its loss on held-out rows is below chance; for one
-        that was trained, whether it predicts the training rows well above chance.
+        that was trained, whether it predicts the training rows well above chance, either class by
+        class or, where a few classes hold most rows, by its loss.
     """
     if result.ended == "nan":
         return False
     if result.ended == "optimum" and result.held_out_loss is not None:
         return result.held_out_loss < chance
-    return (result.train_skill or 0) >= LEARNED
+    loss = result.curve[-1].train_loss if result.curve else None
+    by_loss = loss is not None and loss <= LOSS_LEFT * chance
+    return (result.train_skill or 0) >= LEARNED or by_loss
 
 
 def why_not(result: StageResult, chance: float) -> str:

@@ -21,6 +21,7 @@ from headstart.run.settings import (
     resolved,
     total_steps,
     unused_settings,
+    with_enough_steps,
 )
 from headstart.run.splits import Frames, find_task
 from headstart.strategies.plan import lengths
@@ -85,6 +86,10 @@ class Ready:
             rows = self.prepared.splits.validation
             both = "" if self.prepared.splits.untouched else ", which also carry the scores"
             facts["calibration"] = f"a temperature, fitted on {len(rows):,} held-out rows{both}"
+        last = self.stages[-1]
+        if self.choices.epochs > self.choices.preset.epochs and not last.stage.has_length:
+            few = f"{self.choices.preset.epochs:g} would be few steps for so few rows"
+            facts["length"] = f"{self.choices.epochs:g} epochs of fine-tuning: {few}"
         total = total_steps(self.choices, self.stages)
         if total and any(plan.length.until != "end" for plan in self.stages[:-1]):
             facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
@@ -120,6 +125,7 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
     if config.calibrate:
         require_calibratable(config, prepared)
     task = prepared.splits.task
+    choices = with_enough_steps(choices, config, len(prepared.splits.train))
     fingerprint = prepared.split.fingerprint()
     unused = prepared.split.unused_head
     if unused and not config.head:
@@ -173,7 +179,8 @@ def with_settings(ready: Ready, config: FitConfig) -> Ready:
     Returns:
         What can start; it shares the model.
     """
-    strategy, choices = read_strategy(config.strategy), choose(config, ready.task)
+    strategy, rows = read_strategy(config.strategy), len(ready.prepared.splits.train)
+    choices = with_enough_steps(choose(config, ready.task), config, rows)
     stages = _stages(config, choices, strategy, ready.prepared)
     return replace(ready, config=config, choices=choices, strategy=strategy, stages=stages)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -76,6 +77,24 @@ def choose(config: FitConfig, task: TaskSpec) -> Choices:
     epochs = config.epochs or preset.epochs
     made = replace(preset, **given)
     return Choices(made, epochs, total, preset.share, head, pooling, bool(pooled))
+
+
+def with_enough_steps(choices: Choices, config: FitConfig, rows: int) -> Choices:
+    """Give fine-tuning more epochs where the rows are so few that it would be starved of steps.
+
+    Args:
+        choices: The numbers of the run.
+        config: The settings; a length that the user gave stays.
+        rows: Training rows.
+
+    Returns:
+        The numbers of the run.
+    """
+    preset = choices.preset
+    if config.epochs or choices.total_epochs:
+        return choices
+    wanted = preset.least_steps / math.ceil(rows / preset.batch_size)
+    return replace(choices, epochs=max(choices.epochs, min(wanted, preset.most_epochs)))
 
 
 def _sentence_pooling(config: FitConfig, task: TaskSpec, preset: Preset) -> str | None:
@@ -244,6 +263,7 @@ def plan_stages(
             optimizer_settings(
                 stage, TUNERS.get(stage.trains), config, preset, backbone,
                 last=stage is strategy.stages[-1],
+                solved=any(s.until == "optimum" for s in strategy.stages),
             ),
         )
         for stage, length in zip(strategy.stages, numbers, strict=True)
@@ -251,7 +271,14 @@ def plan_stages(
 
 
 def optimizer_settings(
-    stage: Stage, tuner: type[Tuner], config: FitConfig, preset: Preset, backbone: int, last: bool
+    stage: Stage,
+    tuner: type[Tuner],
+    config: FitConfig,
+    preset: Preset,
+    backbone: int,
+    *,
+    last: bool,
+    solved: bool = False,
 ) -> OptimizerSettings:
     """Decide a stage's learning rates and constants.
 
@@ -265,13 +292,14 @@ def optimizer_settings(
         preset: The preset with the user's values put in.
         backbone: Numbers in the backbone.
         last: Whether this is the last stage.
+        solved: Whether a stage of the strategy fits the head to its optimum.
 
     Returns:
         The optimizer's settings.
     """
     rate, head_rate = preset.rates.get(stage.trains, (tuner.lr, tuner.head_lr))
     if tuner.rate_follows_size and stage.trains not in preset.rates:
-        scale = fine_tuning_rate(backbone) / fine_tuning_rate(0)
+        scale = fine_tuning_rate(backbone, solved=solved) / fine_tuning_rate(0)
         rate, head_rate = rate * scale, head_rate * scale
     lr = stage.lr or (config.lr if last else None) or rate
     head_lr = stage.head_lr or (config.head_lr if last else None) or head_rate

@@ -20,7 +20,7 @@ class Alias:
 
 ALIASES: dict[str, Alias] = {
     "default": Alias(
-        "head(until=optimum) > full+wise_ft",
+        "head(until=optimum) > full",
         "what is done where nothing else is asked for: a head at its optimum, then fine-tuning",
     ),
     "ft": Alias("full", "plain fine-tuning from a random head"),

@@ -15,6 +15,9 @@ class Preset:
     Args:
         summary: Where the values come from.
         epochs: Epochs of fine-tuning.
+        least_steps: Optimizer steps of fine-tuning below which few rows starve it: it then takes
+            more epochs, ``most_epochs`` at most.
+        most_epochs: Epochs up to which that goes.
         batch_size: Rows per optimizer step.
         max_length: Longest input in tokens.
         weight_decay: AdamW's decoupled weight decay; biases and norms have none.
@@ -30,6 +33,8 @@ class Preset:
 
     summary: str
     epochs: float = 6.0
+    least_steps: int = 60
+    most_epochs: float = 12.0
     batch_size: int = 32
     max_length: int = 256
     weight_decay: float = 0.01
@@ -47,6 +52,7 @@ PRESETS: dict[str, Preset] = {
     "paper": Preset(
         "the authors' runs on RoBERTa-large and BERT-large (arXiv 2210.16771, appendix)",
         epochs=20,
+        least_steps=0,
         max_length=512,
         clip=0.1,
         share=0.1,
@@ -79,7 +85,7 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def fine_tuning_rate(parameters: int) -> float:
+def fine_tuning_rate(parameters: int, *, solved: bool = False) -> float:
     """Return the default learning rate for training a whole backbone.
 
     Larger encoders need smaller steps; the tiers are the usual choices of the literature
@@ -87,10 +93,12 @@ def fine_tuning_rate(parameters: int) -> float:
 
     Args:
         parameters: Numbers in the backbone.
+        solved: Whether the head is at its optimum already, and so need not be found by large steps:
+            half the rate for small encoders, measured.
 
     Returns:
         The learning rate.
     """
     if parameters < 60_000_000:
-        return 1e-4
+        return 5e-5 if solved else 1e-4
     return 2e-5 if parameters < 250_000_000 else 1e-5
