@@ -20,7 +20,7 @@ SIZES = ("8", "32", "128", "all")
 """Rows of each class, or as many as there are, up to ``MOST``."""
 MOST = 1500
 """Training rows at size ``all``."""
-JUDGED = {"development": 500, "report": 1000}
+JUDGED = {"development": 500, "report": 500}
 """Rows that a model is judged by, at most."""
 
 

@@ -10,14 +10,19 @@ from typing import Any
 def show(records: list[dict[str, Any]]) -> str:
     """Return a table of mean accuracies: a row a set and size, a column a contestant."""
     names = list(dict.fromkeys(r["name"] for r in records))
-    cells: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    cells: dict[tuple[str, str], dict[str, list[dict[str, Any]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for record in records:
         cells[record["set"], record["size"]][record["name"]].append(record)
     lines = [f"| set | rows a class | {' | '.join(names)} |", f"|---|---|{'---|' * len(names)}"]
     for (name, size), row in sorted(cells.items(), key=lambda item: (item[0][1], item[0][0])):
         means = {n: statistics.mean(r["accuracy"] for r in row[n]) for n in names if row[n]}
         best = max(means.values())
-        shown = [f"**{m:.3f}**" if (m := means.get(n)) == best else "" if m is None else f"{m:.3f}" for n in names]
+        shown = [
+            f"**{m:.3f}**" if (m := means.get(n)) == best else "" if m is None else f"{m:.3f}"
+            for n in names
+        ]
         lines.append(f"| {name} | {size} | {' | '.join(shown)} |")
     for label, what in (("mean", "accuracy"), ("log loss", "loss"), ("seconds", "seconds")):
         for size in sorted({size for _, size in cells}):

