@@ -120,9 +120,10 @@ def _headstart(
 
     # Few rows to evaluate along the way: what is judged is judged in the end.
     few = rows.judge.groupby("label", sort=False).head(1).head(16)
+    given = {name: value for name, value in settings.items() if name != "means"}
     config = FitConfig.build(
         {
-            "max_length": MAX_LENGTH, **{k: v for k, v in settings.items() if k != "means"}, "model": model, "train": "(rows)",
+            "max_length": MAX_LENGTH, **given, "model": model, "train": "(rows)",
             "validation": "(rows)", "text": text, "label": "label", "target": "classes",
             "seed": seed, "threads": 1, "eval_every": 10**6,
         }

@@ -40,7 +40,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(folder: Path, **more: Any) -> dict[str, Any]:
-    return inputs(folder) | {"strategy": "auto", "budget": "5h", "guard": False} | more
+    length = {} if "total_epochs" in more else {"epochs": 6}
+    return inputs(folder) | {"strategy": "auto", "budget": "5h", "guard": False} | length | more
 
 
 def without_times(search: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_without_the_guard_it_is_handed_on_with_a_warning(tmp_path: Path) -> Non
 def test_a_head_that_learns_passes_without_a_word(tmp_path: Path) -> None:
     settings = inputs(tmp_path) | {"train": frame(64)}
     line = f"bitfit(steps=60, lr=1e-2, head_lr=1e-2) > {LAST}"
-    result = watched(strategy=line, out=tmp_path / "run", **settings).result
+    result = watched(strategy=line, out=tmp_path / "run", select="last", **settings).result
     assert result.stages[0].learned
     assert (result.stages[0].train_skill or 0) > LEARNED
     assert result.guard == []
