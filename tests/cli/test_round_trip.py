@@ -157,6 +157,7 @@ def test_dry_run_shows_the_plan_and_writes_nothing(
     words = ("--model", model, "--train", files[0], "--text", "sentence", "--max-length", 5)
     answer = cli("fit", *words, "--dry-run")
     assert answer.code == 0
-    for part in ("bitfit > full", "0 = negative, 1 = positive", "≤ 100", "learned", "rows cut"):
+    line = "head(until=optimum) > full"
+    for part in (line, "0 = negative, 1 = positive", "none", "optimum", "rows cut"):
         assert part in answer.out, part
     assert list(tmp_path.iterdir()) == []

@@ -94,6 +94,7 @@ def test_the_result_has_the_form_of_sentence_transformers(tmp_path: Path) -> Non
     with torch.no_grad():
         vector = backbone(**batch).last_hidden_state.mean(1)
         logits = vector @ weights["linear.weight"].T + weights["linear.bias"]
+    assert 'SentenceTransformer("path/to/this/folder")' in (folder / "README.md").read_text()
     (told,) = hs.load(tmp_path / "run").predict(["a great film"])
     shares = logits.softmax(-1)[0].tolist()
     assert list(told.probabilities.values()) == pytest.approx(shares, abs=1e-5)

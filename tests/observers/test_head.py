@@ -258,7 +258,7 @@ def test_a_stage_1_that_has_not_learned_is_told(tmp_path: Path) -> None:
 
 def test_the_guard_does_not_hold_a_control_back(folder: Path) -> None:
     line = "bitfit(steps=40, lr=1e-2, head_lr=1e-2) > full(steps=3)"
-    run = Carried(folder, "shuffled", line, guard=True)
+    run = Carried(folder, "shuffled", line, guard=True, select="last")
     assert run.trained.result.guard == []
     assert run.measured["given_up"] == ""
     assert len(run.stages) == 2

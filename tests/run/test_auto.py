@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from headstart.run.halving import Trial
 from headstart.run.listener import Listener
 from headstart.run.ready import Ready, make_ready
 from headstart.run.trial import Bench, OutOfTime, Speed
+from headstart.strategies.presets import PRESETS
 from headstart.training.runtime import Runtime
 from tiny_runs import Watch, frame, inputs, same, saved
 
@@ -40,8 +42,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def settings(folder: Path, **more: Any) -> dict[str, Any]:
-    length = {} if "total_epochs" in more else {"epochs": 6}
-    return inputs(folder) | {"strategy": "auto", "budget": "5h", "guard": False} | length | more
+    return inputs(folder) | {"strategy": "auto", "budget": "5h", "guard": False} | more
 
 
 def without_times(search: dict[str, Any]) -> dict[str, Any]:
@@ -122,6 +123,7 @@ def budget_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ("full", "full+llrd", "full+llrd(factor=0.9)", "full+llrd(factor=0.8)")
     monkeypatch.setattr(auto, "CANDIDATES", lines)
     monkeypatch.setattr(auto, "DEFAULT", "full")
+    monkeypatch.setitem(PRESETS, "default", replace(PRESETS["default"], least_steps=0))
 
 
 @pytest.mark.parametrize(
@@ -150,12 +152,25 @@ def test_a_budget_that_no_round_fits_into_gives_the_default(
     assert "Nothing was tried" in found.why
 
 
-def test_a_budget_below_the_training_itself_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [("20s", "head(until=optimum) > full(epochs=5.6)"), ("1s", "head(until=optimum)")],
+)
+def test_a_budget_below_the_training_itself_shortens_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: str, expected: str
 ) -> None:
     budget_lines(monkeypatch)
-    with pytest.raises(ConfigError, match=r"about 22s or more.*--budget 20s"):
-        search_with(tmp_path, "20s", favour("full"))
+    found, bench = search_with(tmp_path, budget, favour("full"))
+    assert (found.chosen, bench.tried) == (expected, [])
+    assert "Nothing was tried" in found.why
+    assert "shortened" in found.why or "a head on the frozen model alone" in found.why
+
+
+def test_a_budget_of_a_second_leaves_a_model(tmp_path: Path) -> None:
+    result = hs.fit(**settings(tmp_path, budget="1s"), out=tmp_path / "auto")
+    assert result.strategy.startswith("head(until=optimum)")
+    assert result.status == "done" and result.search["trials"] == []
+    assert hs.load(tmp_path / "auto").predict(["abc"])[0].label in {"good", "bad"}
 
 
 def test_a_machine_that_slows_down_ends_the_search_in_time(
@@ -353,15 +368,6 @@ def test_what_goes_with_a_search_and_what_does_not(tmp_path: Path) -> None:
     assert "--head or --strategy auto" in refused(tmp_path, head="somewhere")
     with pytest.raises(DataError, match="20 or more; found 12"):
         hs.plan(**settings(tmp_path, train=frame(12)))
-
-
-def test_a_refused_budget_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    budget_lines(monkeypatch)
-    with pytest.raises(ConfigError, match="training by the default take here"):
-        hs.fit(**settings(tmp_path, budget="1s", train=frame(200)), epochs=500, out=tmp_path / "x")
-    assert not list(tmp_path.glob("x*"))
 
 
 def test_the_plan_says_what_will_be_tried(tmp_path: Path) -> None:

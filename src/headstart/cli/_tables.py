@@ -26,6 +26,7 @@ _ENDS = {
     "learned": "its head has learned",
     "bound": "reached its bound",
     "plateau": "the score stopped rising",
+    "optimum": "its head is at its optimum",
     "nan": "the loss became NaN",
 }
 _HANDED_ON = {
@@ -65,9 +66,11 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
     """
     again = ", second attempt" if stage.attempt > 1 else ""
     most = "" if stage.until == "end" else "at most "
+    length = f"{most}{_steps(stage.planned_steps)}"
+    if stage.until == "optimum":
+        length = "on stored features"
     return (
-        f"Stage {number} of {of}{again}: {stage.stage}, {most}{_steps(stage.planned_steps)}, "
-        f"{_trainable(stage)} numbers train"
+        f"Stage {number} of {of}{again}: {stage.stage}, {length}, {_trainable(stage)} numbers train"
     )
 
 

@@ -41,6 +41,10 @@ LENGTHS = (1.0, 0.5, 0.25, 0.125)
 """Shares of the run's epochs for which candidates may train; the longest that fits is taken."""
 MARGIN = 1.2
 """Estimates are made so much longer: batches differ, and so does what else the machine does."""
+HEAD_ALONE = "head(until=optimum)"
+"""What is trained where the time suffices for nothing else."""
+SHORTEST = 0.5
+"""Epochs of fine-tuning below which it is left out."""
 STATE = "search.json"
 
 
@@ -193,7 +197,6 @@ class Searcher:
             The chosen line.
 
         Raises:
-            ConfigError: If the budget does not suffice for the training itself.
             KeyboardInterrupt: If the user interrupts; the trials that are done are kept.
         """
         if not self.search.chosen:
@@ -201,10 +204,11 @@ class Searcher:
             self.speed = self.bench.measure()
             limit = self._limit(names)
             try:
-                chosen, why = self._race(names, limit)
+                found = self._shortened() if limit is None else self._race(names, limit)
             except OutOfTime:
                 why = "The time for the search was over before the candidates could be compared."
-                chosen, why = self._from_rounds(why)
+                found = self._from_rounds(why)
+            chosen, why = found
             self.search.chosen, self.search.why = chosen, why
             self._keep()
         self.listener.message(f"auto: chosen is {self.search.chosen}. {self.search.why}")
@@ -222,25 +226,35 @@ class Searcher:
                 self.search.dropped[line] = str(error)
                 self.listener.message(f"auto: {line} is left out: {error}")
                 continue
-            self.steps[line] = sum(stage.length.steps for stage in planned.stages)
+            self.steps[line] = sum(stage.length.expected for stage in planned.stages)
             names.append(line)
         return names
 
-    def _limit(self, names: Sequence[str]) -> float:
-        """Return when the search has to be over, by the clock."""
+    def _limit(self, names: Sequence[str]) -> float | None:
+        """Return when the search has to be over, by the clock; ``None`` if there is no time."""
         budget, rows = self.ready.config.budget_seconds, self.ready.prepared
         points = 2 + self.ready.choices.epochs
         evaluated = points * (len(rows.validation) + len(rows.train)) * self.speed.row
         last = {line: MARGIN * (self.steps[line] * self.speed.step + evaluated) for line in names}
         elapsed = self.clock() - self.began
         if elapsed + last[DEFAULT] > budget and not self.trials:
-            raise ConfigError(
-                f"a budget of about {_minutes(elapsed + last[DEFAULT])} or more, what loading and "
-                "training by the default take here, with no search",
-                f"--budget {self.search.budget}",
-                "Give more time, or train on fewer rows or for fewer epochs.",
-            )
+            return None
         return self.began + min(SEARCH_SHARE * budget, budget - max(last.values()))
+
+    def _shortened(self) -> tuple[str, str]:
+        """Return the default with so many epochs as the budget allows, the head alone at worst."""
+        ready, splits = self.ready, self.ready.prepared
+        left = self.ready.config.budget_seconds - (self.clock() - self.began)
+        per_epoch = math.ceil(len(splits.train) / ready.choices.preset.batch_size)
+        evaluated = 3 * (len(splits.validation) + len(splits.train)) * self.speed.row
+        epochs = (left / MARGIN - evaluated) / max(1e-9, per_epoch * self.speed.step)
+        told = (
+            f"Nothing was tried: training by the default takes longer than the "
+            f"{_minutes(max(0.0, left))} that are left of {self.search.budget}."
+        )
+        if epochs < SHORTEST:
+            return HEAD_ALONE, f"{told} They do for a head on the frozen model alone."
+        return f"{HEAD_ALONE} > full(epochs={epochs:.2g})", f"{told} Its last stage is shortened."
 
     def _race(self, names: list[str], limit: float) -> tuple[str, str]:
         """Halve until one is left; return the chosen line and why."""
@@ -323,7 +337,7 @@ class Searcher:
         if done:
             return MARGIN * sum(done) / len(done)
         planned = self.bench.on_split(line, 0, length)
-        steps = sum(stage.length.steps for stage in planned.stages)
+        steps = sum(stage.length.expected for stage in planned.stages)
         rows = len(planned.stages) * (
             2 * len(planned.prepared.validation) + len(planned.prepared.train)
         )

@@ -19,13 +19,23 @@ import headstart as hs
 model = hs.load("{folder}")
 ```"""
 
+_SENTENCE = """
 
-def model_card(result: RunResult, *, own_head: bool) -> str:
+Or with sentence-transformers, where the vector of a text is its logits:
+
+```python
+from sentence_transformers import SentenceTransformer
+logits = SentenceTransformer("{folder}").encode(["a text"])
+```"""
+
+
+def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> str:
     """Write the card.
 
     Args:
         result: The run's record.
-        own_head: Whether the head needs headstart to load.
+        own_head: Whether the head is one of headstart's own.
+        sentence: Whether it stands there in the form of sentence-transformers too.
 
     Returns:
         Markdown with the hub's front matter.
@@ -33,6 +43,7 @@ def model_card(result: RunResult, *, own_head: bool) -> str:
     task = result.task
     choice = task["shape"] == "choice"
     use = _OWN if own_head else _CLASS if choice else _PLAIN
+    use += _SENTENCE if sentence else ""
     kind = "regression" if task["target"] == "number" else "classification"
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in result.scores.items())
     stages = "\n".join(

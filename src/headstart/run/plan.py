@@ -36,7 +36,7 @@ class Plan:
         return [
             (
                 str(plan.stage),
-                f"{'≤ ' if plan.length.until != 'end' else ''}{plan.length.steps:,}",
+                plan.length.shown,
                 plan.length.until,
                 f"{plan.optimizer.lr:g}",
                 f"{plan.optimizer.head_lr:g}",

@@ -9,6 +9,7 @@ from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
 from headstart.models.rescale import rescale_output
 from headstart.models.saving import save_classifier
+from headstart.models.sentence import is_sentence_head
 from headstart.results import RunResult
 from headstart.run.card import model_card
 from headstart.run.folder import HEAD, MODEL, RESULT
@@ -32,7 +33,9 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
     split.model.to("cpu")
     _save_head(ready, runner, result, folder / HEAD)
     _to_own_units(ready)
-    card = model_card(result, own_head=isinstance(split.model, EncoderClassifier))
+    own = isinstance(split.model, EncoderClassifier)
+    sentence = isinstance(split.model, EncoderClassifier) and is_sentence_head(split.model.head)
+    card = model_card(result, own_head=own, sentence=sentence)
     target = ready.prepared.splits.target
     trust = ready.config.trust_remote_code
     tokenizer = ready.prepared.tokenizer

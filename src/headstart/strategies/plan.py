@@ -47,7 +47,8 @@ class Length:
     """The length of one stage.
 
     Args:
-        steps: Optimizer steps, or their upper bound where ``until`` is not ``end``.
+        steps: Optimizer steps, or their upper bound where ``until`` is not ``end``; of ``optimum``
+            those that are taken only where features cannot be stored.
         least: Steps before which ``learned`` does not end the stage.
         until: What ends it.
     """
@@ -55,6 +56,18 @@ class Length:
     steps: int
     least: int
     until: Until
+
+    @property
+    def expected(self) -> int:
+        """Steps that are likely to be taken at most: none where the head is fitted instead."""
+        return 0 if self.until == "optimum" else self.steps
+
+    @property
+    def shown(self) -> str:
+        """The steps for a table."""
+        if self.until == "optimum":
+            return "none"
+        return f"{'≤ ' if self.until != 'end' else ''}{self.steps:,}"
 
 
 def lengths(
