@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -97,7 +97,8 @@ def test_an_alias_tells_its_line_and_leads_to_its_parts(cli: Run, alias: str) ->
     answer = cli("explain", alias)
     assert answer.code == 0
     assert ALIASES[alias].line in answer.out
-    assert f"`headstart explain {re.split(r'\W', ALIASES[alias].line)[0]}`" in answer.out
+    first = re.split(r"\W", ALIASES[alias].line)[0]
+    assert f"`headstart explain {first}`" in answer.out
 
 
 def test_a_line_is_explained_stage_by_stage(cli: Run) -> None:

@@ -33,9 +33,8 @@ from headstart.training.runtime import Runtime
 from headstart.tuners._bind import read_strategy
 
 _SENTENCE = (
-    "The model was made for sentence vectors, so the head reads what those pool, which it knows "
-    "most in. The result loads with headstart and, as vectors that are logits, with "
-    "sentence-transformers; for a plain classifier of transformers add --head-type native."
+    "linear, on what the checkpoint pools for sentence vectors; loads with headstart or "
+    "sentence-transformers (--head-type native: a plain classifier, at a price)"
 )
 
 
@@ -77,7 +76,8 @@ class Ready:
         facts = {
             "task": f"{self.task.name} ({self.task.shape}, {self.task.target})",
             "model": f"{self.config.model}, {size:,} backbone parameters",
-            "head": self.choices.head + _start(self.config),
+            "head": (_SENTENCE if self.choices.sentence else self.choices.head)
+            + _start(self.config),
             "device": f"{self.runtime.device}, {self.runtime.precision} ({self.runtime.reason})",
             "threads": str(self.runtime.threads),
             "batch": f"{self.choices.preset.batch_size} rows a step, seed {self.config.seed}",
@@ -132,8 +132,6 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
         notes.append(
             f"The checkpoint's own head is not used; give --head {unused} to start from it."
         )
-    if choices.sentence:
-        notes.append(_SENTENCE)
     _start_head(config, prepared)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
     if config.selection == "carve" and not (decides or config.calibrate):

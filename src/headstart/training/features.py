@@ -263,7 +263,8 @@ def _listening(
 
     def hear(_: nn.Module, __: Any, output: Any) -> Any:
         if leaves:
-            if not output.keys() <= _KEPT_PARTS:
+            # Also parts that are empty here: the classification class asks for them by name.
+            if not {f.name for f in fields(output)} <= _KEPT_PARTS:
                 raise _MoreThanIsKept
             states = output.last_hidden_state.detach().requires_grad_()
             pooled = output.get("pooler_output")

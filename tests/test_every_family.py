@@ -1,0 +1,81 @@
+"""The command without options works for every family of which transformers has a classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers.models.auto.modeling_auto import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
+
+import headstart as hs
+import tiny_families
+from headstart.errors import ConfigError, ModelError
+from tiny_runs import BATCH_SIZE, frame, spare_the_collector
+
+FAMILIES = tuple(MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES)
+TWO_PARTS, NO_TEXT = "has an encoder and a decoder", "reads no text or not text alone"
+_TWO_PARTS = (
+    "bart", "bigbird_pegasus", "mbart", "mt5", "mvp", "plbart", "t5", "t5gemma", "t5gemma2", "umt5",
+)  # fmt: skip
+# CANINE reads characters and has no vocabulary; the others read pictures too.
+_NO_TEXT = ("canine", "gemma3", "modernvbert", "perceiver", "qwen3_5", "ultravbert")
+REFUSED = dict.fromkeys(_TWO_PARTS, TWO_PARTS) | dict.fromkeys(_NO_TEXT, NO_TEXT)
+"""Families that are refused from the configuration alone, and what is said of them."""
+FAULTS: dict[str, str] = {}
+"""Families that are neither trained nor refused, and why."""
+TRAIN, VALIDATION = frame(16), frame(16, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", [
+    pytest.param(f, marks=pytest.mark.xfail(strict=True, reason=FAULTS[f])) if f in FAULTS else f
+    for f in FAMILIES if f not in REFUSED
+])  # fmt: skip
+def test_the_default_trains_it_and_saves_what_transformers_loads(
+    family: str, tmp_path: Path
+) -> None:
+    settings = _settings(tiny_families.save_pretrained(family, tmp_path / family))
+    hs.plan(**settings)
+    result = hs.fit(**settings, out=str(tmp_path / "run"))
+    spare_the_collector()
+    assert result.status == "done"
+    assert result.scores
+    assert np.isfinite(list(result.scores.values())).all()
+    assert len(result.stages) == 2
+    texts = list(VALIDATION.sentence[:6])
+    ours = [list(one.probabilities.values()) for one in hs.load(result).predict(texts)]
+    folder = tmp_path / "run" / "model"
+    again = AutoModelForSequenceClassification.from_pretrained(folder)
+    tokens = AutoTokenizer.from_pretrained(folder)(texts, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        theirs = softmax(again(**tokens).logits.numpy(), axis=1)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f in REFUSED])
+def test_it_is_refused_by_name(family: str, tmp_path: Path) -> None:
+    settings = _settings(tiny_families.save_pretrained(family, tmp_path / "model", weights=False))
+    for call in (hs.plan, hs.fit):
+        more = {"out": str(tmp_path / "run")} if call is hs.fit else {}
+        with pytest.raises((ModelError, ConfigError), match=REFUSED[family]) as caught:
+            call(**settings, **more)
+        assert family in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def _settings(model: Path) -> dict[str, Any]:
+    return {
+        "model": str(model),
+        "train": TRAIN,
+        "validation": VALIDATION,
+        "text": "sentence",
+        "epochs": 1,
+        "batch_size": BATCH_SIZE,
+        "device": "cpu",
+        "precision": "fp32",
+    }
