@@ -160,15 +160,17 @@ def test_a_run_solves_its_head_and_says_so(tmp_path: Path) -> None:
     assert again.result.stages[0].held_out_loss == stage.held_out_loss
 
 
-def test_a_head_that_is_no_better_than_chance_is_not_handed_on(tmp_path: Path) -> None:
-    settings = inputs(tmp_path) | {"train": frame(64, noise=True)}
+def test_a_head_that_is_no_better_than_chance_has_no_weight_and_the_run_says_so(
+    tmp_path: Path,
+) -> None:
+    settings = inputs(tmp_path) | {"train": frame(64, noise=True), "select": "last"}
     result = watched(
         strategy="head(until=optimum) > full(steps=2)", out=tmp_path / "run", **settings
     ).result
     first = result.stages[0]
-    assert (first.learned, first.handed_on) == (False, "nothing")
-    assert len(result.stages) == 2  # no second attempt: the optimum is what it is
-    assert "held-out folds" in result.guard[0] and "a fresh head" in result.guard[0]
+    assert (first.learned, first.handed_on, len(result.stages)) == (True, "head", 2)
+    assert first.end["loss"] == pytest.approx(np.log(2), abs=0.1)
+    assert any("found nothing on the frozen features" in told for told in result.warnings)
 
 
 def test_a_total_is_left_to_the_last_stage(tmp_path: Path) -> None:

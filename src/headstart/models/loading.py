@@ -316,6 +316,12 @@ def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[
             "Give a folder with config.json and model.safetensors. Files ending in .bin are "
             "pickles and are not read; save the model again with save_pretrained.",
         ) from None
+    except ImportError as error:
+        raise ModelError(
+            "a family whose libraries are installed",
+            f"{folder}, of the family {config.model_type}: {short(error)}",
+            "Install what it names, or use another model.",
+        ) from None
     except _UNBUILDABLE as error:
         raise ModelError(
             "a config.json and weights that transformers can make a model of",

@@ -13,6 +13,8 @@ from huggingface_hub.errors import StrictDataclassError
 from headstart.errors import ModelError, did_you_mean
 from headstart.models.source import CONFIG, quiet, short
 
+_READS_IMAGES = ("layoutlmv2",)
+"""Families with a vocabulary that need an image beside each text."""
 TEMPERATURE = "calibration_temperature"
 """Field of a saved config.json: what the logits have been divided by, for whoever wants to know."""
 
@@ -86,10 +88,12 @@ def require_text_model(config: Any, source: str) -> None:
         source: What the user called the model.
 
     Raises:
-        ModelError: If the model reads no text, or has both an encoder and a decoder.
+        ModelError: If the model reads no text, has both an encoder and a decoder, or needs what
+            rows of text do not tell.
     """
     found = f"{source}, a model of the family {config.model_type}"
-    if getattr(config, "vocab_size", None) is None or _main_input(config) != "input_ids":
+    no_text = getattr(config, "vocab_size", None) is None or _main_input(config) != "input_ids"
+    if no_text or config.model_type in _READS_IMAGES:
         raise ModelError(
             "a text encoder, such as BERT or RoBERTa",
             f"{found}, which reads no text or not text alone",
@@ -100,6 +104,18 @@ def require_text_model(config: Any, source: str) -> None:
             "a text encoder, such as BERT or RoBERTa",
             f"{found}, which has an encoder and a decoder",
             "Choose a model that has an encoder alone, for example roberta-base.",
+        )
+    if config.model_type == "reformer":
+        raise ModelError(
+            "a text encoder that takes inputs of any length",
+            f"{found}, which trains on the one length that its configuration names",
+            "Choose another model.",
+        )
+    if config.model_type == "xmod" and config.default_language is None:
+        raise ModelError(
+            "the language of the texts, default_language in the model's config.json",
+            f"{found}, without it",
+            f"Write one of {', '.join(config.languages[:5])} … into config.json.",
         )
 
 

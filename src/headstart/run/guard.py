@@ -22,33 +22,29 @@ def has_learned(result: StageResult, chance: float) -> bool:
         chance: Loss of the best constant guess.
 
     Returns:
-        For a head fitted to its optimum, whether its loss on held-out rows is below chance; for one
-        that was trained, whether it predicts the training rows well above chance, either class by
-        class or, where a few classes hold most rows, by its loss.
+        Whether it predicts the training rows well above chance, either class by class or, where a
+        few classes hold most rows, by its loss. A head fitted to its optimum always is worth it:
+        where it has found nothing, its penalty has left it next to no weights that could do harm,
+        and on few rows the held-out loss is too noisy to throw away what it may have found.
     """
-    if result.ended == "nan":
-        return False
-    if result.ended == "optimum" and result.held_out_loss is not None:
-        return result.held_out_loss < chance
+    if result.ended in ("nan", "optimum"):
+        return result.ended == "optimum"
     loss = result.curve[-1].train_loss if result.curve else None
     by_loss = loss is not None and loss <= LOSS_LEFT * chance
     return (result.train_skill or 0) >= LEARNED or by_loss
 
 
-def why_not(result: StageResult, chance: float) -> str:
+def why_not(result: StageResult) -> str:
     """Say why a head has not learned.
 
     Args:
         result: The stage's record.
-        chance: Loss of the best constant guess.
 
     Returns:
         A few words.
     """
     if result.ended == "nan":
         return "its loss became NaN"
-    if result.ended == "optimum" and result.held_out_loss is not None:
-        return f"loss {result.held_out_loss:.3f} on held-out folds, {chance:.3f} by chance"
     return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
 
 

@@ -90,6 +90,12 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
         result.last = runner.materials.judge(runner.last_logits)
         result.rule = f"the model after stage {runner.kept_stage + 1}; {_KEPT}"
     for stage in result.stages:
+        chance, loss = runner.materials.chance, stage.held_out_loss
+        if loss is not None and loss >= chance:
+            result.warnings.append(
+                f"{stage.stage} found nothing on the frozen features that held-out rows confirm: "
+                f"their loss is {loss:.3f}, {chance:.3f} by chance."
+            )
         if stage.learned is False and stage.handed_on != "nothing":
             result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
     if splits.labels is not None:

@@ -140,15 +140,15 @@ class StrategyRunner:
                 start, index, attempt = self.split.head_state(), index + 1, 1
                 continue
             self.split.load_head(start)
-            why = why_not(result, self.materials.chance)
-            if attempt == 1 and result.ended != "optimum":
+            why = why_not(result)
+            if attempt == 1:
                 attempt = 2
                 self._note(f"{plan.stage} did not learn: {why}; trying once more.")
             else:
                 fresh = "the head before it" if self.pretrained_head else "a fresh head"
                 goes_on = f"going on with {self.plans[-1].stage} from {fresh}"
                 self._note(
-                    f"{plan.stage} did not learn{' again' * (attempt == 2)}: {why}; "
+                    f"{plan.stage} did not learn again: {why}; "
                     f"{goes_on if stages is None else 'the head is as it was'}."
                 )
                 index, attempt = len(self.plans) - 1, 1

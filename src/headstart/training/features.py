@@ -8,7 +8,7 @@ forward (pooling, dropout, activation) runs unchanged on top of it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any, Literal, cast
 
@@ -36,6 +36,10 @@ TOKENS_PER_BATCH = {"cpu": 2048}
 """Tokens that go through the base model at once; a processor keeps what these give in its cache."""
 
 
+OutputClass = Callable[..., Any]
+"""Makes what a base model returns."""
+
+
 class _MoreThanIsKept(Exception):  # noqa: N818  no error: it never leaves this file
     """The base model's output has parts that are not stored."""
 
@@ -43,19 +47,18 @@ class _MoreThanIsKept(Exception):  # noqa: N818  no error: it never leaves this 
 class _StandIn(nn.Module):
     """Takes the base model's place and returns what is stored for the current rows."""
 
-    def __init__(self, base: nn.Module, live_pooler: bool) -> None:
+    def __init__(self, base: nn.Module, live_pooler: bool, output: OutputClass) -> None:
         super().__init__()
+        self.output = output
         # Some heads live inside the base model: a pooler that the checkpoint lacks still trains.
         self.pooler = cast("nn.Module | None", base.pooler if live_pooler else None)
         self.stored: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
-    def forward(self, *_: Any, **__: Any) -> BaseModelOutputWithPoolingAndCrossAttentions:
+    def forward(self, *_: Any, **__: Any) -> Any:
         states, pooled = cast("tuple[torch.Tensor, torch.Tensor | None]", self.stored)
         if self.pooler is not None:
             pooled = self.pooler(states)
-        return BaseModelOutputWithPoolingAndCrossAttentions(
-            last_hidden_state=states, pooler_output=pooled
-        )
+        return self.output(last_hidden_state=states, pooler_output=pooled)
 
 
 class _FeatureFeed:
@@ -130,13 +133,13 @@ def frozen_features(
     if read is None:
         yield None
         return
-    kept, choices = read
+    kept, choices, output = read
     tokens = choices * sum(f.lengths.sum() if kept == "all" else len(f.lengths) for f in feeds)
     width = int(getattr(model.config, "hidden_size", 0) or 0)
     if 4 * tokens * max(1, width) > LARGEST_STORE:
         yield None
         return
-    stand_in = _StandIn(base, live_pooler)
+    stand_in = _StandIn(base, live_pooler, output)
     with first_token_only(split, feeds[0]):
         stored = [_compute(split, feed, runtime, kept) for feed in feeds]
     setattr(model, split.prefix, stand_in)
@@ -204,8 +207,10 @@ def _pooler_can_be_replayed(split: SplitModel, inside: set[str], feed: Feed) -> 
     return pooled.shape == wanted.shape and torch.allclose(pooled, wanted, atol=1e-5)
 
 
-def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[Kept, int] | None:
-    """Return what the head reads of the final states, and texts per row.
+def _reading(
+    split: SplitModel, feed: Feed, live_pooler: bool
+) -> tuple[Kept, int, OutputClass] | None:
+    """Return what the head reads of the final states, texts per row, and the output's class.
 
     Told by the gradient: what the head does not read gets none. A mean is known only of a head of
     ours. ``None`` where the base model's
@@ -220,16 +225,26 @@ def _reading(split: SplitModel, feed: Feed, live_pooler: bool) -> tuple[Kept, in
         return None
     split.model.zero_grad(set_to_none=True)
     states = outputs[0].last_hidden_state
-    choices = len(states) // len(logits)
+    choices, output = len(states) // len(logits), type(outputs[0])
     if states.grad is None:
-        return "first", choices
+        return "first", choices, output
     if isinstance(split.model, EncoderClassifier) and not _reads_spans(feed):
         pooling = split.model.head.spec.pooling
-        return ("all" if pooling == "attention" else cast(Kept, pooling)), choices
+        return ("all" if pooling == "attention" else cast(Kept, pooling)), choices, output
     seen = (states.grad != 0).flatten(2).any(dim=2).any(dim=0)
     # No gradient at the first token either tells nothing: the head may begin with zeros.
     first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(feed)
-    return ("first" if first_only else "all"), choices
+    return ("first" if first_only else "all"), choices, output
+
+
+def _output_class(output: Any) -> OutputClass:
+    """Return the class of an output that holds states and what is pooled of them.
+
+    It is the base model's own where that has a place for both: its classifier may ask for further
+    parts by name, as Longformer's does, though they are empty.
+    """
+    own = {f.name for f in fields(output)} >= {"last_hidden_state", "pooler_output"}
+    return type(output) if own else BaseModelOutputWithPoolingAndCrossAttentions
 
 
 def _reads_spans(feed: Feed) -> bool:
@@ -263,16 +278,13 @@ def _listening(
 
     def hear(_: nn.Module, __: Any, output: Any) -> Any:
         if leaves:
-            # Also parts that are empty here: the classification class asks for them by name.
-            if not {f.name for f in fields(output)} <= _KEPT_PARTS:
+            if not output.keys() <= _KEPT_PARTS:
                 raise _MoreThanIsKept
             states = output.last_hidden_state.detach().requires_grad_()
             pooled = output.get("pooler_output")
             pooled = pooled.detach() if pooled is not None else None
             pooled = pooler(states) if pooler is not None else pooled
-            output = BaseModelOutputWithPoolingAndCrossAttentions(
-                last_hidden_state=states, pooler_output=pooled
-            )
+            output = _output_class(output)(last_hidden_state=states, pooler_output=pooled)
         outputs.append(output)
         return output
 
