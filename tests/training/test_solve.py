@@ -110,20 +110,30 @@ def test_rows_that_tell_nothing_get_a_strong_penalty_and_a_loss_of_chance() -> N
 
 def test_the_choice_looks_at_held_out_rows_only(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[set[int]] = []
-    solve_, loss_ = solve._Problem.solve, solve._Problem.loss
+    solve_, loss_ = solve._Problem.solve, solve._Problem.losses
 
     def kept(self: solve._Problem, rows: Indices, strength: float) -> int:
         seen.append(set(rows.tolist()))
         return solve_(self, rows, strength)
 
-    def held_out(self: solve._Problem, rows: Indices) -> float:
+    def held_out(self: solve._Problem, rows: Indices) -> solve.Losses:
         assert not seen[-1] & set(rows.tolist())
         return loss_(self, rows)
 
     monkeypatch.setattr(solve._Problem, "solve", kept)
-    monkeypatch.setattr(solve._Problem, "loss", held_out)
+    monkeypatch.setattr(solve._Problem, "losses", held_out)
     fitted(*problem(3), 3)
     assert seen[-1] == set(range(ROWS))
+
+
+def test_the_strongest_penalty_is_taken_that_rows_do_not_tell_from_the_best() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.random(50).astype(np.float32)
+    noise = rng.normal(size=50).astype(np.float32)
+    noise -= noise.mean()
+    assert solve.choose({}) == 1.0
+    assert solve.choose({0.1: base + 1, 1.0: base + noise + 0.01, 10.0: base}) == 1.0
+    assert solve.choose({0.1: base + 1, 1.0: base + 0.01, 10.0: base}) == 10.0
 
 
 @pytest.mark.parametrize("rows", [[0], [0, 1], [0, 1, 2, 3]])

@@ -3,7 +3,7 @@
 ::
 
     minimise over the head     mean loss + m / (2 n C) · |W|²     by L-BFGS, from strong to weak C
-    C                          the least loss on held-out folds of the training rows
+    C                          the strongest that held-out folds do not tell from the best
     chosen C                   all rows
 
 ``W`` are the weights of the head's linear maps and ``m`` the mean squared norm of what each reads,
@@ -28,6 +28,7 @@ from headstart.training.evaluate import evaluating
 from headstart.training.feed import Feed, Indices, row_losses
 from headstart.training.seeds import stream
 
+Losses = npt.NDArray[np.float32]
 Head = Mapping[str, nn.Parameter]
 """The head's parameters by name."""
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
@@ -82,20 +83,42 @@ def fit_head(
     everything = np.arange(len(labels))
     with evaluating(model):
         problem = _Problem(model, head, feed, _scales(model, head, feed, everything))
-        totals, counts = dict.fromkeys(STRENGTHS, 0.0), 0
+        found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
         for kept, held_out in folds(labels, seed):
             start.restore()
             for strength in STRENGTHS:
                 problem.solve(kept, strength)
-                totals[strength] += problem.loss(held_out)
-            counts += len(held_out)
-        losses = {s: t / counts for s, t in totals.items()} if counts else {}
-        chosen = min(losses, key=lambda s: losses[s]) if losses else 1.0
+                found[strength].append(problem.losses(held_out))
+        rows = {s: np.concatenate(parts) for s, parts in found.items() if parts}
+        chosen, losses = choose(rows), {s: float(each.mean()) for s, each in rows.items()}
         start.restore()
         iterations = 0
         for strength in (s for s in STRENGTHS if s <= chosen):
             iterations = problem.solve(everything, strength)
     return Fitted(chosen, losses, iterations)
+
+
+def choose(rows: Mapping[float, Losses]) -> float:
+    """Choose the strongest penalty that held-out rows do not tell from the best one.
+
+    On few rows the least mean loss is a matter of chance, and a penalty that is too weak leaves a
+    head that is far too sure. So this is the rule of one standard error (Breiman et al. 1984,
+    section 3.4.3), that of the rows' differences.
+
+    Args:
+        rows: Losses of the held-out rows by C, (n,) each; none where no row was held out.
+
+    Returns:
+        C; 1 where nothing is known.
+    """
+    if not rows:
+        return 1.0
+    best = min(rows, key=lambda strength: float(rows[strength].mean()))
+    for strength in sorted(rows):
+        more = rows[strength] - rows[best]
+        if more.mean() <= more.std() / math.sqrt(len(more)):
+            return strength
+    return best
 
 
 def folds(labels: npt.NDArray[np.generic], seed: int) -> list[tuple[Indices, Indices]]:
@@ -167,9 +190,9 @@ class _Problem:
         return int(state.get("n_iter", 0))
 
     @torch.no_grad()
-    def loss(self, rows: Indices) -> float:
-        """Return the sum of the losses of some rows."""
-        return sum(float(losses.sum()) for losses in self._losses(rows))
+    def losses(self, rows: Indices) -> Losses:
+        """Return the losses of some rows, (n,)."""
+        return np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
 
     def _penalty(self) -> torch.Tensor:
         weights = [scale * self._head[n].square().sum() for n, scale in self._scales.items()]
