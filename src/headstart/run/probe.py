@@ -47,7 +47,7 @@ def run_probe(
     """
     raise_all(_faults(config, seeds, rates))
     task = find_task(config)
-    choices = choose(config, task)
+    choices = choose(config, task, look=True)
     runtime = Runtime(config.device, config.precision, config.threads)
     prepared = prepare(config, task, choices, frames)
     split, splits = prepared.split, prepared.splits

@@ -112,7 +112,7 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
     """
     strategy = read_strategy(config.strategy)
     task = find_task(config)
-    choices = choose(config, task)
+    choices = choose(config, task, look=True)
     notes = []
     if config.takes_whole_head and strategy.hands_on_a_head:
         strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
@@ -178,7 +178,7 @@ def with_settings(ready: Ready, config: FitConfig) -> Ready:
         What can start; it shares the model.
     """
     strategy, rows = read_strategy(config.strategy), len(ready.prepared.splits.train)
-    choices = with_enough_steps(choose(config, ready.task), config, rows)
+    choices = with_enough_steps(choose(config, ready.task, look=True), config, rows)
     stages = _stages(config, choices, strategy, ready.prepared)
     return replace(ready, config=config, choices=choices, strategy=strategy, stages=stages)
 

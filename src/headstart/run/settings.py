@@ -49,12 +49,14 @@ class Choices:
     sentence: bool = False
 
 
-def choose(config: FitConfig, task: TaskSpec) -> Choices:
+def choose(config: FitConfig, task: TaskSpec, *, look: bool = False) -> Choices:
     """Decide what the user left open.
 
     Args:
         config: The settings.
         task: The task; the paper's preset takes its epochs from it.
+        look: Whether to look at the model, which must be there: one that was made for sentence
+            vectors decides the head.
 
     Returns:
         The numbers of the run.
@@ -70,7 +72,7 @@ def choose(config: FitConfig, task: TaskSpec) -> Choices:
         if (value := getattr(config, name)) is not None
     }
     spans = task.span_use == "vectors" and bool(task.spans)
-    pooled = _sentence_pooling(config, task, preset)
+    pooled = _sentence_pooling(config, task, preset) if look else None
     head = config.head_type or ("span" if spans else "linear" if pooled else preset.head)
     first = "first" if spans or head != "native" else "native"
     pooling = config.pooling or pooled or first
@@ -103,7 +105,7 @@ def _sentence_pooling(config: FitConfig, task: TaskSpec, preset: Preset) -> str 
     A head that is given decides its own form, and so do tasks whose head reads more than one text.
     """
     open_ = config.head_type is None and config.pooling is None and preset.head == "native"
-    if not open_ or task.shape == "choice" or task.spans or config.model in ("", "-"):
+    if not open_ or task.shape == "choice" or task.spans:
         return None
     name = find_model(config.model)
     pooled = sentence_pooling(name if Path(name).is_dir() else locate(name))
