@@ -37,9 +37,16 @@ def test_a_plan_is_every_combination_and_pairs_come_together() -> None:
     }  # fmt: skip
     assert settings == {
         "task": "rte", "model": "m", "strategy": "head > full", "train_rows": None, "seed": 2,
-        "lr": 3e-5, "epochs": 2,
+        "lr": 3e-5, "epochs": 2, "select": "last",
     }  # fmt: skip
     assert plan.baseline == "full"
+
+
+def test_a_study_compares_last_states_unless_asked_otherwise() -> None:
+    for settings, expected in (({}, "last"), ({"select": "auto"}, "auto")):
+        assert {own["select"] for _, own in read_plan(study(settings=settings)).runs()} == {
+            expected
+        }
 
 
 def test_commas_inside_brackets_belong_to_a_line() -> None:
