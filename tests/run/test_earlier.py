@@ -44,6 +44,21 @@ def test_the_better_model_of_an_earlier_stage_is_saved(tuner: str, tmp_path: Pat
     assert alone.scores == pytest.approx(result.scores, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"{FIRST['head']} > bitfit(add=true, steps=3, lr=1.0, head_lr=1.0)",
+        f"bitfit(add=true, steps=60, lr=1e-2, head_lr=1e-2) > {RUINED}",
+    ],
+)
+def test_added_biases_end_no_run(line: str, tmp_path: Path) -> None:
+    settings = inputs(tmp_path, "modernbert") | {"train": frame(64), "eval_every": 1000}
+    result = watched(strategy=line, out=tmp_path / "run", **settings).result
+    assert result.status == "done"
+    found = hs.evaluate(tmp_path / "run", tmp_path / "validation.csv")
+    assert found == pytest.approx(result.scores, abs=1e-5)
+
+
 def test_whoever_asks_for_the_last_state_gets_it(tmp_path: Path) -> None:
     result = run(tmp_path, f"{FIRST['head']} > {RUINED}", select="last").result
     assert result.scores == result.stages[-1].end

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
 from headstart.run.parts import Pristine, StagePlan
 from headstart.training.evaluate import Floats, Judge, decide
@@ -38,16 +39,21 @@ class Earlier:
     logits: Floats
 
 
-def can_return(tuner: Tuner) -> bool:
+def can_return(tuner: Tuner, split: SplitModel) -> bool:
     """Return whether a stage's model can be put together again from what it trained.
 
     Args:
         tuner: The stage's.
+        split: The model that it is attached to.
 
     Returns:
         Whether its change can be merged, and attaching it needs nothing but the seed.
     """
-    return not tuner.no_merge and not tuner.wants_rows
+    try:
+        tuner.require_merge(split)
+    except ConfigError:
+        return False
+    return not tuner.wants_rows
 
 
 def better(earlier: Floats, final: Floats, judge: Judge) -> bool:

@@ -95,6 +95,7 @@ class StrategyRunner:
         # Only what is handed on is compared with it.
         self._fingerprint = self.split.fingerprint() if len(plans) > 1 else ""
         self._kept: set[str] = set()
+        self._names = set(self.split.backbone)
         self._before: dict[str, torch.Tensor] = {}
         reserved = [p.stage.reserve for p in plans[:-1]]
         self._returns = options.select == "auto" and bool(materials.pristine) and not any(reserved)
@@ -160,7 +161,9 @@ class StrategyRunner:
         """Go back to an earlier stage's model where the last one is worse by more than noise."""
         materials, final = self.materials, self.last_logits
         best = best_of(self._earlier, final, materials.judge)
-        if best is None or materials.pristine is None:
+        # A last stage may have added parameters, which the checkpoint does not hold.
+        added = set(self.split.backbone) != self._names
+        if best is None or materials.pristine is None or added:
             return
         plan = self.plans[best.index]
         put_back(self.split, plan, best, materials.pristine, self.options.seed)
@@ -236,7 +239,7 @@ class StrategyRunner:
         result.start, result.end = state.curve[0].scores, state.curve[-1].scores
         if not last:
             result.learned = has_learned(result, self.materials.chance)
-            if result.learned and self._returns and can_return(tuner):
+            if result.learned and self._returns and can_return(tuner, self.split):
                 kept = {n: p.detach().cpu().clone() for n, p in loop.trained.items()}
                 self._earlier.append(Earlier(index, kept, self.last_logits))
         else:
