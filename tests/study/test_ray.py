@@ -22,6 +22,7 @@ pytest.importorskip("ray", reason="needs headstart[ray]")
 
 SCRIPT = """
 import json, sys, threading, time
+import psutil
 import ray
 from ray.cluster_utils import Cluster
 
@@ -47,10 +48,18 @@ class Cut(Watch):
         self.done.append(run.id)
 
 
+def runs_on_the_second():  # a run that is handed out may still wait for a worker to start
+    raylet = second.all_processes["raylet"][0].process.pid
+    try:
+        workers = psutil.Process(raylet).children(recursive=True)
+        return any("ray::headstart run" in " ".join(worker.cmdline()) for worker in workers)
+    except psutil.Error:  # one has just ended
+        return False
+
+
 def cut():
-    while not (Cut.done and len(Cut.began) - len(Cut.done) == 2):  # both nodes have a run
-        time.sleep(0.01)
-    time.sleep(0.5)
+    while not (Cut.done and runs_on_the_second()):
+        time.sleep(0.05)
     cluster.remove_node(second, allow_graceful=False)
     Cut.cut = True
 
