@@ -38,8 +38,7 @@ class Plan:
                 str(plan.stage),
                 plan.length.shown,
                 plan.length.until,
-                f"{plan.optimizer.lr:g}",
-                f"{plan.optimizer.head_lr:g}",
+                *_rates(plan),
                 f"{count.tuner:,} + {count.head:,}",
                 f"{count.frozen:,}",
             )
@@ -55,6 +54,13 @@ class Plan:
             head,
             *(" | ".join(row) for row in self.rows()),
         ]
+
+
+def _rates(plan: StagePlan) -> tuple[str, str]:
+    """Return the learning rates for a table; a head fitted to its optimum has none."""
+    if plan.length.until == "optimum":
+        return "none", "none"
+    return f"{plan.optimizer.lr:g}", f"{plan.optimizer.head_lr:g}"
 
 
 def make_plan(

@@ -9,10 +9,9 @@ from headstart.errors import NotationError, raise_all
 from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
-from headstart.run.calibrate import require_calibratable
 from headstart.run.parts import StagePlan
 from headstart.run.plan import Plan, make_plan
-from headstart.run.prepare import Prepared, prepare
+from headstart.run.prepare import Prepared, prepare, require_calibratable
 from headstart.run.settings import (
     Choices,
     choose,
