@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from headstart.errors import ConfigError
-from headstart.yamlfile import load_yaml
+from headstart.files.yamlfile import load_yaml
 
 
 def read_settings(path: Path) -> dict[str, Any]:
