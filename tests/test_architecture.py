@@ -25,7 +25,7 @@ LAYERS = (
         "configfile",
         "measured",
         "ranges",
-        "yamlfile",
+        "files",
         "kernels",
     },
     {"config", "results"},

@@ -10,6 +10,7 @@ import pandas as pd
 from torch import nn
 
 from headstart.config import FitConfig
+from headstart.configfile import TRUST
 from headstart.data.objects import as_frame, is_table
 from headstart.data.stream import TableParts
 from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
@@ -197,7 +198,8 @@ def probe(
 def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
     """Return the settings, and the tables among them by the name of their split."""
     resumes = settings.get("resume") is True and settings.get("out")
-    before = interrupted_settings(Path(settings["out"])) if resumes else {}
+    said = settings.get(TRUST) is not None
+    before = interrupted_settings(Path(settings["out"]), said=said) if resumes else {}
     named = {**before, **settings}
     given = {name: value for name, value in named.items() if is_table(value)}
     # What is neither a table nor the name of one is refused below, as a table.

@@ -184,7 +184,12 @@ class FitConfig(BaseModel):
     threads: int | None = _option(
         "Machine", "CPU threads. Default: OMP_NUM_THREADS, else torch's choice.", ge=1
     )
-    trust_remote_code: bool = _option("Model", "Run code that comes with the model.", False)
+    trust_remote_code: bool = _option(
+        "Model",
+        "Run code that comes with the model. A settings file may ask for it; it runs only if the "
+        "command line says so too.",
+        False,
+    )
 
     checkpoint_minutes: float = _option(
         "Output", "Minutes between checkpoints for --resume.", 5.0, gt=0

@@ -9,7 +9,11 @@ from typing import Any
 import yaml
 
 from headstart.errors import ConfigError
-from headstart.yamlfile import load_yaml
+from headstart.files.yamlfile import load_yaml
+
+TRUST = "trust_remote_code"
+"""The setting by which code that comes with a model may run."""
+_NO = (None, False, 0, "", "0", "false", "no", "off", "n", "f", "null")
 
 
 def read_settings(path: Path) -> dict[str, Any]:
@@ -41,6 +45,49 @@ def read_settings(path: Path) -> dict[str, Any]:
             "See `headstart fit --help` for the names.",
         )
     return {str(key): value for key, value in values.items()}
+
+
+def without_trust(values: Any, where: object, *, said: bool) -> Any:
+    """Take out of settings from a disk that code which comes with a model may run.
+
+    Whoever wrote the file or the folder is not the one whose machine the code would run on: the
+    user says so himself, for each call.
+
+    Args:
+        values: Settings, or a table or list that holds some.
+        where: What a message calls the place that they come from.
+        said: Whether this call says itself if such code may run.
+
+    Returns:
+        The same without a word of it, in whatever depth.
+
+    Raises:
+        ConfigError: If the settings ask for it and the call says nothing.
+    """
+    if isinstance(values, list | tuple):
+        return [without_trust(value, where, said=said) for value in values]
+    if not isinstance(values, dict):
+        return values
+    own = [name for name in values if str(name).replace("-", "_") == TRUST]
+    if not said and any(_asks(values[name]) for name in own):
+        raise ConfigError(
+            "--trust-remote-code in this call (in Python trust_remote_code=True)",
+            f"it in {where} alone",
+            "Code that comes with a model runs on your word, not on that of a file. Read the code "
+            "that comes with the model, then pass --trust-remote-code, or "
+            "--no-trust-remote-code to do without.",
+        )
+    return {
+        name: without_trust(value, where, said=said)
+        for name, value in values.items()
+        if name not in own
+    }
+
+
+def _asks(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_asks, value))
+    return (value.strip().lower() if isinstance(value, str) else value) not in _NO
 
 
 def read_assignments(items: tuple[str, ...] | list[str]) -> dict[str, Any]:

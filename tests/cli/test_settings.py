@@ -13,6 +13,7 @@ from cli.rows import Run
 from headstart.cli._app import find_command
 from headstart.cli._settings import COMMAND_LINE_ONLY, FitCommand, gather
 from headstart.config import FitConfig
+from headstart.configfile import TRUST
 from headstart.errors import ConfigError
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
 from headstart.techniques import TECHNIQUES
@@ -102,8 +103,13 @@ def test_every_setting_works_in_all_three_forms(name: str, tmp_path: Path) -> No
     wanted = FitCommand(**{name: value})
     assert wanted != FitCommand()
     assert read(as_options(name, value)) == wanted
-    assert read(["--config", str(tmp_path / "run.yaml")]) == wanted
-    assert read(["--config", str(tmp_path / "run.toml")]) == wanted
+    for ending in ("yaml", "toml"):
+        line = ["--config", str(tmp_path / f"run.{ending}")]
+        if name == TRUST:  # the file asks, the user confirms
+            with pytest.raises(ConfigError, match="in this call"):
+                read(line)
+            line += as_options(name, value)
+        assert read(line) == wanted
     assert (
         read(
             ["--set", f"{name}={yaml.safe_dump(value, default_flow_style=True).split(chr(10))[0]}"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Callable
 from dataclasses import fields, replace
 from multiprocessing import get_context
@@ -124,6 +125,31 @@ def test_a_damaged_file_is_replaced(damage: str, folder: Path, calls: list[int])
     assert same(encode_cached(ONE, tokenizer, 8), encode(ONE, tokenizer, 8))
     assert len(calls) == 2
     assert encode_cached(ONE, tokenizer, 8) and len(calls) == 2
+
+
+def test_no_change_of_a_byte_is_believed(folder: Path, calls: list[int]) -> None:
+    tokenizer, expected = tiny.tokenizer(), encode(CASES["targets"], tiny.tokenizer(), 8)
+    encode_cached(CASES["targets"], tokenizer, 8)
+    (path,) = folder.iterdir()
+    whole, draw = path.read_bytes(), random.Random(0)  # noqa: S311  it draws places
+    changes = [*range(40), *(draw.randrange(len(whole)) for _ in range(260))]
+    for number, place in enumerate(changes, 2):
+        changed = bytes([whole[place] ^ 1 << number % 8])
+        path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+        assert same(encode_cached(CASES["targets"], tokenizer, 8), expected)
+        assert len(calls) == number, f"byte {place} was believed"
+        assert path.read_bytes() == whole
+
+
+def test_the_file_of_other_rows_is_not_believed(folder: Path, calls: list[int]) -> None:
+    tokenizer = tiny.tokenizer()
+    encode_cached(ONE, tokenizer, 8)
+    (path,) = folder.iterdir()
+    encode_cached(CASES["pairs"], tokenizer, 8)
+    other = folder / f"{cache_key(CASES['pairs'], tokenizer, 8)}.npz"
+    other.write_bytes(path.read_bytes())
+    assert same(encode_cached(CASES["pairs"], tokenizer, 8), encode(CASES["pairs"], tokenizer, 8))
+    assert len(calls) == 3
 
 
 def test_a_file_of_another_form_is_replaced(folder: Path, calls: list[int]) -> None:

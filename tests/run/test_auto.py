@@ -329,6 +329,10 @@ def test_a_search_on_other_rows_is_not_gone_on_with(
     frame(24, seed=9).to_csv(tmp_path / "train.csv", index=False)
     with pytest.raises(RunError, match="other rows"):
         hs.fit(resume=True, out=tmp_path / "run")
+    kept = tmp_path / "run.partial/checkpoints/search.json"
+    kept.write_text(kept.read_text().replace('"chosen": "', '"chosen": "lora(r=3) > ', 1))
+    with pytest.raises(RunError, match="complete record of the search"):
+        hs.fit(resume=True, out=tmp_path / "run")
 
 
 @pytest.mark.parametrize("target", ["classes", "number"])

@@ -47,6 +47,50 @@ def test_what_is_put_comes_back(store: Store) -> None:
     assert again.logits("b2") is None
 
 
+@pytest.mark.parametrize("place", [0, 40, -1])
+def test_logits_that_have_changed_are_not_believed(store: Store, place: int) -> None:
+    store.put(RUN, RESULT, LOGITS)
+    data = bytearray(store.fs.cat_file(store.path("logits/a1.npy")))
+    data[place] ^= 1
+    store.write("logits/a1.npy", bytes(data))
+    assert store.logits("a1") is None
+    assert store.finished() == {"a1"}
+
+
+def test_logits_of_a_record_without_their_digest_are_read(store: Store) -> None:
+    store.put(RUN, RESULT, LOGITS)
+    record = store.read("results/a1.json") or {}
+    store.write("results/a1.json", {k: v for k, v in record.items() if k != "logits"})
+    assert np.array_equal(store.logits("a1"), LOGITS)  # type: ignore[arg-type]
+    header = b"\x93NUMPY\x01\x00v\x00"
+    huge = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999, 9), }"
+    store.write("logits/a1.npy", header + huge.ljust(117) + b"\n")
+    assert store.logits("a1") is None
+
+
+STRAY = (
+    ".DS_Store", "a1.0.json~", "a1.json.bak", "#a1.0.json#", "Thumbs.db", "a1 (copy).json",
+    "notes", "a1.x.json", "deep/a1.json", "a1.json/file",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["claims", "results", "failures", "plans", "logits", "damaged"])
+def test_files_of_others_in_a_studys_folders_are_not_looked_at(folder: str, tmp_path: Path) -> None:
+    store = Store(tmp_path / "x").open(create=True)
+    store.add_plan([RUN], {})
+    for name in STRAY:
+        path = tmp_path / "x" / folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("not the study's")
+    claims = Claims(store)
+    assert claims.held_by_others() == set()
+    assert claims.take("a1") == 0
+    claims.give_back("a1")
+    assert (store.runs().keys(), store.results(), store.failures()) == ({"a1"}, ([], []), [])
+    assert (store.finished(), store.failed()) == (set(), set())
+    assert all((tmp_path / "x" / folder / name).is_file() for name in STRAY)
+
+
 def test_a_plan_that_grows_keeps_its_runs(store: Store) -> None:
     other = PlannedRun("b2", RUN.axes, {})
     for runs in ([RUN], [RUN, other], [RUN]):

@@ -101,6 +101,14 @@ def test_a_crash_at_any_moment_leaves_a_whole_checkpoint(
         assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["3"]
 
 
+def flip_last_bit(path: Path) -> None:
+    """Change a number that stays one."""
+    whole = bytearray(path.read_bytes())
+    place = max(i for i, byte in enumerate(whole) if path.suffix != ".json" or chr(byte).isdigit())
+    whole[place] ^= 1
+    path.write_bytes(whole)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -114,6 +122,8 @@ def test_a_crash_at_any_moment_leaves_a_whole_checkpoint(
         lambda f: (f / "1" / "state.json").write_text('{"step"'),
         lambda f: (f / "1" / "tensors.safetensors").unlink(),
         lambda f: (f / "1" / "tensors.safetensors").write_bytes(b"cut off"),
+        lambda f: flip_last_bit(f / "1" / "tensors.safetensors"),
+        lambda f: flip_last_bit(f / "1" / "state.json"),
     ],
 )
 def test_a_damaged_checkpoint_is_told(damage: Callable[[Path], object], tmp_path: Path) -> None:

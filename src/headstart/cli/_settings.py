@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from headstart.cli._console import escape_markup
 from headstart.config import FitConfig
-from headstart.configfile import read_assignments, read_settings
+from headstart.configfile import TRUST, read_assignments, read_settings, without_trust
 from headstart.errors import ConfigError, raise_all
 from headstart.study.fields import AXES_OF, NOT_IN_A_STUDY
 
@@ -124,7 +124,8 @@ def gather(
         Settings by name; the later ones of that order win.
 
     Raises:
-        HeadstartError: If the file holds what belongs on the command line.
+        HeadstartError: If the file holds what belongs on the command line, or asks to trust code
+            that comes with a model and the command line does not confirm it.
     """
     given = given_ones(options)
     asked = read_settings(config) if config else {}
@@ -137,12 +138,13 @@ def gather(
         for name in COMMAND_LINE_ONLY
         if name in asked
     )
-    asked |= {**read_assignments(list(assignments)), **given}
+    own = {**read_assignments(list(assignments)), **given}
+    asked = without_trust(asked, config, said=TRUST in own) | own
     asked = {name.replace("-", "_"): value for name, value in asked.items()}
     if asked.get("resume") in (True, "true") and asked.get("out"):
         from headstart.run.folder import interrupted_settings
 
-        return {**interrupted_settings(Path(str(asked["out"]))), **asked}
+        return {**interrupted_settings(Path(str(asked["out"])), said=TRUST in own), **asked}
     return asked
 
 

@@ -127,7 +127,8 @@ def _tell_how_to_resume(settings: FitConfig) -> None:
     folder = RunFolder(Path(str(settings.out)))
     kept = folder.work / CHECKPOINTS
     if any((kept / name).is_file() for name in ("latest.json", STATE)):
-        text = f"interrupted; go on with: headstart fit --resume --out {folder.out}"
+        trust = " --trust-remote-code" if settings.trust_remote_code else ""
+        text = f"interrupted; go on with: headstart fit --resume --out {folder.out}{trust}"
     else:
         text = "interrupted before the first checkpoint; nothing was kept"
     errors().print(text, style="yellow", soft_wrap=True)

@@ -23,6 +23,14 @@ def soup(
         str | None,
         typer.Option(metavar="TEXT", help="Whose seeds. Default: the study's only strategy."),
     ] = None,
+    trust_remote_code: Annotated[
+        bool | None,
+        typer.Option(
+            "--trust-remote-code/--no-trust-remote-code",
+            help="Run code that comes with the model, whatever the study's folder says of it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Average the models of a strategy's seeds, keeping each only while the score does not fall.
 
@@ -39,7 +47,9 @@ def soup(
     if strategy is None and len(names) > 1:
         raise ConfigError("--strategy, one of the study's", ", ".join(names), "Name one of them.")
     with display(errors()) as listener:
-        result, told = make_soup(folder, strategy or names[0], out, listener)
+        result, told = make_soup(
+            folder, strategy or names[0], out, listener, trust_remote_code=trust_remote_code
+        )
     rows = [
         (str(one.seed), f"{one.score:.4f}", f"{one.with_it:.4f}", "yes" if one.kept else "no")
         for one in told

@@ -1,9 +1,10 @@
 """Tokenised rows on disk, by content: a study that repeats its runs tokenises each table once.
 
 The name of a file is a digest of all that decides its content: texts, targets, the tokenizer's
-whole definition and the largest length. So nothing ever has to be declared out of date. Files are
-written aside and then renamed, so processes may share the folder; one that is damaged is written
-anew.
+whole definition and the largest length. So nothing ever has to be declared out of date. A file
+begins with a digest of its name and of the arrays behind it, and is not looked into before that
+fits; one that is damaged is written anew. Files are written aside and then renamed, so processes
+may share the folder.
 """
 
 from __future__ import annotations
@@ -13,11 +14,9 @@ import hashlib
 import json
 import os
 import tempfile
-import zipfile
-import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +27,9 @@ from headstart.data.rows import Rows
 
 LARGEST = 2 * 2**30
 """Bytes of all files together; above, those that have gone unused the longest are removed."""
-_FORM = 1  # of the files
+_FORM = 2  # of the files
 _ROWS = 4096  # rows that are written as text at a time to be digested
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DIGEST = hashlib.sha256().digest_size  # bytes before the arrays
 
 
 def cache_folder() -> Path | None:
@@ -110,20 +109,30 @@ def cache_key(rows: Rows, tokenizer: Any, max_length: int) -> str:
 def _read(path: Path) -> Encoded | None:
     """Return what a file holds; ``None`` if there is none or it is damaged."""
     try:
-        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        about = json.loads(arrays.pop("about").item())
-        features = {name: arrays.pop(f"feature/{name}") for name in about.pop("features")}
-        padding, spans = Padding(**about.pop("padding")), None
-        if "span_sizes" in arrays:
-            spans = _unfold(arrays.pop("span_places"), arrays.pop("span_sizes"))
-        found = Encoded(features, padding=padding, span_tokens=spans, **arrays, **about)
-        if any(len(values) != found.n_tokens for values in features.values()):
-            return None
+        with path.open("rb") as file:
+            told = file.read(_DIGEST)
+            if told != _digest(path.stem, file):
+                return None
+            file.seek(_DIGEST)
+            with np.load(file, allow_pickle=False) as saved:
+                arrays = {name: saved[name] for name in saved.files}
         path.touch()
-    except _DAMAGED:
+    except OSError:
         return None
-    return found
+    about = json.loads(arrays.pop("about").item())
+    features = {name: arrays.pop(f"feature/{name}") for name in about.pop("features")}
+    padding, spans = Padding(**about.pop("padding")), None
+    if "span_sizes" in arrays:
+        spans = _unfold(arrays.pop("span_places"), arrays.pop("span_sizes"))
+    return Encoded(features, padding=padding, span_tokens=spans, **arrays, **about)
+
+
+def _digest(key: str, file: IO[bytes]) -> bytes:
+    """Return what a file of this key begins with, from what follows in it."""
+    digest = hashlib.sha256(key.encode())
+    while part := file.read(2**20):
+        digest.update(part)
+    return digest.digest()
 
 
 def _write(encoded: Encoded, path: Path) -> None:
@@ -149,8 +158,13 @@ def _write(encoded: Encoded, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(suffix=".new", dir=path.parent)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with os.fdopen(handle, "w+b") as file:
+            file.write(bytes(_DIGEST))
             np.savez(file, allow_pickle=False, **arrays)
+            file.seek(_DIGEST)
+            digest = _digest(path.stem, file)
+            file.seek(0)
+            file.write(digest)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

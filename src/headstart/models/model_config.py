@@ -162,6 +162,14 @@ def _check_json(path: Path) -> None:
 
 def _check_family(record: dict[str, Any], folder: str, trust: bool) -> None:
     family = record.get("model_type")
+    # owner/name is a kernel on the hub: compiled code, fetched and run.
+    named = [str(v) for k, v in record.items() if k.endswith("_implementation") and "/" in str(v)]
+    if named and not trust:
+        raise ModelError(
+            "a model whose code is transformers' own",
+            f"{folder}, which asks for the code of {named[0][:80]}",
+            f"Take it out of {CONFIG}, or read that code, then pass --trust-remote-code.",
+        )
     if family is None or family in transformers.CONFIG_MAPPING:
         return
     if "auto_map" in record:

@@ -16,6 +16,7 @@ from typing import Any
 
 from headstart.config import AUTO, FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError
+from headstart.files.jsonfile import checked, read_table, with_digest
 from headstart.run.halving import (
     FIRST_SPLITS,
     SPLITS,
@@ -152,7 +153,7 @@ def load_search(folder: Path) -> Search | None:
     if not path.is_file():
         return None
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = checked(read_table(path, finite=False))  # a loss may be infinite
         trials = [Trial(**trial) for trial in values.pop("trials")]
         return Search(**values, trials=trials)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -346,7 +347,7 @@ class Searcher:
     def _keep(self) -> None:
         self.search.seconds = self.clock() - self.began
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.folder / STATE, json.dumps(asdict(self.search)))
+        replace_text(self.folder / STATE, json.dumps(with_digest(asdict(self.search))))
 
 
 def _told(trial: Trial) -> str:

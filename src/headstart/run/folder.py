@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from headstart.config import FitConfig, write_settings
-from headstart.configfile import read_settings
+from headstart.configfile import read_settings, without_trust
 from headstart.errors import ConfigError, RunError
 from headstart.models.folders import PARTIAL
 
@@ -207,22 +207,25 @@ class RunFolder:
         shutil.rmtree(replaced, ignore_errors=True)
 
 
-def interrupted_settings(out: Path) -> dict[str, Any]:
+def interrupted_settings(out: Path, *, said: bool) -> dict[str, Any]:
     """Return the settings of the interrupted run that shall go on.
 
     Args:
         out: The run's final place.
+        said: Whether this call says if code that comes with the model may run.
 
     Returns:
-        Settings by name, without those that say where and how the run goes on.
+        Settings by name, without those that say where and how the run goes on, and without trust.
 
     Raises:
-        RunError: If there is nothing to resume.
+        HeadstartError: If there is nothing to resume, or the run was trusted and the call says
+            nothing of it.
     """
     folder = RunFolder(out)
     if not (folder.work / SETTINGS).is_file():
         folder.check(FitConfig(out=out, resume=True))
-    saved = read_settings(folder.work / SETTINGS)
+    file = folder.work / SETTINGS
+    saved = without_trust(read_settings(file), file, said=said)
     return {name: saved[name] for name in saved if name not in {"resume", "overwrite", "out"}}
 
 

@@ -108,8 +108,9 @@ class Claims:
     def _newest(self) -> dict[str, int]:
         newest: dict[str, int] = {}
         for name in self._store.names("claims"):
-            identity, number, _ = name.split(".")
-            newest[identity] = max(newest.get(identity, 0), int(number))
+            identity, _, number = name.removesuffix(".json").partition(".")
+            if number:
+                newest[identity] = max(newest.get(identity, 0), int(number))
         return newest
 
     def _is_dead(self, identity: str, number: int) -> bool:

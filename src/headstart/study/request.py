@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headstart.configfile import TRUST, without_trust
 from headstart.errors import ConfigError, did_you_mean
 from headstart.study.executors import Executor, LocalExecutor
 from headstart.study.plan import StudyPlan, read_plan, read_plan_file
@@ -34,7 +35,8 @@ def request(
     Raises:
         HeadstartError: For all faults together.
     """
-    values = read_plan_file(config) if config else {}
+    said = any(name.replace("-", "_") == TRUST for name in settings)
+    values = without_trust(read_plan_file(config), config, said=said) if config else {}
     values |= _given(axes)
     own, of_file = _given(rows), values.get("settings") or {}
     # What is no table is told by read_plan, with all else.

@@ -12,7 +12,7 @@ again: the same settings and seed give the same bits on the same machine.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.config import FitConfig
+from headstart.configfile import TRUST, without_trust
 from headstart.errors import RunError
 from headstart.models.folders import whole_folder
 from headstart.results import RunResult
@@ -122,7 +123,12 @@ class _Run:
 
 
 def make_soup(
-    address: str, line: str, out: Path, listener: Listener | None = None
+    address: str,
+    line: str,
+    out: Path,
+    listener: Listener | None = None,
+    *,
+    trust_remote_code: bool | None = None,
 ) -> tuple[RunResult, list[Ingredient]]:
     """Train the seeds of a strategy again, average them greedily, and save the result as a run.
 
@@ -131,18 +137,21 @@ def make_soup(
         line: The strategy.
         out: Folder for the result; there must be none.
         listener: Hears what happens.
+        trust_remote_code: Whether code that comes with the model may run. What the study's folder
+            says of it does not count: it may be somebody else's.
 
     Returns:
         The record, also written to ``out/result.json``, and what became of each seed.
 
     Raises:
         HeadstartError: If the study has not at least two finished runs of the strategy that were
-            scored on the same rows, or ``out`` is there.
+            scored on the same rows, or ``out`` is there; or its runs were trusted to run code of
+            the model's own and the call says nothing of it.
     """
     listener = listener or Listener()
     if out.exists():
         raise RunError("a new folder for --out", f"{out}, which is there", "Choose another --out.")
-    runs = _ordered(address, canonical(line))
+    runs = [_trusted(run, address, trust_remote_code) for run in _ordered(address, canonical(line))]
     first = _train(runs[0], listener)
 
     def parts() -> Iterator[tuple[int, float, Weights]]:
@@ -194,6 +203,12 @@ class _Planned:
     score: float
     rows: str
     where: tuple[str, ...]
+
+
+def _trusted(run: _Planned, address: str, trust: bool | None) -> _Planned:
+    """Put the word of this call in place of that of the folder."""
+    settings = without_trust(run.settings, address, said=trust is not None)
+    return replace(run, settings={**settings, TRUST: bool(trust)})
 
 
 def _ordered(address: str, strategy: str) -> list[_Planned]:

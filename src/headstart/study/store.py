@@ -17,9 +17,10 @@ Every file is written once, whole, and belongs to one run: processes need no loc
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
-import json
 import os
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,12 +33,17 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import RunError
+from headstart.files.contents import LARGE, UnreadableError
+from headstart.files.jsonfile import parse_json
+from headstart.files.tensors import parse_array
 from headstart.study import damage
 from headstart.study.damage import RESULT_KEYS, as_json
 
 FORM = 1
 """Version of this layout."""
 STUDY = "study.json"
+_OWN = re.compile(r"[^.~#\s]+(\.[0-9]{1,6})?\.(json|npy)")
+"""Names of files below ``FOLDERS``, logs left out."""
 FOLDERS = ("plans", "results", "logits", "failures", "claims", "damaged", "logs")
 
 
@@ -183,13 +189,14 @@ class Store:
             folder: One of ``FOLDERS``.
 
         Returns:
-            Names of whole files, sorted.
+            Names of the study's own whole files, sorted: an editor's backup, ``.DS_Store`` or a
+            folder that has been put there is none of them.
         """
         with self._reached():
             self.fs.invalidate_cache()
-            found = self.fs.ls(self.path(folder), detail=False)
-        names = sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
-        return [name for name in names if not name.startswith(".")]
+            found = self.fs.ls(self.path(folder), detail=True)
+        names = sorted(str(f["name"]).rsplit("/", 1)[-1] for f in found if f["type"] == "file")
+        return [name for name in names if _OWN.fullmatch(name)]
 
     def add_plan(self, runs: Iterable[PlannedRun], about: Mapping[str, Any]) -> None:
         """Add runs to the study.
@@ -249,9 +256,11 @@ class Store:
         """
         buffer = io.BytesIO()
         np.save(buffer, logits, allow_pickle=False)
-        self.write(f"logits/{run.id}.npy", buffer.getvalue())
+        data = buffer.getvalue()
+        self.write(f"logits/{run.id}.npy", data)
         found = {"result": result, "measured": measured or {}}
-        record = {"id": run.id, "axes": run.axes, "digest": damage.digest(found), **found}
+        digests = {"digest": damage.digest(found), "logits": hashlib.sha256(data).hexdigest()}
+        record = {"id": run.id, "axes": run.axes, **digests, **found}
         self.write(f"results/{run.id}.json", record)
         self.remove(f"failures/{run.id}.json")
 
@@ -319,9 +328,15 @@ class Store:
         with self._reached():
             try:
                 data = self.fs.cat_file(self.path("logits", f"{identity}.npy"))
-                return np.asarray(np.load(io.BytesIO(data), allow_pickle=False), np.float32)
-            except (FileNotFoundError, ValueError, EOFError):
+            except FileNotFoundError:
                 return None
+            record = self._read(self.path("results", f"{identity}.json")) or {}
+        if record.get("logits", told := hashlib.sha256(data).hexdigest()) != told:
+            return None
+        try:
+            return np.asarray(parse_array(data), np.float32)
+        except UnreadableError:
+            return None
 
     def read(self, name: str) -> dict[str, Any] | None:
         """Read a file of JSON.
@@ -337,10 +352,11 @@ class Store:
 
     def _read(self, path: str) -> dict[str, Any] | None:
         try:
-            values = json.loads(self.fs.cat_file(path))
+            data = self.fs.cat_file(path, end=LARGE + 1)
+            values = parse_json(data) if len(data) <= LARGE else {}
         except FileNotFoundError:
             return None
-        except ValueError:
+        except UnreadableError:
             return {}
         return values if isinstance(values, dict) else {}
 

@@ -21,9 +21,9 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+from headstart.files.yamlfile import load_yaml
 from headstart.tasks.metrics import default_metrics, metric_faults
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS, InputShape, Span, Target, TaskSpec
-from headstart.yamlfile import load_yaml
 
 _LISTS = ("text", "choices", "metrics", "labels", "splits", "spans")
 

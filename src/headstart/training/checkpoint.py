@@ -1,7 +1,8 @@
 """Checkpoints of a run in progress: safetensors and JSON, complete at any moment.
 
 Each is written into a folder of its own; ``latest.json`` is then replaced in one step to name it,
-and only after that the one before is removed. A crash leaves the earlier one in force.
+with the digests of its files, and only after that the one before is removed. A crash leaves the
+earlier one in force, and a run goes on from nothing but what it has written.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from headstart.errors import RunError
+from headstart.files.contents import UnreadableError, digest_of
+from headstart.files.jsonfile import read_table
+from headstart.files.tensors import read_tensors
 from headstart.models.folders import sync
 
 _POINTER = "latest.json"
+_STATE, _TENSORS = "state.json", "tensors.safetensors"
 
 
 def save_checkpoint(
@@ -38,10 +42,11 @@ def save_checkpoint(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     plain = {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}
-    save_file(plain, new / "tensors.safetensors")
-    sync(new / "tensors.safetensors")
-    replace_text(new / "state.json", json.dumps(state))
-    replace_text(folder / _POINTER, json.dumps({"checkpoint": name}))
+    save_file(plain, new / _TENSORS)
+    sync(new / _TENSORS)
+    replace_text(new / _STATE, json.dumps(state))
+    digests = {file: digest_of(new / file) for file in (_STATE, _TENSORS)}
+    replace_text(folder / _POINTER, json.dumps({"checkpoint": name, "digests": digests}))
     for other in folder.iterdir():
         if other.is_dir() and other.name != name:
             shutil.rmtree(other, ignore_errors=True)
@@ -63,10 +68,14 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
     if not pointer.is_file():
         return None
     try:
-        latest = folder / json.loads(pointer.read_text(encoding="utf-8"))["checkpoint"]
-        state = json.loads((latest / "state.json").read_text(encoding="utf-8"))
-        return state, load_file(latest / "tensors.safetensors")
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        told = read_table(pointer)
+        latest = folder / told["checkpoint"]
+        for file, digest in told["digests"].items():
+            if digest_of(latest / file) != digest:
+                raise UnreadableError(f"{file} was changed after it had been written")
+        state = read_table(latest / _STATE, finite=False)  # a loss may be no number
+        return state, read_tensors(latest / _TENSORS)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RunError(
             "a complete checkpoint",
             f"{folder}: {error}",

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from headstart.errors import ConfigError, Faults
-from headstart.yamlfile import load_yaml
+from headstart.files.yamlfile import load_yaml
 
 
 @pytest.mark.parametrize("text", ["", "a: 1\nb: [{c: 1}, {c: 2}]\nd: {c: 3}", "[1, x]", "word"])

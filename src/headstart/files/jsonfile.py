@@ -1,0 +1,154 @@
+"""JSON whose depth and numbers are what a program's records have."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headstart.files.contents import LARGE, UnreadableError, read_bytes
+
+DEEPEST = 100
+"""Levels of lists and tables inside one another."""
+_LARGEST = 2**63
+_SHOWN = 120
+
+
+def parse_json(data: bytes | str, *, finite: bool = True) -> Any:
+    """Read JSON.
+
+    Args:
+        data: The document, as text or in UTF-8.
+        finite: Whether infinity and what is no number are refused.
+
+    Returns:
+        Plain data: numbers, whole ones of at most 64 bits, text that UTF-8 can write, not
+        deeper than ``DEEPEST``.
+
+    Raises:
+        UnreadableError: If it is no JSON, or holds anything else.
+    """
+    try:
+        values = json.loads(data if isinstance(data, str) else data.decode("utf-8-sig"))
+    except RecursionError:
+        raise UnreadableError(f"nested deeper than {DEEPEST} levels") from None
+    # ValueError itself where a number has thousands of digits.
+    except ValueError as error:
+        raise UnreadableError(f"no JSON: {str(error)[:_SHOWN]}") from None
+    check_plain(values, finite=finite)
+    return values
+
+
+def read_json(path: Path, most: int = LARGE, *, finite: bool = True) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: The file.
+        most: Largest size in bytes.
+        finite: As for ``parse_json``.
+
+    Returns:
+        As of ``parse_json``.
+
+    Raises:
+        OSError: If it cannot be read.
+        UnreadableError: If it is larger, or ``parse_json`` refuses it.
+    """
+    return parse_json(read_bytes(path, most), finite=finite)
+
+
+def read_table(path: Path, most: int = LARGE, *, finite: bool = True) -> dict[str, Any]:
+    """Read a JSON file that holds a table.
+
+    Args:
+        path: The file.
+        most: Largest size in bytes.
+        finite: As for ``parse_json``.
+
+    Returns:
+        The table.
+
+    Raises:
+        OSError: If it cannot be read.
+        UnreadableError: If it holds anything else.
+    """
+    values = read_json(path, most, finite=finite)
+    if not isinstance(values, dict):
+        raise UnreadableError(f"a {type(values).__name__} where a table belongs")
+    return values
+
+
+def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Put beside a record what tells that it is as it was written.
+
+    Args:
+        values: Plain data.
+
+    Returns:
+        The same with ``digest``.
+    """
+    return {**values, "digest": _digest(values)}
+
+
+def checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Take a record that ``with_digest`` made apart again.
+
+    Args:
+        values: What was read back.
+
+    Returns:
+        The same without ``digest``.
+
+    Raises:
+        UnreadableError: If it is not as it was written.
+    """
+    rest = {name: value for name, value in values.items() if name != "digest"}
+    if values.get("digest") != _digest(rest):
+        raise UnreadableError("changed after it had been written")
+    return rest
+
+
+def _digest(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def check_plain(values: Any, *, finite: bool = True) -> None:
+    """See that plain data is no deeper, and its numbers are no larger, than those of records.
+
+    Args:
+        values: Tables, lists, text, numbers.
+        finite: As for ``parse_json``.
+
+    Raises:
+        UnreadableError: If it is.
+    """
+    level = [values]
+    for _ in range(DEEPEST + 1):
+        inside: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                inside += value.keys()
+                inside += value.values()
+            elif isinstance(value, list):
+                inside += value
+            elif fault := _fault(value, finite=finite):
+                raise UnreadableError(fault)
+        if not inside:
+            return
+        level = inside
+    raise UnreadableError(f"nested deeper than {DEEPEST} levels")
+
+
+def _fault(value: Any, *, finite: bool) -> str:
+    if isinstance(value, str):
+        if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+            return "text with half of a surrogate pair"
+    elif isinstance(value, int):
+        if not -_LARGEST <= value < _LARGEST:
+            return "a whole number of more than 64 bits"
+    elif finite and isinstance(value, float) and not math.isfinite(value):
+        return f"the number {value}"
+    return ""
