@@ -25,6 +25,7 @@ LAYERS = (
         "configfile",
         "measured",
         "ranges",
+        "writing",
         "yamlfile",
         "kernels",
     },

@@ -57,7 +57,7 @@ def plan(**settings: Any) -> Plan:
     Returns:
         Stages, steps, parameter counts, facts about the data.
     """
-    return plan_run(*_read(settings))
+    return plan_run(*_read(settings, look=True))
 
 
 def load(
@@ -194,10 +194,12 @@ def probe(
     return pd.DataFrame(run_probe(config, list(chosen), list(lrs), frames))
 
 
-def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
+def _read(
+    settings: Mapping[str, Any], *, look: bool = False
+) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
     """Return the settings, and the tables among them by the name of their split."""
     resumes = settings.get("resume") is True and settings.get("out")
-    before = interrupted_settings(Path(settings["out"])) if resumes else {}
+    before = interrupted_settings(Path(settings["out"]), look=look) if resumes else {}
     named = {**before, **settings}
     given = {name: value for name, value in named.items() if is_table(value)}
     # What is neither a table nor the name of one is refused below, as a table.

@@ -142,7 +142,10 @@ def gather(
     if asked.get("resume") in (True, "true") and asked.get("out"):
         from headstart.run.folder import interrupted_settings
 
-        return {**interrupted_settings(Path(str(asked["out"]))), **asked}
+        return {
+            **interrupted_settings(Path(str(asked["out"])), look=bool(asked.get("dry_run"))),
+            **asked,
+        }
     return asked
 
 

@@ -7,7 +7,6 @@ and only after that the one before is removed. A crash leaves the earlier one in
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from headstart.errors import RunError
-from headstart.models.folders import sync
+from headstart.writing import even_modes, sync, write_text
 
 _POINTER = "latest.json"
 
@@ -39,9 +38,10 @@ def save_checkpoint(
     new.mkdir(parents=True)
     plain = {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}
     save_file(plain, new / "tensors.safetensors")
+    even_modes(new)
     sync(new / "tensors.safetensors")
-    replace_text(new / "state.json", json.dumps(state))
-    replace_text(folder / _POINTER, json.dumps({"checkpoint": name}))
+    write_text(new / "state.json", json.dumps(state))
+    write_text(folder / _POINTER, json.dumps({"checkpoint": name}))
     for other in folder.iterdir():
         if other.is_dir() and other.name != name:
             shutil.rmtree(other, ignore_errors=True)
@@ -72,18 +72,3 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
             f"{folder}: {error}",
             "Start the run again with --overwrite.",
         ) from None
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a file so that it holds either the old text or the whole new one.
-
-    Args:
-        path: The file.
-        text: Its new contents.
-    """
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
