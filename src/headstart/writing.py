@@ -37,10 +37,9 @@ def whole_file(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
         FileExistsError: If the place is taken and ``replace`` is false.
     """
     new = _beside(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(new, flags, 0o666)  # less what the umask takes away
+    file = new.open("xb")
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -167,7 +166,7 @@ def require_free(path: Path, *, overwrite: bool, option: str = "--out") -> None:
     """
     if path.exists() and not path.is_file():
         raise RunError(
-            f"a file for {option}", f"{path}, which is none", f"Choose another {option}."
+            f"a file to write for {option}", f"{path}, which is none", f"Choose another {option}."
         )
     if os.path.lexists(path) and not overwrite:
         raise taken(path, option)

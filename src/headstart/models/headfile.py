@@ -7,6 +7,7 @@ the backbone that it was trained on, how it came about).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -164,6 +165,9 @@ class Head:
         with whole_file(path / RECORD) as record, whole_file(path / WEIGHTS) as weights:
             weights.write(save(self.tensors))
             record.write(f"{text}\n".encode())
+            for file in (weights, record):  # what a full disk refuses, it refuses here
+                file.flush()
+                os.fsync(file.fileno())
             (path / RECORD).unlink(missing_ok=True)
         sync(path)
 
