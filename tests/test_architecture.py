@@ -26,6 +26,7 @@ LAYERS = (
         "measured",
         "ranges",
         "files",
+        "writing",
         "kernels",
     },
     {"config", "results"},

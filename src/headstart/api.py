@@ -58,7 +58,7 @@ def plan(**settings: Any) -> Plan:
     Returns:
         Stages, steps, parameter counts, facts about the data.
     """
-    return plan_run(*_read(settings))
+    return plan_run(*_read(settings, look=True))
 
 
 def load(
@@ -195,11 +195,13 @@ def probe(
     return pd.DataFrame(run_probe(config, list(chosen), list(lrs), frames))
 
 
-def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
+def _read(
+    settings: Mapping[str, Any], *, look: bool = False
+) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
     """Return the settings, and the tables among them by the name of their split."""
     resumes = settings.get("resume") is True and settings.get("out")
     said = settings.get(TRUST) is not None
-    before = interrupted_settings(Path(settings["out"]), said=said) if resumes else {}
+    before = interrupted_settings(Path(settings["out"]), said=said, look=look) if resumes else {}
     named = {**before, **settings}
     given = {name: value for name, value in named.items() if is_table(value)}
     # What is neither a table nor the name of one is refused below, as a table.

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+from headstart.writing import write_text
 
 VALIDATION_SHARE = 0.2
 MOST_SHOWN = 80
@@ -347,7 +348,7 @@ def write_settings(config: FitConfig, path: Path) -> None:
         config: The settings.
         path: YAML file to write.
     """
-    path.write_text(yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(config.plain(), sort_keys=False))
 
 
 def _column(name: Any) -> Any:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from headstart.errors import RunError
+from headstart.writing import write_text
 
 SCHEMA_VERSION = 1
 
@@ -195,7 +196,7 @@ class RunResult:
         Args:
             path: File to write.
         """
-        path.write_text(self.to_json(), encoding="utf-8")
+        write_text(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> RunResult:

@@ -291,8 +291,16 @@ def test_the_page_is_written_where_it_is_wanted(tmp_path: Path) -> None:
     study = made.evidence(made.noisy({}), seeds=2)
     order = {run.id: {"result": run.result.to_plain()} for run in study.runs}
     made.write(study, [order[run.id] for run in study.planned], tmp_path / "x")
-    for _ in range(2):  # its own page is written anew
-        report(str(tmp_path / "x"), tmp_path / "new" / "page.html")
-    assert (tmp_path / "new" / "page.html").stat().st_size > 1_000_000
+    page = tmp_path / "new" / "page.html"
+    report(str(tmp_path / "x"), page)
+    assert page.stat().st_size > 1_000_000
+    page.write_text("years of work")
+    with pytest.raises(RunError, match=r"page.html exists.*--overwrite"):
+        report(str(tmp_path / "x"), page)
+    assert page.read_text() == "years of work"
+    report(str(tmp_path / "x"), page, overwrite=True)
+    assert page.stat().st_size > 1_000_000
+    for _ in range(2):  # the study's own page is written anew
+        report(str(tmp_path / "x"))
     with pytest.raises(RunError, match="a file to write for --out"):
         report(str(tmp_path / "x"), tmp_path)

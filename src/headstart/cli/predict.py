@@ -151,7 +151,7 @@ def predict(
         _print_lines(next(classifier.predict_parts(given)))
         return
     count = 0
-    with writing(out) if out else printing(sys.stdout) as write:
+    with writing(out, overwrite=overwrite) if out else printing(sys.stdout) as write:
         for predictions in classifier.predict_parts(given):
             write(predictions)
             count += len(predictions)

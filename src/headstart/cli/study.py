@@ -295,9 +295,11 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
 def _of_model(name: str) -> tuple[Path, RunResult | None]:
     """Return the README.md of a model, and the record of the run that it comes from."""
     from headstart.errors import RunError
-    from headstart.models.source import find_model
+    from headstart.models.folders import recover
+    from headstart.models.source import at_home, find_model
     from headstart.results import RunResult
 
+    recover(Path(at_home(name)))
     folder = Path(find_model(name))
     if not (folder / "config.json").is_file():
         fix = "Name the folder that --out of `headstart fit` named."

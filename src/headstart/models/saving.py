@@ -12,12 +12,12 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.folders import whole_folder
 from headstart.models.head_choice import Target
 from headstart.models.heads import EncoderClassifier
 from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, load_saved
 from headstart.models.sentence import is_sentence_head, write_modules
 from headstart.models.source import quiet
+from headstart.writing import whole_folder
 
 
 def save_classifier(

@@ -14,7 +14,7 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from headstart.errors import ModelError
-from headstart.models.folders import PARTIAL, require_finished
+from headstart.models.folders import PARTIAL, recover, require_finished
 
 CONFIG = "config.json"
 PATIENCE = 10.0
@@ -49,6 +49,7 @@ def locate(source: str) -> str:
     Raises:
         HeadstartError: If there is no such model; with the nearest names, at once.
     """
+    recover(Path(at_home(source)))
     name = find_model(source)
     path = Path(name)
     if path.is_file():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+
+from headstart.writing import open_own
 
 log = logging.getLogger("headstart")
 
@@ -24,7 +27,8 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
     if not active:
         yield
         return
-    handler = logging.FileHandler(path, encoding="utf-8")
+    file = io.TextIOWrapper(open_own(path), encoding="utf-8")
+    handler = logging.StreamHandler(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.setLevel(logging.INFO)
@@ -35,3 +39,4 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         handler.close()
+        file.close()

@@ -27,7 +27,7 @@ from headstart.errors import (
     gathering,
     raise_all,
 )
-from headstart.models.folders import require_finished
+from headstart.models.folders import recover, require_finished
 from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
 from headstart.run.saved import fit_to_model, needs_task_file, saved_precision, saved_task
@@ -79,6 +79,7 @@ class Classifier:
         *,
         trust_remote_code: bool = False,
     ) -> None:
+        recover(Path(at_home(source)))
         require_finished(Path(at_home(source)))
         self._source = source
         self._split, self.target = load_saved(source, trust_remote_code=trust_remote_code)

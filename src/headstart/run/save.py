@@ -14,7 +14,7 @@ from headstart.results import RunResult
 from headstart.run.card import model_card
 from headstart.run.folder import HEAD, MODEL, RESULT
 from headstart.run.stages import StrategyRunner
-from headstart.training.checkpoint import replace_text
+from headstart.writing import write_text
 
 if TYPE_CHECKING:
     from headstart.run.ready import Ready
@@ -43,7 +43,7 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
         split, target, tokenizer, folder / MODEL, card,
         longest=ready.prepared.max_length, trust_remote_code=trust,
     )  # fmt: skip
-    replace_text(folder / RESULT, result.to_json())
+    write_text(folder / RESULT, result.to_json())
 
 
 def _save_head(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:

@@ -115,12 +115,16 @@ class StudyRunner:
             Where the study stands at the end: every run done or failed.
         """
         with self.claims.renewed():
+            self.claims.began()
             while True:
                 self._look()
                 missing = self.runs.keys() - self.state.done - self.state.failed
                 if not missing:
                     return self.state
+                # What processes have died on comes last: the others shall not wait for it.
+                died = self.claims.deaths()
                 free = [i for i in self.runs if i in missing - self.state.here]
+                free.sort(key=lambda identity: died.get(identity, 0))
                 self._hand_out(i for i in free if i not in self.state.elsewhere)
                 self.watch.looked(self.state)
                 self._collect()
@@ -144,7 +148,7 @@ class StudyRunner:
             # Whoever had it may have finished between the look and the claim.
             if identity in self.store.finished() | self.store.failed():
                 self.claims.give_back(identity)
-            elif deaths >= MOST_DEATHS:
+            elif self.claims.gives_up(identity, deaths):
                 self._failed(run, _given_up(deaths))
             else:
                 self._begin(run)
