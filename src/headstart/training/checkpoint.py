@@ -87,3 +87,16 @@ def replace_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     new.replace(path)
+
+
+def under(part: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what a checkpoint holds of one part of a run.
+
+    Args:
+        part: What its names begin with, up to a slash.
+        tensors: All of the checkpoint.
+
+    Returns:
+        The tensors by the rest of their names.
+    """
+    return {n.removeprefix(f"{part}/"): t for n, t in tensors.items() if n.startswith(f"{part}/")}
