@@ -32,7 +32,11 @@ from headstart.study.ray_executor import RayExecutor
 from headstart.study.runner import Watch
 
 values, out = json.loads(sys.argv[1]), sys.argv[2]
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+# A node is given up after 8 checks in vain, which takes 15 seconds if nothing is said.
+checks = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 250,
+          "health_check_timeout_ms": 5000, "health_check_failure_threshold": 8}
+cluster = Cluster(initialize_head=True, head_node_args={
+    "num_cpus": 1, "include_dashboard": False, "_system_config": checks})
 second = cluster.add_node(num_cpus=1)
 ray.init(address=cluster.address, log_to_driver=False)
 cluster.wait_for_nodes()
