@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import math
 import os
@@ -34,6 +35,16 @@ options.add_argument("--broken", action="store_true")
 arguments = options.parse_args()
 run(arguments, {**sides, **({"broken": broken} if arguments.broken else {})}, "ours", "seconds")
 """
+
+
+def test_every_deliberate_breakage_can_be_put_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    script = importlib.import_module("breakages")
+    found = script.read_list()
+    assert len({one.what for one in found}) == len(found) >= 60
+    stale = [f"{one.what}: {fault}" for one in found for fault in one.faults()]
+    assert not stale, "renew them in benchmarks/breakages.yaml"
+    assert all(one.new != one.old for one in found)
 
 
 def run(folder: Path, *command: object) -> subprocess.CompletedProcess[str]:

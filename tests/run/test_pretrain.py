@@ -19,13 +19,11 @@ import tiny
 from headstart.errors import ConfigError, DataError, HeadstartError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.tuners import TUNERS
-from tiny_runs import Tensors, copies, frame, same, spare_the_collector
+from tiny_runs import Tensors, copies, frame, same
 
 
 def own_model(labels: int = 2, family: str = "bert", **more: Any) -> Any:
-    model = tiny.build(family, num_labels=labels, **more)
-    spare_the_collector()
-    return model
+    return tiny.build(family, num_labels=labels, **more)
 
 
 def tokenised(rows: int = 48, family: str = "bert", **more: Any) -> list[dict[str, Any]]:

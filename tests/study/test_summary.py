@@ -96,6 +96,38 @@ def test_only_seeds_of_both_sides_are_paired() -> None:
     assert found.scores.n == 5
 
 
+def test_runs_are_paired_by_seed_in_whatever_order_they_have_ended() -> None:
+    wanted = summarise(study(), [], A, [A, B])
+    backwards = [r for r in study() if r["axes"]["strategy"] == A]
+    backwards += [r for r in reversed(study()) if r["axes"]["strategy"] == B]
+    found = summarise(backwards, [], A, [A, B])
+    assert [[e.comparison for e in g.entries] for g in found.groups] == [
+        [e.comparison for e in g.entries] for g in wanted.groups
+    ]
+    assert found.overall == wanted.overall
+    # By order the differences would be 7, 5, 3 ... points, and not 5 times half a point.
+    assert wanted.overall is not None
+    assert wanted.overall.comparisons[B].spread == pytest.approx(0, abs=1e-12)
+
+
+def test_each_strategy_is_corrected_over_the_tasks_alone() -> None:
+    """However many strategies a study has, p of one is multiplied by its number of tasks."""
+    alone = summarise(study(), [], A, [A, B]).groups[0].entries[1].comparison
+    records = study()
+    lines = [f"{name} > full" for name in ("head", "lora", "top")]
+    for line in lines:
+        more = [copy.deepcopy(r) for r in study() if r["axes"]["strategy"] == B]
+        for each in more:
+            each["axes"]["strategy"] = line
+        records += more
+    summary = summarise(records, [], A, [A, B, *lines])
+    found = [e.comparison for e in summary.groups[0].entries[1:]]
+    assert len(found) == 4
+    assert alone is not None
+    assert alone.adjusted == pytest.approx(4 / 64)
+    assert {c.adjusted for c in found if c} == {alone.adjusted}
+
+
 def test_sizes_models_and_settings_are_groups_of_their_own() -> None:
     records = study()[:4]
     for index, change in enumerate([{}, {"train_rows": 50}, {"model": "n"}, {"lr": 0.1}]):

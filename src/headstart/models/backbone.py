@@ -142,6 +142,21 @@ class SplitModel:
                 if buffer is not None and key not in module._non_persistent_buffers_set:
                     yield f"{self.prefix}.{module_name}.{key}", buffer
 
+    def buffer_state(self) -> dict[str, torch.Tensor]:
+        """Return copies of the base model's saved buffers by name."""
+        return {name: buffer.detach().clone() for name, buffer in self.buffers()}
+
+    @torch.no_grad()
+    def load_buffers(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Copy values into the base model's saved buffers, wherever the model has gone since.
+
+        Args:
+            state: By name, as from ``buffer_state``; what is not in it stays as it is.
+        """
+        for name, buffer in self.buffers():
+            if name in state:
+                buffer.copy_(state[name])
+
     def fingerprint(self) -> str:
         """Return a digest of the backbone's exact bits.
 

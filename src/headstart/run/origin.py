@@ -16,7 +16,7 @@ class Origin:
 
     def __init__(self, split: SplitModel) -> None:
         self._split, self._names = split, set(split.backbone)
-        self._values = Snapshot(split.backbone)
+        self._values, self._buffers = Snapshot(split.backbone), split.buffer_state()
         self._settings = dict(vars(self._config))
 
     @property
@@ -30,5 +30,6 @@ class Origin:
             self._split.model.get_submodule(module).register_parameter(key, None)
             del self._split.backbone[name]
         self._values.restore()
+        self._split.load_buffers(self._buffers)
         vars(self._config).clear()
         vars(self._config).update(self._settings)

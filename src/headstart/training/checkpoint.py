@@ -81,3 +81,16 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
             f"{folder}: {error}",
             "Start the run again with --overwrite.",
         ) from None
+
+
+def under(part: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what a checkpoint holds of one part of a run.
+
+    Args:
+        part: What its names begin with, up to a slash.
+        tensors: All of the checkpoint.
+
+    Returns:
+        The tensors by the rest of their names.
+    """
+    return {n.removeprefix(f"{part}/"): t for n, t in tensors.items() if n.startswith(f"{part}/")}
