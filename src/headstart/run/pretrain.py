@@ -29,6 +29,7 @@ from headstart.strategies.stages import Strategy
 from headstart.tasks.metrics import default_metrics
 from headstart.training.evaluate import Judge
 from headstart.training.feed import EncodedFeed, PartFeed
+from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime, accelerate_as_found
 from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
@@ -129,6 +130,7 @@ def _runner(
     size = sum(p.numel() for p in split.backbone.values())
     plans = plan_stages(strategy, numbers, FitConfig(), preset, size)
     feed = EncodedFeed(encoded, runtime.device)
+    settle_precision(split, [feed], runtime)
     few = np.arange(min(len(encoded), SHOWN_ROWS))
     metrics = default_metrics("classes" if classes else "number")
     materials = Materials(
