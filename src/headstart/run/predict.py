@@ -38,6 +38,7 @@ from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
 from headstart.training.feed import EncodedFeed
 from headstart.training.first_token import first_token_only
+from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime
 
 log = logging.getLogger("headstart")
@@ -89,6 +90,7 @@ class Classifier:
             precision = saved_precision(source) if self.target.labels else "fp32"
         self._runtime = _runtime(device, precision, asked=own_choice)
         self._split.model.to(self._runtime.device)
+        self._tried = 0
         config: Any = self._split.model.config
         self._tokenizer = load_tokenizer(
             source, config.vocab_size, trust_remote_code=trust_remote_code
@@ -291,6 +293,15 @@ class Classifier:
         for _, table in parts:
             yield self.predict_frame(table)
 
+    def _settle_precision(self, feed: EncodedFeed) -> None:
+        """Take fp32 where the model's code cannot do better; longer rows may take another path."""
+        longest = int(feed.lengths.max(initial=0))
+        if longest > self._tried:
+            told = settle_precision(self._split, [feed], self._runtime, training=False)
+            self._tried = longest
+            if told:
+                log.warning(told)
+
     def _task(self) -> TaskSpec:
         if self.task is None:
             plain = self.target.kind == "sequence" and not self.target.spans
@@ -315,6 +326,7 @@ class Classifier:
                 encode(part, self._tokenizer, self._max_length), self._runtime.device
             )
             with first_token_only(self._split, feed):
+                self._settle_precision(feed)
                 parts.append(predict_logits(self._split.model, feed, self._runtime, outputs))
         return np.concatenate(parts)
 

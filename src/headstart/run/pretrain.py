@@ -29,6 +29,7 @@ from headstart.strategies.stages import Strategy
 from headstart.tasks.metrics import default_metrics
 from headstart.training.evaluate import Judge
 from headstart.training.feed import EncodedFeed, PartFeed
+from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime, accelerate_as_found
 from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
@@ -48,6 +49,7 @@ class _Silent(Listener):
 
 
 SHOWN_ROWS = 256
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 def pretrain(
@@ -128,6 +130,7 @@ def _runner(
     size = sum(p.numel() for p in split.backbone.values())
     plans = plan_stages(strategy, numbers, FitConfig(), preset, size)
     feed = EncodedFeed(encoded, runtime.device)
+    settle_precision(split, [feed], runtime)
     few = np.arange(min(len(encoded), SHOWN_ROWS))
     metrics = default_metrics("classes" if classes else "number")
     materials = Materials(
@@ -227,11 +230,16 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
         cast(Any, module).gradient_checkpointing = False
     trainable = [(p, p.requires_grad) for p in model.parameters()]
     head = split.head_state()
-    halves = [
-        (tensor, tensor.dtype)
-        for tensor in (*model.parameters(), *model.buffers())
-        if tensor.dtype in (torch.float16, torch.bfloat16)
+    halves = [(tensor, tensor.dtype) for tensor in model.parameters() if tensor.dtype in _HALVES]
+    # Another tensor may stand in a buffer's place in the end.
+    buffers = [
+        (module, key, buffer.dtype)
+        for module in model.modules()
+        for key, buffer in module._buffers.items()
+        if buffer is not None and buffer.dtype in _HALVES
     ]
+    for module, key, _ in buffers:
+        module._buffers[key] = cast(torch.Tensor, module._buffers[key]).float()
     for tensor, _ in halves:
         tensor.data = tensor.data.float()
     model.train()
@@ -244,6 +252,8 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
         # Back from fp32, in which every half has a place, the backbone's bits are the same.
         for tensor, dtype in halves:
             tensor.data = tensor.data.to(dtype)
+        for module, key, dtype in buffers:
+            module._buffers[key] = cast(torch.Tensor, module._buffers[key]).to(dtype)
         for parameter, wanted in trainable:
             parameter.requires_grad_(wanted)
             parameter.grad = None

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
+from headstart.models.backbone import BufferSnapshot
 from headstart.results import StageResult, stage_from_dict
 from headstart.run.earlier import Earlier, best_of, can_return, from_tensors, put_back, to_tensors
 from headstart.run.feeds import activation_memory, stage_feeds
@@ -97,7 +98,6 @@ class StrategyRunner:
         self._kept: set[str] = set()
         self._names = set(self.split.backbone)
         self._before: dict[str, torch.Tensor] = {}
-        self._buffers: dict[str, torch.Tensor] = {}
         reserved = [p.stage.reserve for p in plans[:-1]]
         self._returns = options.select == "auto" and bool(materials.pristine) and not any(reserved)
         # A '>' after a '>>' goes back to the checkpoint, which the merge has overwritten.
@@ -206,7 +206,7 @@ class StrategyRunner:
         self._before = {} if last and not anchored else self._changed_backbone()
         with seeded(stream(self.options.seed, "tuner", plan.stage.trains)):
             trained = tuner.attach(self.split, reversible=not last)
-        self._buffers = self.split.buffer_state()
+        self._buffers = BufferSnapshot(self.split)
         count = self.split.train_only(trained)
         techniques = bind_techniques(plan.stage, self.strategy.line)
         result = StageResult(
@@ -228,8 +228,7 @@ class StrategyRunner:
             loop = self._loop(index, attempt, plan, start, trained, read, last, techniques)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
-                self._buffers |= under("began", resume[1])
-                self.split.load_buffers(under("running", resume[1]))
+                self._buffers.resume(resume[1])
             if plan.length.until == "optimum" and train is not self.materials.train:
                 result.held_out_loss = loop.solve(self.materials.train_labels).held_out_loss
             state = loop.run()
@@ -281,13 +280,11 @@ class StrategyRunner:
                 "guard": self.guard_notes,
                 "kept": sorted(self._kept),
             }
-            tensors = loop.tensors()
+            tensors = loop.tensors() | self._buffers.tensors()
             tensors |= {f"start/{name}": t for name, t in start.items()}
             tensors |= to_tensors(self._earlier)
             kept = self._before or {name: self.split.backbone[name] for name in self._kept}
             tensors |= {f"kept/{name}": t for name, t in kept.items()}
-            tensors |= {f"began/{name}": t for name, t in self._buffers.items()}
-            tensors |= {f"running/{name}": t for name, t in self.split.buffers()}
             if self.pretrained_head:
                 tensors |= {f"given/{n}": t for n, t in self.pretrained_head.items()}
             self.save(state, tensors, stop)
@@ -340,6 +337,7 @@ class StrategyRunner:
         except BaseException:
             if not last:
                 tuner.detach(self.split)
+                self._buffers.restore()
             raise
 
     def _skill(self, train: Feed) -> float:
@@ -365,7 +363,7 @@ class StrategyRunner:
             result.handed_on = "model" if last else "everything"
             return False
         tuner.detach(self.split)
-        self.split.load_buffers(self._buffers)
+        self._buffers.restore()
         if self._origin and not given_up:
             self._origin.restore()
             self._kept.clear()
