@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import feather, parquet
 
-from headstart.data.sources import READERS, class_names, list_columns, read_table
+from headstart.data.classnames import class_names
+from headstart.data.sources import READERS, list_columns, read_table
 from headstart.errors import DataError
 
 ROWS = [

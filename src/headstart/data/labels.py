@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
+from headstart.data.classnames import class_names, read_named
 from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
 
@@ -31,6 +32,7 @@ MANY = 20
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _SIGNED = re.compile(r"[+-]?\d+")
+_NUMBERED = re.compile(r"LABEL_\d+")
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,20 @@ class LabelMap:
 
     Args:
         names: The names; a name's place is its class index.
+
+    Raises:
+        DataError: If a name is empty, or two are read alike.
     """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        spelled = [_spelling(name) for name in self.names]
+        alike = [n for n, word in zip(self.names, spelled, strict=True) if spelled.count(word) > 1]
+        if alike or None in spelled:
+            found = f"{some(map(repr, alike))}, which are read alike" if alike else "an empty name"
+            fix = "Rename the class where the rows come from."
+            raise DataError("a name of its own for each class", found, fix)
 
     @classmethod
     def infer(cls, values: Iterable[Any], *, where: str = "the training rows") -> LabelMap:
@@ -108,6 +121,11 @@ class LabelMap:
         return indices
 
     @property
+    def numbered(self) -> bool:
+        """Whether the classes have no names but those that transformers makes of numbers."""
+        return all(_NUMBERED.fullmatch(name) for name in self.names)
+
+    @property
     def id2label(self) -> dict[int, str]:
         """Names by class index, as in a model's config."""
         return dict(enumerate(self.names))
@@ -134,23 +152,52 @@ def index_aliases(names: tuple[str, ...]) -> dict[str, int]:
     return {**truth, **{str(index): index for index in range(len(names))}}
 
 
-def label_column(frame: pd.DataFrame, task: TaskSpec, *, where: str) -> pd.Series[Any]:
-    """Return the labels as they stand in the file.
+def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int]:
+    """Return how another source spells the classes where it differs from their names in case alone.
+
+    Args:
+        names: Class names in order.
+        others: Names that the other source gives to its classes.
+
+    Returns:
+        Class indices by the other spelling; none where case tells two classes apart.
+    """
+    folded = {name.casefold(): index for index, name in enumerate(names)}
+    words = set(others)
+    if len(folded) < len(names) or len({word.casefold() for word in words}) < len(words):
+        return {}
+    return {w: folded[w.casefold()] for w in words if w.casefold() in folded}
+
+
+def label_column(
+    frame: pd.DataFrame, task: TaskSpec, *, where: str, named: bool = True
+) -> pd.Series[Any]:
+    """Return the labels: those of ``datasets`` by their names, all others as they stand there.
 
     Args:
         frame: The rows.
-        task: The task, which names the column.
+        task: The task, which names the column. For a number the integers stay, unless the names
+            of the classes are numbers all of them.
         where: Which rows, for messages.
+        named: Whether the integers of ``datasets`` are replaced by the names of their classes.
 
     Returns:
-        The column, (n,).
+        The column, (n,); missing where ``datasets`` has -1.
 
     Raises:
         DataError: If there is no such column; the message suggests near names.
     """
     if task.label not in frame.columns:
         raise no_column("label", task.label, frame.columns, where)
-    return frame[task.label]
+    names = class_names(frame, task.label)
+    if names is None:
+        return frame[task.label]
+    if task.target == "number":
+        named = all(math.isfinite(to_number(name)) for name in names)
+    if named:
+        return read_named(frame, task.label)
+    cells = frame[task.label].astype(object)
+    return cells.where(cells != -1, None)
 
 
 def guess_target(values: Iterable[Any]) -> Literal["classes", "number"]:

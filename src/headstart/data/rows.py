@@ -12,10 +12,12 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
+from headstart.data.classnames import class_names, with_names
 from headstart.data.labels import (
     Classes,
     LabelMap,
     Numbers,
+    case_aliases,
     index_aliases,
     label_column,
     read_numbers,
@@ -103,6 +105,7 @@ def build_rows(
         fix = "Use span_use: mark, which works with every head."
         faults.append(ConfigError("span vectors in one text or a pair", "shape choice", fix))
     raise_all(faults)
+    frame = with_names(frame, task.columns)
     texts = {
         name: _read_text(frame, name, task.values.get(name), where, faults)
         for name in dict.fromkeys((*task.text, *task.choices))
@@ -227,20 +230,28 @@ def _read_labels(
     where: str,
     faults: list[HeadstartError],
 ) -> Classes | Numbers | None:
-    values = label_column(frame, task, where=where)
     with gathering(faults):
         if labels is None:
-            return read_numbers(values, where=where)
-        return labels.encode(values, where=where, aliases=_aliases(task, labels))
+            return read_numbers(label_column(frame, task, where=where), where=where)
+        aliases = _aliases(frame, task, labels)
+        names = class_names(frame, task.label) or ()
+        # A checkpoint without names of its own knows its classes by number; so are candidates
+        # known, whose columns are seldom called like the classes: A, B, C, D.
+        by_number = labels.numbered or (
+            task.shape == "choice" and not {*names} & {*labels.names, *aliases}
+        )
+        values = label_column(frame, task, where=where, named=not by_number)
+        return labels.encode(values, where=where, aliases=aliases)
     return None
 
 
-def _aliases(task: TaskSpec, labels: LabelMap) -> dict[str, int]:
-    """Return other spellings of the classes, where the task declares their order."""
+def _aliases(frame: pd.DataFrame, task: TaskSpec, labels: LabelMap) -> dict[str, int]:
+    """Return other spellings of the classes, where task or rows declare their names."""
+    found = case_aliases(labels.names, class_names(frame, task.label) or ())
     if task.labels is None and task.shape != "choice":
-        return {}
+        return found
     columns = {name: index for index, name in enumerate(task.choices)}
-    return {**index_aliases(labels.names), **columns}
+    return {**found, **index_aliases(labels.names), **columns}
 
 
 def _combine(task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from headstart.data._text import read_csv, read_json, read_tsv
+from headstart.data.classnames import NAMES, names_in, unfold_categories
 from headstart.errors import DataError, did_you_mean
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.+-]+)?")
@@ -35,7 +36,7 @@ def read_table(
 
     Returns:
         The rows in order, at least one. Where the source knows names for an integer column,
-        ``class_names`` gives them.
+        ``classnames.class_names`` gives them.
 
     Raises:
         DataError: If the source is missing or empty, cannot be read, or repeats a column's name; or
@@ -69,20 +70,6 @@ def list_columns(source: str | Path, *, split: str | None = None) -> list[str]:
         The names.
     """
     return [str(name) for name in read_table(source, split=split).columns]
-
-
-def class_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
-    """Return the names that a data set of ``datasets`` gives to the integers of a column.
-
-    Args:
-        frame: What ``read_table`` gave.
-        column: A column, usually the label.
-
-    Returns:
-        Names in the order of the integers; ``None`` if the source knows none.
-    """
-    names: dict[str, tuple[str, ...]] = frame.attrs.get("class_names", {})
-    return names.get(column)
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
@@ -153,12 +140,12 @@ def from_arrow(table: Any) -> pd.DataFrame:
         table: A ``pyarrow.Table``.
 
     Returns:
-        The same rows.
+        The same rows, with the class names that ``datasets`` noted beside them.
     """
     # As objects, whole numbers and truth values with gaps stay what they are.
     frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
-    categories = list(frame.select_dtypes("category").columns)
-    return frame.astype(dict.fromkeys(categories, object)) if categories else frame
+    frame.attrs[NAMES] = names_in(table.schema.metadata)
+    return unfold_categories(frame)
 
 
 def _read_saved(path: Path, split: str | None, or_all: bool) -> pd.DataFrame:
@@ -222,8 +209,10 @@ def from_dataset(
         raise no_splits(source, split)
     frame = from_arrow(dataset.with_format("arrow")[:])
     features = dataset.features or {}
-    frame.attrs["class_names"] = {
-        column: tuple(kind.names) for column, kind in features.items() if hasattr(kind, "names")
+    frame.attrs[NAMES] = {
+        column: tuple(kind.names)
+        for column, kind in features.items()
+        if getattr(kind, "names", None)
     }
     return frame
 

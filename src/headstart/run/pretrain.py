@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from headstart.config import FitConfig
+from headstart.data._faults import row_numbers, some
 from headstart.data.encode import Encoded
-from headstart.data.labels import Classes, Numbers
+from headstart.data.labels import Classes, LabelMap, Numbers
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import positions
@@ -22,7 +23,7 @@ from headstart.run.listener import Listener
 from headstart.run.parts import Materials, Options
 from headstart.run.settings import plan_stages
 from headstart.run.stages import StrategyRunner
-from headstart.run.tokenised import encode_dataset
+from headstart.run.tokenised import class_names_of, encode_dataset
 from headstart.strategies.plan import lengths
 from headstart.strategies.presets import get_preset
 from headstart.strategies.stages import Strategy
@@ -100,6 +101,7 @@ def pretrain(
     if epochs is not None and strategy.stages[0].steps is not None:
         raise ConfigError("a length in epochs or in steps", "both", f"Drop epochs, or {line!r}'s.")
     _require_classifier(split)
+    _require_same_names(class_names_of(dataset, label_column), split, label_column)
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))
     encoded = encode_dataset(dataset, label_column, pad=_pad_token(split))
     _require_fit(encoded, split)
@@ -152,6 +154,27 @@ def _require_classifier(split: SplitModel) -> None:
         )
 
 
+def _require_same_names(names: tuple[str, ...], split: SplitModel, label: str) -> None:
+    """Refuse rows that number the model's classes in another way: the head would learn theirs."""
+    known: dict[int, str] = cast(Any, split.model.config).id2label or {}
+    if not names or _outputs(split) < 2 or len(known) != _outputs(split):
+        return
+    own = LabelMap(tuple(known[index] for index in sorted(known)))
+    if own.numbered:
+        return
+    if [name.casefold() for name in names] != [name.casefold() for name in own.names]:
+        raise DataError(
+            f"the classes as the model numbers them, {_numbered(own.names)}",
+            f"{_numbered(names)} in column {label!r}",
+            f"Renumber the rows by dataset.align_labels_with_mapping(model.config.label2id, "
+            f"{label!r}), or load the model with the id2label and label2id of the rows.",
+        )
+
+
+def _numbered(names: tuple[str, ...]) -> str:
+    return some(f"{index} = {name}" for index, name in enumerate(names))
+
+
 def _require_fit(encoded: Encoded, split: SplitModel) -> None:
     """Refuse tokens that the model has no embedding or no position for."""
     most = int(encoded.features["input_ids"].max())
@@ -191,6 +214,11 @@ def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, floa
             "Convert them, or load the model with num_labels=1 to predict numbers.",
         )
     if outputs > 1:
+        if (unknown := labels == -1).any():
+            raise DataError(
+                "a class in every row", f"-1, which says that it is not known, in "
+                f"{row_numbers(unknown)}", "Remove these rows, for example by dataset.filter.",
+            )  # fmt: skip
         if labels.min() < 0 or labels.max() >= outputs:
             raise DataError(
                 f"class indices from 0 to {outputs - 1}, the model's number of classes",

@@ -14,9 +14,10 @@ import pandas as pd
 
 from headstart.config import FitConfig
 from headstart.data.checks import check_training, duplicate_rows
+from headstart.data.classnames import class_names, ordered_classes
 from headstart.data.labels import LabelMap, guess_target, label_column
 from headstart.data.rows import Rows, build_rows, column_faults
-from headstart.data.sources import class_names, read_table
+from headstart.data.sources import read_table
 from headstart.data.splits import carve, sample
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
 from headstart.models.head_choice import Target
@@ -153,6 +154,10 @@ def _build(
     with gathering(faults):
         if not config.task and config.target == "auto":
             task = _settle_target(train, task, config.metrics)
+        names = class_names(train, task.label)
+        if names and task.target == "classes" and not task.choices:
+            # Declared, so that rows without the names may call the classes by these numbers.
+            task = replace(task, labels=task.labels or names)
         labels = _labels(train, task)
         _check_f1(task, labels)
     # Where it is not known what the labels are, the texts can still be looked at.
@@ -218,7 +223,8 @@ def _repeated(rows: Rows, held_out: Rows) -> list[str]:
 
 def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
     """Let the labels of the user's own columns say whether they are classes or numbers."""
-    target = guess_target(label_column(train, task, where=TRAINING))
+    known = ordered_classes(train, task.label) is not None
+    target = "classes" if known else guess_target(label_column(train, task, where=TRAINING))
     chosen = metrics or default_metrics(target)
     raise_all(metric_faults(chosen, target))
     return replace(task, target=target, metrics=chosen)
@@ -293,7 +299,7 @@ def _sources(config: FitConfig, task: TaskSpec) -> dict[str, tuple[str | Path, s
 def _labels(train: pd.DataFrame, task: TaskSpec) -> LabelMap | None:
     if task.target == "number":
         return None
-    declared = task.labels or task.choices or class_names(train, task.label)
+    declared = task.labels or task.choices or ordered_classes(train, task.label)
     return (
         LabelMap(declared)
         if declared
