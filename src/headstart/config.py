@@ -71,7 +71,10 @@ class FitConfig(BaseModel):
         "Data", "What the label is: classes, or a number to predict.", "auto"
     )
     metrics: tuple[str, ...] = _option(
-        "Data", "A metric, repeated for several; the score is their mean.", ()
+        "Data",
+        "A metric, such as accuracy, macro_f1, roc_auc, log_loss or rmse, repeated for several; "
+        "the score is their mean.",
+        (),
     )
     validation_share: float | None = _option(
         "Data", "Share of the training rows held out where there are no validation rows, or by "

@@ -16,6 +16,7 @@ from headstart.study.forms import as_text
 from headstart.study.summary import summarise
 from headstart.study.tables import (
     CSV_HEAD,
+    ERRORS,
     HEAD,
     LEGEND,
     MARKED,
@@ -237,6 +238,14 @@ def test_every_form_tells_the_same_numbers() -> None:
     assert r"73.5 $\pm$ 1.9" in as_text(summary, "latex")
     assert "+3.5 [1.5, 5.5]" in as_text(summary, "md")
     assert title(summary.groups[0], summary) == "one: accuracy in %, against full (ft)"
+
+
+def test_a_score_that_counts_errors_is_not_called_percent() -> None:
+    changes = {"task": {"metrics": ["accuracy", "rmse"]}}
+    summary = summarise(study(**changes), [], A, [A, B])
+    assert title(summary.groups[0], summary) == "one: accuracy + -rmse × 100, against full (ft)"
+    assert ERRORS in notes(summary)
+    assert ERRORS not in notes(summarise(study(), [], A, [A, B]))
 
 
 def test_what_a_user_typed_stays_text() -> None:

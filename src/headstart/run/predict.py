@@ -33,6 +33,7 @@ from headstart.models.source import at_home
 from headstart.run.saved import fit_to_model, needs_task_file, saved_precision, saved_task
 from headstart.run.splits import find_task
 from headstart.tasks.calibration import measure, softmax
+from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
@@ -259,10 +260,12 @@ class Classifier:
             Metrics as from ``evaluate_frame``; and ``log_loss``, ``ece`` and ``brier`` of the
             probabilities, nothing for a model that predicts a number.
         """
+        task = self._task()
+        raise_all(class_faults(task.metrics, self._names) if task.target == "classes" else ())
         gold = np.concatenate([self._labelled(*part)[1] for part in parts])
         logits = np.concatenate([self._compute(self._labelled(*part)[0]) for part in parts])
-        scores = Judge(gold, self._task().metrics)(logits)
-        classes = self._task().target == "classes" and np.isfinite(logits).all()
+        scores = Judge(gold, task.metrics)(logits)
+        classes = task.target == "classes" and np.isfinite(logits).all()
         return scores, measure(logits, gold) if classes else {}
 
     def _labelled(

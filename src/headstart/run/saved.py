@@ -115,7 +115,8 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
         )
     task = replace(task, span_use="vectors" if target.spans else "mark")
     if target.labels or target.kind == "choice":
-        return replace(task, target="classes")
+        metrics = task.metrics if task.target == "classes" else default_metrics("classes")
+        return replace(task, target="classes", metrics=metrics)
     metrics = task.metrics if task.target == "number" else default_metrics("number")
     return replace(task, target="number", metrics=metrics, labels=None)
 

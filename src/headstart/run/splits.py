@@ -22,7 +22,12 @@ from headstart.data.splits import carve, sample
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
 from headstart.models.head_choice import Target
 from headstart.tasks.builtin import get_task, read_task_folder
-from headstart.tasks.metrics import default_metrics, metric_faults
+from headstart.tasks.metrics import (
+    canonical_names,
+    class_faults,
+    default_metrics,
+    metric_faults,
+)
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.seeds import stream
@@ -85,8 +90,9 @@ def find_task(config: FitConfig) -> TaskSpec:
         if config.label:
             task = replace(task, label=config.label)
         if config.metrics:
-            raise_all(metric_faults(config.metrics, task.target))
-            return replace(task, metrics=config.metrics)
+            chosen = canonical_names(config.metrics)
+            raise_all(metric_faults(chosen, task.target))
+            return replace(task, metrics=chosen)
         return task
     return from_columns(
         config.text,
@@ -159,7 +165,7 @@ def _build(
             # Declared, so that rows without the names may call the classes by these numbers.
             task = replace(task, labels=task.labels or names)
         labels = _labels(train, task)
-        _check_f1(task, labels)
+        raise_all(class_faults(task.metrics, labels.names) if labels else ())
     # Where it is not known what the labels are, the texts can still be looked at.
     need_labels = not faults or labels is not None
     made: list[Rows] = []
@@ -169,15 +175,6 @@ def _build(
                 made.append(build_rows(frame, task, labels, where=where, need_labels=need_labels))
     raise_all(faults)
     return task, labels, made[0], made[1] if validation is not None else None
-
-
-def _check_f1(task: TaskSpec, labels: LabelMap | None) -> None:
-    if labels and len(labels.names) > 2 and "f1" in task.metrics:
-        raise ConfigError(
-            "two classes for the metric f1, which is that of the second",
-            f"{len(labels.names)}: {', '.join(labels.names[:5])}",
-            "Use --metrics macro_f1, the mean over the classes.",
-        )
 
 
 def _check_sample(n: int, rows: Rows, before: int, *, stratify: bool) -> None:
@@ -225,7 +222,7 @@ def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]
     """Let the labels of the user's own columns say whether they are classes or numbers."""
     known = ordered_classes(train, task.label) is not None
     target = "classes" if known else guess_target(label_column(train, task, where=TRAINING))
-    chosen = metrics or default_metrics(target)
+    chosen = canonical_names(metrics) or default_metrics(target)
     raise_all(metric_faults(chosen, target))
     return replace(task, target=target, metrics=chosen)
 
