@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.errors import RunError
+from headstart.files.jsonfile import read_table
 
 PARTIAL = ".partial"
 """What the name of a run's folder ends in until the run is finished."""
@@ -75,7 +75,7 @@ def require_finished(path: Path) -> None:
 
 def _unfinished(working: Path) -> RunError:
     try:
-        record = json.loads((working / "result.json").read_text(encoding="utf-8"))
+        record = read_table(working / "result.json")
         failed, error = record["status"] == "failed", str(record["error"])
     except (OSError, ValueError, KeyError, TypeError):  # the record is written last
         failed, error = False, ""

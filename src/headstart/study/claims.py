@@ -154,5 +154,5 @@ def _lives(claim: dict[str, Any]) -> bool:
         zombie = process.status() == psutil.STATUS_ZOMBIE
         # A number may be given out again; two measurements of one birth differ a little.
         return not zombie and abs(process.create_time() - claim["born"]) < 1
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False
