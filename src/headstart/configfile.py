@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import datetime
 import tomllib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from headstart.errors import ConfigError
+from headstart.files.contents import UnreadableError, read_text
+from headstart.files.jsonfile import check_plain
 from headstart.files.yamlfile import load_yaml
 
 TRUST = "trust_remote_code"
@@ -29,15 +30,15 @@ def read_settings(path: Path) -> dict[str, Any]:
         ConfigError: If the file is missing, broken, or not a table.
     """
     try:
-        text = path.read_text(encoding="utf-8")
-        values = tomllib.loads(text) if path.suffix == ".toml" else load_yaml(text, path)
-    except (OSError, UnicodeDecodeError) as error:
+        text = read_text(path)
+        values = _from_toml(text) if path.suffix == ".toml" else load_yaml(text, path)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError("a file in TOML", f"{path}: {error}", "Mend that line.") from None
+    except (OSError, UnreadableError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ConfigError(
             "a readable settings file", f"{path}: {reason}", "Check --config."
         ) from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError("a file in TOML", f"{path}: {error}", "Mend that line.") from None
     if not isinstance(values, dict):
         raise ConfigError(
             "a table of settings, one 'name: value' a line",
@@ -45,6 +46,18 @@ def read_settings(path: Path) -> dict[str, Any]:
             "See `headstart fit --help` for the names.",
         )
     return {str(key): value for key, value in values.items()}
+
+
+def _from_toml(text: str) -> Any:
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    # A day that no month has, a number of thousands of digits, brackets by the thousand.
+    except (ValueError, RecursionError) as error:
+        raise UnreadableError(str(error)) from None
+    check_plain(values, finite=False, more=(datetime.date, datetime.time))
+    return values
 
 
 def without_trust(values: Any, where: object, *, said: bool) -> Any:
@@ -121,7 +134,7 @@ def _assigned(value: str) -> str | list[Any] | None:
     if not value.startswith("["):
         return value
     try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError:
+        read = load_yaml(value, "--set")
+    except ConfigError:
         return value
     return read if isinstance(read, list) else value

@@ -8,9 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from headstart.errors import RunError
+from headstart.files.contents import UnreadableError
+from headstart.files.jsonfile import read_table
+from headstart.files.schema import Scores, as_record
 from headstart.writing import write_text
 
 SCHEMA_VERSION = 1
@@ -28,7 +31,7 @@ class Point:
 
     step: int
     train_loss: float | None
-    scores: dict[str, float]
+    scores: Scores
 
 
 @dataclass
@@ -75,10 +78,10 @@ class StageResult:
     seconds: float = 0.0
     training_seconds: float = 0.0
     tokens: int = 0
-    start: dict[str, float] = field(default_factory=dict)
-    end: dict[str, float] = field(default_factory=dict)
+    start: Scores = field(default_factory=dict)
+    end: Scores = field(default_factory=dict)
     best_step: int = 0
-    best: dict[str, float] = field(default_factory=dict)
+    best: Scores = field(default_factory=dict)
     curve: list[Point] = field(default_factory=list)
     held_out_loss: float | None = None
     train_skill: float | None = None
@@ -135,9 +138,9 @@ class RunResult:
     machine: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     stages: list[StageResult] = field(default_factory=list)
-    last: dict[str, float] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)
-    untouched: dict[str, float] = field(default_factory=dict)
+    last: Scores = field(default_factory=dict)
+    best: Scores = field(default_factory=dict)
+    untouched: Scores = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     search: dict[str, Any] = field(default_factory=dict)
     selected: str = "last"
@@ -212,9 +215,9 @@ class RunResult:
             RunError: If the file is missing, broken, or of another schema version.
         """
         try:
-            values = json.loads(path.read_text(encoding="utf-8"))
+            values = read_table(path)
             version = values.get("schema_version")
-        except (OSError, ValueError, AttributeError) as error:
+        except (OSError, UnreadableError) as error:
             raise RunError(
                 "a result.json written by headstart", f"{path}: {error}", "Repeat the run."
             ) from None
@@ -226,10 +229,8 @@ class RunResult:
             )
         try:
             return cls.from_dict(values)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise RunError(
-                "a whole result.json", f"{path}: {type(error).__name__} {error}", "Repeat the run."
-            ) from None
+        except UnreadableError as error:
+            raise RunError("a whole result.json", f"{path}: {error}", "Repeat the run.") from None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
@@ -242,11 +243,11 @@ class RunResult:
             The record.
 
         Raises:
-            KeyError: If something is missing; ``TypeError`` or ``AttributeError`` likewise.
+            UnreadableError: If something is missing or of another type.
         """
-        stages = [stage_from_dict(stage) for stage in values["stages"]]
-        own = {k: values[k] for k in _names(cast(Any, cls)) - {"stages"} if k in values}
-        return cls(**own, stages=stages)
+        if not isinstance(values, Mapping) or "stages" not in values:
+            raise UnreadableError("no record with stages")
+        return as_record(cls, values)
 
 
 def stage_from_dict(values: Mapping[str, Any]) -> StageResult:

@@ -14,7 +14,7 @@ import stat
 from pathlib import Path
 
 MIB = 2**20
-SMALL = 16 * MIB
+SMALL = MIB
 """Bytes of a file that people write: settings, a task, the description of a study."""
 LARGE = 256 * MIB
 """Bytes of a record that a program writes."""

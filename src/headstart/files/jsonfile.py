@@ -115,12 +115,13 @@ def _digest(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def check_plain(values: Any, *, finite: bool = True) -> None:
+def check_plain(values: Any, *, finite: bool = True, more: tuple[type, ...] = ()) -> None:
     """See that plain data is no deeper, and its numbers are no larger, than those of records.
 
     Args:
         values: Tables, lists, text, numbers.
         finite: As for ``parse_json``.
+        more: Further types of values that are as plain.
 
     Raises:
         UnreadableError: If it is.
@@ -134,7 +135,7 @@ def check_plain(values: Any, *, finite: bool = True) -> None:
                 inside += value.values()
             elif isinstance(value, list):
                 inside += value
-            elif fault := _fault(value, finite=finite):
+            elif not isinstance(value, more) and (fault := _fault(value, finite=finite)):
                 raise UnreadableError(fault)
         if not inside:
             return
@@ -151,4 +152,6 @@ def _fault(value: Any, *, finite: bool) -> str:
             return "a whole number of more than 64 bits"
     elif finite and isinstance(value, float) and not math.isfinite(value):
         return f"the number {value}"
+    elif value is not None and not isinstance(value, float):
+        return f"a value of the type {type(value).__name__}"
     return ""

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
 from pathlib import Path
 from typing import IO
 
 from headstart.errors import RunError
+from headstart.files.jsonfile import read_table
 from headstart.writing import open_own, remove_left_over, sync
 
 try:
@@ -59,8 +59,8 @@ def is_done(folder: Path) -> bool:
         Whether its record says so.
     """
     try:
-        record = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        record = read_table(folder / RESULT)
+    except (OSError, ValueError):
         return False
     return isinstance(record, dict) and record.get("status") == "done"
 
@@ -234,9 +234,9 @@ def require_finished(path: Path) -> None:
 def _unfinished(working: Path) -> RunError:
     out = str(working).removesuffix(PARTIAL)
     try:
-        record = json.loads((working / RESULT).read_text(encoding="utf-8"))
+        record = read_table(working / RESULT)
         status, error = record["status"], str(record["error"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # the record is written last
+    except (OSError, ValueError, KeyError, TypeError):  # the record is written last
         status, error = "", ""
     if status == "failed":
         reason, _, advice = error.partition("; found ")[2].partition(". ")

@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors.torch import save
 
 from headstart.errors import HeadstartError, ModelError, raise_all
+from headstart.files.contents import UnreadableError
+from headstart.files.jsonfile import read_table
+from headstart.files.schema import Scores, as_record
+from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
 from headstart.models.folders import recover, require_finished
 from headstart.models.heads import POOLINGS, EncoderClassifier
@@ -31,6 +35,21 @@ WEIGHTS, RECORD = "head.safetensors", "head.json"
 FORMAT_VERSION = 1
 MOST_LABELS = 5
 """Labels that a head's short description names."""
+
+
+class _Record(BaseModel):
+    """What stands in ``RECORD``: a head but for its tensors, and their shapes."""
+
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+    model_class: str
+    labels: tuple[str, ...]
+    fingerprint: str
+    backbone: str = ""
+    pooling: str = ""
+    strategy: str = ""
+    scores: Scores = Field(default_factory=dict)
+    version: int
+    shapes: dict[str, list[int]]
 
 
 @dataclass
@@ -122,18 +141,15 @@ class Head:
     @classmethod
     def _read(cls, folder: Path) -> Head:
         try:
-            record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-            version = record["version"]
+            record = read_table(folder / RECORD)
+            version = record.get("version")
             if version == FORMAT_VERSION:
-                tensors = load_file(folder / WEIGHTS)
-                shapes = record.pop("shapes")
-                record["labels"] = tuple(record["labels"])
-                head = cls(tensors, **record)
-        # Broken JSON or no text (ValueError), JSON that is no such record (KeyError, TypeError).
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+                about = as_record(_Record, record)
+                tensors = read_tensors(folder / WEIGHTS)
+        except (OSError, UnreadableError) as error:
             raise ModelError(
                 f"a head folder with {RECORD} and {WEIGHTS}",
-                f"{folder}: {type(error).__name__} {error}",
+                f"{folder}: {error}",
                 "Write it again with `headstart head extract`.",
             ) from None
         if version != FORMAT_VERSION:
@@ -142,13 +158,13 @@ class Head:
                 f"{folder} of version {version}",
                 "Use the version of headstart that wrote it, or extract the head again.",
             )
-        if {name: list(t.shape) for name, t in tensors.items()} != shapes:
+        if {name: list(t.shape) for name, t in tensors.items()} != about.shapes:
             raise ModelError(
                 f"{WEIGHTS} with the shapes that {RECORD} names",
                 f"other tensors in {folder}",
                 "The two files do not belong together; extract the head again.",
             )
-        return head
+        return cls(tensors, **about.model_dump(exclude={"shapes"}))
 
     def save(self, folder: str | Path) -> None:
         """Write the head folder.

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 import transformers
 from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from headstart.errors import ModelError
+from headstart.files.contents import UnreadableError
+from headstart.files.jsonfile import read_table
+from headstart.files.schema import as_record
+from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import (
     ModelKind,
@@ -24,19 +26,22 @@ from headstart.models.head_choice import (
     require_head_type,
     require_pooling,
 )
-from headstart.models.heads import EncoderClassifier, HeadSpec, NoPooler, PooledHead
+from headstart.models.heads import POOLINGS, EncoderClassifier, HeadSpec, NoPooler, PooledHead
 from headstart.models.model_config import (
+    NO_MODEL,
     load_config,
     require_text_model,
     set_dropout,
     set_target,
 )
 from headstart.models.rescale import require_rescalable
-from headstart.models.source import locate, quiet, short
+from headstart.models.source import CONFIG, locate, quiet, short
 
 OWN_HEAD_FILE = "headstart.json"
 """Beside a backbone whose head needs headstart: the head's form and the label names."""
 OWN_HEAD_WEIGHTS = "head.safetensors"
+_MOST_NEW = 100_000_000
+"""Numbers of a head, a pooler or buffers that weights need not hold."""
 
 
 def load_classifier(
@@ -136,7 +141,7 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
     require_text_model(config, source)
     with quiet():
         if own.is_file():
-            target, spec, head = _read_own(Path(folder))
+            target, spec, head = _read_own(Path(folder), config.hidden_size)
             split = _load_own(folder, config, spec, trust_remote_code)
             split.load_head(head)
         else:
@@ -267,12 +272,21 @@ def _not_provided(info: Any) -> set[str]:
     return {*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])}
 
 
-def _read_own(folder: Path) -> tuple[Target, HeadSpec, dict[str, torch.Tensor]]:
+def _read_own(folder: Path, width: int) -> tuple[Target, HeadSpec, dict[str, torch.Tensor]]:
     try:
-        saved = json.loads((folder / OWN_HEAD_FILE).read_text(encoding="utf-8"))
-        target = Target(tuple(saved["labels"]), saved["kind"], saved["head"]["spans"])
-        return target, HeadSpec(**saved["head"]), load_file(folder / OWN_HEAD_WEIGHTS)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        saved = read_table(folder / OWN_HEAD_FILE)
+        spec = as_record(HeadSpec, saved.get("head"))
+        target = as_record(Target, {**saved, "spans": spec.spans})
+        head = read_tensors(folder / OWN_HEAD_WEIGHTS)
+        logits = 1 if spec.one_logit and len(target.labels) == 2 else target.outputs
+        if spec.pooling not in POOLINGS or spec.outputs != logits:
+            raise UnreadableError(f"no head for {target.outputs} classes that pools one vector")
+        with torch.device("meta"):
+            wanted = PooledHead(width, spec).state_dict(prefix="head.")
+        if {n: t.shape for n, t in wanted.items()} != {n: t.shape for n, t in head.items()}:
+            raise UnreadableError(f"{OWN_HEAD_WEIGHTS} holds a head of another form")
+        return target, spec, head
+    except (OSError, *NO_MODEL) as error:
         raise ModelError(
             f"{OWN_HEAD_FILE} and {OWN_HEAD_WEIGHTS} as headstart wrote them",
             f"{folder}: {type(error).__name__} {short(error)}",
@@ -280,20 +294,22 @@ def _read_own(folder: Path) -> tuple[Target, HeadSpec, dict[str, torch.Tensor]]:
         ) from None
 
 
-_UNBUILDABLE = (
-    ValueError,  # sizes that do not fit each other, a rate above 1, an index that is no JSON
-    KeyError,  # an activation that there is none of, an index without a map of the weights
-    TypeError,  # a value of another type
-    AttributeError,  # the same, where a name is looked up by it
-    AssertionError,  # a padding token outside the vocabulary
-    ZeroDivisionError,  # no attention heads
-    RuntimeError,  # a negative size, weights that do not convert to the family's present form
-)
-"""What transformers lets through from a configuration or weights that make no model."""
+def _require_plausible(auto: Any, folder: str, config: Any, trust: bool) -> None:
+    """Refuse a configuration that asks for far more than the weights hold, before it is built."""
+    files = list(Path(folder).glob("*.safetensors"))
+    if not files:
+        return
+    with torch.device("meta"):
+        model = auto.from_config(config, trust_remote_code=trust)
+    asked = sum(p.numel() for p in (*model.parameters(), *model.buffers()))
+    held = sum(path.stat().st_size for path in files)  # a number takes a byte or more
+    if asked > held + _MOST_NEW:
+        raise ValueError(f"{CONFIG} asks for {asked:,} numbers, the weights have {held:,} bytes")
 
 
 def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[nn.Module, Any]:
     try:
+        _require_plausible(auto, folder, config, trust)
         model, info = auto.from_pretrained(
             folder,
             config=config,
@@ -322,7 +338,7 @@ def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[
             f"{folder}, of the family {config.model_type}: {short(error)}",
             "Install what it names, or use another model.",
         ) from None
-    except _UNBUILDABLE as error:
+    except NO_MODEL as error:
         raise ModelError(
             "a config.json and weights that transformers can make a model of",
             f"{folder}: {type(error).__name__} {short(error)}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +10,21 @@ import transformers
 from huggingface_hub.errors import StrictDataclassError
 
 from headstart.errors import ModelError, did_you_mean
+from headstart.files.contents import UnreadableError
+from headstart.files.jsonfile import read_table
 from headstart.models.source import CONFIG, quiet, short
 
+NO_MODEL = (
+    ValueError,  # sizes that do not fit each other, a rate above 1, an index that is no JSON
+    LookupError,  # an activation that there is none of, an index without a map of the weights
+    TypeError,  # a value of another type
+    AttributeError,  # the same, where a name is looked up by it
+    AssertionError,  # a padding token outside the vocabulary
+    ArithmeticError,  # no attention heads, a size that no number holds
+    RuntimeError,  # a negative size, weights that do not convert to the family's present form
+    MemoryError,
+)
+"""What transformers lets through from a configuration or weights that make no model."""
 _READS_IMAGES = ("layoutlmv2",)
 """Families with a vocabulary that need an image beside each text."""
 TEMPERATURE = "calibration_temperature"
@@ -49,9 +61,9 @@ def load_config(folder: str, *, trust_remote_code: bool) -> Any:
             f"{folder}: {short(error)}",
             "Check the connection and, for a gated model, log in with `hf auth login`.",
         ) from None
-    # A value of another type (StrictDataclassError; in fields that are not declared TypeError and
-    # AttributeError), or one that contradicts another (ValueError).
-    except (StrictDataclassError, ValueError, TypeError, AttributeError) as error:
+    # A value of another type (StrictDataclassError; in fields that are not declared whatever Python
+    # makes of it), or one that contradicts another (ValueError).
+    except (StrictDataclassError, *NO_MODEL) as error:
         raise ModelError(
             f"a {CONFIG} that transformers can read",
             f"{folder}: {short(error)}",
@@ -149,15 +161,23 @@ def set_dropout(config: Any, rate: float) -> None:
 
 
 def _check_json(path: Path) -> None:
+    """Refuse what transformers would fail on, or build for ever."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found = f"{path}, which holds no JSON object"
-    except ValueError as error:  # broken JSON, or bytes that are no text
-        record, found = None, f"{path}: {short(error)}"
-    if not isinstance(record, dict):
+        record = read_table(path, finite=False)
+        for name, value in record.items():
+            if isinstance(value, int) and value > _most(name):
+                raise UnreadableError(f"{name} {value}, which no model has")
+    except (OSError, UnreadableError) as error:
         raise ModelError(
-            f"a {CONFIG} that is JSON", found, "Copy the file again from the model's origin."
-        )
+            f"a {CONFIG} that is JSON and describes a model",
+            f"{path}: {short(error)}",
+            "Copy the file again from the model's origin.",
+        ) from None
+
+
+def _most(name: str) -> int:
+    """Return the largest whole number that a field can mean, if something is made for each one."""
+    return 1_000 if "layer" in name else 1_000_000 if name.startswith(("n_", "num_")) else 2**63
 
 
 def _check_family(record: dict[str, Any], folder: str, trust: bool) -> None:

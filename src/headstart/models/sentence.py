@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers.utils import cached_file
 
+from headstart.files.jsonfile import read_json
 from headstart.models.heads import PooledHead
 
 MODULES = "modules.json"
@@ -108,6 +109,6 @@ def _read(source: str, name: str) -> Any:
                 _raise_exceptions_for_connection_errors=False,
                 _raise_exceptions_for_gated_repo=False,
             )  # fmt: skip
-        return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
-    except (OSError, ValueError, RecursionError):
+        return read_json(Path(path)) if path else None
+    except (OSError, ValueError):
         return None

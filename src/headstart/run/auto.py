@@ -16,7 +16,9 @@ from typing import Any
 
 from headstart.config import AUTO, FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError
+from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import checked, read_table, with_digest
+from headstart.files.schema import as_record
 from headstart.run.halving import (
     FIRST_SPLITS,
     SPLITS,
@@ -154,9 +156,8 @@ def load_search(folder: Path) -> Search | None:
         return None
     try:
         values = checked(read_table(path, finite=False))  # a loss may be infinite
-        trials = [Trial(**trial) for trial in values.pop("trials")]
-        return Search(**values, trials=trials)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return as_record(Search, values)
+    except (OSError, UnreadableError) as error:
         fix = "Start the run again with --overwrite."
         raise RunError("a complete record of the search", f"{path}: {error}", fix) from None
 

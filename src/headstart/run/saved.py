@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PositiveInt
 
 from headstart.errors import ConfigError, RunError
+from headstart.files.schema import as_record
 from headstart.models.head_choice import Target
 from headstart.models.source import find_model
 from headstart.results import RunResult
@@ -18,6 +19,7 @@ from headstart.tasks.metrics import default_metrics
 from headstart.tasks.spec import TaskSpec
 
 log = logging.getLogger("headstart")
+PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def task_record(task: TaskSpec) -> dict[str, Any]:
@@ -48,9 +50,9 @@ def saved_task(source: str) -> tuple[TaskSpec | None, int | None]:
         about = RunResult.read(record).task if record else None
         if about is None:
             return None, None
-        task = TypeAdapter(TaskSpec).validate_python(about["spec"])
-        return task, int(about["max_length"])
-    except (RunError, KeyError, TypeError, ValidationError) as error:
+        task = as_record(TaskSpec, about["spec"])
+        return task, as_record(PositiveInt, about["max_length"])
+    except (RunError, KeyError, TypeError, ValueError) as error:
         reason = error.found if isinstance(error, RunError) else f"{record}: no task in it"
         log.warning(
             "The record of the run cannot be read, so its columns and its longest input are not "
@@ -73,9 +75,10 @@ def saved_precision(source: str) -> str:
     if record is None:
         return "auto"
     try:
-        return str(RunResult.read(record).machine["precision"])
-    except (RunError, KeyError):
+        told = RunResult.read(record).machine.get("precision")
+    except RunError:
         return "auto"
+    return told if isinstance(told, str) and told in PRECISIONS else "auto"
 
 
 def _record(source: str) -> Path | None:

@@ -187,5 +187,5 @@ def _lives(claim: dict[str, Any]) -> bool:
         zombie = psutil.Process(claim["pid"]).status() == psutil.STATUS_ZOMBIE
         # A number may be given out again; two measurements of one birth differ a little.
         return not zombie and abs(_birth(claim["pid"]) - claim["born"]) < 1
-    except (psutil.NoSuchProcess, KeyError, TypeError, ValueError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False

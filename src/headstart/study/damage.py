@@ -5,13 +5,50 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
+from headstart.files.contents import UnreadableError
+from headstart.files.schema import as_record
 from headstart.results import RunResult
-from headstart.study.summary import AXES
 
 RESULT_KEYS = ("id", "axes", "result", "measured")
-RUN_KEYS = {"id", "axes", "settings", "measure"}
+_Name = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
+
+
+class _Axes(BaseModel):
+    """What every run has; settings of the grid may follow."""
+
+    model_config = ConfigDict(strict=True)
+    task: str
+    model: str
+    strategy: str
+    train_rows: int | None
+    seed: int
+
+
+class _Run(BaseModel):
+    id: _Name
+    axes: _Axes
+    settings: dict[str, Any]
+    measure: dict[str, Any] | None
+
+
+class _Plan(BaseModel):
+    runs: list[_Run]
+    strategies: list[str] = []
+    baseline: str | None = None
+    number: int = 0
+    analysis: str | None = None
+
+
+class _Failure(BaseModel):
+    id: _Name
+    axes: _Axes
+    error: str = ""
+
+
 _CHANGED = "was changed after it had been written"
 
 
@@ -57,7 +94,7 @@ def of_result(record: Mapping[str, Any] | None, identity: str) -> str:
     result = record["result"]
     try:
         fault = _of_numbers(RunResult.from_dict(result), record["axes"])
-    except (KeyError, TypeError, AttributeError, IndexError) as error:
+    except (KeyError, TypeError, AttributeError, IndexError, UnreadableError) as error:
         return f"lacks what a result has ({type(error).__name__}: {error})"
     found = {"result": result, "measured": record["measured"]}
     return fault or ("" if record["digest"] == digest(found) else _CHANGED)
@@ -73,9 +110,11 @@ def of_failure(record: Mapping[str, Any] | None, identity: str) -> str:
     Returns:
         What is wrong, in words; nothing if it is whole.
     """
-    if not record or record.get("id") != identity or not _are_axes(record.get("axes")):
-        return "is truncated or not a failure of that run"
-    return ""
+    try:
+        told = as_record(_Failure, record)
+    except UnreadableError as error:
+        return f"is truncated or not a failure of that run ({error})"
+    return "" if told.id == identity else "is truncated or not a failure of that run"
 
 
 def of_plan(plan: Mapping[str, Any] | None, name: str) -> str:
@@ -88,12 +127,12 @@ def of_plan(plan: Mapping[str, Any] | None, name: str) -> str:
     Returns:
         What is wrong, in words; nothing if it is whole.
     """
-    runs = plan.get("runs") if plan else None
-    if plan is None or not isinstance(runs, list):
+    if not plan or not isinstance(plan.get("runs"), list):
         return "is truncated or not a plan"
-    if not all(isinstance(r, Mapping) and r.keys() >= RUN_KEYS and _are_axes(r["axes"])
-               for r in runs):  # fmt: skip
-        return "has runs without what a run has"
+    try:
+        as_record(_Plan, plan)
+    except UnreadableError as error:
+        return f"has runs without what a run has ({error})"
     return "" if plan_name(plan) == name else _CHANGED
 
 
@@ -108,10 +147,6 @@ def plan_name(plan: Mapping[str, Any]) -> str:
     """
     values = {key: value for key, value in plan.items() if key != "number"}
     return hashlib.sha256(as_json(values)).hexdigest()[:16]
-
-
-def _are_axes(values: Any) -> bool:
-    return isinstance(values, Mapping) and values.keys() >= set(AXES)
 
 
 def _of_numbers(result: RunResult, axes: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ import yaml
 from pydantic import TypeAdapter, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+from headstart.files.contents import UnreadableError, read_text
 from headstart.files.yamlfile import load_yaml
 from headstart.tasks.metrics import canonical_names, default_metrics, metric_faults
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS, InputShape, Span, Target, TaskSpec
@@ -189,8 +190,8 @@ def _span_faults(task: TaskSpec) -> Iterator[ConfigError]:
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         # BaseLoader keeps every scalar as text, so that labels such as `no` and `007` survive.
-        values = load_yaml(path.read_text(encoding="utf-8"), path, yaml.BaseLoader)
-    except (OSError, UnicodeDecodeError) as error:
+        values = load_yaml(read_text(path), path, yaml.BaseLoader)
+    except (OSError, UnreadableError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         fix = "Check the path given as --task."
         raise ConfigError("a readable task file", f"{path}: {reason}", fix) from None

@@ -1,0 +1,298 @@
+"""Every kind of file that headstart reads: how whole ones are made, and what reads them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import tomllib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+
+import tiny
+import tiny_records
+from fuzz.mutations import Write, as_json, as_yaml
+from headstart.cli import main
+from headstart.config import FitConfig
+from headstart.configfile import read_settings, without_trust
+from headstart.files.jsonfile import with_digest
+from headstart.models.head_choice import Target
+from headstart.models.headfile import Head
+from headstart.models.loading import load_classifier, load_saved, load_tokenizer
+from headstart.models.saving import save_classifier
+from headstart.models.sentence import sentence_pooling
+from headstart.run.auto import STATE, Search, load_search
+from headstart.run.saved import saved_precision, saved_task, task_record
+from headstart.study import damage
+from headstart.study.claims import Claims
+from headstart.study.plan import read_plan, read_plan_file
+from headstart.study.store import PlannedRun, Store
+from headstart.tasks.userfile import from_columns, read_task_file
+from headstart.training.checkpoint import load_checkpoint, save_checkpoint
+
+TWO = Target(("no", "yes"))
+SETTINGS = """
+model: m
+train: t.csv
+text: [a, b]
+label: "no"
+lr: 1.0e-5
+strategy: bitfit(epochs=2) > full
+seed: 3
+metrics: [accuracy]
+"""
+STUDY = """
+tasks: [rte, {name: mine, train: t.csv, text: sentence}]
+models: [m]
+strategies: [ft, "bitfit(epochs=2) > full"]
+seeds: [0, 1]
+train_rows: [100, all]
+grid: {lr: [1.0e-5, 3.0e-5]}
+settings: {epochs: 4}
+baseline: ft
+"""
+TASK = """
+text: [sentence, other]
+label: opinion
+labels: [negative, positive]
+metrics: [macro_f1]
+values: {opinion: {a: b}}
+hub: glue:rte
+spans:
+  - {column: sentence, start: from, end: to}
+"""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A kind of file.
+
+    Args:
+        make: Writes a folder with whole files.
+        file: Which of them is changed, as a pattern.
+        read: Reads the folder.
+        parse: Gives a file's values; ``None`` where only its bytes are changed.
+        write: Writes values back.
+        cost: How many times slower than the quickest it is.
+    """
+
+    make: Callable[[Path], object]
+    file: str
+    read: Callable[[Path], object]
+    parse: Callable[[bytes], Any] | None = json.loads
+    write: Write | None = as_json
+    cost: int = 1
+
+
+def shown(*words: object) -> None:
+    """Carry out a command; a fault of headstart's own raises."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["--debug", *map(str, words)])
+    if code == 1:
+        err.flush()
+        raise RuntimeError(err.buffer.getvalue().decode())  # type: ignore[attr-defined]
+
+
+def text(name: str, content: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_text(content, encoding="utf-8")
+
+
+def head(folder: Path) -> None:
+    tensors = {"classifier.weight": torch.ones(2, 4), "classifier.bias": torch.zeros(2)}
+    scores = {"accuracy": 0.5, "score": 0.5}
+    Head(tensors, "BertForSequenceClassification", ("no", "yes"), "sha256:1", scores=scores).save(
+        folder
+    )
+
+
+def model(form: str) -> Callable[[Path], object]:
+    def make(folder: Path) -> None:
+        source = tiny.save_pretrained("bert", folder / "source")
+        split = load_classifier(str(source), TWO, head=form)
+        save_classifier(split, TWO, tiny.tokenizer(), folder / "model", "card")
+
+    return make
+
+
+def load_model(folder: Path) -> None:
+    source = str(folder / "model")
+    split, _ = load_saved(source)
+    load_tokenizer(source, split.model.config.vocab_size)
+    sentence_pooling(source)
+
+
+def load_backbone(folder: Path) -> None:
+    source = str(folder / "model")
+    split = load_classifier(source, TWO)
+    load_tokenizer(source, split.model.config.vocab_size)
+
+
+def run_record(folder: Path) -> None:
+    (folder / "x" / "model").mkdir(parents=True)
+    (folder / "x" / "model" / "config.json").write_text("{}")
+    result = tiny_records.result(tiny_records.axes("full", 1), 0.5)
+    result.task |= {"spec": task_record(from_columns(["sentence"])), "max_length": 64}
+    result.write(folder / "x" / "result.json")
+
+
+def read_record(folder: Path) -> None:
+    saved_task(str(folder / "x"))
+    saved_precision(str(folder / "x"))
+    study = folder / "study"
+    if not study.exists():
+        study_folder(study)
+    shown("study", "card", study / "s", "--model", folder / "x")
+
+
+def study_folder(folder: Path) -> None:
+    store = Store(folder / "s").open(create=True)
+    runs = []
+    for seed in range(2):
+        for line in ("full", "bitfit > full"):
+            axes = tiny_records.axes(line, seed)
+            runs.append(PlannedRun(f"{len(runs):x}a", axes, {**axes, "epochs": 3, "model": "m"}))
+    lost = PlannedRun("ff", tiny_records.axes("full", 7), {"seed": 7})
+    store.add_plan([*runs, lost], {"baseline": "full", "strategies": ["full", "bitfit > full"]})
+    for run in runs:
+        result = tiny_records.result(run.axes, 0.5 + run.axes["seed"] / 10).to_plain()
+        store.put(run, result, np.zeros((4, 2), np.float32))
+    store.put_failure(lost, {"kind": "x", "error": "y", "trace": ""})
+    store.create("claims/ff.0.json", {"owner": "a", "host": "b", "pid": 1, "born": 2.0, "beat": 3})
+
+
+def read_study_folder(folder: Path) -> None:
+    shown("study", "status", folder / "s")
+    Claims(Store(folder / "s").open()).take("ff")
+    shown("study", "table", folder / "s")
+    shown("study", "table", folder / "s", "--format", "latex")
+    shown("study", "card", folder / "s")
+    shown("report", folder / "s", "--out", folder / "report.html")
+
+
+def as_result(values: Any) -> bytes:
+    """Write a result whose digest fits, whatever it holds."""
+    if isinstance(values, dict) and {"result", "measured"} <= values.keys():
+        found = {"result": values["result"], "measured": values["measured"]}
+        with contextlib.suppress(ValueError, RecursionError):
+            values = {**values, "digest": damage.digest(found)}
+    return as_json(values)
+
+
+def as_plan(folder: Path) -> None:
+    """Name a plan as its content wants it."""
+    for path in (folder / "s" / "plans").iterdir():
+        with contextlib.suppress(ValueError, RecursionError, AttributeError):
+            path.rename(path.with_name(f"{damage.plan_name(json.loads(path.read_bytes()))}.json"))
+
+
+def read_plans(folder: Path) -> None:
+    as_plan(folder)
+    read_study_folder(folder)
+
+
+def checkpoint(folder: Path) -> None:
+    save_checkpoint(folder, "1", {"stage": 0, "loop": {"step": 3}}, {"a": torch.ones(3)})
+
+
+def read_checkpoint(folder: Path) -> None:
+    """Read a checkpoint whose digests fit."""
+    pointer = folder / "latest.json"
+    told = json.loads(pointer.read_text())
+    for name in told["digests"]:
+        data = (folder / "1" / name).read_bytes()
+        told["digests"][name] = hashlib.sha256(data).hexdigest()
+    pointer.write_text(json.dumps(told))
+    load_checkpoint(folder)
+
+
+def search(folder: Path) -> None:
+    (folder / STATE).write_text(json.dumps(with_digest(asdict(Search("5m", {})))))
+
+
+def as_search(values: Any) -> bytes:
+    rest = {k: v for k, v in values.items() if k != "digest"} if isinstance(values, dict) else None
+    return as_json(values if rest is None else with_digest(rest))
+
+
+def read_interrupted(folder: Path) -> None:
+    shown("fit", "--resume", "--out", folder / "x", "--dry-run")
+
+
+def interrupted(folder: Path) -> None:
+    (folder / "x.partial").mkdir()
+    (folder / "x.partial" / "settings.yaml").write_text(SETTINGS)
+
+
+READERS: dict[str, Reader] = {
+    "settings": Reader(
+        text("f.yaml", SETTINGS), "f.yaml",
+        lambda f: FitConfig.build(without_trust(read_settings(f / "f.yaml"), "f", said=False)),
+        yaml.safe_load, as_yaml,
+    ),
+    "settings in TOML": Reader(
+        text("f.toml", 'model = "m"\ntrain = "t"\ntext = ["a"]\nlr = 1e-5\n[x]\ny = 1979-05-27\n'),
+        "f.toml", lambda f: FitConfig.build(read_settings(f / "f.toml")),
+        lambda data: tomllib.loads(data.decode()), None,
+    ),
+    "study file": Reader(
+        text("f.yaml", STUDY), "f.yaml", lambda f: read_plan(read_plan_file(f / "f.yaml")),
+        yaml.safe_load, as_yaml, cost=2,
+    ),
+    "task file": Reader(
+        text("f.yaml", TASK), "f.yaml", lambda f: read_task_file(f / "f.yaml"),
+        yaml.safe_load, as_yaml,
+    ),
+    "settings of an interrupted run": Reader(
+        interrupted, "x.partial/settings.yaml", read_interrupted, yaml.safe_load, as_yaml, cost=3
+    ),
+    "head": Reader(head, "head.json", lambda f: shown("head", "inspect", f), cost=4),
+    "weights of a head": Reader(
+        head, "head.safetensors", lambda f: shown("head", "inspect", f), None, None, cost=4
+    ),
+    "config.json of a model": Reader(model("native"), "model/config.json", load_model, cost=20),
+    "config.json of a backbone": Reader(
+        model("native"), "model/config.json", load_backbone, cost=20
+    ),
+    "weights of a model": Reader(
+        model("native"), "model/model.safetensors", load_model, None, None, cost=20
+    ),
+    "tokenizer": Reader(model("native"), "model/tokenizer.json", load_model, cost=20),
+    "settings of a tokenizer": Reader(
+        model("native"), "model/tokenizer_config.json", load_model, cost=20
+    ),
+    "form of a head of ours": Reader(model("linear"), "model/headstart.json", load_model, cost=20),
+    "weights of a head of ours": Reader(
+        model("linear"), "model/head.safetensors", load_model, None, None, cost=20
+    ),
+    "modules of a model": Reader(model("linear"), "model/modules.json", load_model, cost=20),
+    "record of a run": Reader(run_record, "x/result.json", read_record, cost=10),
+    "description of a study": Reader(study_folder, "s/study.json", read_study_folder, cost=20),
+    "plan of a study": Reader(study_folder, "s/plans/*.json", read_plans, cost=20),
+    "result of a study": Reader(
+        study_folder, "s/results/*.json", read_study_folder, write=as_result, cost=20
+    ),
+    "failure of a study": Reader(study_folder, "s/failures/*.json", read_study_folder, cost=20),
+    "claim of a study": Reader(
+        study_folder, "s/claims/*.json",
+        lambda f: (Claims(Store(f / "s").open()).held_by_others(),
+                   Claims(Store(f / "s").open()).take("ff")), cost=2,
+    ),
+    "logits of a study": Reader(
+        study_folder, "s/logits/*.npy", lambda f: Store(f / "s").open().logits("0a"), None, None,
+        cost=2,
+    ),
+    "checkpoint": Reader(checkpoint, "latest.json", load_checkpoint, cost=2),
+    "state in a checkpoint": Reader(checkpoint, "1/state.json", read_checkpoint, cost=2),
+    "tensors in a checkpoint": Reader(
+        checkpoint, "1/tensors.safetensors", read_checkpoint, None, None, cost=2
+    ),
+    "record of a search": Reader(search, STATE, load_search, write=as_search),
+}  # fmt: skip
