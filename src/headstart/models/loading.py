@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -307,18 +309,30 @@ def _require_plausible(auto: Any, folder: str, config: Any, trust: bool) -> None
         raise ValueError(f"{CONFIG} asks for {asked:,} numbers, the weights have {held:,} bytes")
 
 
+_WRAPPED = re.compile(r"^((module|_orig_mod)\.)+")
+"""What stands in front of all names where a model was saved inside torch's wrapper for several
+processes, or compiled."""
+
+
 def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[nn.Module, Any]:
+    load = partial(
+        auto.from_pretrained,
+        folder,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        trust_remote_code=trust,
+    )
     try:
         _require_plausible(auto, folder, config, trust)
-        model, info = auto.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            trust_remote_code=trust,
-        )
+        state = torch.get_rng_state()
+        model, info = load()
+        unread = info["unexpected_keys"]
+        if info["missing_keys"] and unread and all(map(_WRAPPED.match, unread)):
+            torch.set_rng_state(state)  # the seed's head, whatever the names are
+            model, info = load(key_mapping={_WRAPPED.pattern: ""})
     except SafetensorError as error:
         raise ModelError(
             "a complete safetensors file",
