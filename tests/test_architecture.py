@@ -25,6 +25,7 @@ LAYERS = (
         "configfile",
         "measured",
         "ranges",
+        "untrusted",
         "yamlfile",
         "kernels",
     },

@@ -18,6 +18,7 @@ from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
 from headstart.training.evaluate import Floats, Judge, predict_logits
 from headstart.training.feed import EncodedFeed
 from headstart.training.seeds import stream
+from headstart.untrusted import shown
 
 if TYPE_CHECKING:
     from headstart.run.ready import Ready
@@ -51,7 +52,7 @@ def require_calibratable(config: FitConfig, prepared: Prepared) -> None:
         only = splits.label_names[int(held_out[0])]
         raise DataError(
             "held-out rows of two classes or more to fit the temperature of --calibrate on",
-            f"{len(held_out)} {rows}, all {only} ({splits.origin})",
+            f"{len(held_out)} {rows}, all {shown(only)} ({splits.origin})",
             "Hold out more rows, or drop --calibrate.",
         )
     require_divisible(prepared.split, splits.target.outputs)

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.untrusted import LONGEST_MESSAGE, printable, shortened
+
 log = logging.getLogger("headstart")
 
 
@@ -25,7 +27,7 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         yield
         return
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.setLevel(logging.INFO)
     log.addHandler(handler)
@@ -35,3 +37,11 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         handler.close()
+
+
+class _Printable(logging.Formatter):
+    """Writes printable text, in which the lines of one message cannot pass for messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = shortened(super().format(record), LONGEST_MESSAGE)
+        return printable(text.replace("\r\n", "\n").replace("\n", "\n    "))
