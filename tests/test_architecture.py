@@ -27,6 +27,7 @@ LAYERS = (
         "ranges",
         "files",
         "writing",
+        "untrusted",
         "kernels",
     },
     {"config", "results"},

@@ -81,6 +81,33 @@ def printing(stream: TextIO) -> Iterator[Write]:
     yield _with_header(lambda frame, header: frame.to_csv(stream, index=False, header=header))
 
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a text begins with that a spreadsheet takes for a formula; see OWASP, CSV injection."""
+
+
+def without_formulas(write: Write) -> Write:
+    """Put an apostrophe before texts, and names of columns, that a spreadsheet would compute.
+
+    Args:
+        write: Takes the rows; numbers in them stay numbers.
+
+    Returns:
+        What takes rows as they were.
+    """
+
+    def guarded(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+
+    def guard(frame: pd.DataFrame) -> None:
+        texts = frame.select_dtypes(exclude=["number", "bool"]).columns
+        safe = frame.copy()
+        for name in texts:
+            safe[name] = frame[name].map(guarded)
+        write(safe.rename(columns=guarded))
+
+    return guard
+
+
 def _with_header(write: Callable[[pd.DataFrame, bool], None]) -> Write:
     parts = itertools.count()
     return lambda frame: write(frame, next(parts) == 0)

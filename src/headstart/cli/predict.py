@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli._console import facts, show
+from headstart.cli._console import facts, show, write_out
 from headstart.cli._usage import command
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def evaluate(
     scores, probabilities = classifier.measure_parts(parts)
     if as_json:
         found = {"model": run, "data": data, "rows": parts.rows, "scores": scores}
-        typer.echo(json.dumps({**found, "probabilities": probabilities}, ensure_ascii=False))
+        write_out(json.dumps({**found, "probabilities": probabilities}, ensure_ascii=False) + "\n")
         return
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]
     show(f"{run} on {parts.rows:,} rows of {data}", facts(rows))
@@ -129,13 +129,20 @@ def predict(
     device: _Device = "auto",
     trust_remote_code: _Trust = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="For a spreadsheet: put ' before texts that begin like a formula (= + - @).",
+        ),
+    ] = False,
 ) -> None:
     """Label rows, or lines of text.
 
     All columns and the order of the rows are kept; added are `prediction` and, for classes, the
     probability of each as `p_` and its name.
     """
-    from headstart.cli._write import check_target, printing, writing
+    from headstart.cli._write import check_target, printing, without_formulas, writing
     from headstart.data.sources import no_splits
     from headstart.data.stream import TableParts
 
@@ -151,7 +158,9 @@ def predict(
         _print_lines(next(classifier.predict_parts(given)))
         return
     count = 0
-    with writing(out, overwrite=overwrite) if out else printing(sys.stdout) as write:
+    opened = writing(out, overwrite=overwrite) if out else printing(sys.stdout)
+    with opened as plain:
+        write = without_formulas(plain) if escape_formulas else plain
         for predictions in classifier.predict_parts(given):
             write(predictions)
             count += len(predictions)
@@ -214,6 +223,6 @@ def _print_lines(frame: pd.DataFrame) -> None:
     for name in frame.columns:
         if name.startswith("p_"):
             frame[name] = frame[name].map("{:.4f}".format)
-    sys.stdout.write("\t".join(frame.columns) + "\n")
+    write_out("\t".join(frame.columns) + "\n")
     for row in frame.itertuples(index=False):
-        sys.stdout.write("\t".join(map(str, row)) + "\n")
+        write_out("\t".join(map(str, row)) + "\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from headstart.cli._console import HELP_NAMES, errors, output, show
+from headstart.cli._console import HELP_NAMES, errors, output, show, write_out
 from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
 from headstart.cli._settings import given_ones, with_settings_of_runs
 from headstart.cli._usage import command
@@ -199,7 +199,7 @@ def table(
     if form == "text":
         show(*describe_summary(summary, output().width))
     else:
-        typer.echo(as_text(summary, form), nl=False)
+        write_out(as_text(summary, form))
 
 
 @command(
@@ -236,7 +236,7 @@ def card(
     warn_of_damage(evidence.summary)
     text = section(evidence, record)
     if readme is None:
-        typer.echo(text, nl=False)
+        write_out(text)
         return
     replaced = put_into(readme, text)
     show(f"section {'renewed in' if replaced else 'added to'} {readme}")

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import DataError, did_you_mean
+from headstart.untrusted import LONGEST, one_line, shortened, shown
 
 SHOWN = 5
 _before: ContextVar[int] = ContextVar("_before", default=0)
@@ -59,7 +60,7 @@ def some(items: Iterable[str]) -> str:
     """
     every = list(items)
     more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return ", ".join(every[:SHOWN]) + more
+    return ", ".join(one_line(shortened(item, 2 * LONGEST)) for item in every[:SHOWN]) + more
 
 
 def no_column(role: str, name: str, columns: Iterable[object], where: str) -> DataError:
@@ -76,4 +77,4 @@ def no_column(role: str, name: str, columns: Iterable[object], where: str) -> Da
     """
     known = [str(column) for column in columns]
     expected = f"a {role} column {name!r} in {where}"
-    return DataError(expected, f"columns {', '.join(known)}", did_you_mean(name, known))
+    return DataError(expected, f"columns {', '.join(map(shown, known))}", did_you_mean(name, known))

@@ -22,6 +22,7 @@ from headstart.data._faults import no_column, row_numbers, some
 from headstart.data.classnames import class_names, read_named
 from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
+from headstart.untrusted import quoted
 
 Classes = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -340,7 +341,7 @@ def _too_many(names: list[str], rows: int) -> bool:
 
 def _class_faults(names: list[str], rows: int, where: str) -> Iterator[DataError]:
     if len(names) == 1:
-        found = f"only {names[0]!r} in {rows} rows of {where}"
+        found = f"only {quoted(names[0])} in {rows} rows of {where}"
         fix = "Check the label column, or add rows of another class."
         yield DataError("at least two classes", found, fix)
     fractions = [name for name in names if not to_number(name).is_integer()]
@@ -349,7 +350,7 @@ def _class_faults(names: list[str], rows: int, where: str) -> Iterator[DataError
         found = f"{len(names)} different numbers ({some(fractions)}) in {where}"
         yield DataError("classes as labels", found, "For numbers, use --target number.")
     elif _too_many(names, rows):
-        found = f"{len(names)} different ones in {rows} rows: {some(map(repr, names))}"
+        found = f"{len(names)} different ones in {rows} rows: {some(map(quoted, names))}"
         fix = "Check which column holds the labels"
         fix += "; for numbers, use --target number." if numeric else "."
         yield DataError(f"labels that repeat in {where}", found, fix)
@@ -371,11 +372,13 @@ def _unknown_labels(
     where: str,
 ) -> DataError:
     strange = [names[code] for code in dict.fromkeys(codes[unknown].tolist())]
-    counted = (f"{n!r} in {row_numbers(unknown & (codes == names.index(n)))}" for n in strange)
+    counted = (
+        f"{quoted(n)} in {row_numbers(unknown & (codes == names.index(n)))}" for n in strange
+    )
     fix = "Correct these labels or remove the rows; a model knows the labels of its training rows."
     if all(math.isfinite(n) and not n.is_integer() for n in map(to_number, strange)):
         fix = "A model of numbers is trained with --target number."
     elif (hint := did_you_mean(strange[0], known)).startswith("Did"):
         fix = f"{hint} {fix}"
-    expected = f"the labels {some(map(repr, known))} in {where}"
+    expected = f"the labels {some(map(quoted, known))} in {where}"
     return DataError(expected, some(counted), fix)

@@ -29,6 +29,7 @@ from headstart.models.loading import load_saved
 from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
 from headstart.models.source import CONFIG, at_home, find_model
+from headstart.untrusted import shown
 from headstart.writing import sync, whole_file
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
@@ -82,9 +83,9 @@ class Head:
         shapes = ", ".join(
             f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in self.tensors.items()
         )
-        shown = ", ".join(self.labels[:MOST_LABELS]) or "a number"
+        labels = ", ".join(map(shown, self.labels[:MOST_LABELS])) or "a number"
         more = f" and {n} more" if (n := len(self.labels) - MOST_LABELS) > 0 else ""
-        return f"Head({self.model_class}: {shapes}; predicts {shown}{more})"
+        return f"Head({self.model_class}: {shapes}; predicts {labels}{more})"
 
     @classmethod
     def of(cls, split: SplitModel, labels: Sequence[str], **about: Any) -> Head:
@@ -331,7 +332,7 @@ def _pooling_of(words: str) -> str:
 
 
 def _told(labels: Sequence[str]) -> str:
-    return f"the labels {list(labels)}, in this order" if labels else "a number"
+    return f"the labels {[*map(shown, labels)]}, in this order" if labels else "a number"
 
 
 def describe_pooling(split: SplitModel) -> str:

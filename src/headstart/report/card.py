@@ -11,8 +11,9 @@ from headstart.report.answer import answer
 from headstart.report.read import Evidence
 from headstart.results import RunResult
 from headstart.study import tables
-from headstart.study.forms import escape, markdown
+from headstart.study.forms import markdown
 from headstart.study.tables import short_name
+from headstart.untrusted import markdown as markdown_text
 from headstart.writing import write_text
 
 BEGIN, END = "<!-- headstart study: begin -->", "<!-- headstart study: end -->"
@@ -137,4 +138,4 @@ def _size(evidence: Evidence) -> str:
 
 
 def _safe(text: str) -> str:
-    return escape(text, "<*_|")
+    return markdown_text(text)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.untrusted import LONGEST_MESSAGE, printable, shortened
 from headstart.writing import open_own
 
 log = logging.getLogger("headstart")
@@ -29,7 +30,7 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         return
     file = io.TextIOWrapper(open_own(path), encoding="utf-8")
     handler = logging.StreamHandler(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.setLevel(logging.INFO)
     log.addHandler(handler)
@@ -40,3 +41,11 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         log.setLevel(level)
         handler.close()
         file.close()
+
+
+class _Printable(logging.Formatter):
+    """Writes printable text, in which the lines of one message cannot pass for messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = shortened(super().format(record), LONGEST_MESSAGE)
+        return printable(text.replace("\r\n", "\n").replace("\n", "\n    "))

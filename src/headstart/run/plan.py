@@ -11,6 +11,7 @@ from headstart.models.headfile import describe_pooling
 from headstart.run.parts import StagePlan
 from headstart.run.prepare import Prepared
 from headstart.tuners._bind import bind, bind_techniques
+from headstart.untrusted import shown
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,11 @@ def _data_facts(prepared: Prepared) -> dict[str, str]:
         facts["target"] = f"a number, mean {splits.mean:g}, sd {splits.scale:g}"
     else:
         names = splits.label_names
-        facts["labels"] = ", ".join(f"{i} = {name}" for i, name in enumerate(names))
+        facts["labels"] = ", ".join(f"{i} = {shown(name)}" for i, name in enumerate(names))
         counts = np.bincount(splits.train.labels, minlength=len(names))  # type: ignore[arg-type]
         shares = counts / max(1, counts.sum())
         facts["class balance"] = ", ".join(
-            f"{name} {count:,} ({share:.0%})"
+            f"{shown(name)} {count:,} ({share:.0%})"
             for name, count, share in zip(names, counts, shares, strict=True)
         )
     facts["metrics"] = " + ".join(splits.task.metrics)

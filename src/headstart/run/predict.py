@@ -41,6 +41,7 @@ from headstart.training.feed import EncodedFeed
 from headstart.training.first_token import first_token_only
 from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime
+from headstart.untrusted import shown
 
 log = logging.getLogger("headstart")
 
@@ -104,7 +105,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         reads = f"reads {', '.join(self.task.columns)}" if self.task else "knows no columns"
-        gives = ", ".join(self._names) or "a number"
+        gives = ", ".join(map(shown, self._names)) or "a number"
         return f"Classifier({self._source!r}, {reads}, gives {gives})"
 
     @property

@@ -24,6 +24,7 @@ from headstart.run.settings import Choices
 from headstart.run.splits import Frames, Splits, read_splits
 from headstart.tasks.spec import TaskSpec
 from headstart.training.seeds import stream
+from headstart.untrusted import shown
 
 
 @dataclass
@@ -111,7 +112,7 @@ def require_calibratable(config: FitConfig, prepared: Prepared) -> None:
         only = splits.label_names[int(held_out[0])]
         raise DataError(
             "held-out rows of two classes or more to fit the temperature of --calibrate on",
-            f"{len(held_out)} {rows}, all {only} ({splits.origin})",
+            f"{len(held_out)} {rows}, all {shown(only)} ({splits.origin})",
             "Hold out more rows, or drop --calibrate.",
         )
     require_divisible(prepared.split, splits.target.outputs)

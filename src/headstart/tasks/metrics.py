@@ -20,6 +20,7 @@ import numpy.typing as npt
 from headstart.errors import ConfigError, DataError, HeadstartError, NumericalError, did_you_mean
 from headstart.tasks.calibration import brier_score, log_loss, softmax
 from headstart.tasks.spec import Target
+from headstart.untrusted import shown
 
 Array = npt.NDArray[Any]
 
@@ -149,14 +150,10 @@ METRICS: dict[str, Metric] = {
     **_of_classes("precision", "precision"),
     **_of_classes("recall", "recall"),
     "matthews": Metric(
-        partial(_scikit, "matthews_corrcoef"),
-        "classes",
-        "correlation of classes; 0 for a constant guess",
+        partial(_scikit, "matthews_corrcoef"), "classes", "correlation; 0 for a constant guess"
     ),
     "cohen_kappa": Metric(
-        partial(_scikit, "cohen_kappa_score"),
-        "classes",
-        "agreement beyond chance; 0 for a constant guess",
+        partial(_scikit, "cohen_kappa_score"), "classes", "agreement beyond chance; 0 for a guess"
     ),
     "roc_auc": Metric(
         partial(_one_against_rest, "roc_auc_score"),
@@ -206,10 +203,7 @@ METRICS: dict[str, Metric] = {
         lower_is_better=True,
     ),
     "mse": Metric(
-        partial(_scikit, "mean_squared_error"),
-        "number",
-        "mean squared error",
-        lower_is_better=True,
+        partial(_scikit, "mean_squared_error"), "number", "mean squared error", lower_is_better=True
     ),
     "rmse": Metric(
         partial(_scikit, "root_mean_squared_error"),
@@ -348,7 +342,8 @@ def class_faults(names: Iterable[str], classes: Sequence[str]) -> list[Headstart
     Returns:
         One error for each metric that needs fewer or more of them.
     """
-    found = f"{len(classes)}: {', '.join(classes[:5])}{', …' if len(classes) > 5 else ''}"
+    some = [*map(shown, classes[:5]), *(["…"] if len(classes) > 5 else [])]
+    found = f"{len(classes)}: {', '.join(some)}"
     faults: list[HeadstartError] = []
     for name in names:
         metric = METRICS[name]
