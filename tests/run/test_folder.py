@@ -177,10 +177,11 @@ FULL = [
         'Error while serializing: I/O error: Os { code: 28, kind: StorageFull, message: "No space '
         'left on device" }'
     ),
+    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
 ]
 
 
-@pytest.mark.parametrize("error", FULL, ids=["system", "safetensors"])
+@pytest.mark.parametrize("error", FULL, ids=["system", "safetensors 0.7", "safetensors"])
 @pytest.mark.parametrize("where", ["checkpoint", "model", "result"])
 def test_a_full_disk_loses_nothing(
     where: str,

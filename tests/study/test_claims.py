@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 
 import psutil
 import pytest
+import typer
 
 import tiny_studies
+from headstart.cli.study import carried_out
 from headstart.study import claims as claims_module
 from headstart.study.claims import MOST_DEATHS, MOST_IN_ALL, Claims
 from headstart.study.main import carry_out_study
-from headstart.study.store import Store
+from headstart.study.store import PlannedRun, Store
+from headstart.study.worker import Outcome
 
 
 @pytest.fixture
@@ -123,6 +128,21 @@ def test_a_study_that_was_killed_on_one_run_again_and_again_ends_as_any(tmp_path
     # The others do not wait for what processes have died on.
     assert [run.id for run in here.done] == [run.id for run in (*study.runs[1:], study.runs[0])]
     assert study.store.names("claims") == []
+
+
+def test_a_job_that_a_cluster_ends_gives_its_runs_back(tmp_path: Path) -> None:
+    class Ended(tiny_studies.Here):
+        def submit(self, run: PlannedRun) -> Future[Outcome]:
+            assert study.store.names("claims")
+            signal.raise_signal(signal.SIGTERM)
+            return super().submit(run)
+
+    study, before = tiny_studies.study(tmp_path), signal.getsignal(signal.SIGTERM)
+    with pytest.raises(typer.Exit) as ended:
+        carried_out(study, Ended(), quiet=True)
+    assert ended.value.exit_code == 130
+    assert study.store.names("claims") == []
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_run_that_takes_one_process_after_the_other_down_is_given_up(tmp_path: Path) -> None:

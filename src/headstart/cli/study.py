@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -367,10 +370,27 @@ def carried_out(study: Study, executor: Executor, *, quiet: bool) -> State:
     from headstart.study.main import carry_out_study
 
     try:
-        with study_display(study, output(), quiet=quiet) as watch:
+        with _ended_as_by_ctrl_c(), study_display(study, output(), quiet=quiet) as watch:
             return carry_out_study(study, executor, watch)
     except KeyboardInterrupt:
         left = len(study.missing)
         text = f"interrupted; {len(study.runs) - left} of {len(study.runs)} runs are kept; "
         errors().print(f"{text}the same command does the rest", style="yellow", soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, by which a cluster ends a job, give the runs back to others as Ctrl-C does."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

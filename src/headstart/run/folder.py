@@ -327,5 +327,5 @@ def _system_error(error: Exception) -> int:
     """Return the system's number of an error; safetensors tells it in its text alone."""
     if isinstance(error, OSError):
         return error.errno or 0
-    told = re.search(r"I/O error.*\bcode: (\d+)", str(error))
+    told = re.search(r"I/O error.*\b(?:code:|os error) (\d+)", str(error))
     return int(told[1]) if told else 0
