@@ -86,6 +86,15 @@ class FitConfig(BaseModel):
     validation_rows: int | None = _option(
         "Data", "Use only so many validation rows: the same ones whatever the seed.", ge=2
     )
+    encoding: str | None = _option(
+        "Data", "Encoding of csv, tsv and json files: cp1252, utf-16 … Default: UTF-8."
+    )
+    empty_text: Literal["error", "drop", "keep"] = _option(
+        "Data", "Rows without text: an error, left out (drop), or read as empty (keep).", "error"
+    )
+    missing_label: Literal["error", "drop"] = _option(
+        "Data", "Rows without a label: an error, or left out (drop).", "error"
+    )
     max_length: int | None = _option("Data", "Longest input in tokens; longer ones are cut.", ge=4)
 
     strategy: str = _option(

@@ -103,6 +103,23 @@ def with_names(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     return frame.assign(**{column: read_named(frame, column) for column in named})
 
 
+def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int]:
+    """Return how another source spells the classes where it differs from their names in case alone.
+
+    Args:
+        names: Class names in order.
+        others: Names that the other source gives to its classes.
+
+    Returns:
+        Class indices by the other spelling; none where case tells two classes apart.
+    """
+    folded = {name.casefold(): index for index, name in enumerate(names)}
+    words = set(others)
+    if len(folded) < len(names) or len({word.casefold() for word in words}) < len(words):
+        return {}
+    return {w: folded[w.casefold()] for w in words if w.casefold() in folded}
+
+
 def names_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
     """Return the class names that ``datasets`` writes beside the columns of an Arrow table.
 

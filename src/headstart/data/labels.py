@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
@@ -75,9 +75,7 @@ class LabelMap:
         """
         codes, names = _coded(values)
         missing = codes < 0
-        # Data sets number their classes from 0 and write -1 where the label is not known.
-        numbered = all(_SIGNED.fullmatch(name) for name in names)
-        if numbered and "-1" in names and ("0" in names or len(names) == 1):
+        if "-1" in names and _minus_one_is_none(names, names):
             missing |= codes == names.index("-1")
             names = [name for name in names if name != "-1"]
         faults: list[HeadstartError] = list(_class_faults(names, len(codes), where))
@@ -153,23 +151,6 @@ def index_aliases(names: tuple[str, ...]) -> dict[str, int]:
     return {**truth, **{str(index): index for index in range(len(names))}}
 
 
-def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int]:
-    """Return how another source spells the classes where it differs from their names in case alone.
-
-    Args:
-        names: Class names in order.
-        others: Names that the other source gives to its classes.
-
-    Returns:
-        Class indices by the other spelling; none where case tells two classes apart.
-    """
-    folded = {name.casefold(): index for index, name in enumerate(names)}
-    words = set(others)
-    if len(folded) < len(names) or len({word.casefold() for word in words}) < len(words):
-        return {}
-    return {w: folded[w.casefold()] for w in words if w.casefold() in folded}
-
-
 def label_column(
     frame: pd.DataFrame, task: TaskSpec, *, where: str, named: bool = True
 ) -> pd.Series[Any]:
@@ -199,6 +180,35 @@ def label_column(
         return read_named(frame, task.label)
     cells = frame[task.label].astype(object)
     return cells.where(cells != -1, None)
+
+
+def unlabelled(
+    values: Iterable[Any], task: TaskSpec, names: tuple[str, ...] | None
+) -> npt.NDArray[np.bool_]:
+    """Tell which rows have no label.
+
+    Args:
+        values: Labels, (n,).
+        task: The task; -1 is a label like others where it is a number.
+        names: The classes, where they are known.
+
+    Returns:
+        A mask, (n,).
+    """
+    codes, found = _coded(values)
+    missing = codes < 0
+    known = names if names is not None else found
+    if task.target == "classes" and "-1" in found and _minus_one_is_none(known, found):
+        missing |= codes == found.index("-1")
+    return missing
+
+
+def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
+    """Tell whether -1 says that a class is not known: data sets number theirs from 0."""
+    if "-1" not in known:
+        return True
+    numbered = all(_SIGNED.fullmatch(name) for name in found)
+    return known is found and numbered and ("0" in found or len(found) == 1)
 
 
 def guess_target(values: Iterable[Any]) -> Literal["classes", "number"]:
@@ -324,7 +334,7 @@ def to_number(value: Any) -> float:
         return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
@@ -360,7 +370,8 @@ def _missing(which: npt.NDArray[np.bool_], where: str) -> DataError:
     return DataError(
         f"a label in every row of {where}",
         f"none (an empty cell, or -1 beside other classes) in {row_numbers(which)}",
-        "Add the labels or remove these rows; a class of its own is better called by a word.",
+        "Add the labels, or leave these rows out by --missing-label drop; a class of its own is "
+        "better called by a word.",
     )
 
 

@@ -12,17 +12,17 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
-from headstart.data.classnames import class_names, with_names
+from headstart.data.classnames import case_aliases, class_names, with_names
 from headstart.data.labels import (
     Classes,
     LabelMap,
     Numbers,
-    case_aliases,
     index_aliases,
     label_column,
     read_numbers,
 )
 from headstart.data.spans import Place, find_spans, mark
+from headstart.data.usable import is_empty
 from headstart.errors import (
     ConfigError,
     DataError,
@@ -83,6 +83,7 @@ def build_rows(
     *,
     where: str,
     need_labels: bool = True,
+    keep_empty: bool = False,
 ) -> Rows:
     """Make rows of a table.
 
@@ -92,6 +93,8 @@ def build_rows(
         labels: Class names and their order; ``None`` for a number.
         where: Which rows, as messages shall call them: ``the training rows``.
         need_labels: Whether the label column is read; if not, it need not be there.
+        keep_empty: Whether a missing text is an empty one. It is a fault all the same where a
+            target is looked for in it.
 
     Returns:
         The rows, in the table's order.
@@ -106,23 +109,26 @@ def build_rows(
         faults.append(ConfigError("span vectors in one text or a pair", "shape choice", fix))
     raise_all(faults)
     frame = with_names(frame, task.columns)
+    spans = {span.column for span in task.spans}
     texts = {
-        name: _read_text(frame, name, task.values.get(name), where, faults)
+        name: _read_text(
+            frame, name, task.values.get(name), where, faults, keep_empty and name not in spans
+        )
         for name in dict.fromkeys((*task.text, *task.choices))
     }
     found = [_read_span(frame, task, i, texts, where, faults) for i in range(len(task.spans))]
     answers = _read_labels(frame, task, labels, where, faults) if need_labels else None
     raise_all(faults)
-    spans = None
+    targets = None
     if found and task.span_use == "vectors":
         segments = [task.text.index(span.column) for span in task.spans]
-        spans = [
+        targets = [
             tuple((segment, *place) for segment, place in zip(segments, row, strict=True))
             for row in zip(*found, strict=True)
         ]
     elif found:
         texts.update(_marked(task, texts, found))
-    return Rows(_combine(task, texts), answers, spans, len(task.choices) or 1)
+    return Rows(_combine(task, texts), answers, targets, len(task.choices) or 1)
 
 
 def column_faults(
@@ -158,14 +164,21 @@ def _read_text(
     replacements: Mapping[str, str] | None,
     where: str,
     faults: list[HeadstartError],
+    keep_empty: bool,
 ) -> list[str]:
     """Return a column's texts; what is wrong with them goes to ``faults``, and is empty text."""
-    cells = [_as_text(value) for value in frame[name].tolist()]
+    values = frame[name].tolist()
+    cells = [_as_text(value) for value in values]
     wrong = [row for row, cell in enumerate(cells) if cell is None]
+    if keep_empty:
+        wrong = [row for row in wrong if not is_empty(values[row])]
     if wrong:
         odd = {type(v).__name__ for v in frame[name].iloc[wrong] if isinstance(v, Iterable)}
         found = f"a {' or '.join(sorted(odd))}" if odd - {"str"} else "empty or missing text"
-        fix = "Fill in these cells with text, or remove the rows."
+        fix = "Fill in these cells with text, or leave the rows out by --empty-text drop (keep "
+        fix += "reads them as empty)."
+        if odd - {"str"}:
+            fix = "Write one text into each of these cells."
         found = f"{found} in {row_numbers(wrong)}"
         faults.append(DataError(f"text in column {name!r} of every row of {where}", found, fix))
     texts = [cell or "" for cell in cells]

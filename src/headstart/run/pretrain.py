@@ -85,16 +85,8 @@ def pretrain(
     """
     changes = {"epochs": epochs, "lr": lr, "head_lr": head_lr}
     given = {key: value for key, value in changes.items() if value is not None}
-    FitConfig.build(
-        {
-            "model": "-",
-            "task": "-",
-            "batch_size": batch_size,
-            "seed": seed,
-            "device": device,
-            **given,
-        }
-    )
+    own = {"batch_size": batch_size, "seed": seed, "device": device}
+    FitConfig.build({"model": "-", "task": "-", **own, **given})
     strategy = read_strategy(f"{line} > full")
     if len(strategy.stages) != 2:
         raise ConfigError("one tuner, for example lora(r=16)", repr(line), "Name a single stage.")
