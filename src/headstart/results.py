@@ -8,12 +8,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from headstart.errors import RunError
 from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import read_table
-from headstart.files.schema import Scores, as_record
+from headstart.files.schema import Scores, as_record, known
 from headstart.writing import write_text
 
 SCHEMA_VERSION = 1
@@ -131,10 +131,22 @@ class RunResult:
 
     strategy: str
     seed: int
-    task: dict[str, Any]
+    task: Annotated[dict[str, Any], known(name=str, metrics=list, labels=list)]
     settings: dict[str, Any]
-    data: dict[str, Any] = field(default_factory=dict)
-    backbone: dict[str, Any] = field(default_factory=dict)
+    data: Annotated[
+        dict[str, Any],
+        known(
+            train_rows=int,
+            validation_rows=int,
+            untouched_rows=int,
+            train_fingerprint=str,
+            validation_fingerprint=str,
+            validation_origin=str,
+        ),
+    ] = field(default_factory=dict)
+    backbone: Annotated[dict[str, Any], known(source=str, fingerprint=str, parameters=int)] = field(
+        default_factory=dict
+    )
     machine: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     stages: list[StageResult] = field(default_factory=list)

@@ -77,7 +77,7 @@ def read_table(path: Path, most: int = LARGE, *, finite: bool = True) -> dict[st
     """
     values = read_json(path, most, finite=finite)
     if not isinstance(values, dict):
-        raise UnreadableError(f"a {type(values).__name__} where a table belongs")
+        raise UnreadableError(f"no JSON object but a {type(values).__name__}")
     return values
 
 

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Hashable
 from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BeforeValidator, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BeforeValidator, TypeAdapter, ValidationError
 
 from headstart.files.contents import UnreadableError
 
@@ -23,6 +23,26 @@ def _numbers(values: Any) -> Any:
 
 Scores = Annotated[dict[str, float], BeforeValidator(_numbers)]
 """Numbers by name, of which any may be none in a file."""
+
+
+def known(**types: type) -> Any:
+    """Make a check for a table that is open, of some of whose fields the types are known.
+
+    Args:
+        **types: Types by name; a field may be missing or ``None``.
+
+    Returns:
+        A validator for ``Annotated``.
+    """
+
+    def check(values: dict[str, Any]) -> dict[str, Any]:
+        for name, kind in types.items():
+            value = values.get(name)
+            if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+                raise ValueError(f"{name} is no {kind.__name__}")
+        return values
+
+    return AfterValidator(check)
 
 
 def as_record(kind: type[T], values: Any) -> T:

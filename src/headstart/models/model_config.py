@@ -50,6 +50,7 @@ def load_config(folder: str, *, trust_remote_code: bool) -> Any:
     try:
         with quiet():
             record, _ = transformers.PretrainedConfig.get_config_dict(folder)
+            _check_values(record)
             _check_family(record, folder, trust_remote_code)
             config = transformers.AutoConfig.from_pretrained(
                 folder, trust_remote_code=trust_remote_code
@@ -161,18 +162,26 @@ def set_dropout(config: Any, rate: float) -> None:
 
 
 def _check_json(path: Path) -> None:
-    """Refuse what transformers would fail on, or build for ever."""
     try:
-        record = read_table(path, finite=False)
-        for name, value in record.items():
-            if isinstance(value, int) and value > _most(name):
-                raise UnreadableError(f"{name} {value}, which no model has")
+        read_table(path, finite=False)
     except (OSError, UnreadableError) as error:
         raise ModelError(
-            f"a {CONFIG} that is JSON and describes a model",
+            f"a {CONFIG} that is JSON",
             f"{path}: {short(error)}",
             "Copy the file again from the model's origin.",
         ) from None
+
+
+def _check_values(record: dict[str, Any]) -> None:
+    """Refuse what a model would be built of for ever, and what is no name where one belongs."""
+    for name, value in record.items():
+        if isinstance(value, int) and value > _most(name):
+            raise UnreadableError(f"{name} {value}, which no model has")
+    for name in ("architectures", "model_type"):
+        several = isinstance(record.get(name), list) and name == "architectures"
+        values = record[name] if several else [record.get(name)]
+        if not all(isinstance(value, str | None) for value in values):
+            raise UnreadableError(f"{name} {short(ValueError(record[name]))}, which is no name")
 
 
 def _most(name: str) -> int:

@@ -218,8 +218,8 @@ def _ordered(address: str, strategy: str) -> list[_Planned]:
     runs = [
         _Planned(
             settings[each["id"]],
-            each["result"][each["result"]["selected"]]["score"],
-            str(each["result"]["data"]["validation_fingerprint"]),
+            RunResult.from_dict(each["result"]).selecting["score"],
+            str(each["result"]["data"].get("validation_fingerprint")),
             tuple(f"{k} {v}" for k, v in each["axes"].items() if k not in {"seed", "strategy"}),
         )
         for each in records.results
