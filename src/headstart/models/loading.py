@@ -317,6 +317,12 @@ def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[
         if info["missing_keys"] and unread and all(map(_WRAPPED.match, unread)):
             torch.set_rng_state(state)  # the seed's head, whatever the names are
             model, info = load(key_mapping={_WRAPPED.pattern: ""})
+            # Saving would undo the renaming, which cannot be undone.
+            model._weight_conversions = [
+                conversion
+                for conversion in getattr(model, "_weight_conversions", ())
+                if _WRAPPED.pattern not in conversion.source_patterns
+            ]
     except SafetensorError as error:
         raise ModelError(
             "a complete safetensors file",
