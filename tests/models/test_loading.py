@@ -306,6 +306,9 @@ def test_a_wrappers_name_in_front_of_all_others_is_taken_off(
     assert ours.head.keys() == theirs.head.keys()
     assert all(torch.equal(p, theirs.head[name]) for name, p in ours.head.items())
     assert bool(ours.unused_head) == head
+    save_classifier(ours, TWO, tiny.tokenizer("roberta"), tmp_path / "saved", "card")
+    names = set(load_file(tmp_path / "saved" / "model.safetensors"))
+    assert names == set(ours.model.state_dict())
 
 
 def test_other_names_are_not_taken_for_a_wrappers(tmp_path: Path) -> None:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
 from headstart.models.rescale import rescale_output
-from headstart.models.saving import save_classifier
-from headstart.models.sentence import is_sentence_head
+from headstart.models.saving import has_sentence_form, save_classifier
 from headstart.results import RunResult
 from headstart.run.card import model_card
 from headstart.run.folder import HEAD, MODEL, RESULT
@@ -34,8 +33,7 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
     _save_head(ready, runner, result, folder / HEAD)
     _to_own_units(ready)
     own = isinstance(split.model, EncoderClassifier)
-    sentence = isinstance(split.model, EncoderClassifier) and is_sentence_head(split.model.head)
-    card = model_card(result, own_head=own, sentence=sentence)
+    card = model_card(result, own_head=own, sentence=has_sentence_form(split.model))
     target = ready.prepared.splits.target
     trust = ready.config.trust_remote_code
     tokenizer = ready.prepared.tokenizer
