@@ -158,7 +158,7 @@ def predict(
         _print_lines(next(classifier.predict_parts(given)))
         return
     count = 0
-    with writing(out) if out else printing(sys.stdout) as plain:
+    with writing(out) if out else printing(write_out) as plain:
         write = without_formulas(plain) if escape_formulas else plain
         for predictions in classifier.predict_parts(given):
             write(predictions)
