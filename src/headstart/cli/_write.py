@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import itertools
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -69,34 +70,37 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def printing(stream: TextIO) -> Iterator[Write]:
+def printing(write: Callable[[str], None]) -> Iterator[Write]:
     """Write rows part by part as CSV.
 
     Args:
-        stream: Where to.
+        write: Takes text.
 
     Yields:
         What takes a part.
     """
-    yield _with_header(lambda frame, header: frame.to_csv(stream, index=False, header=header))
+    yield _with_header(lambda frame, header: write(frame.to_csv(index=False, header=header)))
 
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a text begins with that a spreadsheet takes for a formula; see OWASP, CSV injection."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 def without_formulas(write: Write) -> Write:
     """Put an apostrophe before texts, and names of columns, that a spreadsheet would compute.
 
     Args:
-        write: Takes the rows; numbers in them stay numbers.
+        write: Takes the rows; what is a number stays one.
 
     Returns:
         What takes rows as they were.
     """
 
     def guarded(value: Any) -> Any:
-        return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+        harmless = not isinstance(value, str) or _NUMBER.fullmatch(value)
+        return value if harmless or not value.startswith(FORMULA) else f"'{value}"
 
     def guard(frame: pd.DataFrame) -> None:
         texts = frame.select_dtypes(exclude=["number", "bool"]).columns

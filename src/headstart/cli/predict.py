@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -199,7 +198,7 @@ def predict(
             _print_lines(predictions)
         return
     count = 0
-    opened = writing(out, overwrite=overwrite) if out else printing(sys.stdout)
+    opened = writing(out, overwrite=overwrite) if out else printing(write_out)
     with opened as plain:
         write = without_formulas(plain) if escape_formulas else plain
         for predictions in classifier.predict_parts(given):
