@@ -125,9 +125,9 @@ class Campaign:
             old = self.chance.random() < 0.5
             out, killed = self.fresh("killed", old=old), 0
             words = self.words(out, old=old)
-            while done < kills:
+            while done < kills and killed < 3:
                 life = start(self.log, *words)
-                if not life.kill_after(self.chance.uniform(0, self.seconds)):
+                if not life.kill_after(self.chance.uniform(0, 1.2 * self.seconds)):
                     break
                 done, killed = done + 1, killed + 1
                 self.count("fit", "kills", self.least(out, old=old))
@@ -207,7 +207,11 @@ class Campaign:
                 time.sleep(0.02)
             time.sleep(self.chance.uniform(0, 1))
             out.rename(away)
-            time.sleep(self.chance.uniform(0, 3))
+            began = time.monotonic()
+            while life.process.is_alive() and time.monotonic() - began < PATIENCE:
+                if "Waiting for it" in self.log.read_text():
+                    break
+                time.sleep(0.1)
             wrong = "made anew while it was away" if out.exists() else ""
             if not wrong:
                 away.rename(out)

@@ -32,6 +32,8 @@ BEAT = 5.0
 SILENCE = 60.0
 """Seconds without a renewal after which an owner on another machine counts as dead."""
 MOST_DEATHS, MOST_IN_ALL = 3, 10
+_OWNERS: set[str] = set()
+"""Those of this process that have not ended."""
 
 
 class Claims:
@@ -45,6 +47,7 @@ class Claims:
     def __init__(self, store: Store, silence: float = SILENCE) -> None:
         self._store, self._silence = store, silence
         self._owner = {"owner": uuid.uuid4().hex, **_this_process()}
+        _OWNERS.add(str(self._owner["owner"]))
         self._held: dict[str, str] = {}
         self._lock = threading.Lock()
         self._beat = 0
@@ -124,6 +127,8 @@ class Claims:
             with contextlib.suppress(RunError):
                 for identity in list(self._held):
                     self.give_back(identity)
+            # What could not be given back, this process may take again.
+            _OWNERS.discard(str(self._owner["owner"]))
 
     def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT):
@@ -147,7 +152,10 @@ class Claims:
         claim = self._store.read(name)
         if claim is None:
             return False  # given back in this moment
-        if claim.get("host") == _this_process()["host"]:
+        own = _this_process()
+        if all(claim.get(name) == value for name, value in own.items()):
+            return claim.get("owner") not in _OWNERS
+        if claim.get("host") == own["host"]:
             return not _lives(claim)
         told, now = claim.get("beat"), time.monotonic()
         before, since = self._seen.setdefault(name, (told, now))
