@@ -32,7 +32,13 @@ from headstart.models.folders import recover, require_finished
 from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
 from headstart.run.inputs import after_training, read_texts
-from headstart.run.saved import fit_to_model, needs_task_file, saved_precision, saved_task
+from headstart.run.saved import (
+    fit_to_model,
+    needs_task_file,
+    saved_precision,
+    saved_runtime,
+    saved_task,
+)
 from headstart.run.splits import find_task
 from headstart.tasks.calibration import measure, softmax
 from headstart.tasks.metrics import class_faults
@@ -42,7 +48,6 @@ from headstart.training.evaluate import Floats, Judge, decide, predict_logits
 from headstart.training.feed import EncodedFeed
 from headstart.training.first_token import first_token_only
 from headstart.training.precision import settle_precision
-from headstart.training.runtime import Runtime
 from headstart.untrusted import shown
 
 log = logging.getLogger("headstart")
@@ -97,7 +102,7 @@ class Classifier:
         if not own_choice:
             # bf16 has three digits, too few for a number in the user's units.
             precision = saved_precision(source) if self.target.labels else "fp32"
-        self._runtime = _runtime(device, precision, asked=own_choice)
+        self._runtime = saved_runtime(device, precision, asked=own_choice)
         self._split.model.to(self._runtime.device)
         self._tried = 0
         config: Any = self._split.model.config
@@ -396,15 +401,3 @@ def _answers(rows: Rows) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
     if rows.labels is None:
         raise RuntimeError("rows built with labels carry labels")
     return rows.labels
-
-
-def _runtime(device: str, precision: str, *, asked: bool) -> Runtime:
-    """Return a runtime; one of another precision where the machine has not the run's own."""
-    try:
-        return Runtime(device, precision)
-    except ConfigError:
-        if asked or precision == "auto":
-            raise
-        own = Runtime(device)
-        log.warning("The run was evaluated in %s, here it is %s.", precision, own.precision)
-        return own
