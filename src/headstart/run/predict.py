@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from headstart.config import FitConfig
@@ -32,6 +31,7 @@ from headstart.models.folders import recover, require_finished
 from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
 from headstart.run.inputs import after_training, read_texts
+from headstart.run.prepare import gold_labels
 from headstart.run.saved import (
     fit_to_model,
     needs_task_file,
@@ -311,7 +311,7 @@ class Classifier:
         for part in parts:
             rows, usable = self._labelled(*part)
             self.counts.add(usable.counts)
-            known.append(_answers(rows))
+            known.append(gold_labels(rows))
         gold = np.concatenate(known)
         logits = np.concatenate([self._compute(self._labelled(*part)[0]) for part in parts])
         self._tell_gaps()
@@ -395,9 +395,3 @@ class Classifier:
             )
             for row in softmax(logits)
         ]
-
-
-def _answers(rows: Rows) -> npt.NDArray[np.int64] | npt.NDArray[np.float64]:
-    if rows.labels is None:
-        raise RuntimeError("rows built with labels carry labels")
-    return rows.labels

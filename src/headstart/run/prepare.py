@@ -12,6 +12,7 @@ import torch
 from headstart.config import FitConfig
 from headstart.data.checks import length_warnings
 from headstart.data.encode import Encoded, resolve_max_length
+from headstart.data.rows import Rows
 from headstart.data.tokencache import encode_cached
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.imports import without_collection
@@ -118,17 +119,17 @@ def require_calibratable(config: FitConfig, prepared: Prepared) -> None:
     require_divisible(prepared.split, splits.target.outputs)
 
 
-def gold_labels(rows: Encoded) -> npt.NDArray[Any]:
-    """Return the labels of held-out rows, which always carry some.
+def gold_labels(rows: Encoded | Rows) -> npt.NDArray[Any]:
+    """Return the labels of rows that a model is measured on, which always carry some.
 
     Args:
-        rows: Encoded rows.
+        rows: The rows, as text or as tokens.
 
     Returns:
         Class indices or numbers, (n,).
     """
     if rows.labels is None:
-        raise RuntimeError("held-out rows of a run carry labels")
+        raise RuntimeError("rows that a model is measured on carry labels")
     return rows.labels
 
 
