@@ -98,6 +98,14 @@ def test_a_zip_file_holds_one_file(names: list[str], told: str, tmp_path: Path) 
         read_table(tmp_path / "two.zip")
 
 
+def test_a_zip_file_whose_names_are_no_text(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("é.csv", "a,b\n1,2\n")
+    data = (tmp_path / "a.zip").read_bytes().replace("é".encode(), b"\xff\xff")
+    with pytest.raises(DataError, match="a readable file"):
+        read_table(write(tmp_path, data, "a.zip"))
+
+
 def test_a_packed_file_that_fits_in_no_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -220,7 +220,7 @@ WRONG: list[tuple[dict[str, Any], type[HeadstartError], str]] = [
     (
         {"dataset": [r | {"label": r["label"] - 1} for r in tokenised(4)]},
         DataError,
-        "found -1 to 0",
+        "found -1, which says that it is not known",
     ),
     (
         {"dataset": [r | {"label": 0.5 + r["label"]} for r in tokenised(4)]},

@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import io
 import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -52,7 +53,8 @@ PACKINGS: dict[str, Callable[[Path], Any]] = {
 }
 UNPACKING_FAULTS = (
     OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
-    NotImplementedError, RuntimeError,  # of a zip file: its kind of packing, or a password
+    # Of a zip file: its kind of packing, a password, names that are no text, cut records.
+    NotImplementedError, RuntimeError, ValueError, struct.error,
 )  # fmt: skip
 
 
