@@ -1,6 +1,6 @@
 """Whatever a file holds, its reader gives an error that says what to do, soon, or reads it.
 
-A minute by default; ``HEADSTART_FUZZ=60`` makes it take so many minutes, with other changes.
+Less than a minute by default; ``HEADSTART_FUZZ=60`` takes about an hour, with further changes.
 """
 
 from __future__ import annotations

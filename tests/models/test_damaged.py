@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,20 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "cut off": (cut, "a complete safetensors file", "again"),
     "cut off in its header": (lambda f: cut(f, 100), "a complete safetensors file", "again"),
     "empty": (lambda f: cut(f, 0), "a complete safetensors file", "again"),
+    "a pipe": (
+        lambda f: (f / WEIGHTS).unlink() or os.mkfifo(f / WEIGHTS),
+        "a config.json that is JSON", "again",
+    ),
+    "more numbers than the weights hold": (
+        edit_config(vocab_size=10**9), "config.json and weights", "both",
+    ),
+    "as many layers as stars": (
+        edit_config(num_hidden_layers=10**9), "transformers can read", "Compare",
+    ),
+    "as many labels as stars": (
+        edit_config(num_labels=10**9), "transformers can read", "Compare",
+    ),
+    "a number for its class": (edit_config(architectures=3), "transformers can read", "Compare"),
     "a lost shard": (
         lambda f: (f / WEIGHTS).rename(f / "x") and (f / f"{WEIGHTS}.index.json").write_text(
             '{"metadata": {}, "weight_map": {"a": "lost.safetensors"}}'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -306,7 +307,7 @@ def _require_plausible(auto: Any, folder: str, config: Any, trust: bool) -> None
     if not files:
         return
     with torch.device("meta"):
-        model = auto.from_config(config, trust_remote_code=trust)
+        model = auto.from_config(copy.deepcopy(config), trust_remote_code=trust)
     asked = sum(p.numel() for p in (*model.parameters(), *model.buffers()))
     held = sum(path.stat().st_size for path in files)  # a number takes a byte or more
     if asked > held + _MOST_NEW:

@@ -168,6 +168,8 @@ def set_dropout(config: Any, rate: float) -> None:
 
 def _check_json(path: Path) -> None:
     try:
+        if pipes := [file.name for file in path.parent.iterdir() if file.is_fifo()]:
+            raise UnreadableError(f"{pipes[0]}, a pipe that would be waited for")
         read_table(path, finite=False)
     except (OSError, UnreadableError) as error:
         raise ModelError(
