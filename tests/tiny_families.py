@@ -14,15 +14,18 @@ _COMMON: tuple[tuple[Any, str], ...] = (
     (tiny.VOCABULARY, "vocab_size"),
     (32, "hidden_size embedding_size d_model dim emb_dim n_embd pooler_hidden_size "
          "attention_hidden_size word_embed_proj_dim input_embedding_size"),
-    (4, "num_attention_heads num_key_value_heads n_heads n_head num_heads num_kv_heads "
+    (4, "encoder_attention_heads decoder_attention_heads "
+        "num_attention_heads num_key_value_heads n_heads n_head num_heads num_kv_heads "
         "num_experts num_local_experts n_routed_experts n_mamba_heads linear_num_key_heads "
         "linear_num_value_heads q_lora_rank kv_lora_rank qk_rope_head_dim qk_nope_head_dim "
         "rotary_dim"),
     (8, "head_dim v_head_dim d_head d_kv attention_head_dim linear_key_head_dim "
         "linear_value_head_dim sliding_window mamba_d_state"),
-    (48, "intermediate_size moe_intermediate_size shared_expert_intermediate_size hidden_dim "
+    (48, "encoder_ffn_dim decoder_ffn_dim "
+         "intermediate_size moe_intermediate_size shared_expert_intermediate_size hidden_dim "
          "d_inner dff n_inner ffn_dim ffn_hidden_size"),
-    (2, "num_hidden_layers n_layers n_layer num_layers num_experts_per_tok max_window_layers "
+    (2, "encoder_layers decoder_layers "
+        "num_hidden_layers n_layers n_layer num_layers num_experts_per_tok max_window_layers "
         "eos_token_id"),
     (1, "n_group topk_group first_k_dense_replace"),
     (160, "max_position_embeddings n_positions"),
