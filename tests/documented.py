@@ -34,10 +34,11 @@ TASKS = ("rte", "cola", "cb", "mrpc", "qnli", "mnli")
 RUNS: dict[str, dict[str, Any]] = {
     "x": {},
     "first": {},
+    "soup": {},
     "films": {"text": "text"},
     "mnli": {"head_type": "mlp", "pooling": "attention"},
 }
-STUDIES = ("mine", "films", "x")
+STUDIES = ("mine", "films", "x", "rte")
 SHORT = "head(steps=2) > full(steps=2)"
 RUN_FILE = {"model": "roberta-base", "train": "train.csv", "text": "sentence", "epochs": 1}
 
@@ -108,7 +109,7 @@ def build_world(folder: Path) -> None:
         rows.to_csv(folder / name, index=False)
     reviews = table[:40].rename(columns={"sentence": "body", "label": "stars"})
     reviews.to_json(folder / "reviews.jsonl", orient="records", lines=True)
-    for name in ("data", "rows", "films"):
+    for name in ("data", "data/film", "rows", "films"):
         (folder / name).mkdir()
         table.to_csv(folder / name / "train.csv", index=False)
         table[:40].to_csv(folder / name / "validation.csv", index=False)
@@ -147,7 +148,7 @@ def _write_runs(folder: Path) -> None:
 def _write_studies(folder: Path) -> None:
     import json
 
-    lines = ("full", SHORT)
+    lines = ("full", "head > full", SHORT)
     found = tiny_records.evidence(tiny_records.noisy({}), lines, 3)
     records = [tiny_records.record(run.axes, 0.7) for run in found.planned]
     for name in STUDIES:

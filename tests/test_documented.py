@@ -30,6 +30,7 @@ PARSED_ONLY = {
     "demo": "trains the real model",
     "study soup": "needs the saved models of a study",
     "fit --resume": "needs a run that was interrupted",
+    "study run --ray-address": "needs a cluster",
     "head extract": "writes a folder",
 }
 SHORTER = {
@@ -123,9 +124,9 @@ def carry_out(line: str, variables: dict[str, str]) -> None:
     """Carry out a command, or as much of it as changes and fetches nothing."""
     *fed, command = (part.strip() for part in line.split(" | "))
     for part in command.split(" && "):
-        words = split(
-            part.replace("…", "--model MODEL --train train.csv --text sentence"), variables
-        )
+        words = split(_filled(part), variables)
+        # Behind it stands a file that the shell would write.
+        words = words[: words.index(">")] if ">" in words else words
         match words:
             case ["headstart", *rest]:
                 run_headstart(rest, fed)
@@ -147,12 +148,17 @@ def carry_out(line: str, variables: dict[str, str]) -> None:
                 pytest.fail(f"not known how to check: {line}")
 
 
+def _filled(command: str) -> str:
+    """Put something in the place of an ellipsis."""
+    named = command.replace("--model …", "--model MODEL")
+    return named.replace("…", "--model MODEL --train train.csv --text sentence")
+
+
 def run_headstart(words: list[str], fed: list[str]) -> None:
     """Run a command; one that trains shows its plan, and needs no network for a task's rows."""
     name, command, rest = find(words)
     options = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
-    reason = f"{name} --resume" if "--resume" in rest else name
-    if reason in PARSED_ONLY:
+    if {name, *(f"{name} {word}" for word in rest)} & PARSED_ONLY.keys():
         command.make_context(name, list(rest)).close()
         return
     if "--task" in words and "--data" in options and "--data" not in words:

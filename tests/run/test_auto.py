@@ -23,6 +23,7 @@ from headstart.run.ready import Ready, make_ready
 from headstart.run.trial import Bench, OutOfTime, Speed
 from headstart.strategies.presets import PRESETS
 from headstart.training.runtime import Runtime
+from headstart.untrusted import markdown
 from tiny_runs import Watch, frame, inputs, same, saved
 
 LINES = (
@@ -213,7 +214,7 @@ def test_the_winner_trains_as_if_it_had_been_named(
     assert "held out of the training rows" in found.rule
     card = (tmp_path / "auto/model/README.md").read_text()
     assert "## Choice of the strategy" in card
-    assert found.search["why"] in card
+    assert markdown(found.search["why"]) in card
     assert "Choice" not in (tmp_path / "named/model/README.md").read_text()
 
 
