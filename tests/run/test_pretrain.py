@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from transformers import AutoModelForSequenceClassification, Trainer, TrainingAr
 
 import headstart as hs
 import tiny
+from alike import spread
 from headstart.errors import ConfigError, DataError, HeadstartError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.tuners import TUNERS
@@ -44,8 +46,9 @@ def easy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("easy")
-@pytest.mark.parametrize("tuner", TUNERS)
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize(
+    ("family", "tuner"), spread(itertools.product(("bert", "roberta"), TUNERS), times=1)
+)
 def test_only_the_head_is_trained(tuner: str, family: str) -> None:
     model, rows = own_model(family=family), tokenised(family=family)
     before, split = copies(model.state_dict()), SplitModel(model)

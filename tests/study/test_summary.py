@@ -99,15 +99,21 @@ def test_only_seeds_of_both_sides_are_paired() -> None:
 
 @pytest.mark.parametrize("side", [A, B])
 def test_runs_are_paired_by_seed_in_whatever_order_they_have_ended(side: str) -> None:
-    wanted = summarise(study(), [], A, [A, B])
-    in_order = [r for r in study() if r["axes"]["strategy"] != side]
-    backwards = [r for r in reversed(study()) if r["axes"]["strategy"] == side]
+    records = study()
+    for each in records:  # both sides rise and fall together with the seed
+        seed = each["axes"]["seed"]
+        each["result"]["last"] = {"score": each["result"]["last"]["score"] + seed**2 % 7 / 50}
+    wanted = summarise(records, [], A, [A, B])
+    in_order = [r for r in records if r["axes"]["strategy"] != side]
+    backwards = [r for r in reversed(records) if r["axes"]["strategy"] == side]
     found = summarise([*in_order, *backwards], [], A, [A, B])
     named = [{g.task: [e.comparison for e in g.entries] for g in s.groups} for s in (found, wanted)]
     assert named[0] == named[1]
     assert found.overall == wanted.overall
-    # By order the differences would be 7, 5, 3 ... points, and not 5 times half a point.
-    assert wanted.overall is not None
+    one, two = (named[1][task][1] for task in ("one", "two"))
+    assert one and two and wanted.overall
+    assert one.difference.estimate == pytest.approx(0.035)
+    assert [one.spread, two.spread] == 2 * [pytest.approx(np.std([0, 1, 2, 3, 4, 5], ddof=1) / 100)]
     assert wanted.overall.comparisons[B].spread == pytest.approx(0, abs=1e-12)
 
 
