@@ -138,9 +138,11 @@ class Place:
 
     folder: Path
 
-    def words(self, out: Path, seed: int = 1) -> list[object]:
-        """Return the command of a run of half a second."""
-        own = inputs(self.folder, strategy="bitfit(steps=5) > full(steps=5)", seed=seed)
+    def words(
+        self, out: Path, seed: int = 1, strategy: str = "bitfit(steps=5) > full(steps=5)"
+    ) -> list[object]:
+        """Return the command of a run, by default one of half a second."""
+        own = inputs(self.folder, strategy=strategy, seed=seed)
         own |= {"threads": 1, "checkpoint-steps": 2, "eval-every": 5, "out": out}
         words = [w for k, v in own.items() for w in (f"--{k.replace('_', '-')}", v)]
         return ["fit", *words, "--no-guard", "--quiet"]

@@ -269,7 +269,7 @@ class Campaign:
                 sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu",
                 "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
                 "--dynamo_backend", "no", "--main_process_port", "0", "-m", "headstart",
-                *map(str, self.words(out, old=True)), "--strategy", "full(steps=100000)",
+                *map(str, self.place.words(out, strategy="full(steps=100000)")), "--overwrite",
             ]  # fmt: skip
             env = {k: v for k, v in os.environ.items() if k != "LD_PRELOAD"}
             with self.log.open("w") as log:
@@ -277,8 +277,11 @@ class Campaign:
             working = out.with_name("run.partial") / "checkpoints" / "latest.json"
             began = time.monotonic()
             while not working.exists() and time.monotonic() - began < PATIENCE:
+                if group.poll() is not None:
+                    break
                 time.sleep(0.2)
-            ranks = [p for p in psutil.Process(group.pid).children() if "headstart" in p.cmdline()]
+            started = psutil.Process(group.pid).children() if group.poll() is None else []
+            ranks = [process for process in started if "headstart" in process.cmdline()]
             ranks.sort(key=lambda p: p.pid)
             if len(ranks) == 2:
                 ranks[number % 2].send_signal(signal.SIGKILL)

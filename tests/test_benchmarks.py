@@ -143,3 +143,18 @@ def test_a_side_that_is_not_there_is_an_error_that_names_the_others(
     done = run(tmp_path, turns, option, "mine")
     assert done.returncode == 1
     assert done.stderr == "error: expected sides out of: ours, theirs, tuned; found mine\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="kills as on POSIX")
+def test_the_campaign_of_crashes_tries_what_it_says(tmp_path: Path) -> None:
+    script, out = ROOT / "benchmarks" / "hardening.py", tmp_path / "x"
+    parts = ["--parts", "fit,calls,together", "--kills", 1, "--stride", 1000, "--times", 1]
+    done = run(tmp_path, script, "--out", out, *parts)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    found = json.loads((out / "hardening.json").read_text())
+    assert found["faults"] == []
+    assert found["counts"]["fit"]["kills"] == 1
+    assert found["counts"]["together"]["pairs"] == 1
+    if "calls" in found["counts"]:  # Linux with a compiler
+        assert found["counts"]["calls"]["calls in a run"] > 50
