@@ -18,8 +18,9 @@ import pytest
 from headstart.data import _files
 from headstart.data._faults import notes
 from headstart.data._files import PACKINGS
-from headstart.data.sources import read_table
+from headstart.data.sources import READERS, read_table
 from headstart.errors import ConfigError, DataError
+from headstart.tasks import builtin
 
 ROWS = pd.DataFrame({"text": ["naïve, «café»", 'said "no"', "x"], "label": ["1", "0", "1"]})
 
@@ -75,6 +76,11 @@ def test_every_packing_gives_the_same_rows(suffix: str, packing: str, tmp_path: 
 
 def test_every_packing_was_covered() -> None:
     assert PACKINGS.keys() == PACK.keys()
+
+
+def test_a_tasks_folder_holds_any_file_that_is_read() -> None:
+    assert set(builtin.PACKED) == {"", *PACKINGS}
+    assert set(builtin.SPLIT_SUFFIXES) == READERS.keys()
 
 
 def test_the_kind_of_a_zipped_file_is_that_of_the_file_in_it(tmp_path: Path) -> None:

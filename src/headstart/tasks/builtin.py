@@ -17,7 +17,10 @@ from headstart.tasks.spec import Span, TaskSpec
 from headstart.tasks.userfile import read_task_file
 
 GLUE, SUPERGLUE = "nyu-mll/glue", "aps/super_glue"
-SPLIT_SUFFIXES = (".jsonl", ".csv", ".tsv", ".json", ".ndjson", ".parquet", ".arrow", ".feather")
+SPLIT_SUFFIXES = (
+    ".jsonl", ".csv", ".tsv", ".json", ".ndjson", ".parquet", ".arrow", ".feather", ".xlsx",
+)  # fmt: skip
+PACKED = ("", ".gz", ".bz2", ".xz", ".zst", ".zip")
 
 _RTE = TaskSpec(
     name="rte",
@@ -281,7 +284,7 @@ def _home(folder: Path, task: TaskSpec) -> Path:
 
 
 def _split_files(home: Path, split: str) -> list[Path]:
-    names = (f"{split}{suffix}{packed}" for suffix in SPLIT_SUFFIXES for packed in ("", ".gz"))
+    names = (f"{split}{suffix}{packed}" for suffix in SPLIT_SUFFIXES for packed in PACKED)
     return [home / name for name in names if (home / name).is_file()]
 
 
