@@ -12,7 +12,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lint format-check types docstrings docs format clean
+.PHONY: help demo test test-all check lint format-check types docstrings docs format clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -24,7 +24,10 @@ help: ## list the targets
 demo: $(VENV)/.demo ## fine-tune a small model plainly and from a pretrained head, and compare
 	@$(BIN)/headstart demo --overwrite
 
-test: $(VENV)/.test ## run all tests
+test: $(VENV)/.test ## run the tests, a few of each kind where many are alike
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not all"
+
+test-all: $(VENV)/.test ## run every test, as continuous integration does
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 # Each of these is also a pre-commit hook; tests/test_tooling.py keeps the two lists equal.

@@ -148,10 +148,15 @@ def tasks() -> str:
 
 def metrics() -> str:
     """Return all metrics."""
-    from headstart.tasks.metrics import METRICS
+    from headstart.tasks.metrics import ALIASES, METRICS
 
-    rows = ((f"`{name}`", m.target, _prose(m.summary)) for name, m in METRICS.items())
-    return table(("metric", "for", "what it is"), rows)
+    other = {name: [f"`{a}`" for a, n in ALIASES.items() if n == name] for name in METRICS}
+    rows = (
+        (f"`{name}`", m.target, _prose(m.summary), "lower" if m.lower_is_better else "higher",
+         ", ".join(other[name]))
+        for name, m in METRICS.items()
+    )  # fmt: skip
+    return table(("metric", "for", "what it is", "better", "also called"), rows)
 
 
 def taskfile() -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from transformers import AutoModelForSequenceClassification
 
 import headstart as hs
@@ -108,6 +109,33 @@ def test_a_frame_keeps_rows_columns_and_index(single: Path) -> None:
     told = [p.probabilities["good"] for p in one_by_one]
     assert found["p_good"].tolist() == pytest.approx(told, abs=1e-6)
     np.testing.assert_allclose(found["p_bad"] + found["p_good"], 1)
+
+
+def test_probabilities_stand_under_their_own_labels(tmp_path: Path) -> None:
+    """In the order of the model, also where the alphabet has another one."""
+    plain = tiny.build("bert", num_labels=3)
+    names = {0: "new", 1: "bad", 2: "Average"}
+    config: Any = plain.config
+    config.id2label, config.label2id = names, {name: i for i, name in names.items()}
+    plain.save_pretrained(tmp_path)  # type: ignore[operator]
+    tiny.tokenizer().save_pretrained(tmp_path)
+    texts = ["a b c", "u v w x", "a great film"]
+    classifier = hs.load(tmp_path)
+    assert classifier.labels == tuple(names.values())
+    with torch.no_grad():
+        tokens = tiny.tokenizer()(texts, padding=True, return_tensors="pt")
+        wanted = plain(**tokens).logits.softmax(1).numpy()
+    assert len({*np.round(wanted[0], 3)}) == 3
+    table = pd.DataFrame({"text": texts})
+    found = classifier.use_columns(text=("text",)).predict_frame(table)
+    assert [name for name in found if name.startswith("p_")] == [f"p_{n}" for n in names.values()]
+    listed = classifier.predict(texts)
+    for index, name in names.items():
+        told = [p.probabilities[name] for p in listed]
+        np.testing.assert_allclose(found[f"p_{name}"], wanted[:, index], atol=1e-5)
+        np.testing.assert_allclose(told, wanted[:, index], atol=1e-5)
+    best = [names[int(i)] for i in wanted.argmax(1)]
+    assert found["prediction"].tolist() == [p.label for p in listed] == best
 
 
 def test_a_frame_needs_the_columns_of_training(single: Path) -> None:

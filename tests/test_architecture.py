@@ -6,7 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,8 @@ LAYERS = (
         "measured",
         "ranges",
         "files",
+        "writing",
+        "untrusted",
         "kernels",
     },
     {"config", "results"},
@@ -144,6 +146,32 @@ def test_packages_do_not_import_one_another_in_a_circle() -> None:
         reached = {target(name) for name in imports(path)} - {unit(path)}
         graph.setdefault(unit(path), set()).update(reached)
     assert list(TopologicalSorter(graph).static_order())
+
+
+def module(name: str, source: Path = SOURCE) -> Path | None:
+    """Return the file that a dotted name stands for or stands in; none for ``headstart`` itself."""
+    parts = name.split(".")[1:]
+    while parts:
+        base = source.joinpath(*parts)
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.is_file():
+                return path
+        parts.pop()
+    return None
+
+
+def test_files_do_not_import_one_another_in_a_circle() -> None:
+    graph = {
+        path: {found for name in imports(path) if (found := module(name)) not in (None, path)}
+        for path in SOURCES
+    }
+    assert sum(map(len, graph.values())) > 500
+    try:
+        order = list(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        names = [str(path.relative_to(SOURCE)) for path in error.args[1]]
+        raise AssertionError(f"a circle: {' <- '.join(names)}") from None
+    assert len(order) == len(SOURCES)
 
 
 def test_nothing_imports_a_concrete_tuner_or_technique() -> None:

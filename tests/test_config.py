@@ -28,6 +28,7 @@ EVERYTHING: dict[str, Any] = {
     "selection": "carve", "calibrate": True, "seed": 7, "device": "cuda", "precision": "bf16",
     "threads": 2, "trust_remote_code": True, "checkpoint_minutes": 0.5, "checkpoint_steps": 3,
     "resume": True, "overwrite": True, "gradient_checkpointing": True, "offload_optimizer": True,
+    "encoding": "cp1252", "empty_text": "keep", "missing_label": "drop",
 }  # fmt: skip
 
 

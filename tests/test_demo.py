@@ -42,6 +42,21 @@ def test_export_writes_two_files_and_stops(
     assert str(tmp_path) in capsys.readouterr().out
 
 
+def test_export_leaves_other_files_of_these_names_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / "validation.csv"
+    theirs.write_text("years of work")
+    words = ["demo", "--rows", "20", "--export", str(tmp_path)]
+    assert main(words) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["validation.csv"]
+    assert theirs.read_text() == "years of work"
+    assert main([*words, "--overwrite"]) == 0
+    assert theirs.read_text() != "years of work"
+    assert main(words) == 0  # what it has written itself is in nobody's way
+
+
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda *_: None)
     with pytest.raises(ConfigError, match=r"pip install 'headstart\[demo\]'"):

@@ -60,6 +60,9 @@ def test_its_forms_are_those_of_the_table_and_the_report(tmp_path: Path) -> None
     assert str(result).startswith(result.answer)
     result.report(tmp_path / "new" / "page.html")
     assert "<h1>Study of train</h1>" in (tmp_path / "new" / "page.html").read_text()
+    with pytest.raises(HeadstartError, match=r"exists.*overwrite=True"):
+        result.report(tmp_path / "new" / "page.html")
+    result.report(tmp_path / "new" / "page.html", overwrite=True)
     with pytest.raises(HeadstartError, match="a file to write"):
         result.report(tmp_path)
 

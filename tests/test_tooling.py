@@ -29,7 +29,14 @@ def test_pre_commit_runs_what_make_check_runs() -> None:
 
 def test_continuous_integration_runs_tests_and_checks() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    assert [line for line in lines if line.startswith("make ")] == ["make test", "make check"]
+    assert [line for line in lines if line.startswith("make ")] == ["make test-all", "make check"]
+
+
+def test_make_test_leaves_out_what_is_marked_all_and_make_test_all_nothing() -> None:
+    found = re.findall(r"^\t@.*-m pytest (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    few, everything = found
+    assert few == f'{everything} -m "not all"'
+    assert "-m " not in everything
 
 
 def test_tools_are_pinned() -> None:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -218,19 +216,7 @@ def watched(watch: Watch | None = None, **settings: Any) -> Watch:
     watch = watch or Watch()
     with watching(watch):
         watch.result = hs.fit(listener=watch, **settings)
-    spare_the_collector()
     return watch
-
-
-@cache
-def spare_the_collector() -> None:
-    """Take what is imported out of its sight.
-
-    Accelerate collects garbage after every stage, which takes longer than a tiny stage if all
-    modules are looked through each time.
-    """
-    gc.collect()
-    gc.freeze()
 
 
 def copies(tensors: Any) -> Tensors:

@@ -13,6 +13,7 @@ from headstart.config import FitConfig
 from headstart.configfile import TRUST
 from headstart.data.objects import as_frame, is_table
 from headstart.data.stream import TableParts
+from headstart.data.usable import EmptyText, Gaps, MissingLabel
 from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.results import RunResult
@@ -58,7 +59,7 @@ def plan(**settings: Any) -> Plan:
     Returns:
         Stages, steps, parameter counts, facts about the data.
     """
-    return plan_run(*_read(settings))
+    return plan_run(*_read(settings, look=True))
 
 
 def load(
@@ -67,6 +68,8 @@ def load(
     device: str = "auto",
     precision: str = "auto",
     trust_remote_code: bool = False,
+    empty_text: EmptyText = "error",
+    missing_label: MissingLabel = "error",
 ) -> Classifier:
     """Load a finished model for prediction.
 
@@ -77,18 +80,25 @@ def load(
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: that in which the run was evaluated,
             so that its scores come out again, and ``fp32`` for a model that predicts a number.
         trust_remote_code: Whether code that comes with the model may run.
+        empty_text: Rows without text: an ``error``, left out (``drop``), or read as empty
+            (``keep``).
+        missing_label: Rows without a label: an ``error``, or left out (``drop``).
 
     Returns:
-        The classifier.
+        The classifier. Its ``counts`` say how many rows of the last call had gaps.
 
     Raises:
         HeadstartError: If there is no trained model.
     """
-    config = FitConfig.build({"model": "-", "task": "-", "device": device, "precision": precision})
+    asked = {"empty_text": empty_text, "missing_label": missing_label}
+    config = FitConfig.build(
+        {"model": "-", "task": "-", "device": device, "precision": precision, **asked}
+    )
     where = source.out if isinstance(source, RunResult) else source
     return Classifier(
-        str(where), config.device, config.precision, trust_remote_code=trust_remote_code
-    )
+        str(where), config.device, config.precision, trust_remote_code=trust_remote_code,
+        gaps=Gaps(config.empty_text, config.missing_label),
+    )  # fmt: skip
 
 
 def evaluate(
@@ -96,8 +106,11 @@ def evaluate(
     data: Any,
     *,
     split: str | None = None,
+    encoding: str | None = None,
     device: str = "auto",
     trust_remote_code: bool = False,
+    empty_text: EmptyText = "error",
+    missing_label: MissingLabel = "error",
     **columns: Any,
 ) -> dict[str, float]:
     """Measure a finished model on labelled rows.
@@ -106,18 +119,24 @@ def evaluate(
         source: As for ``load``.
         data: A file, a saved data set, a data frame, or a data set of ``datasets``.
         split: Which split of a data set that has several.
+        encoding: That of a file of text; ``None`` for UTF-8.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         trust_remote_code: Whether code that comes with the model may run.
+        empty_text: As for ``load``.
+        missing_label: As for ``load``.
         **columns: ``task``, or ``text``, ``label``, ``choices``, ``span`` as for ``fit``, where
             the run's own do not fit.
 
     Returns:
         Metrics by name, ``score`` (their mean) and ``loss`` among them.
     """
-    classifier = load(source, device=device, trust_remote_code=trust_remote_code)
+    classifier = load(
+        source, device=device, trust_remote_code=trust_remote_code, empty_text=empty_text,
+        missing_label=missing_label,
+    )  # fmt: skip
     classifier.use_columns(**columns)
     if isinstance(data, str | Path):
-        return classifier.evaluate_parts(TableParts(data, split=split))
+        return classifier.evaluate_parts(TableParts(data, split=split, encoding=encoding))
     return classifier.evaluate_frame(as_frame(data, split=split, where="the data"))
 
 
@@ -195,11 +214,13 @@ def probe(
     return pd.DataFrame(run_probe(config, list(chosen), list(lrs), frames))
 
 
-def _read(settings: Mapping[str, Any]) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
+def _read(
+    settings: Mapping[str, Any], *, look: bool = False
+) -> tuple[FitConfig, dict[str, pd.DataFrame]]:
     """Return the settings, and the tables among them by the name of their split."""
     resumes = settings.get("resume") is True and settings.get("out")
     said = settings.get(TRUST) is not None
-    before = interrupted_settings(Path(settings["out"]), said=said) if resumes else {}
+    before = interrupted_settings(Path(settings["out"]), said=said, look=look) if resumes else {}
     named = {**before, **settings}
     given = {name: value for name, value in named.items() if is_table(value)}
     # What is neither a table nor the name of one is refused below, as a table.

@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
+from headstart.writing import write_text
 
 VALIDATION_SHARE = 0.2
 MOST_SHOWN = 80
@@ -70,7 +71,10 @@ class FitConfig(BaseModel):
         "Data", "What the label is: classes, or a number to predict.", "auto"
     )
     metrics: tuple[str, ...] = _option(
-        "Data", "A metric, repeated for several; the score is their mean.", ()
+        "Data",
+        "A metric, such as accuracy, macro_f1, roc_auc, log_loss or rmse, repeated for several; "
+        "the score is their mean.",
+        (),
     )
     validation_share: float | None = _option(
         "Data", "Share of the training rows held out where there are no validation rows, or by "
@@ -81,6 +85,15 @@ class FitConfig(BaseModel):
     )
     validation_rows: int | None = _option(
         "Data", "Use only so many validation rows: the same ones whatever the seed.", ge=2
+    )
+    encoding: str | None = _option(
+        "Data", "Encoding of csv, tsv and json files: cp1252, utf-16 … Default: UTF-8."
+    )
+    empty_text: Literal["error", "drop", "keep"] = _option(
+        "Data", "Rows without text: an error, left out (drop), or read as empty (keep).", "error"
+    )
+    missing_label: Literal["error", "drop"] = _option(
+        "Data", "Rows without a label: an error, or left out (drop).", "error"
     )
     max_length: int | None = _option("Data", "Longest input in tokens; longer ones are cut.", ge=4)
 
@@ -347,7 +360,7 @@ def write_settings(config: FitConfig, path: Path) -> None:
         config: The settings.
         path: YAML file to write.
     """
-    path.write_text(yaml.safe_dump(config.plain(), sort_keys=False), encoding="utf-8")
+    write_text(path, yaml.safe_dump(config.plain(), sort_keys=False))
 
 
 def _column(name: Any) -> Any:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError
+from headstart.writing import require_free, write_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,17 +90,23 @@ def sample_rows(rows: int = TRAIN_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
     return named.iloc[:rows], named.iloc[rows:]
 
 
-def export_rows(folder: Path, rows: int = TRAIN_ROWS) -> tuple[Path, Path]:
+def export_rows(
+    folder: Path, rows: int = TRAIN_ROWS, *, overwrite: bool = False
+) -> tuple[Path, Path]:
     """Write ``train.csv`` and ``validation.csv`` of the published measurement.
 
     Args:
         folder: Where to; created.
         rows: Training rows.
+        overwrite: Whether other files of these names are replaced.
 
     Returns:
         The two files.
+
+    Raises:
+        RunError: If other files of these names are there.
     """
-    return _write_rows(folder, *sample_rows(rows))
+    return _write_rows(folder, *sample_rows(rows), overwrite=overwrite)
 
 
 def settings(
@@ -184,7 +191,7 @@ def run_demo(
     configs = settings(out, seed=seed, epochs=epochs, overwrite=overwrite)
     for name, config in configs.items():
         RunFolder(out / name).check(config)
-    _write_rows(out, train, validation)
+    _write_rows(out, train, validation, overwrite=overwrite)
     results = {}
     for name, config in configs.items():
         with listen(name) as listener:
@@ -210,12 +217,21 @@ def classify(out: Path) -> dict[str, list[Opinion]]:
     return found
 
 
-def _write_rows(folder: Path, train: pd.DataFrame, validation: pd.DataFrame) -> tuple[Path, Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+def _write_rows(
+    folder: Path, train: pd.DataFrame, validation: pd.DataFrame, *, overwrite: bool
+) -> tuple[Path, Path]:
     files = folder / "train.csv", folder / "validation.csv"
-    for frame, path in zip((train, validation), files, strict=True):
-        frame.to_csv(path, index=False)
+    tables = [frame.to_csv(index=False).encode() for frame in (train, validation)]
+    other = [(p, data) for p, data in zip(files, tables, strict=True) if not _holds(p, data)]
+    for path, _ in other:
+        require_free(path, overwrite=overwrite)
+    for path, data in other:
+        write_output(path, data, overwrite=overwrite)
     return files
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == data
 
 
 def _package_folder(name: str) -> Path:

@@ -6,6 +6,8 @@ import contextlib
 import difflib
 from collections.abc import Iterable, Iterator
 
+from headstart.untrusted import quoted, shown
+
 
 class HeadstartError(Exception):
     """Base of every error that headstart raises on purpose.
@@ -128,5 +130,5 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     folded = {n.lower(): n for n in names}
     close = difflib.get_close_matches(name.lower(), folded, n=2, cutoff=0.6)
     if close:
-        return f"Did you mean {' or '.join(repr(folded[c]) for c in close)}?"
-    return f"Known: {', '.join(names)}." if names else "None is registered."
+        return f"Did you mean {' or '.join(quoted(folded[c]) for c in close)}?"
+    return f"Known: {', '.join(map(shown, names))}." if names else "None is registered."

@@ -14,6 +14,7 @@ from headstart.errors import RunError
 from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import read_table
 from headstart.files.schema import Scores, as_record, known
+from headstart.writing import write_text
 
 SCHEMA_VERSION = 1
 
@@ -210,7 +211,7 @@ class RunResult:
         Args:
             path: File to write.
         """
-        path.write_text(self.to_json(), encoding="utf-8")
+        write_text(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> RunResult:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from headstart.config import FitConfig
-from headstart.errors import ConfigError, RunError, did_you_mean, raise_all
+from headstart.errors import ConfigError, did_you_mean, raise_all
 from headstart.report.answer import answer
 from headstart.report.card import section
 from headstart.report.page import build
@@ -25,6 +25,7 @@ from headstart.study.request import choose_executor, request
 from headstart.study.runner import State, Watch
 from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome
+from headstart.writing import require_free, write_output
 
 __all__ = ["StudyResult", "read_study", "run_study"]
 
@@ -98,21 +99,19 @@ class StudyResult:
         """
         return section(self.evidence)
 
-    def report(self, path: str | Path) -> None:
+    def report(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the study as one page of HTML.
 
         Args:
             path: The file.
+            overwrite: Whether a file that is there may be replaced.
 
         Raises:
-            RunError: If it cannot be written.
+            RunError: If it cannot be written, or something is there.
         """
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            Path(path).write_text(build(self.evidence), encoding="utf-8")
-        except OSError as error:
-            told = f"{path}: {error.strerror or error}"
-            raise RunError("a file to write", told, "Name another one.") from None
+        require_free(Path(path), overwrite=overwrite, option="path")
+        page = build(self.evidence).encode()
+        write_output(Path(path), page, overwrite=overwrite, option="path")
 
     def __str__(self) -> str:
         return f"{self.answer}\n\n{self.table()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 import tiny_analyses as made
+from alike import spread
 from headstart.analysis import ANALYSES
 from headstart.analysis._page import page
 from headstart.observers import OBSERVERS
@@ -62,9 +64,9 @@ OUT = """plots => plots.flatMap(plot => {
 
 
 @pytest.mark.parametrize(
-    ("width", "scheme"), [(WIDE, "light"), (WIDE, "dark"), (PHONE, "light"), (PHONE, "dark")]
+    ("name", "width", "scheme"),
+    spread(itertools.product(ANALYSES, (WIDE, PHONE), ("light", "dark")), times=1),
 )
-@pytest.mark.parametrize("name", ANALYSES)
 def test_a_page_is_whole_in_every_width_and_scheme(
     browser: Any, tmp_path: Path, name: str, width: int, scheme: str
 ) -> None:

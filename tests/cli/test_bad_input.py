@@ -117,9 +117,9 @@ ROWS = {
         words=("--text", "sentence", "--target", "number"), parts=("a number", "--target classes")
     ),
     "wrong encoding": Case(
-        train=csv(*GOOD) + "très bon,yes\n".encode("cp1252"), parts=("UTF-8", "0xe8", "iconv")
+        train=csv(*GOOD) + "très bon,yes\n".encode("cp1252"), parts=("0xe8", "--encoding cp1252")
     ),
-    "utf-16": Case(train=csv(*GOOD).decode().encode("utf-16"), parts=("UTF-8", "iconv -f UTF-16")),
+    "utf-16": Case(train=csv(*GOOD).decode().encode("utf-16"), parts=("--encoding utf-16",)),
     "open quote": Case(train=csv(*GOOD, '"open,yes', "x,no"), parts=("quotes", "line 18")),
     "too many fields": Case(
         train=csv(*GOOD, "good, but long,yes"), parts=("2 fields", "3 in line 18")

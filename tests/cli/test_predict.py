@@ -104,3 +104,34 @@ def test_the_probabilities_of_classes_are_judged_and_those_of_numbers_are_none(
     numbers = ("evaluate", others / "numbers", "--data", others / "numbers.csv")
     assert json.loads(cli(*numbers, "--json").out)["probabilities"] == {}
     assert "probabilities" not in cli(*numbers).out
+
+
+def test_rows_on_a_terminal_cannot_steer_it(
+    cli: Run, run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("sentence\ngood \x1b[31mred \u202etxt\n", encoding="utf-8")
+    piped = cli("predict", run_folder, "--data", rows).out
+    assert "\x1b[31mred \u202etxt" in piped
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    shown = cli("predict", run_folder, "--data", rows).out
+    assert "\x1b" not in shown
+    assert r"good \u001b[31mred \u202etxt" in shown
+
+
+def test_formulas_are_kept_unless_a_spreadsheet_is_to_read_them(
+    cli: Run, run_folder: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("sentence,=note\n=1+1 good,-5\n", encoding="utf-8")
+    for words, texts in (
+        ((), ["=1+1 good", "-5"]),
+        (("--escape-formulas",), ["'=1+1 good", "-5"]),
+    ):
+        out = tmp_path / "out.csv"
+        answer = cli("predict", run_folder, "--data", rows, "--out", out, "--overwrite", *words)
+        assert answer.code == 0, answer.err
+        found = pd.read_csv(out, dtype=str)
+        assert list(found.iloc[0, :2]) == texts
+        assert list(found)[1] == ("'=note" if words else "=note")
+        assert float(found["p_positive"][0]) <= 1

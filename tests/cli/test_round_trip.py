@@ -158,6 +158,6 @@ def test_dry_run_shows_the_plan_and_writes_nothing(
     answer = cli("fit", *words, "--dry-run")
     assert answer.code == 0
     line = "head(until=optimum) > full"
-    for part in (line, "0 = negative, 1 = positive", "none", "optimum", "rows cut"):
+    for part in (line, "0 = negative, 1 = positive", "optimum      none      none", "rows cut"):
         assert part in answer.out, part
     assert list(tmp_path.iterdir()) == []

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from cli.rows import Run
+from headstart import studies
 from headstart.cli._app import find_command
 from headstart.cli._settings import COMMAND_LINE_ONLY, FitCommand, gather
 from headstart.config import FitConfig
@@ -22,6 +23,7 @@ SAMPLES: dict[str, Any] = {
     "model": "m", "train": "t.csv", "validation": "v.csv", "task": "rte", "label": "l", "span": "s",
     "strategy": "full", "preset": "paper", "head": "h", "out": "o", "data": "d",
     "budget": "5m", "pooling": "mean", "text": ["a", "b"], "choices": ["c", "d"], "metrics": ["f1"],
+    "encoding": "cp1252",
 }  # fmt: skip
 
 
@@ -191,3 +193,33 @@ def test_resume_without_a_folder_names_the_unfinished_runs(
     assert answer.code == 2
     assert "--out FOLDER beside --resume" in answer.err
     assert f"Unfinished runs here: {Path('runs/x')}." in answer.err
+
+
+REFUSED_BY_A_STUDY = {
+    "budget", "checkpoint_minutes", "checkpoint_steps", "overwrite", "resume", "seed",
+}  # fmt: skip
+"""What a study decides itself, each with what to write instead."""
+
+
+@pytest.mark.parametrize("name", sorted(FitConfig.model_fields))
+def test_run_study_takes_the_settings_of_fit_by_their_names(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Begun(Exception):  # noqa: N818
+        pass
+
+    def begin(*_: Any, **__: Any) -> None:
+        raise Begun
+
+    monkeypatch.setattr(studies, "begin", begin)
+    rows = {"train": "t.csv", "text": "a"} if name not in {"task", "data"} else {"task": "rte"}
+    beside = {"head": "h"} if name == "head_part" else {}
+    own = {"strategies" if name == "strategy" else name: sample(name)}
+    words = {"model": "m", "out": "o", "strategies": ["ft"], **rows, **beside, **own}
+    if name in REFUSED_BY_A_STUDY:
+        with pytest.raises(ConfigError) as error:
+            studies.run_study(**words)
+        assert error.value.fix
+    else:
+        with pytest.raises(Begun):
+            studies.run_study(**words)

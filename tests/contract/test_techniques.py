@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import headstart as hs
+from alike import spread
 from headstart.errors import ModelError, NotationError
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
@@ -60,8 +61,9 @@ def test_how_many_pairs_are_covered() -> None:
     assert len(without_head) == len(tied_to_full) * others + others - 1 + len(needs_layers)
 
 
-@pytest.mark.parametrize("family", FEW)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "family"), spread([(name, family) for name in NAMES for family in FEW])
+)
 def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
     tmp_path: Path, name: str, family: str
 ) -> None:
@@ -77,7 +79,7 @@ def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
     assert scored["loss"] == pytest.approx(first.last["loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize(("tuner", "name"), [*BESIDE, *MASKED_ANEW])
+@pytest.mark.parametrize(("tuner", "name"), spread([*BESIDE, *MASKED_ANEW]))
 def test_the_backbone_is_restored_behind_it(tmp_path: Path, tuner: str, name: str) -> None:
     watch = watched(
         **inputs(tmp_path, strategy=f"{tuner}(steps=3)+{line(name)} > full(steps=1)", guard=False),

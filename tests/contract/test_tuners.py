@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import tiny
+from alike import chosen, spread
 from headstart.errors import ConfigError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
@@ -93,6 +94,15 @@ def test_the_contract_covers_every_tuner_and_every_family() -> None:
     assert len(FINAL) >= 3 * len(tiny.FAMILIES)
 
 
+def test_every_tuner_and_every_family_is_in_what_make_test_runs() -> None:
+    lines, together = {line for line, _ in CASES}, set()
+    for turn in ("trains", "detaches", "follows", "seeds"):
+        cases = chosen(spread(CASES, turn))
+        assert ({line for line, _ in cases}, {family for _, family in cases}) == (lines, {*EVERY})
+        together |= {*cases}
+    assert len(together) > len(CASES) / 2
+
+
 @pytest.mark.parametrize("name", TUNERS)
 def test_it_serves_the_kinds_that_it_names(name: str) -> None:
     carried = {tiny.kind_of(family) for tuner, family in PAIRS if tuner == name}
@@ -126,7 +136,7 @@ def test_it_is_described(name: str) -> None:
     tuner()  # every knob has a default
 
 
-@pytest.mark.parametrize(("name", "family"), CASES)
+@pytest.mark.parametrize(("name", "family"), spread(CASES, "trains"))
 def test_it_trains_exactly_what_it_says(name: str, family: str) -> None:
     batch = tiny.batch_for(family)
     split = SplitModel(tiny.build(family))
@@ -155,7 +165,7 @@ def test_it_trains_exactly_what_it_says(name: str, family: str) -> None:
     assert not torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), CASES)
+@pytest.mark.parametrize(("name", "family"), spread(CASES, "detaches"))
 def test_detach_leaves_no_trace_and_keeps_the_head(name: str, family: str, tmp_path: Path) -> None:
     batch = tiny.batch_for(family)
     split = SplitModel(tiny.build(family))
@@ -180,7 +190,7 @@ def test_detach_leaves_no_trace_and_keeps_the_head(name: str, family: str, tmp_p
     assert torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), TEXT)
+@pytest.mark.parametrize(("name", "family"), spread(TEXT, "choices"))
 def test_it_serves_multiple_choice(name: str, family: str) -> None:
     split = SplitModel(tiny.build(family, kind="choice"))
     batch = tiny.batch(choices=2)
@@ -193,7 +203,7 @@ def test_it_serves_multiple_choice(name: str, family: str) -> None:
     assert torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), OURS)
+@pytest.mark.parametrize(("name", "family"), spread(OURS, "heads"))
 def test_it_serves_a_head_of_ours(name: str, family: str) -> None:
     batch = tiny.batch_for(family)
     native: Any = tiny.build(family)
@@ -208,7 +218,7 @@ def test_it_serves_a_head_of_ours(name: str, family: str) -> None:
     assert torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), CASES)
+@pytest.mark.parametrize(("name", "family"), spread(CASES, "follows"))
 def test_a_second_stage_finds_the_first_ones_start(name: str, family: str) -> None:
     batch = tiny.batch_for(family)
     split = SplitModel(tiny.build(family))
@@ -222,7 +232,7 @@ def test_a_second_stage_finds_the_first_ones_start(name: str, family: str) -> No
     assert torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), MERGEABLE)
+@pytest.mark.parametrize(("name", "family"), spread(MERGEABLE, "merges"))
 def test_merge_changes_nothing_and_leaves_plain_weights(
     name: str, family: str, tmp_path: Path
 ) -> None:
@@ -247,7 +257,7 @@ def test_merge_changes_nothing_and_leaves_plain_weights(
     assert plain.fingerprint() == split.fingerprint()
 
 
-@pytest.mark.parametrize(("name", "family"), MERGEABLE)
+@pytest.mark.parametrize(("name", "family"), spread(MERGEABLE, "after"))
 def test_another_tuner_can_follow_a_merge(name: str, family: str) -> None:
     batch = tiny.batch_for(family)
     split = SplitModel(tiny.build(family))
@@ -265,7 +275,7 @@ def test_another_tuner_can_follow_a_merge(name: str, family: str) -> None:
     assert torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), FINAL)
+@pytest.mark.parametrize(("name", "family"), spread(FINAL, "refuses"))
 def test_what_cannot_merge_says_why_and_still_detaches(name: str, family: str) -> None:
     split = SplitModel(tiny.build(family))
     fingerprint = split.fingerprint()
@@ -278,7 +288,7 @@ def test_what_cannot_merge_says_why_and_still_detaches(name: str, family: str) -
     assert split.fingerprint() == fingerprint
 
 
-@pytest.mark.parametrize(("name", "family"), CASES)
+@pytest.mark.parametrize(("name", "family"), spread(CASES, "seeds"))
 def test_one_seed_gives_one_tuner(name: str, family: str) -> None:
     batch = tiny.batch_for(family)
 

@@ -6,10 +6,13 @@ import gzip
 import json
 from pathlib import Path
 
+import datasets
 import pandas as pd
 import pytest
 
 from headstart.data import stream
+from headstart.data._faults import notes
+from headstart.data.classnames import class_names, read_named
 from headstart.data.sources import read_table
 from headstart.data.stream import TableParts
 from headstart.errors import DataError
@@ -51,6 +54,34 @@ def test_parts_together_are_the_whole(tmp_path: Path, name: str, packed: bool) -
     assert found.astype(object).map(repr).equals(whole.astype(object).map(repr))
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-16", "utf-16-le"])
+def test_parts_in_another_encoding_and_with_another_separator(
+    tmp_path: Path, encoding: str
+) -> None:
+    text = "text;label\n" + "".join(f'"café {n}; bon";{n}\n' for n in range(12))
+    (tmp_path / "rows.csv").write_bytes(text.encode(encoding))
+    parts = list(TableParts(tmp_path / "rows.csv", size=5, encoding=encoding))
+    assert [notes(frame) for _, frame in parts] == [
+        ["rows.csv is separated by semicolons, and was read so."]
+    ] * 3
+    found = pd.concat([frame for _, frame in parts], ignore_index=True)
+    whole = read_table(tmp_path / "rows.csv", encoding=encoding)
+    pd.testing.assert_frame_equal(found, whole)
+    assert found["text"][11] == "café 11; bon"
+
+
+def test_class_names_are_those_of_the_file_in_every_part(tmp_path: Path) -> None:
+    features = datasets.Features(
+        text=datasets.Value("string"), label=datasets.ClassLabel(names=["pos", "neg"])
+    )
+    rows = {"text": list("abcde"), "label": [0, 1, 1, 0, -1]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "a.parquet")
+    parts = [frame for _, frame in TableParts(tmp_path / "a.parquet", size=2)]
+    assert [class_names(frame, "label") for frame in parts] == [("pos", "neg")] * 3
+    named = [name for frame in parts for name in read_named(frame, "label")]
+    assert named == ["pos", "neg", "neg", "pos", None]
+
+
 def test_parquet_in_parts(tmp_path: Path) -> None:
     frame = pd.DataFrame({"text": [f"film {n}" for n in range(23)], "n": range(23)})
     frame.to_parquet(tmp_path / "rows.parquet")
@@ -80,7 +111,9 @@ def test_a_good_file_is_never_read_whole(
         ("uneven.csv", CSV + "one field\n"),
         ("open.csv", CSV + '"open,1\n'),
         ("twice.csv", "a,a\n1,2\n"),
-        ("wrong.csv", "a;b\n1;2\n"),
+        ("uneven-semicolons.csv", "a;b\n1;2\n3\n"),
+        ("deep.jsonl", JSON + '{"text": ' + "[" * 50_000 + "\n"),
+        ("digits.jsonl", JSON + '{"text": ' + "1" * 6000 + "}\n"),
         ("header.csv", "a,b\n"),
         ("empty.csv", ""),
         ("blank.csv", "\n \n"),

@@ -82,6 +82,8 @@ def test_labels_do_not_count_but_all_else_does(folder: Path, calls: list[int]) -
     changed = Rows([*ONE.texts[:2], (("else", None),)], ONE.labels)
     right = tiny.tokenizer()
     right.padding_side = "left"
+    front = tiny.tokenizer()
+    front.truncation_side = "left"
     grown = tiny.tokenizer()
     grown.add_tokens(["zebra"])
     others = [
@@ -89,6 +91,7 @@ def test_labels_do_not_count_but_all_else_does(folder: Path, calls: list[int]) -
         (ONE, tiny.tokenizer(), 9),
         (ONE, tiny.tokenizer("roberta"), 8),
         (ONE, right, 8),
+        (ONE, front, 8),
         (ONE, grown, 8),
         (CASES["targets"], tiny.tokenizer(), 8),
     ]

@@ -99,6 +99,16 @@ def test_under_autocast_attention_has_the_chosen_precision() -> None:
         assert attend(*qkv()).dtype == torch.bfloat16
 
 
+def test_a_seed_of_its_own_decides_the_masks_and_torchs_does_not() -> None:
+    def draw(seed: int, torchs: int) -> torch.Tensor:
+        torch.manual_seed(torchs)
+        with FastKernels(seed):
+            return functional.dropout(torch.ones(100), 0.5)
+
+    assert torch.equal(draw(1, 1), draw(1, 2))
+    assert not torch.equal(draw(1, 1), draw(2, 1))
+
+
 def test_torchs_seed_decides_the_masks() -> None:
     def draw(seed: int) -> torch.Tensor:
         torch.manual_seed(seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-import headstart.models.headfile
 import tiny
 from headstart.errors import Faults, ModelError
 from headstart.models.backbone import SplitModel, tensor_bytes
@@ -228,11 +228,11 @@ def test_a_failed_write_leaves_the_head_that_was_there(
     (tmp_path / "notes.txt").write_text("mine")
     first.save(tmp_path)
 
-    def full(_path: Path) -> None:
+    def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(headstart.models.headfile, "sync", full)
+        patch.setattr(os, "fsync", full)
         with pytest.raises(OSError, match="space"):
             head(strategy="second").save(tmp_path)
     assert Head.from_pretrained(tmp_path).strategy == "first"

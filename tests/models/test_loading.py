@@ -289,3 +289,32 @@ def test_the_tokenizer_is_found_where_the_model_is(folder: Path, tmp_path: Path)
     folder.rename(tmp_path / "x") and (tmp_path / "run").mkdir()
     (tmp_path / "x").rename(tmp_path / "run" / "model")
     assert len(load_tokenizer(str(tmp_path / "run"), tiny.VOCABULARY)) == len(tiny.tokenizer())
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize("lead", ["module.", "_orig_mod.", "module._orig_mod."])
+def test_a_wrappers_name_in_front_of_all_others_is_taken_off(
+    lead: str, head: bool, tmp_path: Path
+) -> None:
+    plain = tiny.save_pretrained("roberta", tmp_path / "plain", head=head)
+    wrapped = tiny.save_pretrained("roberta", tmp_path / "wrapped", head=head)
+    file = wrapped / "model.safetensors"
+    named = {f"{lead}{name}": tensor for name, tensor in load_file(file).items()}
+    save_file(named, file, metadata={"format": "pt"})
+    ours, theirs = (load_classifier(str(f), TWO, seed=3) for f in (wrapped, plain))
+    assert ours.fingerprint() == theirs.fingerprint()
+    assert ours.head.keys() == theirs.head.keys()
+    assert all(torch.equal(p, theirs.head[name]) for name, p in ours.head.items())
+    assert bool(ours.unused_head) == head
+    save_classifier(ours, TWO, tiny.tokenizer("roberta"), tmp_path / "saved", "card")
+    names = set(load_file(tmp_path / "saved" / "model.safetensors"))
+    assert names == set(ours.model.state_dict())
+
+
+def test_other_names_are_not_taken_for_a_wrappers(tmp_path: Path) -> None:
+    folder = tiny.save_pretrained("roberta", tmp_path / "model")
+    file = folder / "model.safetensors"
+    named = {f"modules.{name}": tensor for name, tensor in load_file(file).items()}
+    save_file(named, file, metadata={"format": "pt"})
+    with pytest.raises(ModelError, match="belong together"):
+        load_classifier(str(folder), TWO)

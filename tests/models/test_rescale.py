@@ -11,7 +11,12 @@ import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
-from headstart.models.rescale import require_rescalable, rescale_output
+from headstart.models.rescale import (
+    divide_logits,
+    require_divisible,
+    require_rescalable,
+    rescale_output,
+)
 
 MEAN, SCALE = -120.0, 35.5
 
@@ -42,6 +47,17 @@ def test_predictions_come_in_the_users_units(family: str, head: str) -> None:
     assert split.fingerprint() == fingerprint
     rescale_output(split, -MEAN / SCALE, 1 / SCALE)
     torch.testing.assert_close(predictions(split), before, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "albert"])
+def test_a_temperature_divides_weights_and_biases(family: str) -> None:
+    split = SplitModel(tiny.build(family, num_labels=3))
+    end = require_divisible(split, 3)
+    with torch.no_grad():
+        end.bias.copy_(torch.tensor([3.0, -2.0, 1.0]))
+    before = predictions(split)
+    divide_logits(split, 3, 2.5)
+    torch.testing.assert_close(predictions(split), before / 2.5, atol=1e-5, rtol=1e-5)
 
 
 def test_a_head_without_a_last_linear_map_is_refused() -> None:

@@ -8,13 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import huggingface_hub
+import peft
 import pytest
 from huggingface_hub.errors import RepositoryNotFoundError
+from peft import LoraConfig, get_peft_model
+from transformers import AutoModelForSequenceClassification
 
 from headstart.errors import HeadstartError
 from headstart.models.head_choice import Target
 from headstart.models.loading import load_classifier
-from headstart.models.source import find_model, locate
+from headstart.models.source import ADAPTER, find_model, locate
+
+PEFT_WARNS = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 
 
 def refused(source: str | Path) -> HeadstartError:
@@ -170,3 +175,32 @@ def test_a_folder_around_models_names_them(folder: Path, tmp_path: Path) -> None
 def test_a_head_folder_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "head.json").write_text("{}")
     assert f"--head {tmp_path}" in refused(tmp_path).fix
+
+
+@PEFT_WARNS
+@pytest.mark.parametrize("kind", ["alone", "beside a whole model", "damaged"])
+def test_a_peft_adapter_names_its_base_model(kind: str, folder: Path, tmp_path: Path) -> None:
+    """Beside a whole model transformers would load the adapter's base model instead."""
+    place = folder if kind == "beside a whole model" else tmp_path / "adapter"
+    base = AutoModelForSequenceClassification.from_pretrained(folder)
+    config = LoraConfig(task_type="SEQ_CLS", target_modules=["query"], r=2)
+    get_peft_model(base, config).save_pretrained(place)
+    assert (place / ADAPTER).is_file()
+    if kind == "damaged":
+        (place / ADAPTER).write_text("[", encoding="utf-8")
+    error = refused(place)
+    assert "peft adapter" in error.found
+    assert (str(folder) in error.fix) == (kind != "damaged")
+    assert "merge_and_unload" in error.fix
+
+
+@PEFT_WARNS
+def test_the_advice_for_an_adapter_works(folder: Path, tmp_path: Path) -> None:
+    base = AutoModelForSequenceClassification.from_pretrained(folder)
+    config = LoraConfig(task_type="SEQ_CLS", target_modules=["query"], r=2)
+    get_peft_model(base, config).save_pretrained(tmp_path / "adapter")
+    advice = refused(tmp_path / "adapter").fix
+    before, after = "in Python ", ", and give"
+    line = advice.partition(before)[2].partition(after)[0]
+    exec(line.replace("FOLDER", repr(str(tmp_path / "merged"))), {"peft": peft})  # noqa: S102
+    assert load_classifier(str(tmp_path / "merged"), Target(("no", "yes"))).head

@@ -122,7 +122,6 @@ class Carried:
         watch = Watch()
         with tiny_runs.watching(watch):
             self.trained: Trained = run_in_memory(config, observer=seen)
-        tiny_runs.spare_the_collector()
         self.stages: list[SeenStage] = watch.stages
 
     @property

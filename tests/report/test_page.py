@@ -18,6 +18,7 @@ from headstart.errors import ConfigError, RunError
 from headstart.report import repeat
 from headstart.report.answer import answer
 from headstart.report.curves import band, convergence, learning
+from headstart.report.document import Section, document, figures
 from headstart.report.figures import Figure, by_cost, by_seed, by_size, label, looks
 from headstart.report.page import build
 from headstart.report.read import Evidence, read_study
@@ -152,6 +153,17 @@ def test_what_a_user_typed_stays_text() -> None:
     assert any("&lt;script&gt;" in name for name in names)
     texts = re.sub(r"<br>", "", json.dumps(data_of(page)))
     assert "<" not in texts
+
+
+@pytest.mark.parametrize("text", ["</script>", "<!--<script>", "<b>", "a & b", "1 > 0", "é 😀"])
+def test_no_text_of_a_figure_can_end_its_script(text: str) -> None:
+    """Whatever a figure is made of: a text that nobody has escaped before, too."""
+    figure = Figure("f", "Title", "Caption", [{"name": text}], {"height": 9, "title": text})
+    page = document("Title", [Section("f", "Figure", figures([figure]))], [figure])
+    assert data_of(page)["f"]["data"] == [{"name": text}]
+    found = re.search(r'id="figures">(.*?)</script>', page, re.S)
+    assert found
+    assert not set("<>&") & set(found[1])
 
 
 def test_labels_for_plotly_keep_their_words_and_lose_their_markup() -> None:
@@ -291,8 +303,16 @@ def test_the_page_is_written_where_it_is_wanted(tmp_path: Path) -> None:
     study = made.evidence(made.noisy({}), seeds=2)
     order = {run.id: {"result": run.result.to_plain()} for run in study.runs}
     made.write(study, [order[run.id] for run in study.planned], tmp_path / "x")
-    for _ in range(2):  # its own page is written anew
-        report(str(tmp_path / "x"), tmp_path / "new" / "page.html")
-    assert (tmp_path / "new" / "page.html").stat().st_size > 1_000_000
+    page = tmp_path / "new" / "page.html"
+    report(str(tmp_path / "x"), page)
+    assert page.stat().st_size > 1_000_000
+    page.write_text("years of work")
+    with pytest.raises(RunError, match=r"page.html exists.*--overwrite"):
+        report(str(tmp_path / "x"), page)
+    assert page.read_text() == "years of work"
+    report(str(tmp_path / "x"), page, overwrite=True)
+    assert page.stat().st_size > 1_000_000
+    for _ in range(2):  # the study's own page is written anew
+        report(str(tmp_path / "x"))
     with pytest.raises(RunError, match="a file to write for --out"):
         report(str(tmp_path / "x"), tmp_path)

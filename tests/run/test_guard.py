@@ -13,7 +13,8 @@ import torch
 import headstart as hs
 from headstart.errors import NumericalError
 from headstart.models.loading import load_saved
-from headstart.run.guard import LEARNED
+from headstart.results import Point, StageResult
+from headstart.run.guard import LEARNED, has_learned
 from headstart.training.loop import StageLoop
 from tiny_runs import Watch, frame, inputs, same, saved, watched
 
@@ -26,6 +27,24 @@ LAST = "full(steps=3)"
 
 def model_of(run: Path) -> dict[str, torch.Tensor]:
     return {name: t for name, t in saved(run).items() if name.startswith("model/")}
+
+
+@pytest.mark.parametrize(
+    ("skill", "share", "ended", "learned"),
+    [
+        (0.11, 1.0, "end", True),
+        (0.09, 0.81, "end", False),
+        (0.0, 0.79, "end", True),
+        (-0.2, 1.0, "optimum", True),
+        (0.9, 0.1, "nan", False),
+    ],
+)
+def test_what_counts_as_learned(skill: float, share: float, ended: str, learned: bool) -> None:
+    """A tenth of the way from chance to no error, or four fifths of the loss of a constant."""
+    chance = 0.6
+    made = StageResult("bitfit", "bitfit", 1, 9, 1e-3, 1e-3, {}, train_skill=skill, ended=ended)
+    made.curve = [Point(9, share * chance, {"score": 0.5})]
+    assert has_learned(made, chance) == learned
 
 
 @pytest.mark.parametrize(("stage", "ended"), [(STUCK, "end"), (WILD, "nan")])

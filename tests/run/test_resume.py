@@ -105,6 +105,26 @@ def test_ctrl_c_writes_a_checkpoint_from_which_the_run_goes_on(
     assert sum(len(s.rates) for s in watch.stages) == steps - at[1] - sum(s.steps for s in earlier)
 
 
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize(
+    ("line", "at"),
+    [
+        ("lora(steps=4) > full(steps=3)", (1, 2)),
+        ("lora(steps=4) >> full(steps=3)", (2, 2)),
+        ("lora(steps=4) >> bitfit(steps=3) > full(steps=3)", (2, 2)),
+    ],
+)
+def test_running_statistics_go_on_too(line: str, at: tuple[int, int], tmp_path: Path) -> None:
+    settings = inputs(tmp_path, guard=False) | {"strategy": line}
+    whole, out = tmp_path / "whole", tmp_path / "run"
+    watched(out=whole, **settings)
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(listener=interrupt(at), out=out, **settings)
+    watched(out=out, resume=True, **settings)
+    assert any("passes" in name and tensor > 0 for name, tensor in saved(out).items())
+    assert same_run(whole, out)
+
+
 def state(out: Path) -> dict[str, Any]:
     folder = out.with_name(f"{out.name}.partial") / "checkpoints"
     latest = json.loads((folder / "latest.json").read_text())["checkpoint"]

@@ -24,7 +24,7 @@ name: mood
 shape: single
 text: [sentence]
 label: label
-metrics: [macro_f1]
+metrics: [F1_macro, neg_log_loss]
 """
 
 
@@ -46,7 +46,7 @@ def by_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_moved_run_needs_no_task_file(by_file: Path) -> None:
     classifier = hs.load(by_file)
     assert classifier.task is not None
-    assert classifier.task.metrics == ("macro_f1",)
+    assert classifier.task.metrics == ("macro_f1", "log_loss")
     rows = pd.DataFrame({"sentence": ["a b c d e", "u v w x y"], "label": ["good", "bad"]})
     assert classifier.predict_frame(rows)["prediction"].tolist() == ["good", "bad"]
     assert hs.evaluate(by_file, rows)["macro_f1"] == 1

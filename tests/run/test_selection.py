@@ -191,3 +191,15 @@ def test_f1_is_a_matter_of_two_classes(tmp_path: Path) -> None:
     table = pd.DataFrame({"sentence": ["a b", "u v", "c d"] * 8, "label": ["a", "b", "c"] * 8})
     with pytest.raises(ConfigError, match="found 3: a, b, c"):
         run(tmp_path, train=table, validation=None, metrics=("f1",))
+
+
+def test_metrics_are_read_as_scikit_learn_spells_them(tmp_path: Path) -> None:
+    names = ("ROC_AUC", "f1_macro", "neg_log_loss")
+    result = run(tmp_path, metrics=names).result
+    assert result.task["metrics"] == ["roc_auc", "macro_f1", "log_loss"]
+    told = result.scores
+    assert told["score"] == pytest.approx(
+        (told["roc_auc"] + told["macro_f1"] - told["log_loss"]) / 3
+    )
+    with pytest.raises(ConfigError, match="3 classes or more for the metric top_2_accuracy"):
+        run(tmp_path, "x", metrics=("top_k_accuracy",))

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from headstart.config import FitConfig
-from headstart.run.settings import choose, resolved, unused_settings
+from headstart.run.settings import choose, plan_stages, resolved, unused_settings
+from headstart.strategies.plan import Length
 from headstart.tasks.userfile import from_columns
 from headstart.tuners._bind import read_strategy
 
@@ -19,6 +20,15 @@ def unused(strategy: str, **settings: Any) -> list[str]:
     config = FitConfig(strategy=strategy, **settings)
     faults = unused_settings(config, read_strategy(strategy))
     return [strategy[fault.start : fault.end] for fault in faults]
+
+
+def rates(line: str, **settings: Any) -> list[tuple[float, float]]:
+    """Return the rates of tuner and head of each stage."""
+    config = FitConfig(model="m", train="t", text=("s",), strategy=line, **settings)
+    strategy, choices = read_strategy(line), choose(config, TASK)
+    lengths = [Length(1, 1, "end")] * len(strategy.stages)
+    plans = plan_stages(strategy, lengths, config, choices.preset, 10_000_000)
+    return [(plan.optimizer.lr, plan.optimizer.head_lr) for plan in plans]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +48,24 @@ def test_what_the_last_stage_overrules_is_pointed_at(
     strategy: str, settings: dict[str, Any], parts: list[str]
 ) -> None:
     assert unused(strategy, **settings) == parts
+
+
+@pytest.mark.parametrize("preset", ["default", "paper"])
+@pytest.mark.parametrize("line", ["bitfit > lora > full", "lora >> full", "head > bitfit", "full"])
+def test_rates_from_the_command_line_are_those_of_the_last_stage_alone(
+    line: str, preset: str
+) -> None:
+    plain = rates(line, preset=preset)
+    *earlier, last = rates(line, preset=preset, lr=0.123, head_lr=0.456)
+    assert last == (0.123, 0.456)
+    assert earlier == plain[:-1]
+    assert rates(line, preset=preset, lr=0.123) == [*plain[:-1], (0.123, plain[-1][1])]
+
+
+def test_a_stages_own_rates_go_before_those_of_the_command_line() -> None:
+    line = "bitfit(lr=0.5) > lora(head_lr=0.25) > full(lr=0.125)"
+    plain, found = rates("bitfit > lora > full"), rates(line, lr=0.9, head_lr=0.8)
+    assert found == [(0.5, plain[0][1]), (plain[1][0], 0.25), (0.125, 0.8)]
 
 
 @pytest.mark.parametrize("strategy", ["full(epochs=2)", "full(steps=2, lr=1)", "full", "eh-ft"])

@@ -103,6 +103,37 @@ def test_what_cannot_be_merged_is_refused_before_it_trains(line: str, tmp_path: 
     assert not list(tmp_path.glob("run*"))
 
 
+@pytest.mark.usefixtures("counted")
+@pytest.mark.parametrize(
+    ("line", "skills", "begins"),
+    [
+        (f"{L} > {F}", [1.0], [0, 0]),
+        (f"{L} >> {F}", [1.0], [0, 4]),
+        (f"{L} >> {B} > {F}", [1.0, 1.0], [0, 4, 0]),
+        (f"{L} >> {B} > {F}", [1.0, 0.0, 0.0], [0, 4, 4, 4]),  # given up, after a second attempt
+    ],
+)
+def test_running_statistics_are_handed_on_as_the_weights_are(
+    line: str,
+    skills: list[float],
+    begins: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = iter(skills)
+    monkeypatch.setattr(stages, "skill", lambda *_: next(left))
+    found: list[list[float]] = [[] for _ in begins]
+
+    def note(attempt: int, _step: int) -> None:
+        found[attempt - 1].append(float(watch.split.base.embeddings.passes))  # type: ignore[union-attr]
+
+    watch = Watch(note)
+    watched(watch, strategy=line, out=tmp_path / "run", **inputs(tmp_path))
+    for start, passes in zip(begins, found, strict=True):
+        assert passes == [start + step for step in range(1, len(passes) + 1)]
+        assert len(passes) >= 3
+
+
 def test_backbone_that_is_not_restored_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,13 +13,14 @@ import pytest
 import yaml
 
 import tiny_studies
-from headstart.errors import HeadstartError
+from headstart.errors import HeadstartError, RunError
 from headstart.results import RunResult
+from headstart.study import runner
 from headstart.study.claims import MOST_DEATHS, Claims
 from headstart.study.executors import LocalExecutor, WorkerDied, closing
 from headstart.study.main import carry_out_study
 from headstart.study.read import read_summary
-from headstart.study.store import Store
+from headstart.study.store import PlannedRun, Store
 from headstart.study.worker import Outcome, carry_out
 from headstart.training import threads
 
@@ -280,3 +282,49 @@ def test_what_is_measured_goes_to_the_worker_and_comes_back(tmp_path: Path) -> N
     store.put(run, outcome.result or {}, outcome.logits, outcome.measured)
     ((record,), _) = store.results()
     assert record["measured"] == outcome.measured
+
+
+class Vanishing(tiny_studies.Here):
+    """Takes the study's folder away when its first run ends."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder, self.away = folder, folder.with_name("away")
+
+    def submit(self, run: PlannedRun) -> Future[Outcome]:
+        promised = super().submit(run)
+        if len(self.done) == 1:
+            self.folder.rename(self.away)
+        return promised
+
+
+def test_a_folder_that_comes_back_gets_the_result_that_was_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, told = tiny_studies.study(tmp_path, seeds=1), list[str]()
+    here = Vanishing(tmp_path / "x")
+
+    class Watch(studies_watch()):  # type: ignore[misc]
+        def warned(self, text: str) -> None:
+            told.append(text)
+            here.away.rename(here.folder)
+
+    monkeypatch.setattr(runner, "LOOK", 0.01)
+    state = carry_out_study(study, here, Watch())
+    assert len(state.done) == len(here.done) == 2
+    assert ("Bring it back" in told[0], "60 s" in told[0], len(told)) == (True, True, 1)
+
+
+def test_a_folder_that_stays_away_ends_the_study(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_studies.study(tmp_path, seeds=1)
+    here = Vanishing(tmp_path / "x")
+    monkeypatch.setattr(runner, "LOOK", 0.01)
+    monkeypatch.setattr(runner, "AWAY", 0.1)
+    with pytest.raises(RunError, match="Bring it back"):
+        carry_out_study(study, here)
+    assert not here.folder.exists(), "nothing is made anew in its place"
+    here.away.rename(here.folder)
+    state = carry_out_study(study, tiny_studies.Here())
+    assert len(state.done) == 2

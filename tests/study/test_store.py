@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,6 @@ import pytest
 
 import tiny_records as made
 from headstart.errors import RunError
-from headstart.study import claims as claims_module
 from headstart.study.claims import Claims
 from headstart.study.store import PlannedRun, Store
 
@@ -164,48 +160,6 @@ def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
         store.finished()
     with pytest.raises(RunError, match="Bring it back"):
         store.put(RUN, RESULT, LOGITS)
-
-
-def test_a_run_is_claimed_by_one(store: Store) -> None:
-    first, second = Claims(store), Claims(store)
-    assert first.take("a1") == 0
-    assert second.take("a1") is None
-    assert second.held_by_others() == {"a1"}
-    assert first.held_by_others() == set()
-    first.give_back("a1")
-    assert second.take("a1") == 0
-
-
-def test_the_claim_of_a_dead_process_is_taken_over_and_counted(tmp_path: Path) -> None:
-    store = Store(tmp_path / "x").open(create=True)
-    code = (
-        "import sys; from headstart.study.claims import Claims\n"
-        "from headstart.study.store import Store\n"
-        "print(Claims(Store(sys.argv[1]).open()).take('a1'))\n"
-    )
-    for deaths in range(2):
-        command = [sys.executable, "-c", code, str(tmp_path / "x")]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
-        assert done.stdout.strip() == str(deaths)
-    assert Claims(store).take("a1") == 2
-
-
-def test_silence_from_another_machine_is_judged_by_our_own_clock(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    claim = {"host": "elsewhere", "pid": os.getpid(), "born": 0.0, "beat": 1}
-    store.create("claims/a1.0.json", claim)
-    now = [100.0]
-    monkeypatch.setattr(claims_module.time, "monotonic", lambda: now[0])
-    ours = Claims(store, silence=60)
-    assert ours.take("a1") is None
-    now[0] += 50
-    store.write("claims/a1.0.json", {**claim, "beat": 2})
-    assert ours.take("a1") is None
-    now[0] += 50  # 50 seconds after the last renewal that was seen
-    assert ours.take("a1") is None
-    now[0] += 20
-    assert ours.take("a1") == 1
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from headstart.study.forms import as_text
 from headstart.study.summary import summarise
 from headstart.study.tables import (
     CSV_HEAD,
+    ERRORS,
     HEAD,
     LEGEND,
     MARKED,
@@ -94,6 +95,38 @@ def test_only_seeds_of_both_sides_are_paired() -> None:
     assert found.comparison.difference.estimate == pytest.approx(0.035)
     assert found.scores is not None
     assert found.scores.n == 5
+
+
+@pytest.mark.parametrize("side", [A, B])
+def test_runs_are_paired_by_seed_in_whatever_order_they_have_ended(side: str) -> None:
+    wanted = summarise(study(), [], A, [A, B])
+    in_order = [r for r in study() if r["axes"]["strategy"] != side]
+    backwards = [r for r in reversed(study()) if r["axes"]["strategy"] == side]
+    found = summarise([*in_order, *backwards], [], A, [A, B])
+    named = [{g.task: [e.comparison for e in g.entries] for g in s.groups} for s in (found, wanted)]
+    assert named[0] == named[1]
+    assert found.overall == wanted.overall
+    # By order the differences would be 7, 5, 3 ... points, and not 5 times half a point.
+    assert wanted.overall is not None
+    assert wanted.overall.comparisons[B].spread == pytest.approx(0, abs=1e-12)
+
+
+def test_each_strategy_is_corrected_over_the_tasks_alone() -> None:
+    """However many strategies a study has, p of one is multiplied by its number of tasks."""
+    alone = summarise(study(), [], A, [A, B]).groups[0].entries[1].comparison
+    records = study()
+    lines = [f"{name} > full" for name in ("head", "lora", "top")]
+    for line in lines:
+        more = [copy.deepcopy(r) for r in study() if r["axes"]["strategy"] == B]
+        for each in more:
+            each["axes"]["strategy"] = line
+        records += more
+    summary = summarise(records, [], A, [A, B, *lines])
+    found = [e.comparison for e in summary.groups[0].entries[1:]]
+    assert len(found) == 4
+    assert alone is not None
+    assert alone.adjusted == pytest.approx(4 / 64)
+    assert {c.adjusted for c in found if c} == {alone.adjusted}
 
 
 def test_sizes_models_and_settings_are_groups_of_their_own() -> None:
@@ -205,6 +238,14 @@ def test_every_form_tells_the_same_numbers() -> None:
     assert r"73.5 $\pm$ 1.9" in as_text(summary, "latex")
     assert "+3.5 [1.5, 5.5]" in as_text(summary, "md")
     assert title(summary.groups[0], summary) == "one: accuracy in %, against full (ft)"
+
+
+def test_a_score_that_counts_errors_is_not_called_percent() -> None:
+    changes = {"task": {"metrics": ["accuracy", "rmse"]}}
+    summary = summarise(study(**changes), [], A, [A, B])
+    assert title(summary.groups[0], summary) == "one: accuracy + -rmse × 100, against full (ft)"
+    assert ERRORS in notes(summary)
+    assert ERRORS not in notes(summarise(study(), [], A, [A, B]))
 
 
 def test_what_a_user_typed_stays_text() -> None:

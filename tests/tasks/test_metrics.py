@@ -3,45 +3,113 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from scipy import stats
 from sklearn import metrics as sk
+from sklearn.metrics import get_scorer_names
 
 from headstart.errors import ConfigError, DataError, NumericalError
-from headstart.tasks.metrics import METRICS, compute, default_metrics, metric_faults, score
+from headstart.tasks.calibration import softmax
+from headstart.tasks.metrics import (
+    ALIASES,
+    METRICS,
+    canonical_names,
+    class_faults,
+    compute,
+    default_metrics,
+    is_share,
+    metric_faults,
+    score,
+    score_name,
+)
+
+Array = npt.NDArray[Any]
 
 CLASS_REFERENCES = {
     "accuracy": sk.accuracy_score,
-    "f1": sk.f1_score,
-    "macro_f1": lambda y, p: sk.f1_score(y, p, average="macro"),
+    "balanced_accuracy": sk.balanced_accuracy_score,
     "matthews": sk.matthews_corrcoef,
+    "cohen_kappa": sk.cohen_kappa_score,
+    **{name: getattr(sk, f"{name}_score") for name in ("f1", "precision", "recall")},
+    **{
+        f"{form}_{name}": partial(getattr(sk, f"{name}_score"), average=form)
+        for name in ("f1", "precision", "recall")
+        for form in ("macro", "micro", "weighted")
+    },
+}
+
+
+def ranked(function: Callable[..., float]) -> Callable[[Array, Array], float]:
+    """Take the second column of two, as scikit-learn wants it, and the mean of more."""
+    return lambda y, p: (
+        function(y, p[:, 1])
+        if p.shape[1] == 2
+        else np.mean([function(y == c, p[:, c]) for c in range(p.shape[1])])
+    )
+
+
+PROBABILITY_REFERENCES = {
+    "roc_auc": lambda y, p: (
+        sk.roc_auc_score(y, p[:, 1])
+        if p.shape[1] == 2
+        else sk.roc_auc_score(y, p, multi_class="ovr")
+    ),
+    "average_precision": ranked(sk.average_precision_score),
+    "log_loss": lambda y, p: sk.log_loss(y, p, labels=range(p.shape[1])),
+    "brier": lambda y, p: sk.brier_score_loss(y, p, labels=range(p.shape[1]), scale_by_half=False),
+    **{
+        f"top_{k}_accuracy": partial(sk.top_k_accuracy_score, k=k, labels=range(12))
+        for k in (2, 3, 5, 10)
+    },
 }
 NUMBER_REFERENCES = {
     "pearson": lambda y, p: stats.pearsonr(y, p).statistic,
     "spearman": lambda y, p: stats.spearmanr(y, p).statistic,
     "r2": sk.r2_score,
+    "mae": sk.mean_absolute_error,
+    "mse": sk.mean_squared_error,
+    "rmse": sk.root_mean_squared_error,
 }
 
 
 def test_every_metric_is_covered() -> None:
-    assert CLASS_REFERENCES.keys() | NUMBER_REFERENCES.keys() == METRICS.keys()
-    assert len(METRICS) == 7
-    assert all(METRICS[name].target == "classes" for name in CLASS_REFERENCES)
+    of_classes = CLASS_REFERENCES.keys() | PROBABILITY_REFERENCES.keys()
+    assert of_classes | NUMBER_REFERENCES.keys() == METRICS.keys()
+    assert len(METRICS) == 30
+    assert all(METRICS[name].target == "classes" for name in of_classes)
+    assert {n for n, m in METRICS.items() if m.reads == "logits"} == PROBABILITY_REFERENCES.keys()
     assert all(METRICS[name].target == "number" for name in NUMBER_REFERENCES)
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", CLASS_REFERENCES)
 def test_class_metrics_equal_the_reference(name: str, seed: int) -> None:
-    classes = 2 if name == "f1" or seed % 2 else 4
+    classes = 2 if METRICS[name].most == 2 or seed % 2 else 4
     rng = np.random.default_rng(seed)
     truth, guess = rng.integers(classes, size=(2, 60))
     expected = CLASS_REFERENCES[name](truth, guess)
     assert compute([name], guess, truth)[name] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", PROBABILITY_REFERENCES)
+def test_metrics_of_probabilities_equal_the_reference(name: str, seed: int) -> None:
+    classes = 12 if name.startswith("top") else (2, 4)[seed % 2]
+    rng = np.random.default_rng(seed)
+    truth = rng.permutation(np.arange(60) % classes)
+    logits = rng.normal(size=(60, classes)).astype(np.float32)
+    expected = PROBABILITY_REFERENCES[name](truth, softmax(logits))
+    found = compute([name], logits.argmax(axis=1), truth, logits)[name]
+    assert found == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -64,15 +132,29 @@ def test_f1_is_that_of_label_1() -> None:
     assert compute(["f1"], guess, truth)["f1"] == pytest.approx(2 / 3)
 
 
+RIGHT = np.arange(24) % 12
+TWO = RIGHT % 2
+
+
 @pytest.mark.parametrize("name", METRICS)
-def test_every_metric_is_1_for_the_truth_and_less_for_an_error(name: str) -> None:
-    truth = np.array([0, 1, 1, 0]) if METRICS[name].target == "classes" else np.arange(4.0)
-    worse = truth[[1, 0, 2, 3]]
-    assert compute([name], truth, truth)[name] == pytest.approx(1)
-    assert compute([name], worse, truth)[name] < 1
+def test_every_metric_is_best_for_the_truth_and_worse_for_an_error(name: str) -> None:
+    metric = METRICS[name]
+    truth = TWO if metric.most == 2 else RIGHT
+    worse = truth[[1, 0, *range(2, 24)]]
+    if metric.target == "number":
+        truth, worse = truth.astype(float), worse.astype(float)
+    logits = 40.0 * np.eye(12, dtype=np.float32)
+    # Of the wrong rows the true class is the least probable one.
+    less = logits[worse.astype(int)]
+    less[[0, 1], truth[:2].astype(int)] = -40
+    best = compute([name], truth, truth, logits[truth.astype(int)])
+    assert best[name] == pytest.approx(0 if metric.lower_is_better else 1, abs=1e-12)
+    assert score([name], compute([name], worse, truth, less)) < score([name], best)
 
 
-UNDEFINED = [(name, rows) for name in ("matthews", "pearson", "spearman") for rows in (1, 5)]
+UNDEFINED = [
+    (name, rows) for name in ("matthews", "cohen_kappa", "pearson", "spearman") for rows in (1, 5)
+]
 
 
 @pytest.mark.parametrize(("name", "rows"), [*UNDEFINED, ("r2", 1)])
@@ -83,10 +165,104 @@ def test_undefined_is_zero_without_a_warning(name: str, rows: int) -> None:
     assert compute([name], truth, np.ones_like(truth)) == {name: 0.0}
 
 
+@pytest.mark.parametrize("classes", [2, 4])
 @pytest.mark.parametrize("name", [n for n in METRICS if METRICS[n].target == "classes"])
-def test_one_class_everywhere_gives_no_warning(name: str) -> None:
+def test_one_class_everywhere_gives_no_warning(name: str, classes: int) -> None:
     zeros = np.zeros(3, dtype=int)
-    assert 0 <= compute([name], zeros, zeros)[name] <= 1
+    logits = np.tile(np.arange(classes)[::-1].astype(np.float32), (3, 1))
+    assert 0 <= compute([name], zeros, zeros, logits)[name] <= 1
+
+
+def test_rows_of_one_class_say_nothing_of_the_ranking() -> None:
+    ones, logits = np.ones(3, dtype=int), np.array([[0, 1], [0, 2], [3, 0]], np.float32)
+    assert compute(["roc_auc"], ones, ones, logits) == {"roc_auc": 0.5}
+    assert compute(["average_precision"], ones, 0 * ones, logits) == {"average_precision": 0.0}
+
+
+def test_a_class_that_no_row_has_is_left_out_of_the_mean_of_rankings() -> None:
+    rng = np.random.default_rng(0)
+    truth, logits = np.arange(40) % 3, rng.normal(size=(40, 4)).astype(np.float32)
+    found = compute(("roc_auc", "average_precision"), truth, truth, logits)
+    probabilities = softmax(logits)
+    for name, function in (
+        ("roc_auc", sk.roc_auc_score),
+        ("average_precision", sk.average_precision_score),
+    ):
+        expected = np.mean([function(truth == c, probabilities[:, c]) for c in range(3)])
+        assert found[name] == pytest.approx(expected)
+    for name in ("log_loss", "brier", "top_3_accuracy", "balanced_accuracy"):
+        assert math.isfinite(compute([name], truth, truth, logits)[name])
+
+
+SPELLINGS = {
+    "Accuracy": "accuracy",
+    "ROC AUC": "roc_auc",
+    "roc-auc": "roc_auc",
+    "roc_auc_score": "roc_auc",
+    "f1_macro": "macro_f1",
+    "F1_Weighted": "weighted_f1",
+    "precision_micro": "micro_precision",
+    "recall_score": "recall",
+    "neg_log_loss": "log_loss",
+    "neg_brier_score": "brier",
+    "neg_mean_absolute_error": "mae",
+    "neg_root_mean_squared_error": "rmse",
+    "mean_squared_error": "mse",
+    "cohen_kappa_score": "cohen_kappa",
+    "matthews_corrcoef": "matthews",
+    "top_k_accuracy": "top_2_accuracy",
+    "top_k_accuracy_score": "top_2_accuracy",
+    "r2_score": "r2",
+    "acuracy": "acuracy",
+    "": "",
+}
+
+
+def test_names_are_read_as_scikit_learn_spells_them() -> None:
+    assert {name: canonical_names([name])[0] for name in SPELLINGS} == SPELLINGS
+    assert canonical_names(METRICS) == tuple(METRICS)
+    assert set(ALIASES.values()) <= METRICS.keys()
+    assert canonical_names(("F1_macro", "accuracy", "macro_f1")) == ("macro_f1", "accuracy")
+
+
+@pytest.mark.parametrize("name", sorted(get_scorer_names()))
+def test_every_scorer_of_scikit_learn_is_known_or_named_here(name: str) -> None:
+    known = canonical_names([name])[0] in METRICS
+    assert known != bool(NOT_OURS.search(name))
+
+
+NOT_OURS = re.compile(
+    "adjusted|mutual|rand_score|homogeneity|completeness|v_measure|fowlkes|jaccard|samples|"
+    "likelihood|d2_|poisson|gamma|msle|log_error|percentage|median|max_error|explained|"
+    "roc_auc_ov._|roc_auc_ovo"
+)
+"""Of clusters and several labels a row, or rarely used."""
+
+
+def test_errors_count_as_negative_in_a_score() -> None:
+    assert score(("log_loss",), {"log_loss": 0.4}) == pytest.approx(-0.4)
+    assert score(("accuracy", "brier"), {"accuracy": 0.8, "brier": 0.3}) == pytest.approx(0.25)
+    assert score_name(("accuracy", "brier")) == "accuracy + -brier"
+    assert is_share(("accuracy", "r2"))
+    assert not is_share(("accuracy", "rmse"))
+
+
+def test_an_error_beyond_numbers_is_not_the_smallest_one() -> None:
+    found = compute(["rmse"], np.array([1e200, 1.0]), np.array([0.0, 1.0]))
+    assert found == {"rmse": math.inf}
+
+
+def test_classes_too_few_or_too_many_for_a_metric_are_told() -> None:
+    names = ("accuracy", "precision", "top_3_accuracy")
+    assert [f.expected for f in class_faults(names, "abcde")] == [
+        "two classes for the metric precision, which is that of the second"
+    ]
+    assert "macro_precision" in class_faults(names, "abcde")[0].fix
+    assert [f.expected for f in class_faults(names, "ab")] == [
+        "4 classes or more for the metric top_3_accuracy"
+    ]
+    for name in ("f1", "precision", "recall"):
+        assert f"macro_{name}" in METRICS
 
 
 def test_nearly_constant_predictions_give_a_finite_value() -> None:

@@ -17,7 +17,7 @@ shape: pair
 text: [first, second]
 label: same
 labels: [no, yes]
-metrics: [accuracy, matthews]
+metrics: [accuracy_score, matthews]
 spans:
   - {column: first, start: s1, end: e1}
   - {column: second, text: word, word_index: at}

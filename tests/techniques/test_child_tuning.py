@@ -10,7 +10,7 @@ import torch
 
 import tiny
 from headstart.models.backbone import SplitModel
-from headstart.techniques.child_tuning import ChildTuning
+from headstart.techniques.child_tuning import ChildTuning, most_important
 from headstart.tuners import TUNERS
 from headstart.tuners.lora import Lora
 from techniques.made import setting
@@ -60,6 +60,27 @@ def test_mode_d_chooses_by_squared_gradients_without_dropout() -> None:
     kept = torch.cat([found[n].flatten() for n in inner]) == 1
     assert kept.sum().item() == pytest.approx(0.2 * len(kept), abs=1)
     assert scores[kept].min() >= scores[~kept].max()
+
+
+def test_mode_d_sums_the_squares_of_batches_and_not_their_gradients() -> None:
+    """Two batches that pull in opposite directions both count (the Fisher information)."""
+    split = SplitModel(tiny.build("bert"))
+    made = setting(split)
+    (first,) = made.batches()
+    second = first | {"labels": 1 - first["labels"]}
+    technique = ChildTuning("D", 0.2)
+    technique.begin(replace(made, batches=lambda: iter([first, second])))
+    found = technique.tensors()
+
+    sums = {name: torch.zeros_like(split.backbone[name]) for name in found}
+    for batch in (first, second):
+        split.model.zero_grad()
+        (made.loss(batch) / len(batch["labels"])).backward()
+        for name in sums:
+            sums[name] += split.backbone[name].grad.square()  # type: ignore[union-attr]
+    wanted = most_important(sums, 0.2)
+    agreeing = [(found[name] != 0) == wanted[name] for name in found]
+    assert torch.cat([a.flatten() for a in agreeing]).float().mean() > 0.999
 
 
 def test_mode_d_computes_no_more_rows_at_once_than_training_does() -> None:

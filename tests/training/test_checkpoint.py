@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 
 import headstart.training.checkpoint as module
 from headstart.errors import RunError
-from headstart.training.checkpoint import load_checkpoint, replace_text, save_checkpoint
+from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 
 
 def content(number: int) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
@@ -81,7 +82,7 @@ def half_written(tensors: Any, path: Path) -> None:
         (module, "save_file", crash, 1),
         (module, "save_file", half_written, 1),
         (module.json, "dumps", crash, 1),
-        (module.os, "fsync", crash, 1),
+        (os, "fsync", crash, 1),
         (Path, "replace", crash, 1),
         (Path, "iterdir", crash, 2),
     ],
@@ -133,18 +134,3 @@ def test_a_damaged_checkpoint_is_told(damage: Callable[[Path], object], tmp_path
         load_checkpoint(tmp_path)
     assert str(tmp_path) in error.value.found
     assert "--overwrite" in error.value.fix
-
-
-def test_a_text_is_replaced_whole_or_not_at_all(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "x.json"
-    replace_text(path, "old ä")
-    monkeypatch.setattr(module.os, "fsync", crash)
-    with pytest.raises(CrashError):
-        replace_text(path, "new")
-    assert path.read_text(encoding="utf-8") == "old ä"
-    monkeypatch.undo()
-    replace_text(path, "new")
-    assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
-    assert path.read_text() == "new"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -82,7 +83,7 @@ def test_numbers_are_judged_in_the_users_units_and_their_loss_in_the_models() ->
 def test_the_metrics_see_unstandardised_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
 
-    def compute(names: Any, predictions: Any, references: Any) -> dict[str, float]:
+    def compute(names: Any, predictions: Any, references: Any, logits: Any) -> dict[str, float]:
         seen.extend((predictions, references))
         return dict.fromkeys(names, 0.5)
 
@@ -100,6 +101,19 @@ def test_broken_logits_score_nothing(number: bool) -> None:
     found = Judge(labels, ("pearson" if number else "accuracy",))(logits)
     assert found["score"] == 0
     assert np.isnan(found["loss"])
+
+
+def test_broken_logits_are_worse_than_any_error() -> None:
+    found = Judge(np.array([0, 1]), ("accuracy", "brier"))(np.full((2, 2), np.nan, np.float32))
+    assert found["score"] == -math.inf
+
+
+def test_probabilities_are_judged_and_an_error_lowers_the_score() -> None:
+    logits = np.array([[1, 0], [0, 2], [0.5, 0]], np.float32)
+    found = Judge(np.array([0, 1, 1]), ("log_loss", "roc_auc"))(logits)
+    assert found["roc_auc"] == 1.0
+    assert found["log_loss"] == pytest.approx(found["loss"])
+    assert found["score"] == pytest.approx((1 - found["log_loss"]) / 2)
 
 
 def test_each_module_gets_its_own_mode_back() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import MethodType
 from typing import Any
 
@@ -12,6 +13,8 @@ import torch
 from torch import nn
 
 import tiny
+from headstart.kernels.fuse import fused_layers
+from headstart.kernels.mode import FastKernels
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.training.evaluate import predict_logits
@@ -24,6 +27,10 @@ Make = Callable[..., Feed]
 
 KNOWN = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert")
 BATCH = np.array([4, 0, 9])
+NO_DROPOUT: dict[str, dict[str, Any]] = {
+    family: {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} for family in KNOWN
+}
+NO_DROPOUT["distilbert"] = {"dropout": 0.0, "attention_dropout": 0.0}
 
 
 def build(family: str, kind: str = "sequence", **settings: Any) -> SplitModel:
@@ -63,6 +70,30 @@ def test_logits_and_all_gradients_stay(
     assert slopes.keys() == gradients.keys()
     for name, gradient in gradients.items():
         torch.testing.assert_close(slopes[name], gradient, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("fused", [False, True])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("family", KNOWN)
+def test_of_a_mask_the_first_tokens_own_row_counts(
+    family: str, attention: str, fused: bool, make_feed: Make
+) -> None:
+    """Each token may look at others; a mask that only hides padding has equal rows."""
+    split, feed = build(family, attn_implementation=attention, **NO_DROPOUT[family]), make_feed()
+    layer: Any = split.layers()[-1][1]
+    generator = torch.Generator().manual_seed(3)
+    states = torch.randn(2, 6, 32, generator=generator)
+    mask = torch.rand(2, 1, 6, 6, generator=generator) < 0.5
+    mask[:, :, range(6), range(6)] = True
+    assert not torch.equal(mask[:, :, 0], mask[:, :, -1])
+    mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
+    expected = layer(states, attention_mask=mask)[:, :1]
+    with first_token_only(split, feed) as done:
+        assert done
+        split.model.train(fused)  # without dropout, so that nothing else changes
+        with fused_layers(split.model) if fused else nullcontext(), FastKernels(1):
+            found = layer(states, attention_mask=mask)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

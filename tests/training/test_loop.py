@@ -222,6 +222,16 @@ def test_dropout_is_drawn_anew_for_each_step(make_loop: Make) -> None:
     assert len(set(losses(make_loop, dropout=0.3, **frozen))) == 7
 
 
+def test_the_seed_of_the_run_decides_what_dropout_drops(make_loop: Make) -> None:
+    """With all rows in one batch the seed decides nothing else."""
+    frozen = {"optimizer": {"lr": 1e-30, "head_lr": 1e-30}, "rows": 5}
+    still, other = (losses(make_loop, dropout=0.0, seed=seed, **frozen) for seed in (0, 1))
+    assert still == pytest.approx(other, rel=1e-5)
+    first, again, second = (losses(make_loop, dropout=0.3, seed=s, **frozen) for s in (0, 0, 1))
+    assert first == again
+    assert all(abs(a - b) > 1e-4 for a, b in zip(first, second, strict=True))
+
+
 def test_what_trains_does_not_change_the_order_of_the_rows(make_loop: Make) -> None:
     loops = [make_loop(), make_loop(head_only=True), make_loop(Length(7, 1, "learned"))]
     for loop in loops:

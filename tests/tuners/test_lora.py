@@ -11,7 +11,13 @@ from transformers import AutoModelForSequenceClassification, GPT2Config
 import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.tuners._peft import LowRankTuner
+from headstart.tuners._peft import wrapped as wrapped_layers
+from headstart.tuners.dora import Dora
+from headstart.tuners.eva import Eva
 from headstart.tuners.lora import Lora
+from headstart.tuners.pissa import Pissa
+from headstart.tuners.rslora import Rslora
 
 ATTENTION = {
     "bert": {"query", "key", "value", "attention.output.dense"},
@@ -71,6 +77,21 @@ def test_merge_adds_alpha_over_r_times_b_a() -> None:
     torch.nn.init.normal_(b)
     tuner.merge(split)
     torch.testing.assert_close(weight, before + 6.0 / 4 * b @ a)
+
+
+@pytest.mark.parametrize("kind", [Lora, Rslora, Dora, Pissa, Eva])
+def test_defaults_are_those_of_eh_ft(kind: type[LowRankTuner]) -> None:
+    """Rank 8 and alpha 16 (arXiv 2210.16771, appendix), so that the change counts twice."""
+    split = SplitModel(tiny.build("bert"))
+    chosen = kind().attach(split)
+    (layer, *_) = wrapped_layers(split).values()
+    assert {len(p) for n, p in chosen.items() if "lora_A" in n} == {8}
+    assert layer.scaling["default"] == (16 / 8**0.5 if kind is Rslora else 2.0)
+    assert not [m for m in split.model.modules() if "lora_" in str(m) and dropping(m)]
+
+
+def dropping(module: Any) -> bool:
+    return any(getattr(part, "p", 0.0) for part in getattr(module, "lora_dropout", {}).values())
 
 
 def test_attaching_changes_no_output_and_no_mode() -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 from headstart.analysis._base import Findings
-from headstart.report.document import Section, document, figures, listing, table, words
+from headstart.report.document import Section, document, escape, figures, listing, table, words
 
 
 def page(title: str, findings: Findings, command: str, notes: Sequence[str] = ()) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from headstart.untrusted import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,7 +68,8 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
         # Numbers stay in one piece; where the terminal is narrow, words give way.
         made.add_column(name.removeprefix(">"), justify=justify, no_wrap=right, overflow="fold")
     for row in rows:
-        made.add_row(*(str(cell) for cell in row))
+        # Spelled out before widths are measured.
+        made.add_row(*(printable(str(cell)) for cell in row))
     return made
 
 
@@ -136,8 +140,40 @@ def escape_markup(text: str) -> str:
 
 
 def _console(stream: IO[str]) -> Console:
-    from rich.console import Console
-
     width = None if stream.isatty() or "COLUMNS" in os.environ else WIDTH_OF_A_FILE
     # No markup: a label called "[red]" is a label.
-    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+    return _console_class()(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+@functools.cache
+def _console_class() -> type[Console]:
+    """Make the class of consoles; rich is imported when something is printed."""
+    from rich.console import Console
+    from rich.segment import Segment
+
+    class PlainConsole(Console):
+        """A console on which no text from data or files can steer the terminal."""
+
+        def render(self, renderable: Any, options: Any = None) -> Iterable[Any]:
+            """Render; control codes are those of rich alone.
+
+            Args:
+                renderable: What to print.
+                options: Width and the like.
+
+            Yields:
+                Segments of printable text.
+            """
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else printable(text), style, control)
+
+    return PlainConsole
+
+
+def write_out(text: str) -> None:
+    """Write text to standard output as it is; on a terminal, in printable characters.
+
+    Args:
+        text: May hold what others have written.
+    """
+    sys.stdout.write(printable(text) if sys.stdout.isatty() else text)

@@ -16,6 +16,7 @@ from headstart.cli._app import app
 from headstart.cli._console import errors, is_main_process
 from headstart.cli._usage import UsageError, explain_usage
 from headstart.errors import Faults, HeadstartError, NotationError, RunError
+from headstart.untrusted import LONGEST_MESSAGE, shortened
 
 BAD_INPUT, INTERRUPTED, UNEXPECTED = 2, 130, 1
 
@@ -89,6 +90,7 @@ def _line(lead: str, text: str) -> None:
     from rich.text import Text
 
     style = "bold red" if lead == "error:" else "bold"
+    text = shortened(text, LONGEST_MESSAGE)
     # soft_wrap leaves long paths whole, so that they can be copied.
     errors().print(Text.assemble((lead, style), " ", text), soft_wrap=True)
 

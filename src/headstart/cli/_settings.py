@@ -144,7 +144,9 @@ def gather(
     if asked.get("resume") in (True, "true") and asked.get("out"):
         from headstart.run.folder import interrupted_settings
 
-        return {**interrupted_settings(Path(str(asked["out"])), said=TRUST in own), **asked}
+        said, look = TRUST in own, bool(asked.get("dry_run"))
+        before = interrupted_settings(Path(str(asked["out"])), said=said, look=look)
+        return {**before, **asked}
     return asked
 
 

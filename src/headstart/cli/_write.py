@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import itertools
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
 import pandas as pd
 
 from headstart.errors import DataError, did_you_mean
+from headstart.writing import require_free, taken, whole_file
 
 Write = Callable[[pd.DataFrame], None]
 
@@ -39,40 +42,74 @@ def check_target(path: Path, *, overwrite: bool, read: str) -> None:
         raise DataError("--out in an existing folder", str(path), "Make the folder first.")
     if path.exists() and Path(read).exists() and path.samefile(read):
         raise DataError("another file for --out than --data", str(path), "Choose another --out.")
-    if path.exists() and not overwrite:
-        raise DataError("a free name for --out", f"{path} exists", "Pass --overwrite.")
+    require_free(path, overwrite=overwrite)
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[Write]:
+def writing(path: Path, *, overwrite: bool = False) -> Iterator[Write]:
     """Write rows part by part, in the form that the file's ending names, all or nothing.
 
     Args:
-        path: The file; replaced if it exists, once all rows are there.
+        path: The file.
+        overwrite: Whether a file that is there by the end is replaced.
 
     Yields:
         What takes a part.
+
+    Raises:
+        RunError: If somebody else has written the file meanwhile.
     """
-    new = path.with_name(f".{path.name}.new")
     try:
-        with WRITERS[path.suffix.lower()](new) as write:
+        with (
+            whole_file(path, replace=overwrite) as file,
+            WRITERS[path.suffix.lower()](file) as write,
+        ):
             yield write
-        new.replace(path)
-    finally:
-        new.unlink(missing_ok=True)
+    except FileExistsError:
+        raise taken(path) from None
 
 
 @contextlib.contextmanager
-def printing(stream: TextIO) -> Iterator[Write]:
+def printing(write: Callable[[str], None]) -> Iterator[Write]:
     """Write rows part by part as CSV.
 
     Args:
-        stream: Where to.
+        write: Takes text.
 
     Yields:
         What takes a part.
     """
-    yield _with_header(lambda frame, header: frame.to_csv(stream, index=False, header=header))
+    yield _with_header(lambda frame, header: write(frame.to_csv(index=False, header=header)))
+
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""What a text begins with that a spreadsheet takes for a formula; see OWASP, CSV injection."""
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def without_formulas(write: Write) -> Write:
+    """Put an apostrophe before texts, and names of columns, that a spreadsheet would compute.
+
+    Args:
+        write: Takes the rows; what is a number stays one.
+
+    Returns:
+        What takes rows as they were.
+    """
+
+    def guarded(value: Any) -> Any:
+        harmless = not isinstance(value, str) or _NUMBER.fullmatch(value)
+        return value if harmless or not value.startswith(FORMULA) else f"'{value}"
+
+    def guard(frame: pd.DataFrame) -> None:
+        texts = frame.select_dtypes(exclude=["number", "bool"]).columns
+        safe = frame.copy()
+        for name in texts:
+            safe[name] = frame[name].map(guarded)
+        write(safe.rename(columns=guarded))
+
+    return guard
 
 
 def _with_header(write: Callable[[pd.DataFrame, bool], None]) -> Write:
@@ -81,27 +118,34 @@ def _with_header(write: Callable[[pd.DataFrame, bool], None]) -> Write:
 
 
 @contextlib.contextmanager
-def _csv(path: Path) -> Iterator[Write]:
+def _text(file: IO[bytes]) -> Iterator[TextIO]:
+    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+    yield text
+    text.detach()  # flushes it; the file stays open
+
+
+@contextlib.contextmanager
+def _csv(file: IO[bytes]) -> Iterator[Write]:
     # Text is quoted throughout: a lone carriage return in it would else end the row.
     options: dict[str, Any] = {"quoting": csv.QUOTE_NONNUMERIC, "lineterminator": "\n"}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        yield _with_header(lambda f, header: f.to_csv(file, index=False, header=header, **options))
+    with _text(file) as text:
+        yield _with_header(lambda f, header: f.to_csv(text, index=False, header=header, **options))
 
 
 @contextlib.contextmanager
-def _tsv(path: Path) -> Iterator[Write]:
+def _tsv(file: IO[bytes]) -> Iterator[Write]:
     options: dict[str, Any] = {"sep": "\t", "lineterminator": "\n"}
-    with path.open("w", encoding="utf-8", newline="") as file:
-        yield _with_header(lambda f, header: f.to_csv(file, index=False, header=header, **options))
+    with _text(file) as text:
+        yield _with_header(lambda f, header: f.to_csv(text, index=False, header=header, **options))
 
 
 @contextlib.contextmanager
-def _jsonl(path: Path) -> Iterator[Write]:
-    with path.open("w", encoding="utf-8", newline="\n") as file:
+def _jsonl(file: IO[bytes]) -> Iterator[Write]:
+    with _text(file) as text:
 
         def write(frame: pd.DataFrame) -> None:
             frame.to_json(
-                file,
+                text,
                 orient="records",
                 lines=True,
                 force_ascii=False,
@@ -113,13 +157,14 @@ def _jsonl(path: Path) -> Iterator[Write]:
 
 
 @contextlib.contextmanager
-def _parquet(path: Path) -> Iterator[Write]:
+def _parquet(file: IO[bytes]) -> Iterator[Write]:
     """Keep parts aside until all are there: only then is each column's type known."""
     import pyarrow as pa
     from pyarrow import parquet
 
     schemas: list[pa.Schema] = []
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name) as aside:
+    # The system's folder for temporary files is often in memory.
+    with tempfile.TemporaryDirectory(dir=Path(file.name).parent, prefix=".parts-") as aside:
 
         def write(frame: pd.DataFrame) -> None:
             table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata()
@@ -128,13 +173,13 @@ def _parquet(path: Path) -> Iterator[Write]:
 
         yield write
         schema = pa.unify_schemas(schemas, promote_options="permissive")
-        with parquet.ParquetWriter(path, schema) as file:
+        with parquet.ParquetWriter(file, schema) as whole:
             for number in range(len(schemas)):
                 with parquet.ParquetFile(Path(aside) / f"{number}.parquet") as part:
-                    file.write_table(part.read().cast(schema))
+                    whole.write_table(part.read().cast(schema))
 
 
-WRITERS: dict[str, Callable[[Path], contextlib.AbstractContextManager[Write]]] = {
+WRITERS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[Write]]] = {
     ".csv": _csv,
     ".tsv": _tsv,
     ".jsonl": _jsonl,

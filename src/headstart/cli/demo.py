@@ -44,7 +44,7 @@ def demo(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the runs in --out.")
+        bool, typer.Option("--overwrite", help="Replace the runs and rows that are there.")
     ] = False,
 ) -> None:
     """Compare plain fine-tuning and EH-FT on the same rows and the same number of steps.
@@ -56,7 +56,7 @@ def demo(
     from headstart.demo import classify, export_rows, run_demo
 
     if export is not None:
-        train, validation = export_rows(export, rows)
+        train, validation = export_rows(export, rows, overwrite=overwrite)
         show(f"{train} and {validation}")
         return
     console = output()

@@ -9,6 +9,7 @@ import typer
 
 from headstart.cli._console import HELP_NAMES, facts, show, table
 from headstart.cli._usage import command
+from headstart.untrusted import shown
 
 if TYPE_CHECKING:
     from headstart.models.headfile import Head
@@ -77,7 +78,7 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
 def _show(head: Head, place: str | Path) -> None:
     about = [
         ("model class", head.model_class),
-        ("predicts", ", ".join(head.labels) or "a number"),
+        ("predicts", ", ".join(map(shown, head.labels)) or "a number"),
         ("input", head.pooling),
         ("backbone", head.backbone),
         ("fingerprint", head.fingerprint),

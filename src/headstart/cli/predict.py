@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli._console import facts, show
+from headstart.cli._console import facts, show, write_out
 from headstart.cli._usage import command
 
 if TYPE_CHECKING:
@@ -55,6 +53,22 @@ _Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COLUMN", help="Label column; default: the run's."),
 ]
+_Encoding = Annotated[
+    str | None,
+    typer.Option(
+        "--encoding",
+        metavar="NAME",
+        help="Encoding of csv, tsv, json and txt files: cp1252, utf-16 … Default: UTF-8.",
+    ),
+]
+_Empty = Annotated[
+    str,
+    typer.Option(
+        "--empty-text",
+        metavar="[error|drop|keep]",
+        help="Rows without text: an error, left out (drop), or read as empty (keep).",
+    ),
+]
 _Device = Annotated[
     str, typer.Option("--device", metavar="[auto|cpu|cuda|mps]", help="Where to compute.")
 ]
@@ -76,6 +90,16 @@ def evaluate(
     task: _Task = None,
     text: _Text = None,
     label: _Label = None,
+    encoding: _Encoding = None,
+    empty_text: _Empty = "error",
+    missing_label: Annotated[
+        str,
+        typer.Option(
+            "--missing-label",
+            metavar="[error|drop]",
+            help="Rows without a label: an error, or left out (drop).",
+        ),
+    ] = "error",
     device: _Device = "auto",
     trust_remote_code: _Trust = False,
     as_json: Annotated[
@@ -89,15 +113,19 @@ def evaluate(
     from headstart.data.stream import TableParts
     from headstart.results import CALIBRATION_FIGURES
 
-    parts = TableParts(data, split=split)
-    classifier = _load(run, device, trust_remote_code, task=task, text=text, label=label)
+    parts = TableParts(data, split=split, encoding=encoding)
+    gaps = {"empty_text": empty_text, "missing_label": missing_label}
+    columns = {"task": task, "text": text, "label": label}
+    classifier = _load(run, device, trust_remote_code, gaps, columns)
     scores, probabilities = classifier.measure_parts(parts)
+    measured = parts.rows - classifier.counts.dropped
     if as_json:
-        found = {"model": run, "data": data, "rows": parts.rows, "scores": scores}
-        typer.echo(json.dumps({**found, "probabilities": probabilities}, ensure_ascii=False))
+        left_out = {"left_out": classifier.counts.dropped} if classifier.counts.dropped else {}
+        found = {"model": run, "data": data, "rows": measured, **left_out, "scores": scores}
+        write_out(json.dumps({**found, "probabilities": probabilities}, ensure_ascii=False) + "\n")
         return
     rows = [(name, f"{value:.4f}") for name, value in scores.items()]
-    show(f"{run} on {parts.rows:,} rows of {data}", facts(rows))
+    show(f"{run} on {measured:,} rows of {data}", facts(rows))
     if probabilities:
         told = (f"{name} {probabilities[k]:.4f}" for k, name in CALIBRATION_FIGURES.items())
         show(f"probabilities, lower is better: {', '.join(told)}")
@@ -107,12 +135,17 @@ def evaluate(
     app,
     "headstart predict runs/x --data new.csv --out predictions.csv",
     'echo "A fine film." | headstart predict runs/x --data -',
+    "headstart predict runs/x --data texts.txt --out predictions.csv",
 )
 def predict(
     run: _Run,
     data: Annotated[
         str,
-        typer.Option("--data", metavar="FILE", help="Rows, or - for lines of text from the input."),
+        typer.Option(
+            "--data",
+            metavar="FILE",
+            help="Rows; or a text a line: a .txt file, or - for the input.",
+        ),
     ],
     out: Annotated[
         Path | None,
@@ -126,32 +159,48 @@ def predict(
     split: _Split = None,
     task: _Task = None,
     text: _Text = None,
+    encoding: _Encoding = None,
+    empty_text: _Empty = "error",
     device: _Device = "auto",
     trust_remote_code: _Trust = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
+    escape_formulas: Annotated[
+        bool,
+        typer.Option(
+            "--escape-formulas",
+            help="For a spreadsheet: put ' before texts that begin like a formula (= + - @).",
+        ),
+    ] = False,
 ) -> None:
     """Label rows, or lines of text.
 
     All columns and the order of the rows are kept; added are `prediction` and, for classes, the
     probability of each as `p_` and its name.
     """
-    from headstart.cli._write import check_target, printing, writing
+    from headstart.cli._lines import is_text_file, read_lines
+    from headstart.cli._write import check_target, printing, without_formulas, writing
+    from headstart.data._files import check_encoding
     from headstart.data.sources import no_splits
     from headstart.data.stream import TableParts
 
     if out is not None:
         check_target(out, overwrite=overwrite, read=data)
-    lines = data == "-"
+    check_encoding(encoding)
+    lines = data == "-" or is_text_file(data)
     if lines and split:
-        raise no_splits("the input", split)
-    parts = None if lines else TableParts(data, split=split)
-    classifier = _load(run, device, trust_remote_code, task=task, text=text)
-    given = [(0, _lines(classifier))] if parts is None else parts
+        raise no_splits("the input" if data == "-" else data, split)
+    parts = None if lines else TableParts(data, split=split, encoding=encoding)
+    columns = {"task": task, "text": text}
+    classifier = _load(run, device, trust_remote_code, {"empty_text": empty_text}, columns)
+    given = [(0, read_lines(classifier, data, encoding))] if parts is None else parts
     if parts is None and out is None:
-        _print_lines(next(classifier.predict_parts(given)))
+        for predictions in classifier.predict_parts(given):
+            _print_lines(predictions)
         return
     count = 0
-    with writing(out) if out else printing(sys.stdout) as write:
+    opened = writing(out, overwrite=overwrite) if out else printing(write_out)
+    with opened as plain:
+        write = without_formulas(plain) if escape_formulas else plain
         for predictions in classifier.predict_parts(given):
             write(predictions)
             count += len(predictions)
@@ -159,53 +208,12 @@ def predict(
         show(f"{count:,} rows in {out}")
 
 
-def _load(run: str, device: str, trust: bool, **columns: Any) -> Classifier:
+def _load(
+    run: str, device: str, trust: bool, gaps: dict[str, Any], columns: dict[str, Any]
+) -> Classifier:
     from headstart.api import load
 
-    return load(run, device=device, trust_remote_code=trust).use_columns(**columns)
-
-
-def _lines(classifier: Classifier) -> pd.DataFrame:
-    """Read standard input: a text a line; two texts with a tab between where pairs are wanted."""
-    import pandas as pd
-
-    from headstart.errors import DataError
-
-    task = classifier.task
-    columns = task.columns if task else ("text",)
-    if task and (task.shape == "choice" or task.spans or len(columns) > 2):
-        raise DataError(
-            f"rows with the columns {', '.join(columns)}", "lines of text", "Give a file as --data."
-        )
-    if task is None:
-        classifier.use_columns(text=columns)
-    lines = _read_input()
-    if not lines:
-        raise DataError("lines of text on standard input", "none", "Write one text a line.")
-    rows = [line.split("\t") if len(columns) == 2 else [line] for line in lines]
-    wrong = next((n for n, row in enumerate(rows, 1) if len(row) != len(columns)), None)
-    if wrong is not None:
-        raise DataError(
-            f"{' and '.join(columns)} with a tab between in every line",
-            f"{len(rows[wrong - 1])} fields in line {wrong}",
-            "Write first text, tab, second text.",
-        )
-    return pd.DataFrame(rows, columns=list(columns), dtype=str)
-
-
-def _read_input() -> list[str]:
-    from headstart.errors import DataError
-
-    if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(encoding="utf-8", errors="strict")
-    try:
-        return [line.rstrip("\r\n") for line in sys.stdin]
-    except UnicodeDecodeError as error:
-        raise DataError(
-            "UTF-8 text on standard input",
-            f"byte 0x{error.object[error.start]:02x}",
-            "Convert it, for example by: iconv -f WINDOWS-1252 -t UTF-8",
-        ) from None
+    return load(run, device=device, trust_remote_code=trust, **gaps).use_columns(**columns)
 
 
 def _print_lines(frame: pd.DataFrame) -> None:
@@ -214,6 +222,6 @@ def _print_lines(frame: pd.DataFrame) -> None:
     for name in frame.columns:
         if name.startswith("p_"):
             frame[name] = frame[name].map("{:.4f}".format)
-    sys.stdout.write("\t".join(frame.columns) + "\n")
+    write_out("\t".join(frame.columns) + "\n")
     for row in frame.itertuples(index=False):
-        sys.stdout.write("\t".join(map(str, row)) + "\n")
+        write_out("\t".join(map(str, row)) + "\n")

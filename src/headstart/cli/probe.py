@@ -79,7 +79,7 @@ def probe(
         max_length=max_length, device=device,
     )  # fmt: skip
     if out is not None:
-        with writing(out) as write:
+        with writing(out, overwrite=overwrite) as write:
             write(found)
     show(_summary(found), "Scores on the validation rows over seeds; the best is optimistic.")
 

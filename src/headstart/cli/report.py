@@ -26,6 +26,7 @@ def report(
     ] = None,
     baseline: Baseline = None,
     strategies: Strategies = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
 ) -> None:
     """Write what a study says so far as one page of HTML.
 
@@ -35,7 +36,10 @@ def report(
     from headstart.report.read import read_study
     from headstart.study.read import split_lines
     from headstart.study.store import Store
+    from headstart.writing import require_free, write_output
 
+    if out is not None:
+        require_free(out, overwrite=overwrite)
     evidence = read_study(folder, baseline, split_lines(strategies or ""))
     warn_of_damage(evidence.summary)
     text = build(evidence)
@@ -43,17 +47,5 @@ def report(
         Store(folder).write("report.html", text.encode())
         show(f"report: {folder.rstrip('/')}/report.html")
         return
-    _write(out, text)
+    write_output(out, text.encode(), overwrite=overwrite)
     show(f"report: {out}")
-
-
-def _write(path: Path, text: str) -> None:
-    from headstart.errors import RunError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            "a file to write for --out", f"{path}: {error.strerror or error}", "Name another one."
-        ) from None

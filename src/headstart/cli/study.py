@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from headstart.cli._console import HELP_NAMES, errors, output, show
+from headstart.cli._console import HELP_NAMES, errors, output, show, write_out
 from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
 from headstart.cli._settings import given_ones, with_settings_of_runs
 from headstart.cli._usage import command
@@ -199,7 +202,7 @@ def table(
     if form == "text":
         show(*describe_summary(summary, output().width))
     else:
-        typer.echo(as_text(summary, form), nl=False)
+        write_out(as_text(summary, form))
 
 
 @command(
@@ -236,7 +239,7 @@ def card(
     warn_of_damage(evidence.summary)
     text = section(evidence, record)
     if readme is None:
-        typer.echo(text, nl=False)
+        write_out(text)
         return
     replaced = put_into(readme, text)
     show(f"section {'renewed in' if replaced else 'added to'} {readme}")
@@ -295,9 +298,11 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
 def _of_model(name: str) -> tuple[Path, RunResult | None]:
     """Return the README.md of a model, and the record of the run that it comes from."""
     from headstart.errors import RunError
-    from headstart.models.source import find_model
+    from headstart.models.folders import recover
+    from headstart.models.source import at_home, find_model
     from headstart.results import RunResult
 
+    recover(Path(at_home(name)))
     folder = Path(find_model(name))
     if not (folder / "config.json").is_file():
         fix = "Name the folder that --out of `headstart fit` named."
@@ -365,10 +370,27 @@ def carried_out(study: Study, executor: Executor, *, quiet: bool) -> State:
     from headstart.study.main import carry_out_study
 
     try:
-        with study_display(study, output(), quiet=quiet) as watch:
+        with _ended_as_by_ctrl_c(), study_display(study, output(), quiet=quiet) as watch:
             return carry_out_study(study, executor, watch)
     except KeyboardInterrupt:
         left = len(study.missing)
         text = f"interrupted; {len(study.runs) - left} of {len(study.runs)} runs are kept; "
         errors().print(f"{text}the same command does the rest", style="yellow", soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def _ended_as_by_ctrl_c() -> Iterator[None]:
+    """Let SIGTERM, by which a cluster ends a job, give the runs back to others as Ctrl-C does."""
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # only that one may
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from headstart.errors import DataError, did_you_mean
+from headstart.untrusted import LONGEST, one_line, shortened, shown
 
 SHOWN = 5
-_before: ContextVar[int] = ContextVar("_before", default=0)
+NOTES = "notes"
+_numbers: ContextVar[Callable[[int], int]] = ContextVar("_numbers", default=lambda place: place)
 
 
 @contextlib.contextmanager
@@ -25,11 +28,54 @@ def counting_from(rows: int) -> Iterator[None]:
     Yields:
         Nothing.
     """
-    token = _before.set(rows)
+    with _numbered(lambda place: place + rows):
+        yield
+
+
+@contextlib.contextmanager
+def counting_all(kept: npt.NDArray[np.int64]) -> Iterator[None]:
+    """Count rows in messages as if those that were left out were still there.
+
+    Args:
+        kept: Where the rows stood before that, (n,), 0-based.
+
+    Yields:
+        Nothing.
+    """
+    outer = _numbers.get()
+    with _numbered(lambda place: outer(int(kept[place]))):
+        yield
+
+
+@contextlib.contextmanager
+def _numbered(number: Callable[[int], int]) -> Iterator[None]:
+    token = _numbers.set(number)
     try:
         yield
     finally:
-        _before.reset(token)
+        _numbers.reset(token)
+
+
+def note(frame: pd.DataFrame, told: str) -> None:
+    """Note on a table what its reader should know about how it was read.
+
+    Args:
+        frame: The table; what is made of it keeps the note.
+        told: A sentence.
+    """
+    frame.attrs[NOTES] = [*notes(frame), told]
+
+
+def notes(frame: pd.DataFrame) -> list[str]:
+    """Return what was noted on a table.
+
+    Args:
+        frame: The table.
+
+    Returns:
+        Sentences.
+    """
+    return list(frame.attrs.get(NOTES, ()))
 
 
 def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
@@ -43,7 +89,7 @@ def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
     """
     found = np.asarray(which)
     places = np.flatnonzero(found) if found.dtype == np.bool_ else found
-    shown = ", ".join(str(int(place) + 1 + _before.get()) for place in places[:SHOWN])
+    shown = ", ".join(str(_numbers.get()(int(place)) + 1) for place in places[:SHOWN])
     more = ", …" if len(places) > SHOWN else ""
     return f"{len(places)} row{'s' if len(places) != 1 else ''} ({shown}{more})"
 
@@ -59,7 +105,7 @@ def some(items: Iterable[str]) -> str:
     """
     every = list(items)
     more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
-    return ", ".join(every[:SHOWN]) + more
+    return ", ".join(one_line(shortened(item, 2 * LONGEST)) for item in every[:SHOWN]) + more
 
 
 def no_column(role: str, name: str, columns: Iterable[object], where: str) -> DataError:
@@ -76,4 +122,4 @@ def no_column(role: str, name: str, columns: Iterable[object], where: str) -> Da
     """
     known = [str(column) for column in columns]
     expected = f"a {role} column {name!r} in {where}"
-    return DataError(expected, f"columns {', '.join(known)}", did_you_mean(name, known))
+    return DataError(expected, f"columns {', '.join(map(shown, known))}", did_you_mean(name, known))

@@ -13,6 +13,7 @@ from headstart.data.encode import Encoded
 from headstart.data.labels import Classes, LabelMap, to_number
 from headstart.data.rows import Rows
 from headstart.errors import DataError
+from headstart.untrusted import quoted
 
 FEW = 5
 """Rows of a class below which it is pointed out."""
@@ -64,15 +65,15 @@ def check_training(classes: Classes, labels: LabelMap) -> list[str]:
     if len(counts) - len(absent) < 2:
         there = next((name for name, count in counts.items() if count), "none")
         fix = "Check the label column, or add rows of another class."
-        found = f"only {there!r} in {len(classes)} rows"
+        found = f"only {quoted(there)} in {len(classes)} rows"
         raise DataError("at least two classes in the training rows", found, fix)
     rare = {name: count for name, count in counts.items() if 0 < count < FEW}
     warnings = []
     if absent:
-        names = some(map(repr, absent))
+        names = some(map(quoted, absent))
         warnings.append(f"No training row is of class {names}, so it cannot be learned.")
     if rare:
-        shown = some(f"{name!r} ({count})" for name, count in rare.items())
+        shown = some(f"{quoted(name)} ({count})" for name, count in rare.items())
         warnings.append(f"Classes with fewer than {FEW} training rows are hard to learn: {shown}.")
     return warnings + _odd_names(labels.names)
 

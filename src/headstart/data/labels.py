@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, Literal
@@ -19,8 +19,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
+from headstart.data.classnames import class_names, read_named
 from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
+from headstart.untrusted import quoted
 
 Classes = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
@@ -31,6 +33,7 @@ MANY = 20
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _SIGNED = re.compile(r"[+-]?\d+")
+_NUMBERED = re.compile(r"LABEL_\d+")
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,20 @@ class LabelMap:
 
     Args:
         names: The names; a name's place is its class index.
+
+    Raises:
+        DataError: If a name is empty, or two are read alike.
     """
 
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        spelled = [_spelling(name) for name in self.names]
+        alike = [n for n, word in zip(self.names, spelled, strict=True) if spelled.count(word) > 1]
+        if alike or None in spelled:
+            found = f"{some(map(repr, alike))}, which are read alike" if alike else "an empty name"
+            fix = "Rename the class where the rows come from."
+            raise DataError("a name of its own for each class", found, fix)
 
     @classmethod
     def infer(cls, values: Iterable[Any], *, where: str = "the training rows") -> LabelMap:
@@ -61,9 +75,7 @@ class LabelMap:
         """
         codes, names = _coded(values)
         missing = codes < 0
-        # Data sets number their classes from 0 and write -1 where the label is not known.
-        numbered = all(_SIGNED.fullmatch(name) for name in names)
-        if numbered and "-1" in names and ("0" in names or len(names) == 1):
+        if "-1" in names and _minus_one_is_none(names, names):
             missing |= codes == names.index("-1")
             names = [name for name in names if name != "-1"]
         faults: list[HeadstartError] = list(_class_faults(names, len(codes), where))
@@ -108,6 +120,11 @@ class LabelMap:
         return indices
 
     @property
+    def numbered(self) -> bool:
+        """Whether the classes have no names but those that transformers makes of numbers."""
+        return all(_NUMBERED.fullmatch(name) for name in self.names)
+
+    @property
     def id2label(self) -> dict[int, str]:
         """Names by class index, as in a model's config."""
         return dict(enumerate(self.names))
@@ -134,23 +151,64 @@ def index_aliases(names: tuple[str, ...]) -> dict[str, int]:
     return {**truth, **{str(index): index for index in range(len(names))}}
 
 
-def label_column(frame: pd.DataFrame, task: TaskSpec, *, where: str) -> pd.Series[Any]:
-    """Return the labels as they stand in the file.
+def label_column(
+    frame: pd.DataFrame, task: TaskSpec, *, where: str, named: bool = True
+) -> pd.Series[Any]:
+    """Return the labels: those of ``datasets`` by their names, all others as they stand there.
 
     Args:
         frame: The rows.
-        task: The task, which names the column.
+        task: The task, which names the column. For a number the integers stay, unless the names
+            of the classes are numbers all of them.
         where: Which rows, for messages.
+        named: Whether the integers of ``datasets`` are replaced by the names of their classes.
 
     Returns:
-        The column, (n,).
+        The column, (n,); missing where ``datasets`` has -1.
 
     Raises:
         DataError: If there is no such column; the message suggests near names.
     """
     if task.label not in frame.columns:
         raise no_column("label", task.label, frame.columns, where)
-    return frame[task.label]
+    names = class_names(frame, task.label)
+    if names is None:
+        return frame[task.label]
+    if task.target == "number":
+        named = all(math.isfinite(to_number(name)) for name in names)
+    if named:
+        return read_named(frame, task.label)
+    cells = frame[task.label].astype(object)
+    return cells.where(cells != -1, None)
+
+
+def unlabelled(
+    values: Iterable[Any], task: TaskSpec, names: tuple[str, ...] | None
+) -> npt.NDArray[np.bool_]:
+    """Tell which rows have no label.
+
+    Args:
+        values: Labels, (n,).
+        task: The task; -1 is a label like others where it is a number.
+        names: The classes, where they are known.
+
+    Returns:
+        A mask, (n,).
+    """
+    codes, found = _coded(values)
+    missing = codes < 0
+    known = names if names is not None else found
+    if task.target == "classes" and "-1" in found and _minus_one_is_none(known, found):
+        missing |= codes == found.index("-1")
+    return missing
+
+
+def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
+    """Tell whether -1 says that a class is not known: data sets number theirs from 0."""
+    if "-1" not in known:
+        return True
+    numbered = all(_SIGNED.fullmatch(name) for name in found)
+    return known is found and numbered and ("0" in found or len(found) == 1)
 
 
 def guess_target(values: Iterable[Any]) -> Literal["classes", "number"]:
@@ -276,7 +334,7 @@ def to_number(value: Any) -> float:
         return math.nan
     try:
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return math.nan
 
 
@@ -293,7 +351,7 @@ def _too_many(names: list[str], rows: int) -> bool:
 
 def _class_faults(names: list[str], rows: int, where: str) -> Iterator[DataError]:
     if len(names) == 1:
-        found = f"only {names[0]!r} in {rows} rows of {where}"
+        found = f"only {quoted(names[0])} in {rows} rows of {where}"
         fix = "Check the label column, or add rows of another class."
         yield DataError("at least two classes", found, fix)
     fractions = [name for name in names if not to_number(name).is_integer()]
@@ -302,7 +360,7 @@ def _class_faults(names: list[str], rows: int, where: str) -> Iterator[DataError
         found = f"{len(names)} different numbers ({some(fractions)}) in {where}"
         yield DataError("classes as labels", found, "For numbers, use --target number.")
     elif _too_many(names, rows):
-        found = f"{len(names)} different ones in {rows} rows: {some(map(repr, names))}"
+        found = f"{len(names)} different ones in {rows} rows: {some(map(quoted, names))}"
         fix = "Check which column holds the labels"
         fix += "; for numbers, use --target number." if numeric else "."
         yield DataError(f"labels that repeat in {where}", found, fix)
@@ -312,7 +370,8 @@ def _missing(which: npt.NDArray[np.bool_], where: str) -> DataError:
     return DataError(
         f"a label in every row of {where}",
         f"none (an empty cell, or -1 beside other classes) in {row_numbers(which)}",
-        "Add the labels or remove these rows; a class of its own is better called by a word.",
+        "Add the labels, or leave these rows out by --missing-label drop; a class of its own is "
+        "better called by a word.",
     )
 
 
@@ -324,11 +383,13 @@ def _unknown_labels(
     where: str,
 ) -> DataError:
     strange = [names[code] for code in dict.fromkeys(codes[unknown].tolist())]
-    counted = (f"{n!r} in {row_numbers(unknown & (codes == names.index(n)))}" for n in strange)
+    counted = (
+        f"{quoted(n)} in {row_numbers(unknown & (codes == names.index(n)))}" for n in strange
+    )
     fix = "Correct these labels or remove the rows; a model knows the labels of its training rows."
     if all(math.isfinite(n) and not n.is_integer() for n in map(to_number, strange)):
         fix = "A model of numbers is trained with --target number."
     elif (hint := did_you_mean(strange[0], known)).startswith("Did"):
         fix = f"{hint} {fix}"
-    expected = f"the labels {some(map(repr, known))} in {where}"
+    expected = f"the labels {some(map(quoted, known))} in {where}"
     return DataError(expected, some(counted), fix)

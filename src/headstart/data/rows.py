@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
+from headstart.data.classnames import case_aliases, class_names, with_names
 from headstart.data.labels import (
     Classes,
     LabelMap,
@@ -21,6 +22,7 @@ from headstart.data.labels import (
     read_numbers,
 )
 from headstart.data.spans import Place, find_spans, mark
+from headstart.data.usable import is_empty
 from headstart.errors import (
     ConfigError,
     DataError,
@@ -81,6 +83,7 @@ def build_rows(
     *,
     where: str,
     need_labels: bool = True,
+    keep_empty: bool = False,
 ) -> Rows:
     """Make rows of a table.
 
@@ -90,6 +93,8 @@ def build_rows(
         labels: Class names and their order; ``None`` for a number.
         where: Which rows, as messages shall call them: ``the training rows``.
         need_labels: Whether the label column is read; if not, it need not be there.
+        keep_empty: Whether a missing text is an empty one. It is a fault all the same where a
+            target is looked for in it.
 
     Returns:
         The rows, in the table's order.
@@ -103,23 +108,27 @@ def build_rows(
         fix = "Use span_use: mark, which works with every head."
         faults.append(ConfigError("span vectors in one text or a pair", "shape choice", fix))
     raise_all(faults)
+    frame = with_names(frame, task.columns)
+    spans = {span.column for span in task.spans}
     texts = {
-        name: _read_text(frame, name, task.values.get(name), where, faults)
+        name: _read_text(
+            frame, name, task.values.get(name), where, faults, keep_empty and name not in spans
+        )
         for name in dict.fromkeys((*task.text, *task.choices))
     }
     found = [_read_span(frame, task, i, texts, where, faults) for i in range(len(task.spans))]
     answers = _read_labels(frame, task, labels, where, faults) if need_labels else None
     raise_all(faults)
-    spans = None
+    targets = None
     if found and task.span_use == "vectors":
         segments = [task.text.index(span.column) for span in task.spans]
-        spans = [
+        targets = [
             tuple((segment, *place) for segment, place in zip(segments, row, strict=True))
             for row in zip(*found, strict=True)
         ]
     elif found:
         texts.update(_marked(task, texts, found))
-    return Rows(_combine(task, texts), answers, spans, len(task.choices) or 1)
+    return Rows(_combine(task, texts), answers, targets, len(task.choices) or 1)
 
 
 def column_faults(
@@ -155,14 +164,21 @@ def _read_text(
     replacements: Mapping[str, str] | None,
     where: str,
     faults: list[HeadstartError],
+    keep_empty: bool,
 ) -> list[str]:
     """Return a column's texts; what is wrong with them goes to ``faults``, and is empty text."""
-    cells = [_as_text(value) for value in frame[name].tolist()]
+    values = frame[name].tolist()
+    cells = [_as_text(value) for value in values]
     wrong = [row for row, cell in enumerate(cells) if cell is None]
+    if keep_empty:
+        wrong = [row for row in wrong if not is_empty(values[row])]
     if wrong:
         odd = {type(v).__name__ for v in frame[name].iloc[wrong] if isinstance(v, Iterable)}
         found = f"a {' or '.join(sorted(odd))}" if odd - {"str"} else "empty or missing text"
-        fix = "Fill in these cells with text, or remove the rows."
+        fix = "Fill in these cells with text, or leave the rows out by --empty-text drop (keep "
+        fix += "reads them as empty)."
+        if odd - {"str"}:
+            fix = "Write one text into each of these cells."
         found = f"{found} in {row_numbers(wrong)}"
         faults.append(DataError(f"text in column {name!r} of every row of {where}", found, fix))
     texts = [cell or "" for cell in cells]
@@ -227,20 +243,28 @@ def _read_labels(
     where: str,
     faults: list[HeadstartError],
 ) -> Classes | Numbers | None:
-    values = label_column(frame, task, where=where)
     with gathering(faults):
         if labels is None:
-            return read_numbers(values, where=where)
-        return labels.encode(values, where=where, aliases=_aliases(task, labels))
+            return read_numbers(label_column(frame, task, where=where), where=where)
+        aliases = _aliases(frame, task, labels)
+        names = class_names(frame, task.label) or ()
+        # A checkpoint without names of its own knows its classes by number; so are candidates
+        # known, whose columns are seldom called like the classes: A, B, C, D.
+        by_number = labels.numbered or (
+            task.shape == "choice" and not {*names} & {*labels.names, *aliases}
+        )
+        values = label_column(frame, task, where=where, named=not by_number)
+        return labels.encode(values, where=where, aliases=aliases)
     return None
 
 
-def _aliases(task: TaskSpec, labels: LabelMap) -> dict[str, int]:
-    """Return other spellings of the classes, where the task declares their order."""
+def _aliases(frame: pd.DataFrame, task: TaskSpec, labels: LabelMap) -> dict[str, int]:
+    """Return other spellings of the classes, where task or rows declare their names."""
+    found = case_aliases(labels.names, class_names(frame, task.label) or ())
     if task.labels is None and task.shape != "choice":
-        return {}
+        return found
     columns = {name: index for index, name in enumerate(task.choices)}
-    return {**index_aliases(labels.names), **columns}
+    return {**found, **index_aliases(labels.names), **columns}
 
 
 def _combine(task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:

@@ -1,7 +1,7 @@
 """Where rows come from: files, folders saved by ``datasets``, data sets on the hub.
 
 Reads the same on every machine: CSV and TSV cells are text ("NA", "null" and "007" stay what they
-are), and nothing is guessed about separators or encodings.
+are), and encodings are not guessed.
 """
 
 from __future__ import annotations
@@ -14,33 +14,42 @@ from typing import Any
 
 import pandas as pd
 
+from headstart.data._excel import read_excel
+from headstart.data._files import PACKINGS, check_encoding, member, read_bytes, suffix
 from headstart.data._text import read_csv, read_json, read_tsv
+from headstart.data.classnames import NAMES, names_in, unfold_categories
 from headstart.errors import DataError, did_you_mean
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.+-]+)?")
 
 
 def read_table(
-    source: str | Path, *, split: str | None = None, or_all: bool = False
+    source: str | Path,
+    *,
+    split: str | None = None,
+    or_all: bool = False,
+    encoding: str | None = None,
 ) -> pd.DataFrame:
     """Read rows.
 
     Args:
-        source: A ``.csv``, ``.tsv``, ``.jsonl``, ``.ndjson``, ``.json`` (these also ``.gz``),
-            ``.parquet``, ``.arrow`` or ``.feather`` file; a folder written by ``save_to_disk`` of
-            ``datasets``; or the name of a data set on the hub, ``path`` or ``path:config``.
+        source: A file with one of the endings of ``READERS``, plain or packed as one of
+            ``PACKINGS``; a folder written by ``save_to_disk`` of ``datasets``; or the name of a
+            data set on the hub, ``path`` or ``path:config``.
         split: Which split of a saved or hub data set; not needed where there is one only.
         or_all: Whether a source without splits, such as a file, gives all its rows whatever
             ``split`` says.
+        encoding: How the characters of a file of text are written; ``None`` for UTF-8.
 
     Returns:
         The rows in order, at least one. Where the source knows names for an integer column,
-        ``class_names`` gives them.
+        ``classnames.class_names`` gives them.
 
     Raises:
         DataError: If the source is missing or empty, cannot be read, or repeats a column's name; or
             if it has no such split.
     """
+    check_encoding(encoding)
     path = Path(source).expanduser()
     if path.is_dir():
         frame = _read_saved(path, split, or_all)
@@ -50,7 +59,7 @@ def read_table(
         reader = _reader(path)
         if not path.stat().st_size:
             raise DataError("a file with rows", f"an empty file: {path}", "Check the path.")
-        frame = reader(path)
+        frame = reader(path, encoding)
     elif _is_hub_name(str(source)):
         frame = _read_hub(str(source), split)
     else:
@@ -71,79 +80,56 @@ def list_columns(source: str | Path, *, split: str | None = None) -> list[str]:
     return [str(name) for name in read_table(source, split=split).columns]
 
 
-def class_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
-    """Return the names that a data set of ``datasets`` gives to the integers of a column.
-
-    Args:
-        frame: What ``read_table`` gave.
-        column: A column, usually the label.
-
-    Returns:
-        Names in the order of the integers; ``None`` if the source knows none.
-    """
-    names: dict[str, tuple[str, ...]] = frame.attrs.get("class_names", {})
-    return names.get(column)
-
-
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         # The file alone: `read_table` of pyarrow also takes `=` in a path for a partition's column.
-        with parquet.ParquetFile(path) as file:
+        packed = path.suffix.lower() in PACKINGS
+        source = pa.BufferReader(read_bytes(path)) if packed else path
+        with parquet.ParquetFile(source) as file:
             return from_arrow(file.read())
-    except (pa.ArrowException, OSError) as error:
+    except ARROW_FAULTS as error:
         raise _damaged("Parquet file", path, error) from None
 
 
 def _read_arrow(path: Path) -> pd.DataFrame:
     import pyarrow as pa
 
+    data = read_bytes(path)
     try:
-        data = path.read_bytes()
         # The IPC file format begins with this mark; `datasets` writes the stream form, without it.
         opened = pa.ipc.open_file if data.startswith(b"ARROW1") else pa.ipc.open_stream
         return from_arrow(opened(pa.BufferReader(data)).read_all())
-    except (pa.ArrowException, OSError) as error:
+    except ARROW_FAULTS as error:
         raise _damaged("Arrow file", path, error) from None
 
 
-READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
+ARROW_FAULTS = (OSError, ValueError, KeyError, TypeError, NotImplementedError, MemoryError)
+"""What reading a damaged file may end in; most errors of Arrow are of ``ValueError``."""
+
+READERS: dict[str, Callable[[Path, str | None], pd.DataFrame]] = {
     ".csv": read_csv,
     ".tsv": read_tsv,
     ".jsonl": read_json,
     ".ndjson": read_json,
     ".json": read_json,
-    ".csv.gz": read_csv,
-    ".tsv.gz": read_tsv,
-    ".jsonl.gz": read_json,
-    ".ndjson.gz": read_json,
-    ".json.gz": read_json,
-    ".parquet": _read_parquet,
-    ".arrow": _read_arrow,
-    ".feather": _read_arrow,
+    ".parquet": lambda path, _: _read_parquet(path),
+    ".arrow": lambda path, _: _read_arrow(path),
+    ".feather": lambda path, _: _read_arrow(path),
+    ".xlsx": lambda path, _: read_excel(path),
 }
 
 
-def suffix(path: Path) -> str:
-    """Return a file's ending in lower case, ``.gz`` and what stands before it together.
-
-    Args:
-        path: The file.
-
-    Returns:
-        For example ``.csv.gz``.
-    """
-    packed = path.suffix.lower() == ".gz"
-    return "".join(path.suffixes[-2:] if packed else path.suffixes[-1:]).lower()
-
-
-def _reader(path: Path) -> Callable[[Path], pd.DataFrame]:
+def _reader(path: Path) -> Callable[[Path, str | None], pd.DataFrame]:
     if suffix(path) in READERS:
         return READERS[suffix(path)]
-    known = ", ".join(suffix for suffix in READERS if not suffix.endswith(".gz"))
-    raise DataError(f"a file of one of the kinds {known}", str(path), "Save it as one of these.")
+    found = f"{member(path)!r} in {path}" if path.suffix.lower() == ".zip" else str(path)
+    fix = "Save it as one of these."
+    if suffix(path) == ".txt":
+        fix = "A file of bare lines is read by `headstart predict` alone: columns need names."
+    raise DataError(f"a file of one of the kinds {', '.join(READERS)}", found, fix)
 
 
 def from_arrow(table: Any) -> pd.DataFrame:
@@ -153,12 +139,13 @@ def from_arrow(table: Any) -> pd.DataFrame:
         table: A ``pyarrow.Table``.
 
     Returns:
-        The same rows.
+        The same rows, with the class names that ``datasets`` noted beside them.
     """
+    table.validate(full=True)  # offsets of a damaged file may point anywhere
     # As objects, whole numbers and truth values with gaps stay what they are.
     frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
-    categories = list(frame.select_dtypes("category").columns)
-    return frame.astype(dict.fromkeys(categories, object)) if categories else frame
+    frame.attrs[NAMES] = names_in(table.schema.metadata)
+    return unfold_categories(frame)
 
 
 def _read_saved(path: Path, split: str | None, or_all: bool) -> pd.DataFrame:
@@ -173,7 +160,7 @@ def _read_saved(path: Path, split: str | None, or_all: bool) -> pd.DataFrame:
 
     try:
         return from_dataset(load_from_disk(str(path)), split, str(path), or_all=or_all)
-    except (OSError, ValueError, KeyError) as error:
+    except (*ARROW_FAULTS, AttributeError, RecursionError) as error:
         raise _damaged("folder saved by datasets", path, error) from None
 
 
@@ -222,8 +209,10 @@ def from_dataset(
         raise no_splits(source, split)
     frame = from_arrow(dataset.with_format("arrow")[:])
     features = dataset.features or {}
-    frame.attrs["class_names"] = {
-        column: tuple(kind.names) for column, kind in features.items() if hasattr(kind, "names")
+    frame.attrs[NAMES] = {
+        column: tuple(kind.names)
+        for column, kind in features.items()
+        if getattr(kind, "names", None)
     }
     return frame
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -12,8 +9,16 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.data._text import Row, quoted_rows, separators, unquote
-from headstart.data.sources import check_table, from_arrow, read_table, suffix
+from headstart.data._files import PACKINGS, UNPACKING_FAULTS, check_encoding, suffix, text_lines
+from headstart.data._text import (
+    Row,
+    parse_json,
+    quoted_rows,
+    separator,
+    told_separator,
+    unquote,
+)
+from headstart.data.sources import ARROW_FAULTS, check_table, from_arrow, read_table
 
 ROWS_AT_ONCE = 16384
 """Rows of a part."""
@@ -30,6 +35,7 @@ class TableParts:
     Args:
         source: As for ``read_table``.
         split: As for ``read_table``.
+        encoding: As for ``read_table``.
         size: Rows of a part; the last may have less.
 
     Raises:
@@ -37,14 +43,20 @@ class TableParts:
     """
 
     def __init__(
-        self, source: str | Path, *, split: str | None = None, size: int = ROWS_AT_ONCE
+        self,
+        source: str | Path,
+        *,
+        split: str | None = None,
+        encoding: str | None = None,
+        size: int = ROWS_AT_ONCE,
     ) -> None:
-        self._source, self._split, self._size = source, split, size
+        check_encoding(encoding)
+        self._source, self._split, self._size, self._encoding = source, split, size, encoding
         path = Path(source).expanduser()
         self._read = STREAMS.get(suffix(path)) if path.is_file() and not split else None
         self._path = path
         self.rows = 0
-        self._whole = None if self._read else read_table(source, split=split)
+        self._whole = None if self._read else self._read_whole()
 
     def __iter__(self) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield each part with the number of rows before it."""
@@ -57,7 +69,7 @@ class TableParts:
         seen = 0
         if self._read and self._whole is None:
             try:
-                for frame in self._read(self._path, self._size):
+                for frame in self._read(self._path, self._size, self._encoding):
                     yield check_table(frame, str(self._source))
                     seen += len(frame)
             except _UNREADABLE:
@@ -65,68 +77,76 @@ class TableParts:
             else:
                 if seen:
                     return
-            self._whole = read_table(self._source, split=self._split)
+            self._whole = self._read_whole()
         if self._whole is not None:
             for start in range(seen, len(self._whole), self._size):
                 part = self._whole.iloc[start : start + self._size]
                 yield part.reset_index(drop=True)
+
+    def _read_whole(self) -> pd.DataFrame:
+        return read_table(self._source, split=self._split, encoding=self._encoding)
 
 
 class _UnfitError(Exception):
     """A file that cannot be read piecewise, or not at all."""
 
 
-_UNREADABLE = (_UnfitError, OSError, EOFError, zlib.error, UnicodeError, json.JSONDecodeError)
+_UNREADABLE = (_UnfitError, *UNPACKING_FAULTS, ValueError, OverflowError)
 
 
-def _lines(path: Path, newline: str) -> Iterator[str]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rt", encoding="utf-8-sig", newline=newline) as lines:
-        for line in lines:
-            if "\0" in line:
-                raise _UnfitError
-            yield line
+def _lines(path: Path, newline: str, encoding: str | None) -> Iterator[str]:
+    for line in text_lines(path, newline, encoding):
+        if "\0" in line:
+            raise _UnfitError
+        yield line
 
 
-def _tables(rows: Iterator[Row], size: int) -> Iterator[pd.DataFrame]:
+def _tables(rows: Iterator[Row], size: int, path: Path, mark: str) -> Iterator[pd.DataFrame]:
     _, header = next(rows, (1, []))
-    if len(header) == 1 and separators(header[0]):
-        raise _UnfitError
     while part := [fields for _, fields in islice(rows, size)]:
         if any(len(fields) != len(header) for fields in part):
             raise _UnfitError
-        yield pd.DataFrame(part, columns=pd.Index(header), dtype=str)
+        frame = pd.DataFrame(part, columns=pd.Index(header), dtype=str)
+        yield told_separator(frame, path, mark)
 
 
-def _csv(path: Path, size: int) -> Iterator[pd.DataFrame]:
-    return _tables(quoted_rows(path, _lines(path, ""), ","), size)
+def _csv(path: Path, size: int, encoding: str | None) -> Iterator[pd.DataFrame]:
+    return _separated(path, size, encoding, ",")
 
 
-def _tsv(path: Path, size: int) -> Iterator[pd.DataFrame]:
+def _tsv(path: Path, size: int, encoding: str | None) -> Iterator[pd.DataFrame]:
+    return _separated(path, size, encoding, "\t")
+
+
+def _separated(path: Path, size: int, encoding: str | None, usual: str) -> Iterator[pd.DataFrame]:
     def plain() -> Iterator[str]:
-        lines = (line.removesuffix("\n").removesuffix("\r") for line in _lines(path, "\n"))
-        return (line for line in lines if line)
+        lines = _lines(path, "\n", encoding)
+        stripped = (line.removesuffix("\n").removesuffix("\r") for line in lines)
+        return (line for line in stripped if line)
 
-    if len({line.count("\t") for line in plain()}) > 1:
-        return _tables(quoted_rows(path, _lines(path, ""), "\t"), size)
-    return _tables(((0, [unquote(f) for f in line.split("\t")]) for line in plain()), size)
+    mark = separator(_lines(path, "", encoding), usual)
+    if mark != "\t" or len({line.count("\t") for line in plain()}) > 1:
+        rows = quoted_rows(path, _lines(path, "", encoding), mark)
+        return _tables(rows, size, path, mark)
+    split = ((0, [unquote(field) for field in line.split("\t")]) for line in plain())
+    return _tables(split, size, path, mark)
 
 
-def _json(path: Path, size: int) -> Iterator[pd.DataFrame]:
-    kinds = _json_kinds(path)
-    rows = _objects(path)
+def _json(path: Path, size: int, encoding: str | None) -> Iterator[pd.DataFrame]:
+    kinds = _json_kinds(path, encoding)
+    rows = _objects(path, encoding)
     while part := list(islice(rows, size)):
         yield pd.DataFrame(
             {key: pd.Series([row.get(key) for row in part], dtype=k) for key, k in kinds.items()}
         )
 
 
-def _json_kinds(path: Path) -> dict[str, Any]:
+def _json_kinds(path: Path, encoding: str | None) -> dict[str, Any]:
     """Return each key with the type that its column has in the whole file; ``None`` is any."""
     counts: dict[str, int] = {}
     types: dict[str, set[type]] = {}
     total = 0
-    for total, row in enumerate(_objects(path), 1):  # noqa: B007
+    for total, row in enumerate(_objects(path, encoding), 1):  # noqa: B007
         for key, value in row.items():
             counts[key] = counts.get(key, 0) + (value is not None)
             types.setdefault(key, set()).add(type(value))
@@ -137,10 +157,10 @@ def _json_kinds(path: Path) -> dict[str, Any]:
     }
 
 
-def _objects(path: Path) -> Iterator[dict[str, Any]]:
-    for line in _lines(path, "\n"):
+def _objects(path: Path, encoding: str | None) -> Iterator[dict[str, Any]]:
+    for line in _lines(path, "\n", encoding):
         if line.strip():
-            row = json.loads(line)
+            row = parse_json(line)
             if not isinstance(row, dict):
                 raise _UnfitError  # an array of rows, or a fault
             yield row
@@ -150,17 +170,17 @@ def _parquet(path: Path, size: int) -> Iterator[pd.DataFrame]:
     import pyarrow as pa
     from pyarrow import parquet
 
+    if path.suffix.lower() in PACKINGS:
+        raise _UnfitError
     try:
         with parquet.ParquetFile(path) as file:
             for batch in file.iter_batches(batch_size=size):
                 yield from_arrow(pa.Table.from_batches([batch]))
-    except pa.ArrowException:
+    except ARROW_FAULTS:
         raise _UnfitError from None
 
 
-STREAMS: dict[str, Callable[[Path, int], Iterable[pd.DataFrame]]] = {
-    **{f"{end}{packed}": read for packed in ("", ".gz") for end, read in (
-        (".csv", _csv), (".tsv", _tsv), (".jsonl", _json), (".ndjson", _json), (".json", _json),
-    )},
-    ".parquet": _parquet,
+STREAMS: dict[str, Callable[[Path, int, str | None], Iterable[pd.DataFrame]]] = {
+    ".csv": _csv, ".tsv": _tsv, ".jsonl": _json, ".ndjson": _json, ".json": _json,
+    ".parquet": lambda path, size, _: _parquet(path, size),
 }  # fmt: skip

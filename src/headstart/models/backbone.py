@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from headstart.errors import ModelError
+from headstart.models.layers import Layer, find_layers, is_above
 
 
 def tensor_bytes(tensor: torch.Tensor) -> bytes:
@@ -99,25 +100,25 @@ class SplitModel:
         """The base model: embeddings, encoder layers and, in some families, a pooler."""
         return cast(nn.Module, getattr(self.model, self.prefix))
 
-    def layers(self) -> list[tuple[str, nn.Module]]:
+    def layers(self) -> list[Layer]:
         """Return the encoder layers from bottom to top.
 
         Returns:
-            Pairs of dotted name (as in ``model.named_modules()``) and module: the members of
-            the module list that holds the most parameters.
+            The layers, by their names in the whole model.
 
         Raises:
             ModelError: If the base model keeps its layers in no module list.
         """
-        name, layers = _layer_list(self.base)
-        return [(f"{self.prefix}.{name}.{i}", layer) for i, layer in enumerate(layers)]
+        return [
+            layer._replace(name=f"{self.prefix}.{layer.name}") for layer in find_layers(self.base)
+        ]
 
     def above_layers(self) -> list[str]:
         """Return the names of backbone parameters that come after the encoder layers.
 
         Returns:
-            Names of the parameters in the base model's children that follow the one with the
-            layers: a pretrained pooler, a final norm.
+            Names of the parameters in the base model's children that follow the layers: a
+            pretrained pooler, a final norm.
         """
         return [name for name in self.backbone if self.is_above_layers(name)]
 
@@ -128,12 +129,10 @@ class SplitModel:
             name: Its name in the whole model.
 
         Returns:
-            Whether it lies in a child of the base model that follows the one with the layers.
+            Whether it lies in a child of the base model that follows the layers, or in a pooler.
         """
-        holder = _layer_list(self.base)[0].split(".", 1)[0]
-        children = [child for child, _ in self.base.named_children()]
-        after = children[children.index(holder) + 1 :]
-        return name.startswith(tuple(f"{self.prefix}.{child}." for child in after))
+        inside = f"{self.prefix}."
+        return name.startswith(inside) and is_above(self.base, name.removeprefix(inside))
 
     def buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the base model's saved buffers (running statistics and the like) by name."""
@@ -141,6 +140,20 @@ class SplitModel:
             for key, buffer in module._buffers.items():
                 if buffer is not None and key not in module._non_persistent_buffers_set:
                     yield f"{self.prefix}.{module_name}.{key}", buffer
+
+    def load_buffers(self, values: Mapping[str, torch.Tensor]) -> None:
+        """Put values into the base model's saved buffers, whichever tensors these are by now.
+
+        Moving the model to a device puts new tensors in their place, and so do some modules, as
+        those of I-BERT.
+
+        Args:
+            values: By name, as from ``buffers``.
+        """
+        device = next(self.model.parameters()).device
+        for name, value in values.items():
+            module, _, key = name.rpartition(".")
+            self.model.get_submodule(module)._buffers[key] = value.to(device, copy=True)
 
     def fingerprint(self) -> str:
         """Return a digest of the backbone's exact bits.
@@ -229,21 +242,36 @@ class Snapshot:
             tensor.copy_(self._copies[name])
 
 
-def _layer_list(base: nn.Module) -> tuple[str, nn.ModuleList]:
-    lists = [(n, m) for n, m in base.named_modules() if isinstance(m, nn.ModuleList) and len(m)]
-    if not lists:
-        raise ModelError(
-            "a base model that keeps its encoder layers in a module list",
-            f"{type(base).__name__}, which has none",
-            "Use the tuner 'head' or 'full', which need no layers.",
+class BufferSnapshot:
+    """Copies of a base model's saved buffers, to put them back bit for bit after a stage.
+
+    Args:
+        split: The model.
+    """
+
+    def __init__(self, split: SplitModel) -> None:
+        self._split = split
+        self._copies = {name: b.detach().clone() for name, b in split.buffers()}
+
+    def restore(self) -> None:
+        """Put every remembered value back."""
+        self._split.load_buffers(self._copies)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return for a checkpoint what is remembered, and the values by now."""
+        now = dict(self._split.buffers())
+        found = {f"buffers/before/{name}": tensor for name, tensor in self._copies.items()}
+        return found | {f"buffers/now/{name}": tensor for name, tensor in now.items()}
+
+    def resume(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Go on from a checkpoint.
+
+        Args:
+            tensors: All of the checkpoint's.
+        """
+        before, now = (
+            {n.removeprefix(lead): t for n, t in tensors.items() if n.startswith(lead)}
+            for lead in ("buffers/before/", "buffers/now/")
         )
-    name, chosen = max(lists, key=lambda item: sum(p.numel() for p in item[1].parameters()))
-    parent = name.rpartition(".")[0]
-    beside = [n for n, m in lists if n.rpartition(".")[0] == parent and len(m) == len(chosen)]
-    if len(beside) > 1:
-        raise ModelError(
-            "a base model that keeps each encoder layer in one piece",
-            f"{type(base).__name__}, whose layers lie in {len(beside)} lists: {', '.join(beside)}",
-            "Use the tuner 'head' or 'full', which need no layers.",
-        )
-    return name, chosen
+        self._copies |= before
+        self._split.load_buffers(now)

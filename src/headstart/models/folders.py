@@ -1,60 +1,218 @@
-"""Writing so that neither a crash nor a power cut leaves half of something that looks whole."""
+"""A run's folder on the disk: finished, unfinished, or finished but for its last moves.
+
+A run works in ``x.partial`` and is moved to ``x`` when it is done::
+
+    x.partial/.replaces    which run at x it may replace, noted when it began
+    x.partial/result.json  written last: where it says ``done``, only moves are missing
+    x           -> x.partial/.replaced
+    x.partial   -> x
+    x/.replaced            is removed
+
+So at every moment one whole run is there, the old one or the new one, and whatever else the user
+has put beside it is not touched. Whoever finds the moves half done, ``recover`` makes up for them.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from headstart.errors import RunError
 from headstart.files.jsonfile import read_table
+from headstart.writing import open_own, remove_left_over, sync
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 PARTIAL = ".partial"
 """What the name of a run's folder ends in until the run is finished."""
+SETTINGS, RESULT, LOG, LOCK = "settings.yaml", "result.json", "log.txt", ".lock"
+MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
+REPLACES, REPLACED = ".replaces", ".replaced"
 
 
-@contextlib.contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Write a folder as a whole: beside its place first, then moved there.
+def working_folder(out: Path) -> Path:
+    """Return where a run works until it is finished.
 
     Args:
-        folder: Its place; what stands there is replaced.
+        out: Its final place.
 
-    Yields:
-        A new folder to write into. It is thrown away if the block fails.
+    Returns:
+        The folder beside it.
     """
-    new, old = (folder.with_name(f".{folder.name}.{end}") for end in ("new", "old"))
-    for left_over in (new, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    new.mkdir(parents=True)
+    return out.with_name(f"{out.name}{PARTIAL}")
+
+
+def is_done(folder: Path) -> bool:
+    """Tell whether a folder holds a finished run.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        Whether its record says so.
+    """
     try:
-        yield new
-        for path in [new, *new.rglob("*")]:
-            sync(path)
-        if folder.exists():
-            folder.replace(old)
-        new.replace(folder)
-        sync(folder.parent)
+        record = read_table(folder / RESULT)
+    except (OSError, ValueError):
+        return False
+    return isinstance(record, dict) and record.get("status") == "done"
+
+
+def is_free(place: Path) -> bool:
+    """Tell whether nothing, or an empty folder, stands in a place.
+
+    Args:
+        place: The place.
+
+    Returns:
+        Whether a run may go there.
+    """
+    return not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir()))
+
+
+def run_digest(folder: Path) -> str:
+    """Return what tells one run from another.
+
+    Args:
+        folder: The folder of a run.
+
+    Returns:
+        A digest of its record and its settings; nothing where there is neither.
+    """
+    digest, found = hashlib.sha256(), False
+    for name in (RESULT, SETTINGS):
+        with contextlib.suppress(OSError):
+            digest.update((folder / name).read_bytes())
+            found = True
+    return digest.hexdigest() if found else ""
+
+
+def may_replace(work: Path, out: Path) -> bool:
+    """Tell whether a run may go to its place.
+
+    Args:
+        work: Its working folder.
+        out: Its final place.
+
+    Returns:
+        Whether the place is free, or the run stands there that it was told to replace.
+    """
+    if is_free(out):
+        return True
+    try:
+        noted = (work / REPLACES).read_text(encoding="ascii")
+    except (OSError, ValueError):
+        return False
+    return bool(noted) and noted == run_digest(out)
+
+
+def take(work: Path) -> IO[bytes] | None:
+    """Lock a working folder for this process.
+
+    Args:
+        work: The folder.
+
+    Returns:
+        What holds the lock until it is closed; ``None`` where the system has no such locks.
+
+    Raises:
+        BlockingIOError: If another process has it.
+    """
+    if fcntl is None:
+        return None
+    file = open_own(work / LOCK)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise BlockingIOError(str(work)) from None
+    return file
+
+
+def move_to_place(work: Path, out: Path) -> None:
+    """Move a finished run to its place, and remove the one that it replaces.
+
+    Args:
+        work: Its working folder, locked by this process.
+        out: Its final place.
+
+    Raises:
+        RunError: If another run stands there than the one that it was told to replace.
+    """
+    if not may_replace(work, out):
+        raise two_runs(work, out)
+    shutil.rmtree(work / CHECKPOINTS, ignore_errors=True)
+    remove_left_over(work)
+    old = work / REPLACED
+    if os.path.lexists(out):
         shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
+        out.replace(old)
+    try:
+        work.replace(out)
+    except OSError:
+        if os.path.lexists(old):
+            old.replace(out)
+        raise
+    _tidy(out)
+    with contextlib.suppress(OSError):  # not every file system can
+        sync(out.parent)
 
 
-def sync(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk now.
+def _tidy(out: Path) -> None:
+    shutil.rmtree(out / REPLACED, ignore_errors=True)
+    for name in (REPLACES, LOCK):
+        (out / name).unlink(missing_ok=True)
+
+
+def recover(path: Path) -> None:
+    """Make up for the moves that a crash at the end of a run has left out, where it can be done.
 
     Args:
-        path: A file that is closed, or a folder.
+        path: A run, finished or not, or the model or head inside it; anything else stays as it is.
     """
-    if path.is_dir() and os.name == "nt":
-        return  # Windows opens no folders
-    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    path = path if path.name not in ("", "..") else path.resolve()
+    places = [path, path.parent] if path.name in (MODEL, HEAD) else [path]
+    for out in [place for place in places if place.name]:
+        with contextlib.suppress(OSError):  # another process moves it, or nobody may
+            _recover(working_folder(out), out)
+
+
+def _recover(work: Path, out: Path) -> None:
+    if is_done(work) and may_replace(work, out):
+        lock = take(work)
+        try:
+            if is_done(work):
+                move_to_place(work, out)
+        finally:
+            if lock:
+                lock.close()
+    left = any(os.path.lexists(out / name) for name in (REPLACED, REPLACES, LOCK))
+    if left and is_done(out):
+        _tidy(out)
+
+
+def two_runs(work: Path, out: Path) -> RunError:
+    """Return the error about a finished run whose place another one has taken.
+
+    Args:
+        work: Its working folder.
+        out: Its final place.
+
+    Returns:
+        The error.
+    """
+    return RunError(
+        f"{out} free, or the run there that was to be replaced",
+        f"something else there, and in {work} a run that belongs there",
+        "Move one of them to another name: nothing is lost.",
+    )
 
 
 def require_finished(path: Path) -> None:
@@ -74,20 +232,26 @@ def require_finished(path: Path) -> None:
 
 
 def _unfinished(working: Path) -> RunError:
+    out = str(working).removesuffix(PARTIAL)
     try:
-        record = read_table(working / "result.json")
-        failed, error = record["status"] == "failed", str(record["error"])
+        record = read_table(working / RESULT)
+        status, error = record["status"], str(record["error"])
     except (OSError, ValueError, KeyError, TypeError):  # the record is written last
-        failed, error = False, ""
-    if failed:
+        status, error = "", ""
+    if status == "failed":
         reason, _, advice = error.partition("; found ")[2].partition(". ")
         return RunError(
             "a finished run",
             f"{working}, a run that failed: {reason}",
             f"{advice} Start again with that change: "
-            f"headstart fit --config {working / 'settings.yaml'} --overwrite …",
+            f"headstart fit --config {working / SETTINGS} --overwrite …",
         )
-    out = str(working).removesuffix(PARTIAL)
+    if status == "done":
+        return RunError(
+            "a run in its place",
+            f"{working}, which is finished but was not moved to {out}",
+            f"Move it there, or under another name: mv {working} {out}",
+        )
     return RunError(
         "a finished run",
         f"{working}, a run that did not finish",

@@ -7,6 +7,7 @@ the backbone that it was trained on, how it came about).
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,12 +23,14 @@ from headstart.files.jsonfile import read_table
 from headstart.files.schema import Scores, as_record
 from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
-from headstart.models.folders import require_finished, sync
+from headstart.models.folders import recover, require_finished
 from headstart.models.heads import POOLINGS, EncoderClassifier
 from headstart.models.loading import load_saved
 from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
 from headstart.models.source import CONFIG, at_home, find_model
+from headstart.untrusted import shown
+from headstart.writing import sync, whole_file
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
 FORMAT_VERSION = 1
@@ -80,9 +83,9 @@ class Head:
         shapes = ", ".join(
             f"{name} {'x'.join(map(str, tensor.shape))}" for name, tensor in self.tensors.items()
         )
-        shown = ", ".join(self.labels[:MOST_LABELS]) or "a number"
+        labels = ", ".join(map(shown, self.labels[:MOST_LABELS])) or "a number"
         more = f" and {n} more" if (n := len(self.labels) - MOST_LABELS) > 0 else ""
-        return f"Head({self.model_class}: {shapes}; predicts {shown}{more})"
+        return f"Head({self.model_class}: {shapes}; predicts {labels}{more})"
 
     @classmethod
     def of(cls, split: SplitModel, labels: Sequence[str], **about: Any) -> Head:
@@ -118,6 +121,7 @@ class Head:
         Raises:
             HeadstartError: If there is no head, its run failed, or its files are damaged.
         """
+        recover(Path(at_home(source)))
         model = find_model(str(source))
         path = Path(at_home(source))
         require_finished(path)
@@ -166,28 +170,23 @@ class Head:
     def save(self, folder: str | Path) -> None:
         """Write the head folder.
 
-        Both files are written beside their places and moved there, the record last: a folder with
-        a record is whole.
+        Each file is written beside its place and moved there, the record last: a folder with a
+        record is whole.
 
         Args:
             folder: Created if need be. A head that it holds is replaced, other files stay.
         """
         path = Path(at_home(folder))
         path.mkdir(parents=True, exist_ok=True)
-        weights, record = path / f".{WEIGHTS}.new", path / f".{RECORD}.new"
         text = json.dumps(self.record(), indent=1, ensure_ascii=False)
-        try:
-            weights.write_bytes(save(self.tensors))
-            record.write_text(text + "\n", encoding="utf-8")
-            sync(weights)
-            sync(record)
+        with whole_file(path / RECORD) as record, whole_file(path / WEIGHTS) as weights:
+            weights.write(save(self.tensors))
+            record.write(f"{text}\n".encode())
+            for file in (weights, record):  # what a full disk refuses, it refuses here
+                file.flush()
+                os.fsync(file.fileno())
             (path / RECORD).unlink(missing_ok=True)
-            weights.replace(path / WEIGHTS)
-            record.replace(path / RECORD)
-            sync(path)
-        finally:
-            weights.unlink(missing_ok=True)
-            record.unlink(missing_ok=True)
+        sync(path)
 
     def record(self) -> dict[str, Any]:
         """Return everything but the values, as plain data."""
@@ -333,7 +332,7 @@ def _pooling_of(words: str) -> str:
 
 
 def _told(labels: Sequence[str]) -> str:
-    return f"the labels {list(labels)}, in this order" if labels else "a number"
+    return f"the labels {[*map(shown, labels)]}, in this order" if labels else "a number"
 
 
 def describe_pooling(split: SplitModel) -> str:

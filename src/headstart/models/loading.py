@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +20,7 @@ from headstart.files.jsonfile import read_table
 from headstart.files.schema import as_record
 from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
+from headstart.models.encoders import encoder_loader, has_decoder
 from headstart.models.head_choice import (
     ModelKind,
     Target,
@@ -79,7 +83,7 @@ def load_classifier(
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     own = is_own(head, target)
-    require_text_model(config, source)
+    require_text_model(config, source, own=own)
     require_head_type(config, source, target, head, trust=trust_remote_code)
     require_pooling(pooling, own=own)
     set_target(config, target.labels, choice=target.kind == "choice")
@@ -139,7 +143,7 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     own = Path(folder) / OWN_HEAD_FILE
-    require_text_model(config, source)
+    require_text_model(config, source, own=own.is_file())
     with quiet():
         if own.is_file():
             target, spec, head = _read_own(Path(folder), config.hidden_size)
@@ -257,7 +261,9 @@ def _draw_head(split: SplitModel, seed: int) -> None:
 
 
 def _load_own(folder: str, config: Any, spec: HeadSpec, trust: bool) -> SplitModel:
-    backbone, info = _from_pretrained(transformers.AutoModel, folder, config, trust)
+    found = encoder_loader(config) if has_decoder(config) else None
+    auto, renamed = found or (transformers.AutoModel, {})
+    backbone, info = _from_pretrained(auto, folder, config, trust, renamed)
     # A pooler that nothing reads would only be dead weight, all the more one without weights.
     if getattr(backbone, "pooler", None) is not None:
         backbone.register_module("pooler", NoPooler())
@@ -308,18 +314,41 @@ def _require_plausible(auto: Any, folder: str, config: Any, trust: bool) -> None
         raise ValueError(f"{CONFIG} asks for {asked:,} numbers, the weights have {held:,} bytes")
 
 
-def _from_pretrained(auto: Any, folder: str, config: Any, trust: bool) -> tuple[nn.Module, Any]:
+_WRAPPED = re.compile(r"^((module|_orig_mod)\.)+")
+"""What stands in front of all names where a model was saved inside torch's wrapper for several
+processes, or compiled."""
+
+
+def _from_pretrained(
+    auto: Any, folder: str, config: Any, trust: bool, renamed: Mapping[str, str] | None = None
+) -> tuple[nn.Module, Any]:
+    names = dict(renamed or {})
+    load = partial(
+        auto.from_pretrained,
+        folder,
+        config=config,
+        dtype=torch.float32,
+        use_safetensors=True,
+        ignore_mismatched_sizes=True,
+        output_loading_info=True,
+        trust_remote_code=trust,
+    )
     try:
         _require_plausible(auto, folder, config, trust)
-        model, info = auto.from_pretrained(
-            folder,
-            config=config,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-            trust_remote_code=trust,
-        )
+        state = torch.get_rng_state()
+        model, info = load(key_mapping=names or None)
+        unread = info["unexpected_keys"]
+        if info["missing_keys"] and unread and all(map(_WRAPPED.match, unread)):
+            torch.set_rng_state(state)  # the seed's head, whatever the names are
+            names = {_WRAPPED.pattern: "", **names}
+            model, info = load(key_mapping=names)
+        # What is saved has the model's own names: transformers would rename them back.
+        if names:
+            model._weight_conversions = [
+                conversion
+                for conversion in getattr(model, "_weight_conversions", ())
+                if not names.keys() & set(conversion.source_patterns)
+            ]
     except SafetensorError as error:
         raise ModelError(
             "a complete safetensors file",

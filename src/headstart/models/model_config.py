@@ -12,6 +12,7 @@ from huggingface_hub.errors import StrictDataclassError
 from headstart.errors import ModelError, did_you_mean
 from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import read_table
+from headstart.models.encoders import encoder_loader, has_decoder
 from headstart.models.source import CONFIG, quiet, short
 
 NO_MODEL = (
@@ -90,15 +91,17 @@ def is_decoder(config: Any) -> bool:
     """
     causal = type(config) in transformers.AutoModelForCausalLM._model_mapping
     gaps = type(config) in transformers.AutoModelForMaskedLM._model_mapping
-    return bool(getattr(config, "is_decoder", False)) or (causal and not gaps)
+    alone = causal and not gaps and not has_decoder(config)
+    return bool(getattr(config, "is_decoder", False)) or alone
 
 
-def require_text_model(config: Any, source: str) -> None:
+def require_text_model(config: Any, source: str, *, own: bool = False) -> None:
     """Refuse models that headstart cannot train.
 
     Args:
         config: The model's configuration.
         source: What the user called the model.
+        own: Whether the head is one of ours, which needs an encoder alone.
 
     Raises:
         ModelError: If the model reads no text, has both an encoder and a decoder, or needs what
@@ -112,11 +115,13 @@ def require_text_model(config: Any, source: str) -> None:
             f"{found}, which reads no text or not text alone",
             "headstart trains text models; choose one with a tokenizer.",
         )
-    if config.is_encoder_decoder:
+    if has_decoder(config) and not (own and encoder_loader(config)):
+        alone = "Add --head-type linear --pooling mean, which read its encoder alone, or choose"
         raise ModelError(
             "a text encoder, such as BERT or RoBERTa",
             f"{found}, which has an encoder and a decoder",
-            "Choose a model that has an encoder alone, for example roberta-base.",
+            f"{alone if encoder_loader(config) else 'Choose'} a model that has an encoder alone, "
+            "for example roberta-base.",
         )
     if config.model_type == "reformer":
         raise ModelError(

@@ -12,12 +12,13 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.folders import whole_folder
+from headstart.models.encoders import is_loaded_whole
 from headstart.models.head_choice import Target
 from headstart.models.heads import EncoderClassifier
 from headstart.models.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, load_saved
 from headstart.models.sentence import is_sentence_head, write_modules
 from headstart.models.source import quiet
+from headstart.writing import whole_folder
 
 
 def save_classifier(
@@ -51,9 +52,22 @@ def save_classifier(
     """
     with whole_folder(folder) as new:
         _write(split, target, tokenizer, new, card)
-        if isinstance(split.model, EncoderClassifier) and is_sentence_head(split.model.head):
+        if isinstance(split.model, EncoderClassifier) and has_sentence_form(split.model):
             write_modules(split.model.head, new, longest)
         _compare(split.model, new, trust_remote_code)
+
+
+def has_sentence_form(model: nn.Module) -> bool:
+    """Return whether a classifier is saved in the form of sentence-transformers too.
+
+    Args:
+        model: The classifier.
+
+    Returns:
+        Whether its head has such a form, and its backbone loads there.
+    """
+    own = isinstance(model, EncoderClassifier) and is_sentence_head(model.head)
+    return own and is_loaded_whole(model.config)
 
 
 def _write(split: SplitModel, target: Target, tokenizer: Any, folder: Path, card: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import json
 import logging
 import os
 from collections.abc import Iterator
@@ -14,9 +15,17 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from headstart.errors import ModelError
-from headstart.models.folders import PARTIAL, require_finished
+from headstart.models.folders import PARTIAL, recover, require_finished
 
 CONFIG = "config.json"
+ADAPTER = "adapter_config.json"
+"""What peft writes beside an adapter. Where it lies beside a whole model, transformers would load
+the adapter's base model in that one's place."""
+_PEFT_CLASSES = {
+    "CAUSAL_LM": "ForCausalLM",
+    "FEATURE_EXTRACTION": "ForFeatureExtraction",
+    "SEQ_CLS": "ForSequenceClassification",
+}
 PATIENCE = 10.0
 """Seconds for the hub's answer to whether it has a model."""
 
@@ -49,11 +58,14 @@ def locate(source: str) -> str:
     Raises:
         HeadstartError: If there is no such model; with the nearest names, at once.
     """
+    recover(Path(at_home(source)))
     name = find_model(source)
     path = Path(name)
     if path.is_file():
         raise _is_a_file(path)
     if name and path.is_dir():
+        if (path / ADAPTER).is_file():
+            raise _is_adapter(path)
         if not (path / CONFIG).is_file():
             require_finished(path)
             raise _no_config(path)
@@ -152,6 +164,24 @@ def _is_a_file(path: Path) -> ModelError:
         f"Give its folder: {path.parent}"
         if inside
         else f"Give a folder with {CONFIG} and model.safetensors, or a name on the hub.",
+    )
+
+
+def _is_adapter(path: Path) -> ModelError:
+    try:
+        record = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
+        base, kind = record["base_model_name_or_path"], record.get("task_type")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        base = kind = None
+    named = isinstance(base, str) and base
+    give = f"Give the base model, {base!r}" if named else "Give the base model it was trained on"
+    return ModelError(
+        "the folder of a whole model",
+        f"{path}, which holds a peft adapter" + (f" for {base}" if named else ""),
+        f"{give}; or merge the two first: in Python "
+        f"peft.AutoPeftModel{_PEFT_CLASSES.get(str(kind), '')}.from_pretrained({str(path)!r})"
+        ".merge_and_unload()"
+        ".save_pretrained(FOLDER), and give that folder.",
     )
 
 

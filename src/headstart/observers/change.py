@@ -81,9 +81,9 @@ def place(split: SplitModel, name: str) -> tuple[str, str]:
     """
     part = ABOVE if split.is_above_layers(name) else BELOW
     within = name.removeprefix(f"{split.prefix}.")
-    for number, (layer, _) in enumerate(split.layers()):
-        if name.startswith(f"{layer}."):
-            part, within = f"layer {number}", name.removeprefix(f"{layer}.")
+    for number, layer in enumerate(split.layers()):
+        if layer.holds(name):
+            part, within = f"layer {number}", layer.within(name)
     return part, within.removesuffix(".weight").removesuffix(".bias")
 
 

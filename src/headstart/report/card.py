@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +11,10 @@ from headstart.report.answer import answer
 from headstart.report.read import Evidence
 from headstart.results import RunResult
 from headstart.study import tables
-from headstart.study.forms import escape, markdown
+from headstart.study.forms import markdown
 from headstart.study.tables import short_name
+from headstart.untrusted import markdown as markdown_text
+from headstart.writing import write_text
 
 BEGIN, END = "<!-- headstart study: begin -->", "<!-- headstart study: end -->"
 HEAD = (
@@ -71,9 +72,7 @@ def put_into(path: Path, text: str) -> bool:
         line_break = "\r\n" if "\r\n" in old else "\n"
         new, replaced = _merged(path, old, text.replace("\n", line_break), line_break)
         path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        aside.write_bytes(new.encode())
-        aside.replace(path)
+        write_text(path, new)
     except UnicodeDecodeError:
         fix = "Save it as UTF-8, or write the section to another file."
         raise RunError("a text in UTF-8", f"{path} in another encoding", fix) from None
@@ -139,4 +138,4 @@ def _size(evidence: Evidence) -> str:
 
 
 def _safe(text: str) -> str:
-    return escape(text, "<*_|")
+    return markdown_text(text)

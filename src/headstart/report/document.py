@@ -6,10 +6,11 @@ import importlib.resources
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
+from html import escape as escape_signs
 from typing import Any
 
 from headstart.report.figures import Figure
+from headstart.untrusted import LONGEST_MESSAGE, printable, shortened
 
 # Nothing may be fetched: the scripts and styles are in the page, pictures are drawn in it.
 POLICY = (
@@ -106,6 +107,18 @@ def _cells(head: Sequence[str], row: Sequence[str]) -> Iterator[str]:
             yield f"<td{_right(title)}>{escape(cell)}</td>"
 
 
+def escape(text: str) -> str:
+    """Write text in which no sign is HTML and no character turns the direction of reading.
+
+    Args:
+        text: What a user may have typed.
+
+    Returns:
+        HTML.
+    """
+    return escape_signs(printable(shortened(text, LONGEST_MESSAGE)))
+
+
 def words(text: str) -> str:
     """Write text in which a number stays with its percent sign.
 
@@ -154,7 +167,7 @@ def listing(text: str) -> str:
     Returns:
         HTML.
     """
-    return f'<pre tabindex="0"><code>{escape(text.rstrip())}</code></pre>'
+    return f'<pre tabindex="0"><code>{escape_signs(printable(text.rstrip()))}</code></pre>'
 
 
 def _json(values: Any) -> str:

@@ -13,6 +13,7 @@ from headstart.report.read import Evidence, Run
 from headstart.study.statistics import Description
 from headstart.study.summary import Entry, Group, Key, Summary, group_key
 from headstart.study.tables import short_name, show_interval
+from headstart.untrusted import one_line, shortened
 
 COLOURS = ("#4f86d6", "#d07a2d", "#2f9e77", "#c25a9c", "#8b73d6", "#8f8a3a", "#c9504f", "#4b98a8")
 """Each has a contrast of at least 3 to 1 with the light and with the dark page."""
@@ -21,6 +22,7 @@ MARKERS = (
 )  # fmt: skip
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 LONGEST_NAME = 34
+LONGEST_LABEL = 400
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def label(text: str, longest: int = LONGEST_NAME) -> str:
         The text without markup of its own.
     """
     lines = [""]
-    for word in text.split(" "):
+    for word in one_line(shortened(text, LONGEST_LABEL)).split(" "):
         parts = [word[i : i + longest] for i in range(0, len(word), longest)] or [""]
         for part in parts:
             if lines[-1] and len(lines[-1]) + len(part) + 1 > longest:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from html import escape
-
 from headstart.report import curves, figures, repeat
 from headstart.report.answer import answer
-from headstart.report.document import Section, document, listing, table, words
+from headstart.report.document import Section, document, escape, listing, table, words
 from headstart.report.document import figures as figures_html
 from headstart.report.figures import Figure
 from headstart.report.read import Evidence

@@ -33,7 +33,7 @@ from headstart.run.plan import Plan
 from headstart.run.ready import Ready, with_settings
 from headstart.run.trial import SHARE, Bench, Clock, OutOfTime, Speed, split_rows
 from headstart.strategies.builtin import ALIASES
-from headstart.training.checkpoint import replace_text
+from headstart.writing import write_text
 
 CANDIDATES = tuple(ALIASES[name].line for name in ("default", "ft", "eh-ft", "eh-ft-lora"))
 """What is tried: the default first, then in order of preference where nothing else decides."""
@@ -348,7 +348,7 @@ class Searcher:
     def _keep(self) -> None:
         self.search.seconds = self.clock() - self.began
         self.folder.mkdir(parents=True, exist_ok=True)
-        replace_text(self.folder / STATE, json.dumps(with_digest(asdict(self.search))))
+        write_text(self.folder / STATE, json.dumps(with_digest(asdict(self.search))))
 
 
 def _told(trial: Trial) -> str:

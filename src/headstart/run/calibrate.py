@@ -2,59 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-import numpy.typing as npt
 
-from headstart.config import FitConfig
 from headstart.data.encode import Encoded
-from headstart.errors import ConfigError, DataError
 from headstart.models.model_config import TEMPERATURE
-from headstart.models.rescale import divide_logits, require_divisible
+from headstart.models.rescale import divide_logits
 from headstart.results import RunResult
-from headstart.run.prepare import Prepared
+from headstart.run.prepare import gold_labels
+from headstart.run.ready import Ready
 from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
 from headstart.training.evaluate import Floats, Judge, predict_logits
 from headstart.training.feed import EncodedFeed
 from headstart.training.seeds import stream
-
-if TYPE_CHECKING:
-    from headstart.run.ready import Ready
-
-Labels = npt.NDArray[Any]
-
-
-def require_calibratable(config: FitConfig, prepared: Prepared) -> None:
-    """Refuse, before any training, what cannot be calibrated after it.
-
-    Args:
-        config: The settings.
-        prepared: Rows and model.
-
-    Raises:
-        HeadstartError: If the target is a number, the held-out rows are of one class only, or the
-            head does not end in a linear map.
-    """
-    splits = prepared.splits
-    if splits.labels is None:
-        raise ConfigError(
-            "--calibrate beside classes",
-            "a number as target, which has no probabilities",
-            "Drop --calibrate."
-            if config.task
-            else "Drop --calibrate, or give --target classes if the labels are classes.",
-        )
-    held_out = _gold(prepared.validation)
-    if (held_out == held_out[0]).all():
-        rows = "row" if len(held_out) == 1 else "rows"
-        only = splits.label_names[int(held_out[0])]
-        raise DataError(
-            "held-out rows of two classes or more to fit the temperature of --calibrate on",
-            f"{len(held_out)} {rows}, all {only} ({splits.origin})",
-            "Hold out more rows, or drop --calibrate.",
-        )
-    require_divisible(prepared.split, splits.target.outputs)
 
 
 def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
@@ -79,8 +38,8 @@ def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
     if not (np.isfinite(fitting).all() and np.isfinite(before).all()):
         result.warnings.append("Not calibrated: the model gives logits that are no numbers.")
         return logits
-    found = fit_temperature(fitting, _gold(rows))
-    gold = _gold(rows if untouched is None else untouched)
+    found = fit_temperature(fitting, gold_labels(rows))
+    gold = gold_labels(rows if untouched is None else untouched)
     result.calibration = {
         "temperature": 1.0 if found.bound else found.value,
         "bound": found.bound,
@@ -133,15 +92,9 @@ def _fold(ready: Ready, temperature: float, result: RunResult) -> Floats:
     setattr(prepared.split.model.config, TEMPERATURE, temperature)
     # Computed anew, since weights in bf16 round otherwise once they are divided.
     logits = final_logits(ready, prepared.validation)
-    scores = Judge(_gold(prepared.validation), ready.task.metrics)(logits)
+    scores = Judge(gold_labels(prepared.validation), ready.task.metrics)(logits)
     setattr(result, result.selected, scores)
     if prepared.untouched is not None:
         logits = final_logits(ready, prepared.untouched)
-        result.untouched = Judge(_gold(prepared.untouched), ready.task.metrics)(logits)
+        result.untouched = Judge(gold_labels(prepared.untouched), ready.task.metrics)(logits)
     return logits
-
-
-def _gold(rows: Encoded) -> Labels:
-    if rows.labels is None:
-        raise RuntimeError("held-out rows of a run carry labels")
-    return rows.labels

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import yaml
+
 from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration
+from headstart.untrusted import markdown, markdown_code
 
 _PLAIN = """```python
 from transformers import pipeline
@@ -47,33 +50,37 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
     kind = "regression" if task["target"] == "number" else "classification"
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in result.scores.items())
     stages = "\n".join(
-        f"| `{s.stage}` | {s.steps} | {s.lr:g} | {s.head_lr:g} | {s.trainable['tuner']:,} + "
-        f"{s.trainable['head']:,} | {s.seconds:.0f} |"
+        f"| {markdown_code(s.stage)} | {s.steps} | {s.lr:g} | {s.head_lr:g} "
+        f"| {s.trainable['tuner']:,} + {s.trainable['head']:,} | {s.seconds:.0f} |"
         for s in result.stages
     )
-    notes = "".join(f"- {note}\n" for note in (*result.guard, *result.warnings))
+    notes = "".join(f"- {markdown(note)}\n" for note in (*result.guard, *result.warnings))
+    source = str(result.backbone.get("source", ""))
+    about = {
+        "library_name": "headstart" if own_head else "transformers",
+        "pipeline_tag": "text-classification",
+        "base_model": source,
+        "tags": ["headstart", kind],
+    }
     return f"""---
-library_name: {"headstart" if own_head else "transformers"}
-pipeline_tag: text-classification
-base_model: {result.backbone.get("source", "")!r}
-tags: [headstart, {kind}]
+{yaml.safe_dump(about, sort_keys=False).strip()}
 ---
 
-# {task["name"]}: {result.strategy}
+# {markdown(task["name"])}: {markdown(result.strategy)}
 
 Fine-tuned with headstart {result.versions["headstart"]}
-from `{result.backbone.get("source", "")}`, seed {result.seed},
+from {markdown_code(source)}, seed {result.seed},
 on {result.data["train_rows"]:,} rows.
 
 {use.format(folder="path/to/this/folder")}
 
-## Scores ({result.reported_on})
+## Scores ({markdown(result.reported_on)})
 
 | metric | value |
 |---|---|
 {scores}
 
-Saved is the `{result.selected}` state: {result.rule}.
+Saved is the `{result.selected}` state: {markdown(result.rule)}.
 {_calibration(result)}{_search(result)}
 ## Training
 
@@ -111,14 +118,14 @@ def _search(result: RunResult) -> str:
     if not found:
         return ""
     rows = "\n".join(
-        f"| {tried['splits']} | {', '.join(f'`{line}`' for line in tried['order'])} |"
+        f"| {tried['splits']} | {', '.join(map(markdown_code, tried['order']))} |"
         for tried in found["rounds"]
     )
     table = f"\n| splits | from best to worst |\n|---|---|\n{rows}\n" if rows else ""
     return f"""
 ## Choice of the strategy
 
-`{result.strategy}` was chosen by a search within {found["budget"]}, on rows held out of the
-training rows; it did not look at the rows that the scores above are about.
-{found["why"]}
+{markdown_code(result.strategy)} was chosen by a search within {found["budget"]}, on rows held out
+of the training rows; it did not look at the rows that the scores above are about.
+{markdown(found["why"])}
 {table}"""

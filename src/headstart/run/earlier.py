@@ -106,8 +106,9 @@ def put_back(
     """
     values = pristine()
     with torch.no_grad():
-        for name, tensor in {**split.backbone, **dict(split.buffers())}.items():
-            tensor.copy_(values[name])
+        for name, parameter in split.backbone.items():
+            parameter.copy_(values[name])
+    split.load_buffers({name: values[name] for name, _ in split.buffers()})
     tuner = bind(plan.stage)
     with seeded(stream(seed, "tuner", plan.stage.trains)):
         trained = tuner.attach(split, reversible=False)

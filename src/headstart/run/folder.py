@@ -1,17 +1,14 @@
 """A run's folder: whole or not there.
 
-A run works in ``<out>.partial`` beside its final place and is moved there once it is complete, so
-that whatever stood in ``<out>`` before stays whole until then. An interrupted run leaves its
-``.partial`` folder, from which it resumes. The record is written last: where it says ``done``,
-only the move is missing, and whoever looks next makes up for it.
+What stands where, and how it gets there, is told in ``models.folders``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,15 +17,21 @@ from typing import IO, Any
 from headstart.config import FitConfig, write_settings
 from headstart.configfile import read_settings, without_trust
 from headstart.errors import ConfigError, RunError
-from headstart.models.folders import PARTIAL
+from headstart.models import folders
+from headstart.models.folders import (
+    CHECKPOINTS,
+    HEAD,
+    LOCK,
+    LOG,
+    MODEL,
+    PARTIAL,
+    REPLACES,
+    RESULT,
+    SETTINGS,
+)
+from headstart.writing import remove_left_over, write_text
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
-SETTINGS, RESULT, LOG, LOCK = "settings.yaml", "result.json", "log.txt", ".lock"
-MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
+__all__ = ["CHECKPOINTS", "HEAD", "LOCK", "LOG", "MODEL", "RESULT", "SETTINGS", "RunFolder"]
 
 
 class RunFolder:
@@ -39,35 +42,73 @@ class RunFolder:
     """
 
     def __init__(self, out: Path) -> None:
-        self.out = out if out.name else out.resolve()
-        if not self.out.name:
-            raise ConfigError("a folder of its own for --out", str(out), "Choose another --out.")
+        # What a link points to is replaced, not the link; "." has a name of its own.
+        self.out = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
+        if not self.out.name or os.path.ismount(self.out):
+            raise ConfigError(
+                "a folder of its own for --out, which can be moved",
+                str(out),
+                f"Choose a folder below it, for example --out {out / 'run'}",
+            )
         if self.out.name.endswith(PARTIAL):
             raise ConfigError(
                 f"a folder for --out that does not end in {PARTIAL}, the mark of unfinished runs",
                 str(out),
                 f"Write --out {str(self.out).removesuffix(PARTIAL)}",
             )
-        self.work = self.out.with_name(f"{self.out.name}{PARTIAL}")
-        self._lock: IO[str] | None = None
+        self.work = folders.working_folder(self.out)
+        self._lock: IO[bytes] | None = None
 
-    def check(self, config: FitConfig) -> None:
+    def check(self, config: FitConfig, *, look: bool = False) -> None:
         """Make sure that the run may go here, before anything is loaded or written.
 
         Args:
             config: The settings; ``resume`` and ``overwrite`` say what may be there.
+            look: Whether nothing may be changed, not even to make up for a crash.
 
         Raises:
             RunError: If something is in the way, or there is nothing to resume.
         """
-        self._recover()
+        if int(os.environ.get("RANK", "0")):
+            return  # the first process looks, and the launcher ends all if it fails
+        if not look:
+            folders.recover(self.out)
+        # Finished but for its moves: to the user, the run that is there.
+        waits = folders.is_done(self.work)
+        begun = waits or (config.resume and (self.work / SETTINGS).is_file())
+        if begun and not folders.may_replace(self.work, self.out):
+            raise folders.two_runs(self.work, self.out)
+        if waits and not look:  # something was in the way, and this says what
+            self._take()
+            self.close()
+            waits = False
         if config.resume:
-            self._check_resumed(config)
+            self._check_resumed(config, self.work if waits else self.out)
             return
-        if self.out.exists() and not (self.out.is_dir() and not any(self.out.iterdir())):
-            self._refuse_occupied(config)
-        if self.work.exists() and not config.overwrite:
+        if waits or not folders.is_free(self.out):
+            self._refuse_occupied(config, self.work if waits else self.out)
+        if self.work.exists() and not waits:
+            self._check_unfinished(config)
+
+    def _check_unfinished(self, config: FitConfig) -> None:
+        if self._is_begun:
+            return
+        if not (self.work / SETTINGS).is_file():
+            raise RunError(
+                f"a free folder for --out {self.out}",
+                f"files in {self.work}, where the run would work, that are not a run",
+                "Choose another --out.",
+            )
+        if not config.overwrite:
             raise self._in_the_way()
+
+    @property
+    def _is_begun(self) -> bool:
+        """Whether a process has made the working folder, and ended before it wrote anything."""
+        if not self.work.is_dir() or self.work.is_symlink():
+            return False
+        names = {path.name for path in self.work.iterdir() if not path.name.endswith(".new")}
+        return names <= {LOCK, REPLACES}
 
     def _in_the_way(self) -> RunError:
         failed = (self.work / RESULT).is_file()
@@ -77,6 +118,13 @@ class RunFolder:
             "Start again with --overwrite."
             if failed
             else "Go on with it by --resume, or start again with --overwrite.",
+        )
+
+    def _in_progress(self) -> RunError:
+        return RunError(
+            f"a run in {self.work} that no other process works on",
+            "one that is in progress",
+            "Wait for it, or choose another --out.",
         )
 
     def settle(self, config: FitConfig) -> FitConfig:
@@ -104,31 +152,31 @@ class RunFolder:
         """
         if self.work.exists():
             self._take()
-        if not config.resume:
-            if config.overwrite:
-                shutil.rmtree(self.work, ignore_errors=True)
-            try:
-                self.work.mkdir(parents=True)
-            except FileExistsError:
-                raise self._in_the_way() from None
-            self._take()
+        if config.resume:
+            remove_left_over(self.work)
+            return
+        if self._is_begun or (config.overwrite and (self.work / SETTINGS).is_file()):
+            shutil.rmtree(self.work, ignore_errors=True)
+        try:
+            self.work.mkdir(parents=True)
+        except FileExistsError:
+            raise self._in_the_way() from None
+        self._take()
+        try:
+            write_text(self.work / REPLACES, folders.run_digest(self.out))
             write_settings(config, self.work / SETTINGS)
+        except BaseException:
+            self.release()
+            shutil.rmtree(self.work, ignore_errors=True)
+            raise
 
     def _take(self) -> None:
         """Lock the working folder for this process, where the system can."""
-        if fcntl is None:
-            return
         self.release()
-        self._lock = (self.work / LOCK).open("w")
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self.release()
-            raise RunError(
-                f"a run in {self.work} that no other process works on",
-                "one that is in progress",
-                "Wait for it, or choose another --out.",
-            ) from None
+            self._lock = folders.take(self.work)
+        except (BlockingIOError, FileNotFoundError):
+            raise self._in_progress() from None
 
     def release(self) -> None:
         """Let other processes work on the run."""
@@ -141,22 +189,10 @@ class RunFolder:
         if not (self.work / CHECKPOINTS).exists():
             shutil.rmtree(self.work, ignore_errors=True)
 
-    def _recover(self) -> None:
-        """Make up for the moves that a crash at the end of an earlier run has left out."""
-        if _is_done(self.work):
-            self._take()
-            self.close()
-        elif self._replaced.exists() and not self.out.exists():
-            self._replaced.replace(self.out)
-
-    @property
-    def _replaced(self) -> Path:
-        return self.out.with_name(f"{self.out.name}.replaced")
-
-    def _check_resumed(self, config: FitConfig) -> None:
+    def _check_resumed(self, config: FitConfig, place: Path) -> None:
         saved = self.work / SETTINGS
-        if not saved.is_file():
-            done = (self.out / RESULT).is_file()
+        if place == self.work or not saved.is_file():
+            done = (place / RESULT).is_file()
             raise RunError(
                 f"an interrupted run in {self.work}",
                 f"a finished run in {self.out}" if done else "none",
@@ -182,8 +218,8 @@ class RunFolder:
                 "Give --resume with --out alone, or start again with --overwrite.",
             )
 
-    def _refuse_occupied(self, config: FitConfig) -> None:
-        is_run = (self.out / SETTINGS).is_file() or (self.out / RESULT).is_file()
+    def _refuse_occupied(self, config: FitConfig, place: Path) -> None:
+        is_run = (place / SETTINGS).is_file() or (place / RESULT).is_file()
         if is_run and config.overwrite:
             return
         raise RunError(
@@ -196,23 +232,19 @@ class RunFolder:
 
     def close(self) -> None:
         """Move the finished work to its place and remove what it replaces."""
-        shutil.rmtree(self.work / CHECKPOINTS, ignore_errors=True)
-        self.release()
-        (self.work / LOCK).unlink(missing_ok=True)
-        replaced = self._replaced
-        if self.out.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            self.out.replace(replaced)
-        self.work.replace(self.out)
-        shutil.rmtree(replaced, ignore_errors=True)
+        try:
+            folders.move_to_place(self.work, self.out)
+        finally:
+            self.release()
 
 
-def interrupted_settings(out: Path, *, said: bool) -> dict[str, Any]:
+def interrupted_settings(out: Path, *, said: bool, look: bool = False) -> dict[str, Any]:
     """Return the settings of the interrupted run that shall go on.
 
     Args:
         out: The run's final place.
         said: Whether this call says if code that comes with the model may run.
+        look: As for ``RunFolder.check``.
 
     Returns:
         Settings by name, without those that say where and how the run goes on, and without trust.
@@ -223,18 +255,10 @@ def interrupted_settings(out: Path, *, said: bool) -> dict[str, Any]:
     """
     folder = RunFolder(out)
     if not (folder.work / SETTINGS).is_file():
-        folder.check(FitConfig(out=out, resume=True))
+        folder.check(FitConfig(out=out, resume=True), look=look)
     file = folder.work / SETTINGS
     saved = without_trust(read_settings(file), file, said=said)
     return {name: saved[name] for name in saved if name not in {"resume", "overwrite", "out"}}
-
-
-def _is_done(folder: Path) -> bool:
-    try:
-        record = json.loads((folder / RESULT).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(record, dict) and record.get("status") == "done"
 
 
 def require_space(folder: Path, needed: int) -> None:
@@ -257,9 +281,13 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
 @contextlib.contextmanager
 def told_when_full(folder: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden folder into an error that says what is safe.
+    """Turn a full disk, a forbidden or a broken folder into an error that says what is safe.
 
     Args:
         folder: The run's final place.
@@ -272,17 +300,32 @@ def told_when_full(folder: Path) -> Iterator[None]:
     """
     try:
         yield
-    except PermissionError as error:
-        raise RunError(
-            "a folder that may be written to", f"{error.filename}: {os.strerror(errno.EACCES)}",
-            "Choose another --out.",
-        ) from None  # fmt: skip
     except Exception as error:
-        full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in str(error)
-        if not full:
-            raise
-        raise RunError(
-            "enough free space to save",
-            f"a full disk at {folder}",
-            "Nothing that was complete is lost. Free some space, then go on with --resume.",
-        ) from None
+        code = _system_error(error)
+        name = getattr(error, "filename", None)
+        reason = f"{name or folder}: {os.strerror(code)}" if code else ""
+        if code in _FULL:
+            raise RunError(
+                "enough free space to save",
+                f"a full disk at {folder} ({os.strerror(code)})",
+                "Nothing that was complete is lost. Free some space, then go on with --resume.",
+            ) from None
+        if code in _FORBIDDEN:
+            raise RunError(
+                "a folder that may be written to", reason,
+                "Choose another --out, or allow it; an interrupted run goes on with --resume.",
+            ) from None  # fmt: skip
+        if code and (not isinstance(error, OSError) or str(name).startswith(str(folder))):
+            raise RunError(
+                f"the folder {folder}, readable and writable", reason,
+                "Nothing that was complete is lost. Bring it back, then go on with --resume.",
+            ) from None  # fmt: skip
+        raise
+
+
+def _system_error(error: Exception) -> int:
+    """Return the system's number of an error; safetensors tells it in its text alone."""
+    if isinstance(error, OSError):
+        return error.errno or 0
+    told = re.search(r"I/O error.*\b(?:code:|os error) (\d+)", str(error))
+    return int(told[1]) if told else 0

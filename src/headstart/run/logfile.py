@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+
+from headstart.untrusted import LONGEST_MESSAGE, printable, shortened
+from headstart.writing import open_own
 
 log = logging.getLogger("headstart")
 
@@ -24,8 +28,9 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
     if not active:
         yield
         return
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    file = io.TextIOWrapper(open_own(path), encoding="utf-8")
+    handler = logging.StreamHandler(file)
+    handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.setLevel(logging.INFO)
     log.addHandler(handler)
@@ -35,3 +40,12 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         handler.close()
+        file.close()
+
+
+class _Printable(logging.Formatter):
+    """Writes printable text, in which the lines of one message cannot pass for messages."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = shortened(super().format(record), LONGEST_MESSAGE)
+        return printable(text.replace("\r\n", "\n").replace("\n", "\n    "))

@@ -34,12 +34,13 @@ from headstart.run.splits import Frames, data_record, find_task, source_name
 from headstart.run.stages import StrategyRunner
 from headstart.run.train import stage_runner, train
 from headstart.run.trial import Bench
-from headstart.training.checkpoint import load_checkpoint, replace_text, save_checkpoint
+from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 from headstart.training.evaluate import Floats
 from headstart.training.ledger import Pause
 from headstart.training.runtime import Runtime
 from headstart.training.threads import Threads
 from headstart.tuners._bind import read_strategy
+from headstart.writing import write_text
 
 Checkpoint = tuple[dict[str, Any], dict[str, torch.Tensor]]
 
@@ -72,7 +73,7 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> Plan:
     """
     if config.out is not None:
         folder = RunFolder(config.out)
-        folder.check(config)
+        folder.check(config, look=True)
         config = folder.settle(config)
     ready = make_ready(first_settings(config), _runtime(config), frames)
     check_search(ready)
@@ -212,7 +213,7 @@ def _carry_out(ready: Ready, folder: RunFolder, listener: Listener, began: float
         result.status, result.error = "failed", str(error)
         result.seconds = time.perf_counter() - began
         if ready.runtime.is_main:
-            replace_text(folder.work / RESULT, result.to_json())
+            write_text(folder.work / RESULT, result.to_json())
         raise
     return result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from headstart.models.backbone import Snapshot, SplitModel
+from headstart.models.backbone import BufferSnapshot, Snapshot, SplitModel
 
 
 class Origin:
@@ -16,7 +16,7 @@ class Origin:
 
     def __init__(self, split: SplitModel) -> None:
         self._split, self._names = split, set(split.backbone)
-        self._values = Snapshot(split.backbone)
+        self._values, self._buffers = Snapshot(split.backbone), BufferSnapshot(split)
         self._settings = dict(vars(self._config))
 
     @property
@@ -30,5 +30,6 @@ class Origin:
             self._split.model.get_submodule(module).register_parameter(key, None)
             del self._split.backbone[name]
         self._values.restore()
+        self._buffers.restore()
         vars(self._config).clear()
         vars(self._config).update(self._settings)

@@ -11,6 +11,7 @@ from headstart.models.headfile import describe_pooling
 from headstart.run.parts import StagePlan
 from headstart.run.prepare import Prepared
 from headstart.tuners._bind import bind, bind_techniques
+from headstart.untrusted import shown
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class Plan:
                 str(plan.stage),
                 plan.length.shown,
                 plan.length.until,
-                f"{plan.optimizer.lr:g}",
-                f"{plan.optimizer.head_lr:g}",
+                *_rates(plan),
                 f"{count.tuner:,} + {count.head:,}",
                 f"{count.frozen:,}",
             )
@@ -55,6 +55,13 @@ class Plan:
             head,
             *(" | ".join(row) for row in self.rows()),
         ]
+
+
+def _rates(plan: StagePlan) -> tuple[str, str]:
+    """Return the learning rates for a table; a head fitted to its optimum has none."""
+    if plan.length.until == "optimum":
+        return "none", "none"
+    return f"{plan.optimizer.lr:g}", f"{plan.optimizer.head_lr:g}"
 
 
 def make_plan(
@@ -112,11 +119,11 @@ def _data_facts(prepared: Prepared) -> dict[str, str]:
         facts["target"] = f"a number, mean {splits.mean:g}, sd {splits.scale:g}"
     else:
         names = splits.label_names
-        facts["labels"] = ", ".join(f"{i} = {name}" for i, name in enumerate(names))
+        facts["labels"] = ", ".join(f"{i} = {shown(name)}" for i, name in enumerate(names))
         counts = np.bincount(splits.train.labels, minlength=len(names))  # type: ignore[arg-type]
         shares = counts / max(1, counts.sum())
         facts["class balance"] = ", ".join(
-            f"{name} {count:,} ({share:.0%})"
+            f"{shown(name)} {count:,} ({share:.0%})"
             for name, count, share in zip(names, counts, shares, strict=True)
         )
     facts["metrics"] = " + ".join(splits.task.metrics)

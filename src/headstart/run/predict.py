@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from headstart.config import FitConfig
-from headstart.data._faults import counting_from
+from headstart.data._faults import counting_all, counting_from, notes
 from headstart.data.encode import encode, resolve_max_length
 from headstart.data.labels import LabelMap
-from headstart.data.objects import as_frame, is_table
-from headstart.data.rows import Rows, build_rows
+from headstart.data.objects import as_frame
+from headstart.data.rows import Rows, build_rows, column_faults
 from headstart.data.stream import ROWS_AT_ONCE
+from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import (
     ConfigError,
     DataError,
@@ -27,18 +27,28 @@ from headstart.errors import (
     gathering,
     raise_all,
 )
-from headstart.models.folders import require_finished
+from headstart.models.folders import recover, require_finished
 from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
-from headstart.run.saved import fit_to_model, needs_task_file, saved_precision, saved_task
+from headstart.run.inputs import after_training, read_texts
+from headstart.run.prepare import gold_labels
+from headstart.run.saved import (
+    fit_to_model,
+    needs_task_file,
+    saved_precision,
+    saved_runtime,
+    saved_task,
+)
 from headstart.run.splits import find_task
 from headstart.tasks.calibration import measure, softmax
+from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
 from headstart.training.feed import EncodedFeed
 from headstart.training.first_token import first_token_only
-from headstart.training.runtime import Runtime
+from headstart.training.precision import settle_precision
+from headstart.untrusted import shown
 
 log = logging.getLogger("headstart")
 
@@ -69,6 +79,7 @@ class Classifier:
         device: Where to compute.
         precision: ``auto`` is that of the run, and ``fp32`` for a number.
         trust_remote_code: Whether code that comes with the model may run.
+        gaps: What is done about rows without text or label.
     """
 
     def __init__(
@@ -78,16 +89,22 @@ class Classifier:
         precision: str = "auto",
         *,
         trust_remote_code: bool = False,
+        gaps: Gaps | None = None,
     ) -> None:
+        recover(Path(at_home(source)))
         require_finished(Path(at_home(source)))
-        self._source = source
+        self._source, self._gaps = source, gaps or Gaps()
+        self._told: set[str] = set()
+        self.counts = Counts()
+        """Gaps in the rows of the last call."""
         self._split, self.target = load_saved(source, trust_remote_code=trust_remote_code)
         own_choice = precision != "auto"
         if not own_choice:
             # bf16 has three digits, too few for a number in the user's units.
             precision = saved_precision(source) if self.target.labels else "fp32"
-        self._runtime = _runtime(device, precision, asked=own_choice)
+        self._runtime = saved_runtime(device, precision, asked=own_choice)
         self._split.model.to(self._runtime.device)
+        self._tried = 0
         config: Any = self._split.model.config
         self._tokenizer = load_tokenizer(
             source, config.vocab_size, trust_remote_code=trust_remote_code
@@ -100,7 +117,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         reads = f"reads {', '.join(self.task.columns)}" if self.task else "knows no columns"
-        gives = ", ".join(self._names) or "a number"
+        gives = ", ".join(map(shown, self._names)) or "a number"
         return f"Classifier({self._source!r}, {reads}, gives {gives})"
 
     @property
@@ -158,7 +175,7 @@ class Classifier:
                 "plain texts",
                 "Use predict_frame with a data frame.",
             )
-        pairs = _read_texts(inputs)
+        pairs = read_texts(inputs)
         if not pairs:
             return []
         wanted = len(self.task.text) if self.task else len(pairs[0])
@@ -171,7 +188,16 @@ class Classifier:
                 "Give (first, second) tuples." if wanted == 2 else "Give strings.",
             )
         frame = pd.DataFrame(pairs, columns=["text", "text2"][:wanted])
-        return self._predictions(self._logits(frame, from_columns(tuple(frame.columns), "label")))
+        rows, usable = self._rows(
+            frame, from_columns(tuple(frame.columns), "label"), None, need_labels=False
+        )
+        if usable.counts.dropped:
+            raise DataError(
+                "a text for each prediction, which cannot be left out here",
+                f"{usable.counts.dropped} without text",
+                "Remove them, or load the model with empty_text='keep'.",
+            )
+        return self._predictions(self._compute(rows))
 
     def predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predict the rows of a table.
@@ -189,8 +215,16 @@ class Classifier:
             DataError: If the table lacks a column, or has one of those that are added.
         """
         table = as_frame(frame, where="the data", empty=True)
-        logits = self._compute(self.read_rows(table))
+        self.counts = Counts()
+        return self._answered(table)
+
+    def _answered(self, table: pd.DataFrame) -> pd.DataFrame:
+        rows, usable = self._unlabelled(table)
+        self.counts.add(usable.counts)
+        logits = self._compute(rows)
         answer = table.copy()
+        if usable.counts.dropped:
+            answer = table.iloc[usable.kept].reset_index(drop=True)
         if not self._names:
             answer["prediction"] = logits[:, 0]
             return answer
@@ -200,18 +234,7 @@ class Classifier:
             answer[f"p_{name}"] = column
         return answer
 
-    def read_rows(self, table: pd.DataFrame) -> Rows:
-        """Read the rows of a table as the model wants them, computing nothing.
-
-        Args:
-            table: With the columns that the model reads.
-
-        Returns:
-            The rows, without labels.
-
-        Raises:
-            DataError: As ``predict_frame``.
-        """
+    def _unlabelled(self, table: pd.DataFrame) -> tuple[Rows, Usable]:
         taken = [n for n in ("prediction", *(f"p_{n}" for n in self._names)) if n in table.columns]
         if taken:
             raise DataError(
@@ -219,7 +242,33 @@ class Classifier:
                 ", ".join(taken),
                 "Rename or remove them.",
             )
-        return build_rows(table, self._task(), None, where="the data", need_labels=False)
+        return self._rows(table, self._task(), None, need_labels=False)
+
+    def _rows(
+        self, table: pd.DataFrame, task: TaskSpec, labels: LabelMap | None, *, need_labels: bool
+    ) -> tuple[Rows, Usable]:
+        """Read a table's rows as the model wants them, computing nothing."""
+        fitted = fit_columns(table, task, need_labels=need_labels)
+        raise_all(column_faults(fitted, task, where="the data", need_labels=need_labels))
+        for told in notes(fitted):
+            if told not in self._told:
+                log.warning(told)
+            self._told.add(told)
+        names = labels.names if labels else None
+        usable = usable_rows(
+            fitted, task, self._gaps, where="the data", names=names, need_labels=need_labels
+        )
+        keep = self._gaps.empty_text == "keep"
+        with counting_all(usable.kept):
+            rows = build_rows(
+                usable.frame, task, labels, where="the data", need_labels=need_labels,
+                keep_empty=keep,
+            )  # fmt: skip
+        return rows, usable
+
+    def _tell_gaps(self) -> None:
+        for told in self.counts.told("rows"):
+            log.warning(told)
 
     def evaluate_frame(self, frame: pd.DataFrame) -> dict[str, float]:
         """Measure the model on labelled rows.
@@ -256,24 +305,28 @@ class Classifier:
             Metrics as from ``evaluate_frame``; and ``log_loss``, ``ece`` and ``brier`` of the
             probabilities, nothing for a model that predicts a number.
         """
-        gold = np.concatenate([self._labelled(*part)[1] for part in parts])
+        task = self._task()
+        raise_all(class_faults(task.metrics, self._names) if task.target == "classes" else ())
+        self.counts, known = Counts(), []
+        for part in parts:
+            rows, usable = self._labelled(*part)
+            self.counts.add(usable.counts)
+            known.append(gold_labels(rows))
+        gold = np.concatenate(known)
         logits = np.concatenate([self._compute(self._labelled(*part)[0]) for part in parts])
-        scores = Judge(gold, self._task().metrics)(logits)
-        classes = self._task().target == "classes" and np.isfinite(logits).all()
+        self._tell_gaps()
+        scores = Judge(gold, task.metrics)(logits)
+        classes = task.target == "classes" and np.isfinite(logits).all()
         return scores, measure(logits, gold) if classes else {}
 
-    def _labelled(
-        self, before: int, table: pd.DataFrame
-    ) -> tuple[Rows, npt.NDArray[np.int64] | npt.NDArray[np.float64]]:
+    def _labelled(self, before: int, table: pd.DataFrame) -> tuple[Rows, Usable]:
         task = self._task()
         labels = LabelMap(self.target.labels or task.choices) if task.target == "classes" else None
         faults: list[HeadstartError] = []
         with gathering(faults), counting_from(before):
-            rows = build_rows(table, task, labels, where="the data")
-        raise_all(_after_training(fault, labels) for fault in faults)
-        if rows.labels is None:
-            raise RuntimeError("rows built with labels carry labels")
-        return rows, rows.labels
+            read = self._rows(table, task, labels, need_labels=True)
+        raise_all(after_training(fault, labels) for fault in faults)
+        return read
 
     def predict_parts(self, parts: Iterable[tuple[int, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
         """Predict rows that come in parts.
@@ -286,9 +339,20 @@ class Classifier:
         """
         for before, table in parts:
             with counting_from(before):
-                self.read_rows(table)
+                self._unlabelled(table)
+        self.counts = Counts()
         for _, table in parts:
-            yield self.predict_frame(table)
+            yield self._answered(table)
+        self._tell_gaps()
+
+    def _settle_precision(self, feed: EncodedFeed) -> None:
+        """Take fp32 where the model's code cannot do better; longer rows may take another path."""
+        longest = int(feed.lengths.max(initial=0))
+        if longest > self._tried:
+            told = settle_precision(self._split, [feed], self._runtime, training=False)
+            self._tried = longest
+            if told:
+                log.warning(told)
 
     def _task(self) -> TaskSpec:
         if self.task is None:
@@ -302,9 +366,6 @@ class Classifier:
             )
         return self.task
 
-    def _logits(self, frame: pd.DataFrame, task: TaskSpec) -> Floats:
-        return self._compute(build_rows(frame, task, None, where="the data", need_labels=False))
-
     def _compute(self, rows: Rows) -> Floats:
         outputs = rows.choices if self.target.kind == "choice" else self.target.outputs
         parts: list[Floats] = [np.zeros((0, outputs), np.float32)]
@@ -314,6 +375,7 @@ class Classifier:
                 encode(part, self._tokenizer, self._max_length), self._runtime.device
             )
             with first_token_only(self._split, feed):
+                self._settle_precision(feed)
                 parts.append(predict_logits(self._split.model, feed, self._runtime, outputs))
         return np.concatenate(parts)
 
@@ -333,47 +395,3 @@ class Classifier:
             )
             for row in softmax(logits)
         ]
-
-
-def _after_training(fault: HeadstartError, labels: LabelMap | None) -> HeadstartError:
-    """Replace advice on labels that only helps before training: now the model's are settled."""
-    if "--target" not in fault.fix and "training rows" not in fault.fix:
-        return fault
-    near = f"{fault.fix.partition('?')[0]}? " if fault.fix.startswith("Did") else ""
-    gives = "The model was trained on these labels" if labels else "The model predicts a number"
-    if labels and all(name.startswith("LABEL_") for name in labels.names):
-        gives = "The checkpoint has no names for its classes, so number them 0, 1 … in its order"
-    fix = f"{near}{gives}: correct the rows, give a file that fits, or another --label COLUMN."
-    return DataError(fault.expected, fault.found, fix)
-
-
-def _runtime(device: str, precision: str, *, asked: bool) -> Runtime:
-    """Return a runtime; one of another precision where the machine has not the run's own."""
-    try:
-        return Runtime(device, precision)
-    except ConfigError:
-        if asked or precision == "auto":
-            raise
-        own = Runtime(device)
-        log.warning("The run was evaluated in %s, here it is %s.", precision, own.precision)
-        return own
-
-
-def _read_texts(inputs: Any) -> list[tuple[str, ...]]:
-    """Return each input as a tuple of one text or two."""
-    if is_table(inputs):
-        raise DataError("texts", f"a {type(inputs).__name__}", "Use predict_frame for tables.")
-    if isinstance(inputs, str | tuple):
-        inputs = [inputs]
-    if isinstance(inputs, Mapping | bytes) or not hasattr(inputs, "__iter__"):
-        raise DataError("a list of texts", type(inputs).__name__, 'Give, for example, ["A film."].')
-    pairs = [tuple(item) if isinstance(item, list | tuple) else (item,) for item in inputs]
-    for place, pair in enumerate(pairs):
-        if len(pair) not in (1, 2) or not all(isinstance(text, str) for text in pair):
-            found = f"{' and '.join(type(text).__name__ for text in pair) or 'nothing'}"
-            raise DataError(
-                "a text, or a pair of texts, at every position",
-                f"{found} at position {place}",
-                "Give strings, or (first, second) tuples of strings.",
-            )
-    return pairs

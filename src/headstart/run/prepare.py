@@ -6,22 +6,26 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from headstart.config import FitConfig
 from headstart.data.checks import length_warnings
 from headstart.data.encode import Encoded, resolve_max_length
+from headstart.data.rows import Rows
 from headstart.data.tokencache import encode_cached
-from headstart.errors import ModelError
+from headstart.errors import ConfigError, DataError, ModelError
 from headstart.imports import without_collection
 from headstart.models.backbone import SplitModel
 from headstart.models.head_init import initialise_head
 from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
 from headstart.models.model_config import is_decoder
+from headstart.models.rescale import require_divisible
 from headstart.run.settings import Choices
 from headstart.run.splits import Frames, Splits, read_splits
 from headstart.tasks.spec import TaskSpec
 from headstart.training.seeds import stream
+from headstart.untrusted import shown
 
 
 @dataclass
@@ -81,6 +85,52 @@ def prepare(
         model_config.pad_token_id = train.padding.values["input_ids"]  # type: ignore[union-attr]
     splits.warnings += length_warnings(train, "training rows")  # type: ignore[arg-type]
     return Prepared(splits, split, tokenizer, train, validation, untouched, longest)  # type: ignore[arg-type]
+
+
+def require_calibratable(config: FitConfig, prepared: Prepared) -> None:
+    """Refuse, before any training, what cannot be calibrated after it.
+
+    Args:
+        config: The settings.
+        prepared: Rows and model.
+
+    Raises:
+        HeadstartError: If the target is a number, the held-out rows are of one class only, or the
+            head does not end in a linear map.
+    """
+    splits = prepared.splits
+    if splits.labels is None:
+        raise ConfigError(
+            "--calibrate beside classes",
+            "a number as target, which has no probabilities",
+            "Drop --calibrate."
+            if config.task
+            else "Drop --calibrate, or give --target classes if the labels are classes.",
+        )
+    held_out = gold_labels(prepared.validation)
+    if (held_out == held_out[0]).all():
+        rows = "row" if len(held_out) == 1 else "rows"
+        only = splits.label_names[int(held_out[0])]
+        raise DataError(
+            "held-out rows of two classes or more to fit the temperature of --calibrate on",
+            f"{len(held_out)} {rows}, all {shown(only)} ({splits.origin})",
+            "Hold out more rows, or drop --calibrate.",
+        )
+    require_divisible(prepared.split, splits.target.outputs)
+
+
+def gold_labels(rows: Encoded | Rows) -> npt.NDArray[Any]:
+    """Return the labels of rows that a model is measured on, which always carry some.
+
+    Args:
+        rows: The rows, as text or as tokens.
+
+    Returns:
+        Class indices or numbers, (n,).
+    """
+    if rows.labels is None:
+        raise RuntimeError("rows that a model is measured on carry labels")
+    return rows.labels
 
 
 def _load(config: FitConfig, choices: Choices, splits: Splits) -> SplitModel:

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 
 from headstart.config import FitConfig
+from headstart.data._faults import row_numbers, some
 from headstart.data.encode import Encoded
-from headstart.data.labels import Classes, Numbers
+from headstart.data.labels import Classes, LabelMap, Numbers
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import positions
@@ -22,13 +23,14 @@ from headstart.run.listener import Listener
 from headstart.run.parts import Materials, Options
 from headstart.run.settings import plan_stages
 from headstart.run.stages import StrategyRunner
-from headstart.run.tokenised import encode_dataset
+from headstart.run.tokenised import class_names_of, encode_dataset
 from headstart.strategies.plan import lengths
 from headstart.strategies.presets import get_preset
 from headstart.strategies.stages import Strategy
 from headstart.tasks.metrics import default_metrics
 from headstart.training.evaluate import Judge
 from headstart.training.feed import EncodedFeed, PartFeed
+from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime, accelerate_as_found
 from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
@@ -48,6 +50,7 @@ class _Silent(Listener):
 
 
 SHOWN_ROWS = 256
+_HALVES = (torch.float16, torch.bfloat16)
 
 
 def pretrain(
@@ -82,22 +85,15 @@ def pretrain(
     """
     changes = {"epochs": epochs, "lr": lr, "head_lr": head_lr}
     given = {key: value for key, value in changes.items() if value is not None}
-    FitConfig.build(
-        {
-            "model": "-",
-            "task": "-",
-            "batch_size": batch_size,
-            "seed": seed,
-            "device": device,
-            **given,
-        }
-    )
+    own = {"batch_size": batch_size, "seed": seed, "device": device}
+    FitConfig.build({"model": "-", "task": "-", **own, **given})
     strategy = read_strategy(f"{line} > full")
     if len(strategy.stages) != 2:
         raise ConfigError("one tuner, for example lora(r=16)", repr(line), "Name a single stage.")
     if epochs is not None and strategy.stages[0].steps is not None:
         raise ConfigError("a length in epochs or in steps", "both", f"Drop epochs, or {line!r}'s.")
     _require_classifier(split)
+    _require_same_names(class_names_of(dataset, label_column), split, label_column)
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))
     encoded = encode_dataset(dataset, label_column, pad=_pad_token(split))
     _require_fit(encoded, split)
@@ -128,6 +124,7 @@ def _runner(
     size = sum(p.numel() for p in split.backbone.values())
     plans = plan_stages(strategy, numbers, FitConfig(), preset, size)
     feed = EncodedFeed(encoded, runtime.device)
+    settle_precision(split, [feed], runtime)
     few = np.arange(min(len(encoded), SHOWN_ROWS))
     metrics = default_metrics("classes" if classes else "number")
     materials = Materials(
@@ -147,6 +144,27 @@ def _require_classifier(split: SplitModel) -> None:
             name,
             "Load it by AutoModelForSequenceClassification; for multiple choice use fit.",
         )
+
+
+def _require_same_names(names: tuple[str, ...], split: SplitModel, label: str) -> None:
+    """Refuse rows that number the model's classes in another way: the head would learn theirs."""
+    known: dict[int, str] = cast(Any, split.model.config).id2label or {}
+    if not names or _outputs(split) < 2 or len(known) != _outputs(split):
+        return
+    own = LabelMap(tuple(known[index] for index in sorted(known)))
+    if own.numbered:
+        return
+    if [name.casefold() for name in names] != [name.casefold() for name in own.names]:
+        raise DataError(
+            f"the classes as the model numbers them, {_numbered(own.names)}",
+            f"{_numbered(names)} in column {label!r}",
+            f"Renumber the rows by dataset.align_labels_with_mapping(model.config.label2id, "
+            f"{label!r}), or load the model with the id2label and label2id of the rows.",
+        )
+
+
+def _numbered(names: tuple[str, ...]) -> str:
+    return some(f"{index} = {name}" for index, name in enumerate(names))
 
 
 def _require_fit(encoded: Encoded, split: SplitModel) -> None:
@@ -188,6 +206,11 @@ def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, floa
             "Convert them, or load the model with num_labels=1 to predict numbers.",
         )
     if outputs > 1:
+        if (unknown := labels == -1).any():
+            raise DataError(
+                "a class in every row", f"-1, which says that it is not known, in "
+                f"{row_numbers(unknown)}", "Remove these rows, for example by dataset.filter.",
+            )  # fmt: skip
         if labels.min() < 0 or labels.max() >= outputs:
             raise DataError(
                 f"class indices from 0 to {outputs - 1}, the model's number of classes",
@@ -227,11 +250,16 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
         cast(Any, module).gradient_checkpointing = False
     trainable = [(p, p.requires_grad) for p in model.parameters()]
     head = split.head_state()
-    halves = [
-        (tensor, tensor.dtype)
-        for tensor in (*model.parameters(), *model.buffers())
-        if tensor.dtype in (torch.float16, torch.bfloat16)
+    halves = [(tensor, tensor.dtype) for tensor in model.parameters() if tensor.dtype in _HALVES]
+    # Another tensor may stand in a buffer's place in the end.
+    buffers = [
+        (module, key, buffer.dtype)
+        for module in model.modules()
+        for key, buffer in module._buffers.items()
+        if buffer is not None and buffer.dtype in _HALVES
     ]
+    for module, key, _ in buffers:
+        module._buffers[key] = cast(torch.Tensor, module._buffers[key]).float()
     for tensor, _ in halves:
         tensor.data = tensor.data.float()
     model.train()
@@ -244,6 +272,8 @@ def _as_it_was(split: SplitModel) -> Iterator[None]:
         # Back from fp32, in which every half has a place, the backbone's bits are the same.
         for tensor, dtype in halves:
             tensor.data = tensor.data.to(dtype)
+        for module, key, dtype in buffers:
+            module._buffers[key] = cast(torch.Tensor, module._buffers[key]).to(dtype)
         for parameter, wanted in trainable:
             parameter.requires_grad_(wanted)
             parameter.grad = None

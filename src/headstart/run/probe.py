@@ -14,6 +14,7 @@ from headstart.training.evaluate import Judge
 from headstart.training.features import frozen_features
 from headstart.training.feed import EncodedFeed
 from headstart.training.optim import OptimizerSettings
+from headstart.training.precision import settle_precision
 from headstart.training.probe import probe_logits, train_heads
 from headstart.training.runtime import Runtime
 
@@ -55,6 +56,7 @@ def run_probe(
     split.model.to(runtime.device)
     starts = [fresh_head(prepared, config.head_init, seed) for seed in seeds]
     feeds = [EncodedFeed(rows, runtime.device) for rows in (prepared.train, prepared.validation)]
+    settle_precision(split, feeds, runtime, training=False)
     labels = prepared.validation.labels
     if labels is None:
         raise RuntimeError("rows for training carry labels")

@@ -9,10 +9,9 @@ from headstart.errors import NotationError, raise_all
 from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
 from headstart.models.rescale import rescale_output
-from headstart.run.calibrate import require_calibratable
 from headstart.run.parts import StagePlan
 from headstart.run.plan import Plan, make_plan
-from headstart.run.prepare import Prepared, prepare
+from headstart.run.prepare import Prepared, prepare, require_calibratable
 from headstart.run.settings import (
     Choices,
     choose,
@@ -28,6 +27,8 @@ from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.tasks.spec import TaskSpec
 from headstart.techniques import TECHNIQUES
+from headstart.training.feed import EncodedFeed
+from headstart.training.precision import settle_precision
 from headstart.training.recompute import require_recomputable
 from headstart.training.runtime import Runtime
 from headstart.tuners._bind import read_strategy
@@ -139,6 +140,9 @@ def make_ready(config: FitConfig, runtime: Runtime, frames: Frames | None = None
             "--selection carve takes rows from training, though no score selects anything here; "
             "add --select best or --calibrate, or drop it."
         )
+    feeds = [EncodedFeed(rows, runtime.device) for rows in (prepared.train, prepared.validation)]
+    if slower := settle_precision(prepared.split, feeds, runtime):
+        notes.append(slower)
     stages = _stages(config, choices, strategy, prepared)
     return Ready(config, task, choices, strategy, runtime, prepared, stages, fingerprint, notes)
 

@@ -18,6 +18,7 @@ from headstart.run.versions import versions
 from headstart.strategies.stages import Strategy
 from headstart.training.evaluate import Floats, Judge
 from headstart.training.skill import skill
+from headstart.untrusted import shown
 
 _UNSEEN = "no score was looked at to choose it"
 _KEPT = "the held-out rows showed that it is better than the last one"
@@ -104,7 +105,7 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
         if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
             only = splits.label_names[int(guesses[0])]
             result.collapsed = True
-            result.warnings.append(f"The model predicts one class only: {only}.")
+            result.warnings.append(f"The model predicts one class only: {shown(only)}.")
         elif gold is not None and skill(runner.last_logits, gold) < 0.02:
             result.collapsed = True
             result.warnings.append("The model is no better than chance on the validation rows.")

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
 from headstart.models.rescale import rescale_output
-from headstart.models.saving import save_classifier
-from headstart.models.sentence import is_sentence_head
+from headstart.models.saving import has_sentence_form, save_classifier
 from headstart.results import RunResult
 from headstart.run.card import model_card
 from headstart.run.folder import HEAD, MODEL, RESULT
 from headstart.run.stages import StrategyRunner
-from headstart.training.checkpoint import replace_text
+from headstart.writing import write_text
 
 if TYPE_CHECKING:
     from headstart.run.ready import Ready
@@ -34,8 +33,7 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
     _save_head(ready, runner, result, folder / HEAD)
     _to_own_units(ready)
     own = isinstance(split.model, EncoderClassifier)
-    sentence = isinstance(split.model, EncoderClassifier) and is_sentence_head(split.model.head)
-    card = model_card(result, own_head=own, sentence=sentence)
+    card = model_card(result, own_head=own, sentence=has_sentence_form(split.model))
     target = ready.prepared.splits.target
     trust = ready.config.trust_remote_code
     tokenizer = ready.prepared.tokenizer
@@ -43,7 +41,7 @@ def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Pa
         split, target, tokenizer, folder / MODEL, card,
         longest=ready.prepared.max_length, trust_remote_code=trust,
     )  # fmt: skip
-    replace_text(folder / RESULT, result.to_json())
+    write_text(folder / RESULT, result.to_json())
 
 
 def _save_head(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:

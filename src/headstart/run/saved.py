@@ -17,6 +17,7 @@ from headstart.results import RunResult
 from headstart.run.folder import MODEL, RESULT
 from headstart.tasks.metrics import default_metrics
 from headstart.tasks.spec import TaskSpec
+from headstart.training.runtime import Runtime
 
 log = logging.getLogger("headstart")
 PRECISIONS = ("fp32", "bf16", "fp16")
@@ -118,7 +119,8 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
         )
     task = replace(task, span_use="vectors" if target.spans else "mark")
     if target.labels or target.kind == "choice":
-        return replace(task, target="classes")
+        metrics = task.metrics if task.target == "classes" else default_metrics("classes")
+        return replace(task, target="classes", metrics=metrics)
     metrics = task.metrics if task.target == "number" else default_metrics("number")
     return replace(task, target="number", metrics=metrics, labels=None)
 
@@ -133,3 +135,27 @@ def needs_task_file(key: str) -> str:
         A sentence.
     """
     return f"Give a task file with {key} as --task; `headstart tasks --help` says what it holds."
+
+
+def saved_runtime(device: str, precision: str, *, asked: bool) -> Runtime:
+    """Return a runtime; one of another precision where the machine has not the run's own.
+
+    Args:
+        device: As in the settings.
+        precision: As in the settings, or what the run was evaluated in.
+        asked: Whether the user named the precision: then there is no other.
+
+    Returns:
+        The runtime.
+
+    Raises:
+        ConfigError: If the machine has not what was asked for.
+    """
+    try:
+        return Runtime(device, precision)
+    except ConfigError:
+        if asked or precision == "auto":
+            raise
+        own = Runtime(device)
+        log.warning("The run was evaluated in %s, here it is %s.", precision, own.precision)
+        return own

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, NotationError
+from headstart.models.encoders import encoder_loader, has_decoder
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
+from headstart.models.model_config import load_config
 from headstart.models.sentence import sentence_pooling
 from headstart.models.source import find_model, locate
 from headstart.run.parts import Options, StagePlan
@@ -73,8 +75,10 @@ def choose(config: FitConfig, task: TaskSpec, *, look: bool = False) -> Choices:
     }
     spans = task.span_use == "vectors" and bool(task.spans)
     pooled = _sentence_pooling(config, task, preset) if look else None
-    head = config.head_type or ("span" if spans else "linear" if pooled else preset.head)
-    first = "first" if spans or head != "native" else "native"
+    alone = look and not pooled and not spans and _encoder_alone(config, preset)
+    linear = bool(pooled) or alone
+    head = config.head_type or ("span" if spans else "linear" if linear else preset.head)
+    first = "mean" if alone else "first" if spans or head != "native" else "native"
     pooling = config.pooling or pooled or first
     epochs = config.epochs or preset.epochs
     made = replace(preset, **given)
@@ -112,6 +116,17 @@ def _sentence_pooling(config: FitConfig, task: TaskSpec, preset: Preset) -> str 
     if pooled and config.head and Head.from_pretrained(config.head).model_class != OWN_CLASS:
         return None
     return pooled
+
+
+def _encoder_alone(config: FitConfig, preset: Preset) -> bool:
+    """Return whether the model's family has a decoder too, which only a head of ours does without.
+
+    Its encoder was not trained to gather a text in the first token, so a mean is read.
+    """
+    if config.head_type is not None or config.pooling is not None or preset.head != "native":
+        return False
+    found = load_config(locate(config.model), trust_remote_code=config.trust_remote_code)
+    return has_decoder(found) and encoder_loader(found) is not None
 
 
 def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:

@@ -13,15 +13,23 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.config import FitConfig
+from headstart.data._faults import counting_all, notes
 from headstart.data.checks import check_training, duplicate_rows
+from headstart.data.classnames import class_names, ordered_classes
 from headstart.data.labels import LabelMap, guess_target, label_column
 from headstart.data.rows import Rows, build_rows, column_faults
-from headstart.data.sources import class_names, read_table
+from headstart.data.sources import read_table
 from headstart.data.splits import carve, sample
+from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
 from headstart.models.head_choice import Target
 from headstart.tasks.builtin import get_task, read_task_folder
-from headstart.tasks.metrics import default_metrics, metric_faults
+from headstart.tasks.metrics import (
+    canonical_names,
+    class_faults,
+    default_metrics,
+    metric_faults,
+)
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.seeds import stream
@@ -45,6 +53,7 @@ class Splits:
         mean: Mean of the training numbers; 0 for classes.
         scale: Their standard deviation; 1 for classes.
         warnings: What the user should know about the data.
+        gaps: What was left out or kept of the rows with gaps, by split.
     """
 
     task: TaskSpec
@@ -56,6 +65,7 @@ class Splits:
     mean: float = 0.0
     scale: float = 1.0
     warnings: list[str] = field(default_factory=list)
+    gaps: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -84,8 +94,9 @@ def find_task(config: FitConfig) -> TaskSpec:
         if config.label:
             task = replace(task, label=config.label)
         if config.metrics:
-            raise_all(metric_faults(config.metrics, task.target))
-            return replace(task, metrics=config.metrics)
+            chosen = canonical_names(config.metrics)
+            raise_all(metric_faults(chosen, task.target))
+            return replace(task, metrics=chosen)
         return task
     return from_columns(
         config.text,
@@ -111,7 +122,8 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
     Raises:
         HeadstartError: For all faults together that can be found in one pass.
     """
-    task, labels, rows, held_out = _build(config, task, *_frames(config, task, frames or {}))
+    read = _build(config, task, *_frames(config, task, frames or {}))
+    task, labels, rows, held_out = read.task, read.labels, read.train, read.validation
     stratify, share, there = task.target == "classes", config.held_out_share, len(rows)
     origin = "validation file" if config.validation else "validation split of the task"
     untouched = None
@@ -127,7 +139,8 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
         _check_sample(config.train_rows, rows, there, stratify=stratify)
         chosen = sample(_known(rows), config.train_rows, stream(config.seed, "sample"), stratify)
         rows = rows.take(chosen)
-    warnings = check_training(rows.labels, labels) if labels else []  # type: ignore[arg-type]
+    warnings = list(read.notes)
+    warnings += check_training(rows.labels, labels) if labels else []  # type: ignore[arg-type]
     wanted = config.validation_rows or 0
     if wanted > len(held_out):
         warnings.append(
@@ -138,41 +151,77 @@ def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None)
         held_out = held_out.take(sample(_known(held_out), wanted, 0, stratify))
     warnings += _repeated(rows, held_out) + (_repeated(rows, untouched) if untouched else [])
     mean, scale = _scale(rows) if task.target == "number" else (0.0, 1.0)
-    return Splits(task, labels, rows, held_out, origin, untouched, mean, scale, warnings)
+    return Splits(task, labels, rows, held_out, origin, untouched, mean, scale, warnings, read.gaps)
+
+
+@dataclass
+class _Read:
+    """What ``_build`` makes of two tables; as in ``Splits``, before rows are set apart."""
+
+    task: TaskSpec
+    labels: LabelMap | None
+    train: Rows
+    validation: Rows | None
+    usable: dict[str, Usable]
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know about how the rows were read."""
+        read = [told for part in self.usable.values() for told in notes(part.frame)]
+        gaps = [t for name, part in self.usable.items() for t in part.counts.told(name)]
+        return [*dict.fromkeys(read), *gaps]
+
+    @property
+    def gaps(self) -> dict[str, dict[str, int]]:
+        """Counts of rows with gaps by split, for the record; those of 0 are left out."""
+        short = {TRAINING: "train", VALIDATION: "validation"}
+        counts = {short[name]: part.counts.record() for name, part in self.usable.items()}
+        return {name: found for name, found in counts.items() if found}
 
 
 def _build(
     config: FitConfig, task: TaskSpec, train: pd.DataFrame, validation: pd.DataFrame | None
-) -> tuple[TaskSpec, LabelMap | None, Rows, Rows | None]:
+) -> _Read:
     """Settle the target, name the classes and make the rows, telling faults of both tables."""
+    train = fit_columns(train, task)
     faults = column_faults(train, task, where=TRAINING)
-    if validation is not None and list(validation.columns) != list(train.columns):
-        faults += column_faults(validation, task, where=VALIDATION)
+    if validation is not None:
+        validation = fit_columns(validation, task)
+        if list(validation.columns) != list(train.columns):
+            faults += column_faults(validation, task, where=VALIDATION)
     raise_all(faults)
-    labels = None
+    gaps, labels = Gaps(config.empty_text, config.missing_label), None
+    usable: dict[str, Usable] = {}
     with gathering(faults):
         if not config.task and config.target == "auto":
             task = _settle_target(train, task, config.metrics)
-        labels = _labels(train, task)
-        _check_f1(task, labels)
+        names = class_names(train, task.label)
+        if names and task.target == "classes" and not task.choices:
+            # Declared, so that rows without the names may call the classes by these numbers.
+            task = replace(task, labels=task.labels or names)
+        usable[TRAINING] = usable_rows(train, task, gaps, where=TRAINING, names=task.labels)
+        with counting_all(usable[TRAINING].kept):
+            labels = _labels(usable[TRAINING].frame, task)
+        raise_all(class_faults(task.metrics, labels.names) if labels else ())
+    if validation is not None and not faults:
+        known = labels.names if labels else None
+        with gathering(faults):
+            usable[VALIDATION] = usable_rows(validation, task, gaps, where=VALIDATION, names=known)
     # Where it is not known what the labels are, the texts can still be looked at.
     need_labels = not faults or labels is not None
     made: list[Rows] = []
-    for frame, where in ((train, TRAINING), (validation, VALIDATION)):
-        if frame is not None:
-            with gathering(faults):
-                made.append(build_rows(frame, task, labels, where=where, need_labels=need_labels))
+    for table, where in ((train, TRAINING), (validation, VALIDATION)):
+        if table is not None:
+            part = usable.get(where) or Usable(table, np.arange(len(table)), Counts())
+            with gathering(faults), counting_all(part.kept):
+                made.append(
+                    build_rows(
+                        part.frame, task, labels, where=where, need_labels=need_labels,
+                        keep_empty=gaps.empty_text == "keep",
+                    )
+                )  # fmt: skip
     raise_all(faults)
-    return task, labels, made[0], made[1] if validation is not None else None
-
-
-def _check_f1(task: TaskSpec, labels: LabelMap | None) -> None:
-    if labels and len(labels.names) > 2 and "f1" in task.metrics:
-        raise ConfigError(
-            "two classes for the metric f1, which is that of the second",
-            f"{len(labels.names)}: {', '.join(labels.names[:5])}",
-            "Use --metrics macro_f1, the mean over the classes.",
-        )
+    return _Read(task, labels, made[0], made[1] if validation is not None else None, usable)
 
 
 def _check_sample(n: int, rows: Rows, before: int, *, stratify: bool) -> None:
@@ -218,8 +267,9 @@ def _repeated(rows: Rows, held_out: Rows) -> list[str]:
 
 def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
     """Let the labels of the user's own columns say whether they are classes or numbers."""
-    target = guess_target(label_column(train, task, where=TRAINING))
-    chosen = metrics or default_metrics(target)
+    known = ordered_classes(train, task.label) is not None
+    target = "classes" if known else guess_target(label_column(train, task, where=TRAINING))
+    chosen = canonical_names(metrics) or default_metrics(target)
     raise_all(metric_faults(chosen, target))
     return replace(task, target=target, metrics=chosen)
 
@@ -242,6 +292,7 @@ def data_record(splits: Splits) -> dict[str, Any]:
         "validation_fingerprint": _fingerprint(splits.validation),
         "number_mean": splits.mean,
         "number_scale": splits.scale,
+        **({"gaps": splits.gaps} if splits.gaps else {}),
     }
 
 
@@ -266,7 +317,11 @@ def _frames(
     for name, (source, split) in _sources(config, task).items():
         with gathering(faults):
             ready = given.get(name)
-            found[name] = read_table(source, split=split, or_all=True) if ready is None else ready
+            found[name] = (
+                read_table(source, split=split, or_all=True, encoding=config.encoding)
+                if ready is None
+                else ready
+            )
     raise_all(faults)
     return found["train"], found.get("validation")
 
@@ -293,7 +348,7 @@ def _sources(config: FitConfig, task: TaskSpec) -> dict[str, tuple[str | Path, s
 def _labels(train: pd.DataFrame, task: TaskSpec) -> LabelMap | None:
     if task.target == "number":
         return None
-    declared = task.labels or task.choices or class_names(train, task.label)
+    declared = task.labels or task.choices or ordered_classes(train, task.label)
     return (
         LabelMap(declared)
         if declared

@@ -27,7 +27,7 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
-from headstart.models.backbone import Snapshot
+from headstart.models.backbone import BufferSnapshot
 from headstart.results import StageResult, stage_from_dict
 from headstart.run.earlier import Earlier, best_of, can_return, from_tensors, put_back, to_tensors
 from headstart.run.feeds import activation_memory, stage_feeds
@@ -38,6 +38,7 @@ from headstart.run.parts import Materials, Options, StagePlan
 from headstart.run.setting import closing, setting
 from headstart.strategies.stages import Stage, Strategy
 from headstart.techniques._base import Technique
+from headstart.training.checkpoint import under
 from headstart.training.evaluate import Floats, predict_logits
 from headstart.training.feed import Feed, PartFeed
 from headstart.training.ledger import Pause
@@ -205,7 +206,7 @@ class StrategyRunner:
         self._before = {} if last and not anchored else self._changed_backbone()
         with seeded(stream(self.options.seed, "tuner", plan.stage.trains)):
             trained = tuner.attach(self.split, reversible=not last)
-        buffers = Snapshot(dict(self.split.buffers()))
+        self._buffers = BufferSnapshot(self.split)
         count = self.split.train_only(trained)
         techniques = bind_techniques(plan.stage, self.strategy.line)
         result = StageResult(
@@ -227,6 +228,7 @@ class StrategyRunner:
             loop = self._loop(index, attempt, plan, start, trained, read, last, techniques)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
+                self._buffers.resume(resume[1])
             if plan.length.until == "optimum" and train is not self.materials.train:
                 result.held_out_loss = loop.solve(self.materials.train_labels).held_out_loss
             state = loop.run()
@@ -245,7 +247,7 @@ class StrategyRunner:
         else:
             self._choose_state(loop)
         if self._hand_on(plan.stage, tuner, result, last):
-            self._check_backbone(plan.stage.trains, buffers)
+            self._check_backbone(plan.stage.trains)
         self.results.append(result)
         self.listener.stage_ended(result)
         return result
@@ -278,7 +280,7 @@ class StrategyRunner:
                 "guard": self.guard_notes,
                 "kept": sorted(self._kept),
             }
-            tensors = loop.tensors()
+            tensors = loop.tensors() | self._buffers.tensors()
             tensors |= {f"start/{name}": t for name, t in start.items()}
             tensors |= to_tensors(self._earlier)
             kept = self._before or {name: self.split.backbone[name] for name in self._kept}
@@ -335,6 +337,7 @@ class StrategyRunner:
         except BaseException:
             if not last:
                 tuner.detach(self.split)
+                self._buffers.restore()
             raise
 
     def _skill(self, train: Feed) -> float:
@@ -346,9 +349,8 @@ class StrategyRunner:
         logits = predict_logits(self.split.model, part, self.runtime, self.materials.outputs)
         return skill(logits, labels[rows])
 
-    def _check_backbone(self, name: str, buffers: Snapshot) -> None:
-        """Put running statistics back too, and make sure that nothing else has changed."""
-        buffers.restore()
+    def _check_backbone(self, name: str) -> None:
+        """Make sure that all is as it was."""
         if not self._kept and self.split.fingerprint() != self._fingerprint:
             raise RuntimeError(f"{name}.detach() did not restore the backbone")
 
@@ -361,6 +363,7 @@ class StrategyRunner:
             result.handed_on = "model" if last else "everything"
             return False
         tuner.detach(self.split)
+        self._buffers.restore()
         if self._origin and not given_up:
             self._origin.restore()
             self._kept.clear()
@@ -385,8 +388,7 @@ class StrategyRunner:
                 tuner.merge(self.split)
         for name in self._kept:
             self.split.backbone[name].copy_(tensors[f"kept/{name}"])
-        given = {n.removeprefix("given/"): t for n, t in tensors.items() if n.startswith("given/")}
-        self.pretrained_head = given or None
-        start = {n.removeprefix("start/"): t for n, t in tensors.items() if n.startswith("start/")}
+        self.pretrained_head = under("given", tensors) or None
+        start = under("start", tensors)
         self.split.load_head(start)
         return state["stage"], state["attempt"], start

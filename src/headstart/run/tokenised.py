@@ -30,6 +30,9 @@ def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad:
     """
     if isinstance(dataset, pd.DataFrame):
         dataset = cast("list[Mapping[str, Any]]", dataset.to_dict("records"))
+    if (getattr(dataset, "format", None) or {}).get("type", "custom") not in (None, "custom"):
+        # Rows of a format such as pandas or Arrow are no mappings; a transform is the user's own.
+        dataset = cast(Any, dataset).with_format(None)
     if isinstance(dataset, Mapping):
         raise DataError(
             "rows, such as one split of a data set",
@@ -61,6 +64,23 @@ def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad:
     )
 
 
+def class_names_of(dataset: Any, label_column: str) -> tuple[str, ...]:
+    """Return the names that a data set of ``datasets`` gives to the integers of its label.
+
+    Args:
+        dataset: Tokenised rows of any kind.
+        label_column: Name of the label; ``labels`` is understood too.
+
+    Returns:
+        Names in the order of the integers; none where the rows know none.
+    """
+    features = getattr(dataset, "features", None)
+    if not isinstance(features, Mapping):
+        return ()
+    label = label_column if label_column in features else "labels"
+    return tuple(getattr(features.get(label), "names", None) or ())
+
+
 def _sequences(row: Mapping[str, Any], names: list[str], number: int) -> list[Tokens]:
     """Return a row's inputs without padding."""
     try:
@@ -85,7 +105,7 @@ def _answers(values: list[Any], label: str) -> Classes | Numbers:
         raise DataError(
             f"class indices or numbers in column {label!r}",
             repr(values[0]),
-            "Map names to indices.",
+            "Map names to indices, as in the model's config.label2id.",
         )
     if answers.dtype.kind == "f":
         if not np.isfinite(answers).all():

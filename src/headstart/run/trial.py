@@ -13,7 +13,7 @@ import torch
 from headstart.config import FitConfig
 from headstart.data.splits import carve
 from headstart.errors import DataError, NumericalError
-from headstart.models.backbone import Snapshot
+from headstart.models.backbone import BufferSnapshot, Snapshot
 from headstart.models.loading import draw_head
 from headstart.results import Point, StageResult
 from headstart.run.halving import Trial
@@ -85,7 +85,8 @@ class Bench:
     def __init__(self, ready: Ready, clock: Clock, stopped: Callable[[], bool]) -> None:
         self.ready, self.clock, self.stopped = ready, clock, stopped
         split = ready.prepared.split
-        self._pretrained = Snapshot({**split.backbone, **split.head, **dict(split.buffers())})
+        self._pretrained = Snapshot({**split.backbone, **split.head})
+        self._buffers = BufferSnapshot(split)
 
     def on_split(self, line: str, number: int, length: float) -> Ready:
         """Plan a trial.
@@ -185,6 +186,7 @@ class Bench:
             return stage_runner(ready, silent, pause, stop).run()
         finally:
             self._pretrained.restore()
+            self._buffers.restore()
 
 
 def split_rows(ready: Ready, number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -3,8 +3,12 @@
 A claim is a file ``claims/<id>.<n>.json`` that only one process can create. Its owner renews it
 every few seconds. Where the owner is dead (its process is gone, on this machine; nothing has been
 renewed for a minute of the observer's own clock, on another), the next process creates the file
-with ``n + 1`` and has the run. So no clock is compared with another machine's, and a run that takes
-its process down with it is given up after ``MOST_DEATHS``.
+with ``n + 1`` and has the run. So no clock is compared with another machine's, nor with what it was
+before somebody set it.
+
+A run may take its process down with it; a user, a time limit or a power cut may too, and that is no
+fault of the run. So it is given up after ``MOST_DEATHS`` that one process has looked on at, which
+nobody has begun anew in between, and after ``MOST_IN_ALL`` in any case.
 """
 
 from __future__ import annotations
@@ -27,7 +31,9 @@ BEAT = 5.0
 """Seconds between renewals."""
 SILENCE = 60.0
 """Seconds without a renewal after which an owner on another machine counts as dead."""
-MOST_DEATHS = 3
+MOST_DEATHS, MOST_IN_ALL = 3, 10
+_OWNERS: set[str] = set()
+"""Those of this process that have not ended."""
 
 
 class Claims:
@@ -41,15 +47,39 @@ class Claims:
     def __init__(self, store: Store, silence: float = SILENCE) -> None:
         self._store, self._silence = store, silence
         self._owner = {"owner": uuid.uuid4().hex, **_this_process()}
+        _OWNERS.add(str(self._owner["owner"]))
         self._held: dict[str, str] = {}
         self._lock = threading.Lock()
         self._beat = 0
         self._seen: dict[str, tuple[Any, float]] = {}
+        self._before: dict[str, int] | None = None
 
     def held_by_others(self) -> set[str]:
         """Return the identities of runs that living processes work on."""
         newest = self._newest()
         return {i for i, n in newest.items() if i not in self._held and not self._is_dead(i, n)}
+
+    def deaths(self) -> dict[str, int]:
+        """Return how many processes have died on each run that nobody living works on."""
+        newest = self._newest()
+        return {i: n + 1 for i, n in newest.items() if i not in self._held and self._is_dead(i, n)}
+
+    def began(self) -> None:
+        """Note what has happened before: a process that begins now gives every run a new try."""
+        self._before = self._newest()
+
+    def gives_up(self, identity: str, deaths: int) -> bool:
+        """Tell whether a run has taken enough processes down.
+
+        Args:
+            identity: The run's.
+            deaths: How many processes have died on it.
+
+        Returns:
+            Whether it is given up.
+        """
+        before = (self._before or {}).get(identity, -1) + 1
+        return deaths - before >= MOST_DEATHS or deaths >= MOST_IN_ALL
 
     def take(self, identity: str) -> int | None:
         """Try to get a run.
@@ -97,6 +127,8 @@ class Claims:
             with contextlib.suppress(RunError):
                 for identity in list(self._held):
                     self.give_back(identity)
+            # What could not be given back, this process may take again.
+            _OWNERS.discard(str(self._owner["owner"]))
 
     def _renew(self, ended: threading.Event) -> None:
         while not ended.wait(BEAT):
@@ -120,7 +152,10 @@ class Claims:
         claim = self._store.read(name)
         if claim is None:
             return False  # given back in this moment
-        if claim.get("host") == _this_process()["host"]:
+        own = _this_process()
+        if all(claim.get(name) == value for name, value in own.items()):
+            return claim.get("owner") not in _OWNERS
+        if claim.get("host") == own["host"]:
             return not _lives(claim)
         told, now = claim.get("beat"), time.monotonic()
         before, since = self._seen.setdefault(name, (told, now))
@@ -135,24 +170,30 @@ def _name(identity: str, number: int) -> str:
 
 @functools.cache
 def _this_process() -> dict[str, Any]:
-    import psutil
-
     # Containers on one machine have process numbers of their own.
     parts = [platform.node()]
     with contextlib.suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
         parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    born = psutil.Process().create_time()
-    return {"host": "/".join(parts), "pid": os.getpid(), "born": born}
+    return {"host": "/".join(parts), "pid": os.getpid(), "born": _birth(os.getpid())}
+
+
+def _birth(pid: int) -> float:
+    """Return when a process was born, where possible in what nobody can set: ticks since boot."""
+    import psutil
+
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        about = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        return float(about.rpartition(")")[2].split()[19])
+    return float(psutil.Process(pid).create_time())
 
 
 def _lives(claim: dict[str, Any]) -> bool:
     import psutil
 
     try:
-        process = psutil.Process(claim["pid"])
-        zombie = process.status() == psutil.STATUS_ZOMBIE
+        zombie = psutil.Process(claim["pid"]).status() == psutil.STATUS_ZOMBIE
         # A number may be given out again; two measurements of one birth differ a little.
-        return not zombie and abs(process.create_time() - claim["born"]) < 1
+        return not zombie and abs(_birth(claim["pid"]) - claim["born"]) < 1
     except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False

@@ -19,6 +19,8 @@ from headstart.study.tables import (
     rows,
     title,
 )
+from headstart.untrusted import markdown as markdown_text
+from headstart.untrusted import one_line
 
 FORMS = ("text", "md", "csv", "latex")
 
@@ -49,15 +51,15 @@ def markdown(summary: Summary, head: Sequence[str] = HEAD) -> list[str]:
     """
     lines: list[str] = []
     for name, titles, cells in _tables(summary, head):
-        lines += [f"**{escape(name, '|*_<')}**", "", _line([h.removeprefix(">") for h in titles]),
+        lines += [f"**{markdown_text(name)}**", "", _line([h.removeprefix(">") for h in titles]),
                   _line(["--:" if h.startswith(">") else "---" for h in titles])]  # fmt: skip
-        lines += [_line([escape(cell, "|<*") for cell in row]) for row in cells]
+        lines += [_line([markdown_text(cell, "|<*") for cell in row]) for row in cells]
         lines.append("")
     return lines
 
 
 def _markdown(summary: Summary) -> str:
-    notes_of_it = (f"- {escape(note, '<*')}" for note in _told(summary))
+    notes_of_it = (f"- {markdown_text(note, '<*')}" for note in _told(summary))
     return "\n".join([*markdown(summary), *notes_of_it]) + "\n"
 
 
@@ -74,17 +76,18 @@ def _csv(summary: Summary) -> str:
 
 def _text(summary: Summary) -> str:
     lines: list[str] = []
-    for name, head, cells in _tables(summary):
+    for name, head, raw in _tables(summary):
+        cells = [[one_line(cell) for cell in row] for row in raw]
         rows_of_it = [[h.removeprefix(">") for h in head], *cells]
         columns = [
             [f"{cell:>{width}}" if h.startswith(">") else f"{cell:<{width}}" for cell in column]
             for h, column in zip(head, zip(*rows_of_it, strict=True), strict=True)
             for width in [max(map(len, column))]
         ]
-        lines.append(name)
+        lines.append(one_line(name))
         lines += ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
         lines.append("")
-    return "\n".join([*lines, *_told(summary)]) + "\n"
+    return "\n".join([*lines, *map(one_line, _told(summary))]) + "\n"
 
 
 def _latex(summary: Summary) -> str:
@@ -92,11 +95,11 @@ def _latex(summary: Summary) -> str:
     for name, head, cells in _tables(summary):
         columns = "".join("r" if h.startswith(">") else "l" for h in head)
         titles = [_tex(h.removeprefix(">")) for h in head]
-        lines += [f"% {name}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
+        lines += [f"% {one_line(name)}", rf"\begin{{tabular}}{{{columns}}}", r"\toprule",
                   " & ".join(titles) + r" \\", r"\midrule"]  # fmt: skip
         lines += [" & ".join(map(_tex, row)) + r" \\" for row in cells]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join([*lines, *(f"% {note}" for note in _told(summary))]) + "\n"
+    return "\n".join([*lines, *(f"% {one_line(note)}" for note in _told(summary))]) + "\n"
 
 
 def _tables(
@@ -117,19 +120,6 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def escape(text: str, signs: str) -> str:
-    """Return a text in one line of Markdown.
-
-    Args:
-        text: The text.
-        signs: Signs that shall stay signs.
-
-    Returns:
-        The text with a backslash before each of them.
-    """
-    return "".join(f"\\{sign}" if sign in signs else sign for sign in text.replace("\n", " "))
-
-
 _TEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
@@ -138,4 +128,4 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(sign, sign) for sign in text.replace("\n", " "))
+    return "".join(_TEX.get(sign, sign) for sign in one_line(text))

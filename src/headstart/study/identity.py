@@ -29,6 +29,10 @@ _NOT_PART = {
 """Settings that do not decide a result, or that stand in the digest by what they lead to."""
 
 
+_NONE_BY_DEFAULT = {"encoding": None, "empty_text": "error", "missing_label": "error"}
+"""Settings that are part of a digest where they say something, so that older ones stay valid."""
+
+
 class Digests:
     """Computes identities; each file is read once."""
 
@@ -50,7 +54,11 @@ class Digests:
         """
         strategy, task = read_strategy(config.strategy), find_task(config)
         choices = choose(config, task)
-        given = {k: v for k, v in config.plain().items() if k not in _NOT_PART}
+        given = {
+            k: v
+            for k, v in config.plain().items()
+            if k not in _NOT_PART and (k, v) not in _NONE_BY_DEFAULT.items()
+        }
         decided = {
             "form": FORM,
             "settings": given,

@@ -11,22 +11,28 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
+from headstart.errors import RunError
 from headstart.study.claims import MOST_DEATHS, Claims
 from headstart.study.executors import Executor, WorkerDied
 from headstart.study.store import PlannedRun, Store
 from headstart.study.worker import Outcome
 
 log = logging.getLogger("headstart")
+Answer = TypeVar("Answer")
 
 LOOK = 1.0
 """Seconds between looks at what other processes do."""
+AWAY = 60.0
+"""Seconds for which the study's folder may be away, or full, before the study ends: the result of
+hours may be at hand."""
 
 
 class Watch:
@@ -115,15 +121,33 @@ class StudyRunner:
             Where the study stands at the end: every run done or failed.
         """
         with self.claims.renewed():
+            self.claims.began()
             while True:
-                self._look()
+                self._with_folder(self._look)
                 missing = self.runs.keys() - self.state.done - self.state.failed
                 if not missing:
                     return self.state
+                # What processes have died on comes last: the others shall not wait for it.
+                died = self.claims.deaths()
                 free = [i for i in self.runs if i in missing - self.state.here]
+                free.sort(key=lambda identity: died.get(identity, 0))
                 self._hand_out(i for i in free if i not in self.state.elsewhere)
                 self.watch.looked(self.state)
                 self._collect()
+
+    def _with_folder(self, act: Callable[[], Answer]) -> Answer:
+        """Do what needs the folder, and wait for it where it is away for a moment."""
+        began: float | None = None
+        while True:
+            try:
+                return act()
+            except RunError as error:
+                if began is None:
+                    began = time.monotonic()
+                    self.watch.warned(f"{error} Waiting for it for {AWAY:.0f} s.")
+                if time.monotonic() - began > AWAY:
+                    raise
+            time.sleep(LOOK)
 
     def _look(self) -> None:
         state = self.state
@@ -137,14 +161,14 @@ class StudyRunner:
         for identity in identities:
             if len(self._out) >= self.executor.slots:
                 return
-            deaths = self.claims.take(identity)
+            deaths = self._with_folder(functools.partial(self.claims.take, identity))
             if deaths is None:
                 continue
             run = self.runs[identity]
             # Whoever had it may have finished between the look and the claim.
             if identity in self.store.finished() | self.store.failed():
                 self.claims.give_back(identity)
-            elif deaths >= MOST_DEATHS:
+            elif self.claims.gives_up(identity, deaths):
                 self._failed(run, _given_up(deaths))
             else:
                 self._begin(run)
@@ -177,8 +201,9 @@ class StudyRunner:
         if outcome.result is None or outcome.logits is None:
             self._failed(run, outcome.failure or {}, outcome)
             return
-        self.store.put(run, outcome.result, outcome.logits, outcome.measured)
-        self.claims.give_back(run.id)
+        result, logits, measured = outcome.result, outcome.logits, outcome.measured
+        self._with_folder(lambda: self.store.put(run, result, logits, measured))
+        self._with_folder(lambda: self.claims.give_back(run.id))
         self.watch.ended(run, outcome)
 
     def _worker_died(self, run: PlannedRun, error: WorkerDied) -> None:
@@ -191,8 +216,8 @@ class StudyRunner:
     def _failed(
         self, run: PlannedRun, failure: Mapping[str, Any], outcome: Outcome | None = None
     ) -> None:
-        self.store.put_failure(run, failure)
-        self.claims.give_back(run.id)
+        self._with_folder(lambda: self.store.put_failure(run, failure))
+        self._with_folder(lambda: self.claims.give_back(run.id))
         self.watch.ended(run, outcome or Outcome(failure=dict(failure)))
 
 

@@ -22,7 +22,6 @@ from headstart.cards import Card
 from headstart.config import FitConfig
 from headstart.configfile import TRUST, without_trust
 from headstart.errors import RunError
-from headstart.models.folders import whole_folder
 from headstart.results import RunResult
 from headstart.run.listener import Listener
 from headstart.run.ready import Ready, make_ready
@@ -33,6 +32,7 @@ from headstart.run.train import stage_runner, train
 from headstart.study.read import canonical, read_records
 from headstart.training.evaluate import predict_logits
 from headstart.training.runtime import Runtime
+from headstart.writing import whole_folder
 
 Weights = dict[str, torch.Tensor]
 
@@ -173,7 +173,7 @@ def make_soup(
     finish(first.ready, first.runner, result, listener)
     result.settings["out"] = str(out)
     first.runner.pretrained_head = None
-    with whole_folder(out) as new:
+    with whole_folder(out, replace=False) as new:
         save_run(first.ready, first.runner, result, new)
     return result, told
 

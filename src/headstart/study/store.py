@@ -21,7 +21,6 @@ import hashlib
 import io
 import os
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -38,6 +37,7 @@ from headstart.files.jsonfile import parse_json
 from headstart.files.tensors import parse_array
 from headstart.study import damage
 from headstart.study.damage import RESULT_KEYS, as_json
+from headstart.writing import write_bytes
 
 FORM = 1
 """Version of this layout."""
@@ -147,10 +147,7 @@ class Store:
             if not self.local:
                 self.fs.pipe_file(self.path(name), data)
                 return
-            target = Path(self.path(name))
-            aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
-            aside.write_bytes(data)
-            aside.replace(target)
+            write_bytes(Path(self.path(name)), data)
 
     def create(self, name: str, values: Mapping[str, Any]) -> bool:
         """Write a file if there is none of that name.
@@ -165,8 +162,7 @@ class Store:
         with self._reached():
             try:
                 if self.local:
-                    with Path(self.path(name)).open("xb") as file:
-                        file.write(as_json(values))
+                    write_bytes(Path(self.path(name)), as_json(values), replace=False)
                 else:
                     self.fs.pipe_file(self.path(name), as_json(values), mode="create")
             except FileExistsError:

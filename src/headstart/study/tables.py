@@ -10,6 +10,7 @@ from headstart.study.comparison import Comparison
 from headstart.study.power import detectable_difference, seeds_needed
 from headstart.study.statistics import Interval, smallest_p
 from headstart.study.summary import Entry, Group, Overall, Summary
+from headstart.tasks.metrics import is_share, score_name
 
 HEAD = (
     "strategy", ">seeds", ">mean ± sd", ">median", ">worst", ">best", ">failed",
@@ -31,6 +32,10 @@ LEGEND = {
 MARKED = (
     f"{SAME_ROWS} rests on scores of rows that also selected the state or the length, which "
     "flatters them; --selection carve keeps the two apart"
+)
+ERRORS = (
+    "an error, such as log_loss or rmse, counts as negative in a score, so that higher is better; "
+    "a point is a hundredth of its unit"
 )
 FEWEST_PAIRS = 6
 """Pairs of seeds below which no p is under 0.05, however large the difference."""
@@ -84,8 +89,9 @@ def title(group: Group, summary: Summary) -> str:
     """
     models = {g.model for g in summary.groups}
     model = f", {group.model}" if len(models) > 1 else ""
-    metrics = " + ".join(group.metrics) or "no score yet"
-    return f"{group.name}{model}: {metrics} in %, against {short_name(summary.baseline)}"
+    metrics = score_name(group.metrics) or "no score yet"
+    unit = "in %" if is_share(group.metrics) else "× 100"
+    return f"{group.name}{model}: {metrics} {unit}, against {short_name(summary.baseline)}"
 
 
 def overall_title(summary: Summary) -> str:
@@ -164,6 +170,8 @@ def notes(summary: Summary) -> Iterator[str]:
     entries = [entry for group in summary.groups for entry in group.entries]
     if any(entry.same_rows for entry in entries):
         yield MARKED
+    if not all(is_share(group.metrics) for group in summary.groups):
+        yield ERRORS
     yield from _run_notes(entries)
     found = [e.comparison for e in entries if e.comparison]
     fewest = min((comparison.seeds for comparison in found), default=0)

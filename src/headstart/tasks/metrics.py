@@ -1,21 +1,26 @@
-"""The metrics of the benchmarks by name, and the score that is their mean.
+"""The metrics by name, and the score that is their mean.
 
-Every metric here is better when higher, so a mean over several of them is too. scikit-learn and
-scipy do the arithmetic; they are imported only when something is scored.
+scikit-learn and scipy do the arithmetic; they are imported only when something is scored. Names are
+accepted as scikit-learn spells them, too, and in any case: ``f1_macro``, ``neg_log_loss``,
+``ROC AUC``.
 """
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import ConfigError, DataError, HeadstartError, NumericalError, did_you_mean
+from headstart.tasks.calibration import brier_score, log_loss, softmax
 from headstart.tasks.spec import Target
+from headstart.untrusted import shown
 
 Array = npt.NDArray[Any]
 
@@ -25,65 +30,224 @@ class Metric:
     """One metric.
 
     Args:
-        function: Takes references and predictions, (n,) each, in this order.
+        function: Takes references, (n,), and what it ``reads``, in this order.
         target: The kind of target it measures.
         summary: What it is, in a line.
+        reads: ``predictions``: class indices or numbers, (n,); ``logits``: (n, classes).
+        lower_is_better: Whether it measures an error, which a score counts as negative.
+        undefined: Its value where the rows do not define it: that of a guess.
+        fewest: Classes that it needs.
+        most: Classes that it can be used for; ``None`` for any number.
     """
 
     function: Callable[[Array, Array], float]
     target: Target
     summary: str
+    reads: Literal["predictions", "logits"] = "predictions"
+    lower_is_better: bool = False
+    undefined: float = 0.0
+    fewest: int = 2
+    most: int | None = None
 
 
 def _accuracy(references: Array, predictions: Array) -> float:
     return float(np.mean(references == predictions))
 
 
-def _f1(references: Array, predictions: Array) -> float:
-    from sklearn.metrics import f1_score
+def _averaged(name: str, average: str, references: Array, predictions: Array) -> float:
+    """Compute precision, recall or F1: of class 1 (``second``), or averaged over the classes."""
+    from sklearn import metrics
 
-    return float(f1_score(references, predictions, labels=[1], average=None, zero_division=0)[0])
-
-
-def _macro_f1(references: Array, predictions: Array) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(references, predictions, average="macro", zero_division=0))
-
-
-def _matthews(references: Array, predictions: Array) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(references, predictions))
+    function = getattr(metrics, f"{name}_score")
+    if average == "second":
+        # Not average="binary", which refuses rows that all belong to one class.
+        (value,) = function(references, predictions, labels=[1], average=None, zero_division=0)
+    else:
+        value = function(references, predictions, average=average, zero_division=0)
+    return float(value)
 
 
-def _pearson(references: Array, predictions: Array) -> float:
-    from scipy.stats import pearsonr
+def _scikit(name: str, references: Array, predictions: Array) -> float:
+    from sklearn import metrics
 
-    return float(pearsonr(references, predictions)[0]) if len(references) > 1 else 0.0
-
-
-def _spearman(references: Array, predictions: Array) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(references, predictions)[0]) if len(references) > 1 else 0.0
+    return float(getattr(metrics, name)(references, predictions))
 
 
-def _r2(references: Array, predictions: Array) -> float:
-    from sklearn.metrics import r2_score
+def _one_against_rest(name: str, references: Array, logits: Array) -> float:
+    """Rank the rows by the probability of class 1; of three classes or more, of each in turn.
 
-    return float(r2_score(references, predictions))
+    Args:
+        name: Function of scikit-learn for two classes.
+        references: True class indices, (n,).
+        logits: (n, classes).
+
+    Returns:
+        The mean over the classes that some rows belong to and others do not; NaN if none is such.
+    """
+    from sklearn import metrics
+
+    function, probabilities = getattr(metrics, name), softmax(logits)
+    classes = range(logits.shape[1]) if logits.shape[1] > 2 else (1,)
+    values = [
+        function(own, probabilities[:, c])
+        for c in classes
+        if (own := references == c).any() and not own.all()
+    ]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def _log_loss(references: Array, logits: Array) -> float:
+    return log_loss(logits, references)
+
+
+def _brier(references: Array, logits: Array) -> float:
+    return brier_score(softmax(logits), references)
+
+
+def _top_k(k: int, references: Array, logits: Array) -> float:
+    from sklearn.metrics import top_k_accuracy_score
+
+    classes = logits.shape[1]
+    if k >= classes:
+        return 1.0
+    return float(top_k_accuracy_score(references, logits, k=k, labels=range(classes)))
+
+
+def _correlation(name: str, references: Array, predictions: Array) -> float:
+    from scipy import stats
+
+    return float(getattr(stats, name)(references, predictions)[0]) if len(references) > 1 else 0.0
+
+
+def _of_classes(name: str, what: str) -> dict[str, Metric]:
+    """Return precision, recall or F1 in its four forms."""
+    second = f"{what} of the second class (label 1)" + (", as in MRPC and QQP" * (name == "f1"))
+    forms = {
+        "macro": f"mean of the classes' {what}; a rare class counts fully",
+        "micro": f"{what} over all rows together; equals accuracy",
+        "weighted": f"mean of the classes' {what}, weighted by their rows",
+    }
+    plural = {"precision": "precisions", "recall": "recalls"}.get(name, what)
+    return {
+        name: Metric(partial(_averaged, name, "second"), "classes", second, most=2),
+        **{
+            f"{form}_{name}": Metric(
+                partial(_averaged, name, form), "classes", told.replace(f"' {what}", f"' {plural}")
+            )
+            for form, told in forms.items()
+        },
+    }
 
 
 METRICS: dict[str, Metric] = {
     "accuracy": Metric(_accuracy, "classes", "share of rows predicted right"),
-    "f1": Metric(_f1, "classes", "F1 of the second class (label 1), as in MRPC and QQP"),
-    "macro_f1": Metric(_macro_f1, "classes", "mean of the classes' F1; a rare class counts fully"),
-    "matthews": Metric(_matthews, "classes", "correlation of classes; 0 for a constant guess"),
-    "pearson": Metric(_pearson, "number", "linear correlation"),
-    "spearman": Metric(_spearman, "number", "correlation of ranks"),
-    "r2": Metric(_r2, "number", "share of the variance explained; below 0 if worse than the mean"),
+    "balanced_accuracy": Metric(
+        partial(_scikit, "balanced_accuracy_score"),
+        "classes",
+        "mean over the classes in the rows of the share predicted right",
+    ),
+    **_of_classes("f1", "F1"),
+    **_of_classes("precision", "precision"),
+    **_of_classes("recall", "recall"),
+    "matthews": Metric(
+        partial(_scikit, "matthews_corrcoef"), "classes", "correlation; 0 for a constant guess"
+    ),
+    "cohen_kappa": Metric(
+        partial(_scikit, "cohen_kappa_score"), "classes", "agreement beyond chance; 0 for a guess"
+    ),
+    "roc_auc": Metric(
+        partial(_one_against_rest, "roc_auc_score"),
+        "classes",
+        "area under the ROC curve of the second class; of more than two classes the mean of each "
+        "against the rest; 0.5 by chance and where all rows are of one class",
+        "logits",
+        undefined=0.5,
+    ),
+    "average_precision": Metric(
+        partial(_one_against_rest, "average_precision_score"),
+        "classes",
+        "area under the curve of precision and recall, of the second class or as a mean, as for "
+        "`roc_auc`",
+        "logits",
+    ),
+    **{
+        f"top_{k}_accuracy": Metric(
+            partial(_top_k, k),
+            "classes",
+            f"share of rows whose class is among the {k} most probable",
+            "logits",
+            fewest=k + 1,
+        )
+        for k in (2, 3, 5, 10)
+    },
+    "log_loss": Metric(_log_loss, "classes", "mean of -log(p) of the true class", "logits", True),
+    "brier": Metric(
+        _brier,
+        "classes",
+        "squared error of the probabilities, summed over the classes: 0 to 2 (with two classes "
+        "twice scikit-learn's)",
+        "logits",
+        True,
+    ),
+    "pearson": Metric(partial(_correlation, "pearsonr"), "number", "linear correlation"),
+    "spearman": Metric(partial(_correlation, "spearmanr"), "number", "correlation of ranks"),
+    "r2": Metric(
+        partial(_scikit, "r2_score"),
+        "number",
+        "share of the variance explained; below 0 if worse than the mean",
+    ),
+    "mae": Metric(
+        partial(_scikit, "mean_absolute_error"),
+        "number",
+        "mean absolute error, in the labels' unit",
+        lower_is_better=True,
+    ),
+    "mse": Metric(
+        partial(_scikit, "mean_squared_error"), "number", "mean squared error", lower_is_better=True
+    ),
+    "rmse": Metric(
+        partial(_scikit, "root_mean_squared_error"),
+        "number",
+        "root of the mean squared error, in the labels' unit",
+        lower_is_better=True,
+    ),
 }
+
+ALIASES = {
+    **{
+        f"{name}_{form}": f"{form}_{name}"
+        for name in ("f1", "precision", "recall")
+        for form in ("macro", "micro", "weighted")
+    },
+    "acc": "accuracy", "auc": "roc_auc", "auroc": "roc_auc", "roc_auc_ovr": "roc_auc",
+    "top_k_accuracy": "top_2_accuracy", "brier_score": "brier", "brier_score_loss": "brier",
+    "kappa": "cohen_kappa", "mcc": "matthews", "matthews_corrcoef": "matthews",
+    "matthews_correlation": "matthews", "pearsonr": "pearson", "spearmanr": "spearman",
+    "mean_absolute_error": "mae", "mean_squared_error": "mse", "root_mean_squared_error": "rmse",
+}  # fmt: skip
+"""Other names, mostly scikit-learn's; ``neg_`` may stand before and ``_score`` behind."""
+
+
+def canonical_names(names: Iterable[str]) -> tuple[str, ...]:
+    """Return metrics by their own names, each once; a name that is unknown stays as it is.
+
+    Args:
+        names: Metrics as a user wrote them.
+
+    Returns:
+        Keys of ``METRICS``, in order.
+    """
+    return tuple(dict.fromkeys(map(_canonical, names)))
+
+
+def _canonical(name: str) -> str:
+    # scikit-learn's neg_log_loss is a score; a metric here is the loss, and the score negates it.
+    plain = re.sub(r"[^a-z0-9]+", "_", str(name).lower()).strip("_").removeprefix("neg_")
+    for spelling in (plain, plain.removesuffix("_score")):
+        found = ALIASES.get(spelling, spelling)
+        if found in METRICS:
+            return found
+    return name
 
 
 def default_metrics(target: Target) -> tuple[str, ...]:
@@ -98,16 +262,19 @@ def default_metrics(target: Target) -> tuple[str, ...]:
     return ("accuracy",) if target == "classes" else ("pearson", "spearman")
 
 
-def compute(names: Iterable[str], predictions: Array, references: Array) -> dict[str, float]:
+def compute(
+    names: Iterable[str], predictions: Array, references: Array, logits: Array | None = None
+) -> dict[str, float]:
     """Compute metrics.
 
-    What is undefined because one side is constant (a correlation, for instance) is 0: such
-    predictions say nothing about the rows.
+    What is undefined because one side is constant (a correlation, for instance) has the value of a
+    guess, mostly 0: such predictions say nothing about the rows.
 
     Args:
         names: Keys of ``METRICS``.
         predictions: Class indices, or numbers in the unit of the references, (n,).
         references: The true ones, (n,).
+        logits: What the predictions come from, (n, classes); only metrics of probabilities need it.
 
     Returns:
         Value by name, in the order of ``names``.
@@ -122,7 +289,8 @@ def compute(names: Iterable[str], predictions: Array, references: Array) -> dict
         raise NumericalError(
             "finite predictions", "NaN or infinity", "Lower the learning rate of the last stage."
         )
-    return {name: _value(METRICS[name], references, predictions) for name in names}
+    given = {"predictions": predictions, "logits": logits}
+    return {name: _value(METRICS[name], references, given[METRICS[name].reads]) for name in names}
 
 
 def score(names: Sequence[str], values: Mapping[str, float]) -> float:
@@ -133,9 +301,60 @@ def score(names: Sequence[str], values: Mapping[str, float]) -> float:
         values: What ``compute`` gave, perhaps with more beside.
 
     Returns:
-        Their unweighted mean.
+        Their unweighted mean, errors counted as negative, so that higher is always better.
     """
-    return sum(values[name] for name in names) / len(names)
+    signed = (-values[n] if METRICS[n].lower_is_better else values[n] for n in names)
+    return sum(signed) / len(names)
+
+
+def score_name(names: Sequence[str]) -> str:
+    """Write what a score is the mean of.
+
+    Args:
+        names: Its metrics.
+
+    Returns:
+        For example ``accuracy + macro_f1``, or ``-log_loss``: errors count as negative.
+    """
+    signs = ("-" if n in METRICS and METRICS[n].lower_is_better else "" for n in names)
+    return " + ".join(f"{sign}{name}" for sign, name in zip(signs, names, strict=True))
+
+
+def is_share(names: Sequence[str]) -> bool:
+    """Tell whether a score can be given in percent.
+
+    Args:
+        names: Its metrics.
+
+    Returns:
+        Whether none of them is an error, which has a unit or no upper bound.
+    """
+    return not any(n in METRICS and METRICS[n].lower_is_better for n in names)
+
+
+def class_faults(names: Iterable[str], classes: Sequence[str]) -> list[HeadstartError]:
+    """Return which metrics do not go with a number of classes.
+
+    Args:
+        names: Keys of ``METRICS``.
+        classes: Names of the classes.
+
+    Returns:
+        One error for each metric that needs fewer or more of them.
+    """
+    some = [*map(shown, classes[:5]), *(["…"] if len(classes) > 5 else [])]
+    found = f"{len(classes)}: {', '.join(some)}"
+    faults: list[HeadstartError] = []
+    for name in names:
+        metric = METRICS[name]
+        if metric.most is not None and len(classes) > metric.most:
+            wanted = f"two classes for the metric {name}, which is that of the second"
+            fix = f"Use --metrics macro_{name}, the mean over the classes."
+            faults.append(ConfigError(wanted, found, fix))
+        elif len(classes) < metric.fewest:
+            wanted = f"{metric.fewest} classes or more for the metric {name}"
+            faults.append(ConfigError(wanted, found, "With so few it is always 1; use accuracy."))
+    return faults
 
 
 def metric_faults(names: Iterable[str], target: Target | None = None) -> list[HeadstartError]:
@@ -162,7 +381,9 @@ def metric_faults(names: Iterable[str], target: Target | None = None) -> list[He
     return faults
 
 
-def _value(metric: Metric, references: Array, predictions: Array) -> float:
+def _value(metric: Metric, references: Array, predictions: Array | None) -> float:
+    if predictions is None:
+        raise RuntimeError("metrics of probabilities are computed from logits")
     if metric.target == "number":
         # Sums over many rows in half or single precision would lose digits.
         references, predictions = references.astype(float), predictions.astype(float)
@@ -170,4 +391,5 @@ def _value(metric: Metric, references: Array, predictions: Array) -> float:
         # The libraries warn of constant input; what is reported for it is part of our definition.
         warnings.simplefilter("ignore")
         value = metric.function(references, predictions)
-    return value if np.isfinite(value) else 0.0
+    # An error too large for a number is not to pass for the smallest one.
+    return value if np.isfinite(value) or metric.lower_is_better else metric.undefined

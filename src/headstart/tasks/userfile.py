@@ -23,7 +23,7 @@ from pydantic import TypeAdapter, ValidationError
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
 from headstart.files.contents import UnreadableError, read_text
 from headstart.files.yamlfile import load_yaml
-from headstart.tasks.metrics import default_metrics, metric_faults
+from headstart.tasks.metrics import canonical_names, default_metrics, metric_faults
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS, InputShape, Span, Target, TaskSpec
 
 _LISTS = ("text", "choices", "metrics", "labels", "splits", "spans")
@@ -100,7 +100,7 @@ def from_columns(
         label=label,
         target=decided,
         labels=tuple(labels) if labels else None,
-        metrics=tuple(metrics) if metrics else default_metrics(decided),
+        metrics=canonical_names(metrics or ()) or default_metrics(decided),
         spans=_parse_spans(text, span),
     )
     raise_all(task_faults(task, target_known=target != "auto"))
@@ -229,7 +229,8 @@ def _with_defaults(values: dict[str, Any], name: str) -> dict[str, Any]:
         clean["hub"] = (path, config or None)
     clean.setdefault("shape", _shape(clean["text"], clean.get("choices", [])))
     number = clean.get("target") == "number"
-    clean["metrics"] = clean.get("metrics") or default_metrics("number" if number else "classes")
+    named = clean.get("metrics") or default_metrics("number" if number else "classes")
+    clean["metrics"] = canonical_names(named) if all(isinstance(n, str) for n in named) else named
     return clean
 
 

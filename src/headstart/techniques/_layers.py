@@ -17,8 +17,8 @@ class Layers:
 
     def __init__(self, split: SplitModel) -> None:
         self._split = split
-        self._leads = [f"{name}." for name, _ in reversed(split.layers())]
-        self.groups = len(self._leads) + 1
+        self._layers = [*reversed(split.layers())]
+        self.groups = len(self._layers) + 1
         """Layers, and one for the embeddings."""
 
     def group(self, name: str) -> int:
@@ -36,5 +36,5 @@ class Layers:
             return 0
         if split.is_above_layers(name):
             return 1
-        own = (i for i, lead in enumerate(self._leads, 1) if name.startswith(lead))
+        own = (i for i, layer in enumerate(self._layers, 1) if layer.holds(name))
         return next(own, self.groups)

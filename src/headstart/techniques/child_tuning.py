@@ -113,7 +113,7 @@ class ChildTuning(Technique):
 
 
 def _of_layers(setting: Setting) -> Iterator[tuple[str, nn.Parameter]]:
-    layers = tuple(f"{name}." for name, _ in setting.split.layers())
+    layers = tuple(lead for layer in setting.split.layers() for lead in layer.leads())
     return (
         (name, parameter)
         for name, parameter in setting.trained.items()

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from headstart.cards import Card
+from headstart.errors import ModelError
+from headstart.models.backbone import SplitModel
 from headstart.ranges import ABOVE_0, Range
 from headstart.techniques._base import Needs, Setting, Technique
 from headstart.techniques._noise import FROZEN, noise_as
@@ -35,19 +37,32 @@ class Hype(Technique):
     eps: float = 1e-5
     noise: Literal["uniform", "normal"] = "uniform"
 
+    def check(self, split: SplitModel) -> None:
+        """Refuse a model whose layers are not modules that get states and give states.
+
+        Args:
+            split: The model.
+
+        Raises:
+            ModelError: If it keeps its layers in no list, or their parts in several.
+        """
+        if any(layer.in_parts for layer in split.layers()):
+            raise ModelError(
+                "a base model that keeps each encoder layer in one piece, for 'hype'",
+                f"{type(split.base).__name__}, which keeps the parts of a layer in several lists",
+                "Use another technique, such as 'r3f'.",
+            )
+
     def begin(self, setting: Setting) -> None:
         """Listen at the layers.
 
         Args:
             setting: Model and rows.
-
-        Raises:
-            ModelError: If the model keeps its layers in no list.
         """
         self._generator, self._step = setting.generator, 0
         self._handles = [
-            layer.register_forward_pre_hook(partial(self._noised, place), with_kwargs=True)
-            for place, (_, layer) in enumerate(setting.split.layers())
+            layer.module.register_forward_pre_hook(partial(self._noised, place), with_kwargs=True)
+            for place, layer in enumerate(setting.split.layers())
         ]
 
     def before_step(self, step: int) -> None:

@@ -110,7 +110,7 @@ class Mixout(Technique):
 
 
 def _linear_weights(setting: Setting) -> Iterator[tuple[str, nn.Parameter]]:
-    layers = tuple(f"{name}." for name, _ in setting.split.layers())
+    layers = tuple(lead for layer in setting.split.layers() for lead in layer.leads())
     for name, module in setting.split.model.named_modules():
         weight = f"{name}.weight"
         if isinstance(module, nn.Linear) and name.startswith(layers) and weight in setting.trained:

@@ -8,7 +8,6 @@ earlier one in force, and a run goes on from nothing but what it has written.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +20,7 @@ from headstart.errors import RunError
 from headstart.files.contents import UnreadableError, digest_of
 from headstart.files.jsonfile import read_table
 from headstart.files.tensors import read_tensors
-from headstart.models.folders import sync
+from headstart.writing import even_modes, sync, write_text
 
 _POINTER = "latest.json"
 _STATE, _TENSORS = "state.json", "tensors.safetensors"
@@ -43,10 +42,11 @@ def save_checkpoint(
     new.mkdir(parents=True)
     plain = {key: t.detach().cpu().contiguous().clone() for key, t in tensors.items()}
     save_file(plain, new / _TENSORS)
+    even_modes(new)
     sync(new / _TENSORS)
-    replace_text(new / _STATE, json.dumps(state))
+    write_text(new / _STATE, json.dumps(state))
     digests = {file: digest_of(new / file) for file in (_STATE, _TENSORS)}
-    replace_text(folder / _POINTER, json.dumps({"checkpoint": name, "digests": digests}))
+    write_text(folder / _POINTER, json.dumps({"checkpoint": name, "digests": digests}))
     for other in folder.iterdir():
         if other.is_dir() and other.name != name:
             shutil.rmtree(other, ignore_errors=True)
@@ -83,16 +83,14 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
         ) from None
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a file so that it holds either the old text or the whole new one.
+def under(part: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return what a checkpoint holds of one part of a run.
 
     Args:
-        path: The file.
-        text: Its new contents.
+        part: What its names begin with, up to a slash.
+        tensors: All of the checkpoint.
+
+    Returns:
+        The tensors by the rest of their names.
     """
-    new = path.with_name(f".{path.name}.new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    return {n.removeprefix(f"{part}/"): t for n, t in tensors.items() if n.startswith(f"{part}/")}

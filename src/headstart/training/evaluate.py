@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from headstart.data.batching import budget_batches
-from headstart.tasks.metrics import compute, score
+from headstart.tasks.metrics import compute, is_share, score
 from headstart.training.feed import Feed, row_losses
 from headstart.training.runtime import Runtime
 
@@ -84,7 +84,7 @@ class Judge:
     scale: float = 1.0
 
     def __call__(self, logits: Floats) -> dict[str, float]:
-        """Compute the metrics, their mean as ``score``, and the mean ``loss``.
+        """Compute the metrics, their mean as ``score`` (errors negative), and the mean ``loss``.
 
         Args:
             logits: (n, outputs).
@@ -100,8 +100,10 @@ class Judge:
             guesses, truth = (
                 v.astype(np.float64) * self.scale + self.mean for v in (guesses, truth)
             )
-        values = compute(self.metrics, guesses, truth) if math.isfinite(loss) else {}
-        return {**values, "score": score(self.metrics, values) if values else 0.0, "loss": loss}
+        if not math.isfinite(loss):
+            return {"score": 0.0 if is_share(self.metrics) else -math.inf, "loss": loss}
+        values = compute(self.metrics, guesses, truth, logits)
+        return {**values, "score": score(self.metrics, values), "loss": loss}
 
 
 def decide(logits: Floats, *, number: bool) -> npt.NDArray[np.generic]:

@@ -44,17 +44,30 @@ class Runtime:
         if threads is not None:
             torch.set_num_threads(self.threads.count)
         kind = _choose_device(device)
+        self._kind = kind
         self.precision, self.reason = _choose_precision(kind, precision)
+        self._accelerator = self._accelerate()
+        self.device = self._accelerator.device
+        self._scale: dict[str, Any] = {}
+
+    def _accelerate(self) -> Accelerator:
         # Accelerate keeps one state per process; a second run may ask for another precision.
         AcceleratorState._reset_state(reset_partial_state=os.environ.get("WORLD_SIZE", "1") == "1")
-        self._accelerator = Accelerator(
-            cpu=kind == "cpu",
+        return Accelerator(
+            cpu=self._kind == "cpu",
             mixed_precision={"fp32": "no"}.get(self.precision, self.precision),
             # A model's buffers are constants, the same in every process.
             kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
         )
-        self.device = self._accelerator.device
-        self._scale: dict[str, Any] = {}
+
+    def use_fp32(self, reason: str) -> None:
+        """Compute in fp32 from now on; between stages only.
+
+        Args:
+            reason: Why, for the plan and the record.
+        """
+        self.precision, self.reason = "fp32", reason
+        self._accelerator = self._accelerate()
 
     @property
     def rank(self) -> int:

@@ -223,9 +223,9 @@ def linears(split: SplitModel, targets: str, name: str) -> dict[str, nn.Module]:
         ModelError: If there is none.
     """
     chosen = {
-        f"{layer}.{inner}": module
-        for layer, body in split.layers()
-        for inner, module in body.named_modules()
+        name: module
+        for layer in split.layers()
+        for name, inner, module in layer.named_modules()
         if isinstance(module, nn.Linear | Conv1D)
         and (targets == "all" or "attn" in inner or "attention" in inner)
     }

@@ -78,7 +78,7 @@ class Bitfit(InPlaceTuner):
         Returns:
             The backbone's bias vectors inside its layers; empty if it has none.
         """
-        layers = tuple(f"{name}." for name, _ in split.layers())
+        layers = tuple(lead for layer in split.layers() for lead in layer.leads())
         return {
             name: p
             for name, p in split.backbone.items()
@@ -131,9 +131,9 @@ class Bitfit(InPlaceTuner):
                 "another tuner, as in 'lora > full'.",
             )
         linears = {
-            f"{layer}.{name}": module
-            for layer, body in split.layers()
-            for name, module in body.named_modules()
+            name: module
+            for layer in split.layers()
+            for name, _, module in layer.named_modules()
             if isinstance(module, nn.Linear)
         }
         if not linears:

@@ -54,7 +54,7 @@ class Top(InPlaceTuner):
                 f"k = {self.k}",
                 "Choose a k in that range, or 'full' to train the embeddings too.",
             )
-        chosen = tuple(f"{name}." for name, _ in layers[-self.k :])
+        chosen = tuple(lead for layer in layers[-self.k :] for lead in layer.leads())
         above = set(split.above_layers())
         return {
             name: p

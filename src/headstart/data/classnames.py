@@ -1,0 +1,138 @@
+"""Names of classes that come with the rows: those of ``datasets``, and pandas categories.
+
+A data set of ``datasets`` holds a class as an integer and the names beside it (``ClassLabel``), in
+memory, in its folder, and in the Parquet and Arrow files that it writes. Another split may number
+the same names differently, so rows are read by the names and never by the integers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+NAMES, CATEGORIES = "class_names", "categories"
+"""Under which a table keeps in ``attrs`` names by column: those of the integers, in their order,
+and the words that a category of pandas or Arrow has, in its order."""
+
+
+def class_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
+    """Return the names that a data set of ``datasets`` gives to the integers of a column.
+
+    Args:
+        frame: What ``read_table`` or ``as_frame`` gave.
+        column: A column, usually the label.
+
+    Returns:
+        Names in the order of the integers; ``None`` if the source knows none.
+    """
+    names: dict[str, tuple[str, ...]] = frame.attrs.get(NAMES, {})
+    return names.get(column)
+
+
+def ordered_classes(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
+    """Return the classes of a column in the order that its source gives them.
+
+    Args:
+        frame: As for ``class_names``.
+        column: A column, usually the label.
+
+    Returns:
+        The class names of ``datasets``, whether rows have them or not; for a pandas category of
+        words its categories without those that no row has; else ``None``.
+    """
+    if (names := class_names(frame, column)) is not None:
+        return names
+    kind = frame[column].dtype
+    own = tuple(kind.categories) if isinstance(kind, pd.CategoricalDtype) else ()
+    there = set(frame[column].dropna()) if own else set()
+    words = frame.attrs.get(CATEGORIES, {}).get(column) or tuple(w for w in own if w in there)
+    return words if words and all(isinstance(word, str) for word in words) else None
+
+
+def unfold_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """Replace categories by their values, so that the parts of a table have columns of one kind.
+
+    Args:
+        frame: The rows.
+
+    Returns:
+        A table whose ``ordered_classes`` are the same.
+    """
+    columns = list(frame.select_dtypes("category").columns)
+    if not columns or not frame.columns.is_unique:
+        return frame
+    found = {column: ordered_classes(frame, column) for column in columns}
+    plain = frame.astype(dict.fromkeys(columns, object))
+    plain.attrs[CATEGORIES] = {column: words for column, words in found.items() if words}
+    return plain
+
+
+def read_named(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
+    """Return a column with the names of its classes in place of their integers.
+
+    Args:
+        frame: As for ``class_names``.
+        column: A column.
+
+    Returns:
+        The column, (n,); where ``datasets`` has -1, which says that the class is not known, it is
+        ``None``. A column without class names is returned as it is.
+    """
+    cells: pd.Series[Any] = frame[column]
+    names = class_names(frame, column)
+    if names is None:
+        return cells
+    known: dict[Any, str | None] = {-1: None, **dict(enumerate(names))}
+    return pd.Series([known.get(c, c) for c in cells], index=cells.index, dtype=object)
+
+
+def with_names(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """Return a table in which some columns hold the names of classes.
+
+    Args:
+        frame: As for ``class_names``.
+        columns: Which, as far as they have class names.
+
+    Returns:
+        A table of its own, or the same one where there is nothing to replace.
+    """
+    named = [column for column in columns if class_names(frame, column) is not None]
+    return frame.assign(**{column: read_named(frame, column) for column in named})
+
+
+def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int]:
+    """Return how another source spells the classes where it differs from their names in case alone.
+
+    Args:
+        names: Class names in order.
+        others: Names that the other source gives to its classes.
+
+    Returns:
+        Class indices by the other spelling; none where case tells two classes apart.
+    """
+    folded = {name.casefold(): index for index, name in enumerate(names)}
+    words = set(others)
+    if len(folded) < len(names) or len({word.casefold() for word in words}) < len(words):
+        return {}
+    return {w: folded[w.casefold()] for w in words if w.casefold() in folded}
+
+
+def names_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
+    """Return the class names that ``datasets`` writes beside the columns of an Arrow table.
+
+    Args:
+        metadata: That of the table's schema.
+
+    Returns:
+        Names by column; none where the note is missing or cannot be read.
+    """
+    try:
+        noted = json.loads((metadata or {}).get(b"huggingface", b"{}"))
+        features = noted["info"]["features"].items()
+        found = {name: kind["names"] for name, kind in features if kind["_type"] == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {name: tuple(map(str, names)) for name, names in found.items() if names}

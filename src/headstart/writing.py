@@ -1,0 +1,242 @@
+"""Writing so that neither a crash nor another process leaves half of something that looks whole.
+
+What is written stands beside its place first, under a name that nobody can foresee and that must
+not exist: so nothing is written through a link that somebody has put there, and two commands with
+one target do not write into one file. Then it is moved, in one step.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from headstart.errors import RunError
+
+_ENDING = ".new"
+_LEFT_OVER = re.compile(rf"\..*\.[0-9a-f]{{16}}{re.escape(_ENDING)}")
+
+
+@contextlib.contextmanager
+def whole_file(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
+    """Write a file whole or not at all.
+
+    Args:
+        path: Its place. A file that stands there keeps its mode, a link is replaced by a file.
+        replace: Whether what stands there, now or when all is written, is replaced.
+
+    Yields:
+        A new file to write into. It is thrown away if the block fails.
+
+    Raises:
+        FileExistsError: If the place is taken and ``replace`` is false.
+    """
+    new = _beside(path)
+    file = new.open("xb")
+    try:
+        with file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.is_file() and not path.is_symlink():
+            new.chmod(path.stat().st_mode & 0o777)
+        _move(new, path, replace=replace)
+    finally:
+        new.unlink(missing_ok=True)
+
+
+def _move(new: Path, path: Path, *, replace: bool) -> None:
+    if replace:
+        new.replace(path)
+        return
+    try:
+        path.hardlink_to(new)  # fails where something stands, which replacing does not
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise FileExistsError(str(path)) from None
+        new.replace(path)
+
+
+def write_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
+    """Write a file whole or not at all.
+
+    Args:
+        path: Its place.
+        data: Its contents.
+        replace: As for ``whole_file``.
+    """
+    with whole_file(path, replace=replace) as file:
+        file.write(data)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it holds either what it held before or the whole new text, in UTF-8.
+
+    Args:
+        path: Its place.
+        text: Its contents; line breaks stay as they are.
+    """
+    write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def whole_folder(folder: Path, *, replace: bool = True) -> Iterator[Path]:
+    """Write a folder as a whole.
+
+    Args:
+        folder: Its place.
+        replace: Whether what stands there is replaced.
+
+    Yields:
+        A new folder to write into. It is thrown away if the block fails.
+
+    Raises:
+        RunError: If the place has been taken meanwhile and ``replace`` is false.
+    """
+    new, old = _beside(folder), _beside(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    new.mkdir()
+    try:
+        yield new
+        even_modes(new)
+        for path in [new, *new.rglob("*")]:
+            sync(path)
+        if os.path.lexists(folder):
+            if not replace:
+                raise RunError(
+                    "a free folder", f"{folder}, which has been made meanwhile", "Name another one."
+                )
+            folder.replace(old)
+        try:
+            new.replace(folder)
+        except OSError:
+            if old.exists():
+                old.replace(folder)
+            raise
+        sync(folder.parent)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def even_modes(folder: Path) -> None:
+    """Give every file in a folder the mode that new files have there: some libraries write 0600.
+
+    Args:
+        folder: A folder that this process has made.
+    """
+    mode = folder.stat().st_mode & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk now.
+
+    Args:
+        path: A file that is closed, or a folder.
+    """
+    if path.is_dir() and os.name == "nt":
+        return  # Windows opens no folders
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_free(path: Path, *, overwrite: bool, option: str = "--out") -> None:
+    """Make sure that a file may be written, before anything is computed.
+
+    Args:
+        path: The file.
+        overwrite: Whether the user has said that an existing file may be replaced.
+        option: What names the file.
+
+    Raises:
+        RunError: If something else than a file stands there, or a file that may not be replaced.
+    """
+    if path.exists() and not path.is_file():
+        raise RunError(
+            f"a file to write for {option}", f"{path}, which is none", f"Choose another {option}."
+        )
+    if os.path.lexists(path) and not overwrite:
+        raise taken(path, option)
+
+
+def write_output(
+    path: Path, data: bytes, *, overwrite: bool = False, option: str = "--out"
+) -> None:
+    """Write a file that the user has named, and its folder where there is none.
+
+    Args:
+        path: Its place.
+        data: Its contents.
+        overwrite: Whether what stands there may be replaced.
+        option: What names the file.
+
+    Raises:
+        RunError: If it cannot be written, or stands there.
+    """
+    require_free(path, overwrite=overwrite, option=option)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(path, data, replace=overwrite)
+    except FileExistsError:
+        raise taken(path, option) from None
+    except OSError as error:
+        told = f"{path}: {error.strerror or error}"
+        raise RunError(f"a file to write for {option}", told, "Name another one.") from None
+
+
+def taken(path: Path, option: str = "--out") -> RunError:
+    """Return the error about a file that may not be replaced.
+
+    Args:
+        path: The file.
+        option: What names it.
+
+    Returns:
+        The error.
+    """
+    fix = "Pass --overwrite to replace it" if option.startswith("-") else "Pass overwrite=True"
+    return RunError(f"a free name for {option}", f"{path} exists", f"{fix}, or name another file.")
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a file to append to, or to lock, but never the one that a link at its place points to.
+
+    Args:
+        path: The file; made if need be.
+
+    Returns:
+        The file, at its end.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
+
+
+def remove_left_over(folder: Path) -> None:
+    """Remove what killed processes have left in a folder that no living one works in.
+
+    Args:
+        folder: The folder.
+    """
+    for path in [path for path in folder.rglob(f".*{_ENDING}") if _LEFT_OVER.fullmatch(path.name)]:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    # A name may have 255 bytes.
+    return path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{_ENDING}")

@@ -1,0 +1,62 @@
+"""Which of many tests that are alike ``make test`` runs; the others are marked ``all``."""
+
+from __future__ import annotations
+
+import zlib
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import pytest
+
+ALL = pytest.mark.all
+
+
+def spread(
+    cases: Iterable[tuple[Any, ...]], turn: str = "", times: int = 2, keep: Collection[Any] = ()
+) -> list[Any]:
+    """Choose cases such that each value of each parameter still occurs.
+
+    Args:
+        cases: Values of all parameters, case by case.
+        turn: Another word chooses other cases, so that tests of one list share out its pairs.
+        times: How often each value has to occur, where there are as many cases with it.
+        keep: Cases that are chosen in any case.
+
+    Returns:
+        All cases for ``parametrize``; those that were not chosen are marked ``all``.
+    """
+    given = list(cases)
+    seen: Counter[tuple[int, Any]] = Counter()
+    chosen = set()
+    mixed = sorted(given, key=lambda case: zlib.crc32(repr((turn, case)).encode()))
+    for case in sorted(mixed, key=lambda case: case not in keep):
+        if case in keep or any(seen[place] < times for place in enumerate(case)):
+            chosen.add(case)
+            seen.update(enumerate(case))
+    return [pytest.param(*case, marks=[] if case in chosen else [ALL]) for case in given]
+
+
+def first(values: Iterable[Any], every: int) -> list[Any]:
+    """Choose one of so many values, from the first one on.
+
+    Args:
+        values: Of one parameter.
+        every: How many each chosen one stands for.
+
+    Returns:
+        All values for ``parametrize``; those that were not chosen are marked ``all``.
+    """
+    return [pytest.param(v, marks=[ALL] if n % every else []) for n, v in enumerate(values)]
+
+
+def chosen(params: Iterable[Any]) -> list[tuple[Any, ...]]:
+    """Return the cases of ``spread`` or ``first`` that ``make test`` runs.
+
+    Args:
+        params: From one of them.
+
+    Returns:
+        Their values.
+    """
+    return [tuple(param.values) for param in params if not param.marks]

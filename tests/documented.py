@@ -1,0 +1,157 @@
+"""The code blocks of the documentation, and a folder in which they can be carried out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+import headstart as hs
+import tiny
+import tiny_analyses
+import tiny_records
+from headstart.cli._app import COMMANDS, find_command
+from headstart.tasks.builtin import get_task
+from headstart.tasks.spec import TaskSpec
+from tiny_runs import frame
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+BLOCK = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```$", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(r"\[cyan\]\$ (.*?)\[/cyan\]", re.DOTALL)
+MODELS = ("roberta-base", "model", "minilm", "MiniLM", "MODEL", "all-MiniLM-L6-v2", "DIR-or-name")
+CLASSIFIERS = ("my-classifier", "roberta-large-mnli")
+TABLES = ("train.csv", "dev.csv", "test.csv", "new.csv", "more.csv")
+TASKS = ("rte", "cola", "cb", "mrpc", "qnli", "mnli")
+RUNS: dict[str, dict[str, Any]] = {
+    "x": {},
+    "first": {},
+    "films": {"text": "text"},
+    "mnli": {"head_type": "mlp", "pooling": "attention"},
+}
+STUDIES = ("mine", "films", "x")
+SHORT = "head(steps=2) > full(steps=2)"
+RUN_FILE = {"model": "roberta-base", "train": "train.csv", "text": "sentence", "epochs": 1}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block.
+
+    Args:
+        language: What stands behind the fence.
+        text: The lines between the fences.
+    """
+
+    language: str
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """The commands, each on one line."""
+        lines = self.text.replace("\\\n", " ").splitlines()
+        own = lines if self.language == "bash" else [x for x in lines if x.startswith("$ ")]
+        return [line.removeprefix("$ ") for line in own]
+
+
+def blocks(page: Path) -> list[Block]:
+    """Return the blocks of a page that have a language other than plain text."""
+    found = (Block(m[2], m[3]) for m in BLOCK.finditer(page.read_text(encoding="utf-8")))
+    return [block for block in found if block.language != "text"]
+
+
+def walk() -> Iterator[tuple[str, Any]]:
+    """Yield every command of the command line by its words."""
+    for name in COMMANDS:
+        command = find_command(name)
+        yield name, command
+        for word in command.list_commands(None) if hasattr(command, "list_commands") else ():
+            yield f"{name} {word}", command.get_command(None, word)
+
+
+def help_examples() -> list[str]:
+    """Return the examples of all help pages."""
+    from headstart.cli._app import app
+
+    epilogs = [app.info.epilog, *(command.epilog for _, command in walk())]
+    found = [m.replace(r"\[", "[") for text in epilogs if text for m in EXAMPLE.findall(text)]
+    return list(dict.fromkeys(" ".join(command.split()) for command in found))
+
+
+def split(command: str, variables: dict[str, str]) -> list[str]:
+    """Return the words of a command line, comments left out and variables put in."""
+    for name, value in variables.items():
+        command = command.replace(f"${name}", value)
+    return shlex.split(command, comments=True)
+
+
+def build_world(folder: Path) -> None:
+    """Write the models, tables, runs and studies that the documentation names.
+
+    Args:
+        folder: An empty folder.
+    """
+    tiny.save_pretrained("bert", folder / MODELS[0])
+    for name in MODELS[1:]:
+        (folder / name).symlink_to(MODELS[0])
+    table = frame(520).assign(text=lambda t: t["sentence"])
+    for name in TABLES:
+        rows = table if name == "train.csv" else table[:40]
+        rows.to_csv(folder / name, index=False)
+    reviews = table[:40].rename(columns={"sentence": "body", "label": "stars"})
+    reviews.to_json(folder / "reviews.jsonl", orient="records", lines=True)
+    for name in ("data", "rows", "films"):
+        (folder / name).mkdir()
+        table.to_csv(folder / name / "train.csv", index=False)
+        table[:40].to_csv(folder / name / "validation.csv", index=False)
+    for name in TASKS:
+        for home in ("tasks", "glue", "."):
+            _write_task(folder / home / name, get_task(name))
+    (folder / "DIR").symlink_to("tasks")
+    _write_runs(folder)
+    _write_studies(folder)
+
+
+def _write_task(folder: Path, task: TaskSpec) -> None:
+    folder.mkdir(parents=True)
+    for place, name in enumerate(task.splits):
+        n = 60 if place else (240 if task.name == "cb" else 520)  # CB has 250
+        rows = {
+            column: frame(n, seed)["sentence"] for seed, column in enumerate(task.columns, place)
+        }
+        labels = [(task.labels or ())[i % len(task.labels or ())] for i in range(n)]
+        pd.DataFrame(rows).assign(**{task.label: labels}).to_json(
+            folder / f"{name}.jsonl", orient="records", lines=True
+        )
+
+
+def _write_runs(folder: Path) -> None:
+    for name, own in RUNS.items():
+        hs.fit(
+            model=str(folder / MODELS[0]), train=str(folder / "dev.csv"),
+            strategy=SHORT, guard=False, device="cpu", precision="fp32",
+            out=folder / "runs" / name, **{"text": "sentence", **own},
+        )  # fmt: skip
+    for name in CLASSIFIERS:
+        (folder / name).symlink_to(Path("runs", "x", "model"))
+
+
+def _write_studies(folder: Path) -> None:
+    import json
+
+    lines = ("full", SHORT)
+    found = tiny_records.evidence(tiny_records.noisy({}), lines, 3)
+    records = [tiny_records.record(run.axes, 0.7) for run in found.planned]
+    for name in STUDIES:
+        tiny_records.write(found, records, folder / "studies" / name)
+    (folder / "studies" / "change").mkdir()
+    values = tiny_analyses.whole("change", lines).values
+    (folder / "studies" / "change" / "change.json").write_text(json.dumps(values))
