@@ -137,6 +137,7 @@ def evaluate(
     'echo "A fine film." | headstart predict runs/x --data -',
     "headstart predict runs/x --data texts.txt --out predictions.csv",
 )
+# long: one parameter for each option
 def predict(
     run: _Run,
     data: Annotated[
