@@ -324,15 +324,9 @@ def _from_pretrained(
 ) -> tuple[nn.Module, Any]:
     names = dict(renamed or {})
     load = partial(
-        auto.from_pretrained,
-        folder,
-        config=config,
-        dtype=torch.float32,
-        use_safetensors=True,
-        ignore_mismatched_sizes=True,
-        output_loading_info=True,
-        trust_remote_code=trust,
-    )
+        auto.from_pretrained, folder, config=config, dtype=torch.float32, use_safetensors=True,
+        ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=trust,
+    )  # fmt: skip
     try:
         _require_plausible(auto, folder, config, trust)
         state = torch.get_rng_state()
