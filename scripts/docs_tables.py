@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import json
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
@@ -238,6 +239,23 @@ def analyses() -> str:
     )  # fmt: skip
 
 
+def families() -> str:
+    """Return what the bare command does with each family that has a sequence classifier."""
+    record = json.loads((ROOT / "benchmarks" / "families.json").read_text(encoding="utf-8"))
+    rows = (
+        (f"`{family}`", f"`{row['strategy']}`" if "strategy" in row else "", _trains(row))
+        for family, row in record["rows"].items()
+    )
+    about = f"Tried with transformers {record['transformers']}, in bf16."
+    return f"{about}\n\n{table(('family', 'default strategy', 'trains'), rows)}"
+
+
+def _trains(row: dict[str, str]) -> str:
+    if "refused" in row:
+        return f"no: {row['refused'].removeprefix('which ')}"
+    return "yes" if row["precision"] == "bf16" else f"yes, in {row['precision']}"
+
+
 def _spellings(parameter: Any) -> list[str]:
     options = [*parameter.opts, *parameter.secondary_opts]
     return options if parameter.param_type_name == "option" else [parameter.name.upper()]
@@ -273,6 +291,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings": settings,
     "commands": commands,
     "analyses": analyses,
+    "families": families,
     "grammar": lambda: block("strategies/notation"),
     "loop": lambda: block("training/loop"),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,19 @@ def test_it_is_refused_by_name(family: str, tmp_path: Path) -> None:
             call(**settings, **more)
         assert family in str(caught.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_the_documented_table_tells_the_same_families() -> None:
+    file = Path(__file__).parents[1] / "benchmarks" / "families.json"
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    assert len(rows) >= 100
+    assert {
+        family for family, row in rows.items() if "refused" in row
+    } == REFUSED.keys() & rows.keys()
+    assert {family for family, row in rows.items() if row.get("precision") == "fp32"} == {
+        "deberta", "xmod"
+    } & rows.keys()  # fmt: skip
+    assert rows.keys() <= set(FAMILIES)
 
 
 def test_xmod_without_a_language_is_refused(tmp_path: Path) -> None:
