@@ -161,7 +161,8 @@ def run_headstart(words: list[str], fed: list[str]) -> None:
     if {name, *(f"{name} {word}" for word in rest)} & PARSED_ONLY.keys():
         command.make_context(name, list(rest)).close()
         return
-    if "--task" in words and "--data" in options and "--data" not in words:
+    rows_of_tasks = {"--task", "study.yaml"} & {*words}
+    if rows_of_tasks and "--data" in options and "--data" not in words:
         words = [*words, "--data", "tasks"]
     if "--dry-run" in options and "--help" not in rest:
         words = [*words, *(["--dry-run"] if "--dry-run" not in words else [])]
