@@ -96,7 +96,7 @@ def _live(
     clock: float,
     study: dict[str, Any] | None,
 ) -> None:
-    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    target = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     os.dup2(target, 1)
     os.dup2(target, 2)
     library = faults()

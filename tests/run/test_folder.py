@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import shutil
 import signal
 from collections.abc import Callable
@@ -317,3 +318,15 @@ def test_the_working_folder_stands_beside_the_final_one(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "a.b")
     assert folder.work == tmp_path / "a.b.partial"
     folder.check(FitConfig())
+
+
+def test_a_log_that_cannot_be_written_stops_nothing(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("headstart.run.logfile.open_own", lambda _: Full())
+    assert hs.fit(**settings).status == "done"
+    assert "Traceback" not in capsys.readouterr().err

@@ -14,6 +14,17 @@ from headstart.writing import open_own
 log = logging.getLogger("headstart")
 
 
+class _LogFile(logging.StreamHandler[io.TextIOWrapper]):
+    """A log whose disk may be full: what else is written tells of that, and a run goes on."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        """Leave a line out that cannot be written.
+
+        Args:
+            record: The line.
+        """
+
+
 @contextlib.contextmanager
 def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
     """Append everything that headstart logs to a file.
@@ -29,7 +40,7 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         yield
         return
     file = io.TextIOWrapper(open_own(path), encoding="utf-8")
-    handler = logging.StreamHandler(file)
+    handler = _LogFile(file)
     handler.setFormatter(_Printable("%(asctime)s %(levelname)s %(message)s"))
     level = log.level
     log.setLevel(logging.INFO)
@@ -40,7 +51,8 @@ def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
         log.removeHandler(handler)
         log.setLevel(level)
         handler.close()
-        file.close()
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 class _Printable(logging.Formatter):
