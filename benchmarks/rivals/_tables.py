@@ -36,5 +36,7 @@ def _mean(cells: Any, names: list[str], name: str, size: str, what: str) -> str:
     whole = [row for (_, s), row in cells.items() if s == size and all(row[n] for n in names)]
     if not whole:
         return ""
+    if any(r[what] is None for row in whole for r in row[name]):
+        return ""  # not timed
     value = statistics.mean(statistics.mean(r[what] for r in row[name]) for row in whole)
     return f"{value:.1f}" if what == "seconds" else f"{value:.3f}"

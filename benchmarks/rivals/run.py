@@ -61,8 +61,10 @@ def main() -> None:
                 told = told.decode(errors="replace") if isinstance(told, bytes) else told
                 print(f"{label}: {type(error).__name__}: {told[-300:]}", flush=True)
                 continue
-            store.add(record)
             print(f"{label}: {record['accuracy']:.3f}, {record['seconds']:.1f} s", flush=True)
+            if arguments.untimed:
+                record |= dict.fromkeys(("seconds", "training_seconds"))
+            store.add(record)
     wanted = {job["key"]: job["name"] for job in jobs}
     found = [{**store.records[k], "name": name} for k, name in wanted.items() if k in store.records]
     print(show(found))
@@ -86,6 +88,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model", default="demo", help="name that the results go by")
     parser.add_argument("--model-path", help="its folder; the demo's if not given")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--untimed", action="store_true", help="keep no seconds: other work goes on beside it"
+    )
     parser.add_argument("--results", default="rivals.jsonl", help="file in results/")
     parser.add_argument("--setfit", type=Path, help="SetFit's own environment; made if need be")
     parser.add_argument("--out", type=Path, help="write the results shown as one JSON file")
