@@ -189,12 +189,22 @@ def write_output(
     require_free(path, overwrite=overwrite, option=option)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        found = f"{path.parent}: a file of that name"
+        raise RunError("a folder", found, "Choose another name.") from None
+    except OSError as error:
+        raise _unwritable(path, error, option) from None
+    try:
         write_bytes(path, data, replace=overwrite)
     except FileExistsError:
         raise taken(path, option) from None
     except OSError as error:
-        told = f"{path}: {error.strerror or error}"
-        raise RunError(f"a file to write for {option}", told, "Name another one.") from None
+        raise _unwritable(path, error, option) from None
+
+
+def _unwritable(path: Path, error: OSError, option: str) -> RunError:
+    told = f"{path}: {error.strerror or error}"
+    return RunError(f"a file to write for {option}", told, "Name another one.")
 
 
 def taken(path: Path, option: str = "--out") -> RunError:
