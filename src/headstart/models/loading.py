@@ -306,8 +306,12 @@ def _require_plausible(auto: Any, folder: str, config: Any, trust: bool) -> None
     files = list(Path(folder).glob("*.safetensors"))
     if not files:
         return
+    own = copy.deepcopy(config)
     with torch.device("meta"):
-        model = auto.from_config(copy.deepcopy(config), trust_remote_code=trust)
+        if issubclass(auto, transformers.PreTrainedModel):  # an encoder's own class
+            model = auto(own)
+        else:
+            model = auto.from_config(own, trust_remote_code=trust)
     asked = sum(p.numel() for p in (*model.parameters(), *model.buffers()))
     held = sum(path.stat().st_size for path in files)  # a number takes a byte or more
     if asked > held + _MOST_NEW:
