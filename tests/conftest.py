@@ -6,8 +6,13 @@ import atexit
 import gc
 import os
 import shutil
+import signal
 import sys
 import tempfile
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Whoever starts the tests in the background has Ctrl-C ignored, by all processes below too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CACHE = tempfile.mkdtemp(prefix="headstart-tests-")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)

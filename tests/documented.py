@@ -107,6 +107,7 @@ def build_world(folder: Path) -> None:
     for name in TABLES:
         rows = table if name == "train.csv" else table[:40]
         rows.to_csv(folder / name, index=False)
+    (folder / "texts.txt").write_text("\n".join(table["sentence"][:5]) + "\n")
     reviews = table[:40].rename(columns={"sentence": "body", "label": "stars"})
     reviews.to_json(folder / "reviews.jsonl", orient="records", lines=True)
     for name in ("data", "data/film", "rows", "films"):

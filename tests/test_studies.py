@@ -201,12 +201,15 @@ def test_ctrl_c_in_a_script_keeps_what_is_finished(tmp_path: Path) -> None:
     command = script(tmp_path, CALL, strategies=["full(steps=150)", "full(steps=30000)"])
     store = Store(tmp_path / "x")
     with subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=os.environ) as process:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "x" / "results").is_dir() or not store.finished():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        try:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "x" / "results").is_dir() or not store.finished():
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            time.sleep(0.3)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode != 0
     assert (len(store.finished()), store.failed(), store.names("claims")) == (1, set(), [])

@@ -44,14 +44,16 @@ def test_a_broken_config_is_told_with_its_place(content: bytes, told: str, folde
     assert told in error.value.found
 
 
-@pytest.mark.parametrize("head", ["native", "linear"])
 @pytest.mark.parametrize(
-    ("config", "told"),
+    ("config", "told", "head"),
     [
-        (ViTConfig(), "the family vit, which reads no text"),
-        (Wav2Vec2Config(), "the family wav2vec2, which reads no text"),
-        (T5Config(), "the family t5, which has an encoder and a decoder"),
-        (BartConfig(), "the family bart, which has an encoder and a decoder"),
+        (ViTConfig(), "the family vit, which reads no text", "native"),
+        (ViTConfig(), "the family vit, which reads no text", "linear"),
+        (Wav2Vec2Config(), "the family wav2vec2, which reads no text", "native"),
+        (Wav2Vec2Config(), "the family wav2vec2, which reads no text", "linear"),
+        # With a head of headstart's own the encoder alone trains.
+        (T5Config(), "the family t5, which has an encoder and a decoder", "native"),
+        (BartConfig(), "the family bart, which has an encoder and a decoder", "native"),
     ],
 )
 def test_what_is_no_text_encoder_is_refused_as_such(

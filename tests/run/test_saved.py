@@ -90,6 +90,9 @@ def test_a_model_that_was_copied_elsewhere_has_no_record(by_file: Path, tmp_path
 @pytest.mark.parametrize("inside", ["", "model"])
 def test_an_unfinished_run_is_not_used(by_file: Path, tmp_path: Path, inside: str) -> None:
     run = shutil.copytree(by_file, tmp_path / "x.partial")
+    with pytest.raises(RunError, match=r"mv .*/x\.partial .*/x$"):  # finished, but not in its place
+        hs.load(run / inside)
+    (run / "result.json").unlink()
     with pytest.raises(RunError, match=r"headstart fit --resume --out .*/x$"):
         hs.load(run / inside)
 

@@ -135,7 +135,7 @@ def evaluate(
     app,
     "headstart predict runs/x --data new.csv --out predictions.csv",
     'echo "A fine film." | headstart predict runs/x --data -',
-    "headstart predict runs/x --data texts.txt --out predictions.csv",
+    "headstart predict runs/x --data texts.txt --out labels.csv",
 )
 # long: one parameter for each option
 def predict(
