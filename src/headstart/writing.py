@@ -234,13 +234,25 @@ def open_own(path: Path) -> IO[bytes]:
     return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
+def is_left_over(name: str) -> bool:
+    """Say whether a file of that name is what a killed process had begun to write.
+
+    Args:
+        name: Of a file or folder, without its path.
+
+    Returns:
+        Whether it has the form of the names that ``whole_file`` and ``whole_folder`` write under.
+    """
+    return _LEFT_OVER.fullmatch(name) is not None
+
+
 def remove_left_over(folder: Path) -> None:
     """Remove what killed processes have left in a folder that no living one works in.
 
     Args:
         folder: The folder.
     """
-    for path in [path for path in folder.rglob(f".*{_ENDING}") if _LEFT_OVER.fullmatch(path.name)]:
+    for path in [path for path in folder.rglob(f".*{_ENDING}") if is_left_over(path.name)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

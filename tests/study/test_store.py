@@ -13,7 +13,7 @@ import pytest
 import tiny_records as made
 from headstart.errors import RunError
 from headstart.study.claims import Claims
-from headstart.study.store import PlannedRun, Store
+from headstart.study.store import FOLDERS, PlannedRun, Store
 
 AXES = made.axes("full", 3)
 RUN = PlannedRun("a1", AXES, {"model": "m"})
@@ -41,6 +41,26 @@ def test_what_is_put_comes_back(store: Store) -> None:
     assert found is not None
     assert np.array_equal(found, LOGITS)
     assert again.logits("b2") is None
+
+
+def test_a_study_killed_while_its_folder_was_made_can_begin_again(tmp_path: Path) -> None:
+    """Killed with the first file written in part, then with that file and no folder below it."""
+    folder = tmp_path / "x"
+    folder.mkdir()
+    (folder / f".study.json.{'0a' * 8}.new").write_text("{")
+    Store(folder).open(create=True)
+    for name in FOLDERS:
+        (folder / name).rmdir()
+    store = Store(folder).open(create=True)
+    store.put(RUN, RESULT, LOGITS)
+    assert store.finished() == {"a1"}
+
+
+@pytest.mark.parametrize("name", ["logs", "notes.txt", ".study.json.new"])
+def test_a_folder_with_files_of_others_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(RunError, match="other files"):
+        Store(tmp_path).open(create=True)
 
 
 @pytest.mark.parametrize("place", [0, 40, -1])

@@ -37,7 +37,7 @@ from headstart.files.jsonfile import parse_json
 from headstart.files.tensors import parse_array
 from headstart.study import damage
 from headstart.study.damage import RESULT_KEYS, as_json
-from headstart.writing import write_bytes
+from headstart.writing import is_left_over, write_bytes
 
 FORM = 1
 """Version of this layout."""
@@ -99,16 +99,14 @@ class Store:
         with self._reached():
             about = self._read(self.path(STUDY))
             there = bool(about) or self.fs.exists(self.root)
-            if about is None and create:
-                if there and self.fs.ls(self.root, detail=False):
-                    raise RunError(
-                        "an empty folder or a study's for --out", f"other files in {self.address}",
-                        "Choose another --out.",
-                    )  # fmt: skip
-                for folder in FOLDERS:
+            if create:
+                if about is None:
+                    self._refuse_others(self.fs.ls(self.root, detail=False) if there else [])
+                    self.fs.makedirs(self.root, exist_ok=True)
+                    about = {"form": FORM, "headstart": version("headstart")}
+                    self.write(STUDY, about)
+                for folder in FOLDERS:  # last, and again: a process may have ended in between
                     self.fs.makedirs(self.path(folder), exist_ok=True)
-                self.write(STUDY, {"form": FORM, "headstart": version("headstart")})
-                return self
         if about is None:
             raise RunError(
                 "the folder of a study",
@@ -123,6 +121,14 @@ class Store:
                 "Use that version of headstart, or begin a new study in another folder.",
             )
         return self
+
+    def _refuse_others(self, paths: Iterable[str]) -> None:
+        if all(is_left_over(path.rpartition("/")[2]) for path in paths):
+            return
+        raise RunError(
+            "an empty folder or a study's for --out", f"other files in {self.address}",
+            "Choose another --out.",
+        )  # fmt: skip
 
     def path(self, *parts: str) -> str:
         """Return a path below the folder.
