@@ -118,8 +118,8 @@ def _headstart(
             logits = final_logits(self.ready, encoded)[:, order]
             return {"seconds": seconds, "logits": logits}
 
-    # Few rows to evaluate along the way: what is judged is judged in the end.
-    few = rows.judge.groupby("label", sort=False).head(1).head(16)
+    # A few training rows to evaluate along the way: nothing that chooses sees the judged rows.
+    few = rows.train.groupby("label", sort=False).head(1).head(16)
     given = {name: value for name, value in settings.items() if name != "means"}
     config = FitConfig.build(
         {

@@ -109,6 +109,17 @@ def test_better_means_by_more_than_noise() -> None:
     assert not better(logits(swapped), logits(base), judge)
 
 
+@pytest.mark.parametrize(("more", "rows", "significant"), [(1, 2, False), (3, 16, False),
+                                                          (4, 4, False), (5, 5, True)])  # fmt: skip
+def test_a_few_held_out_rows_cannot_throw_the_last_model_away(
+    more: int, rows: int, significant: bool
+) -> None:
+    """Of one row more of two the standard error is small too; the exact test knows better."""
+    judge = Judge(np.ones(rows, np.int64), ("accuracy",))
+    earlier = logits([True] * more + [False] * (rows - more))
+    assert better(earlier, logits([False] * rows), judge) == significant
+
+
 def test_numbers_are_compared_by_their_squared_error() -> None:
     gold = np.linspace(-1, 1, 30)
     judge = Judge(gold, ("pearson",))

@@ -7,13 +7,13 @@ again on the checkpoint's backbone and its tuner merged.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import stats
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
@@ -22,6 +22,9 @@ from headstart.training.evaluate import Floats, Judge, decide
 from headstart.training.seeds import seeded, stream
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind
+
+SIGNIFICANT = 0.05
+"""The p-value below which an earlier model counts as the better one."""
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,9 @@ def can_return(tuner: Tuner, split: SplitModel) -> bool:
 def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     """Tell whether an earlier model is better than the final one by more than noise.
 
-    Its score has to be higher, and so has the number of rows that it alone predicts right, by more
-    than the standard error of the difference; of numbers the squared error has to be lower so.
+    Its score has to be higher, and a one-sided test on the held-out rows has to say so: of classes
+    the exact test of McNemar, of numbers Wilcoxon's signed-rank test of the squared errors. Neither
+    can be significant on fewer than five rows that the two models predict differently.
 
     Args:
         earlier: Its logits on the held-out rows, (n, outputs).
@@ -73,8 +77,14 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     if judge(earlier)["score"] <= judge(final)["score"]:
         return False
     gains = _goodness(earlier, judge) - _goodness(final, judge)
-    noise = gains.std() / math.sqrt(len(gains))
-    return bool(gains.mean() > noise)
+    changed = gains[gains != 0]
+    if not len(changed):
+        return False
+    if np.issubdtype(judge.labels.dtype, np.floating):
+        found = stats.wilcoxon(changed, alternative="greater")
+    else:
+        found = stats.binomtest(int((changed > 0).sum()), len(changed), alternative="greater")
+    return bool(found.pvalue < SIGNIFICANT)
 
 
 def best_of(kept: Sequence[Earlier], final: Floats, judge: Judge) -> Earlier | None:
