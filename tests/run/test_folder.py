@@ -17,10 +17,10 @@ import headstart as hs
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError, HeadstartError, RunError
 from headstart.models import saving
-from headstart.run import folder as folders
-from headstart.run import main
-from headstart.run.folder import RunFolder
-from headstart.run.listener import Listener
+from headstart.run import fit as main
+from headstart.run.callback import Listener
+from headstart.run.output import folder as folders
+from headstart.run.output.folder import RunFolder
 from tiny_runs import Tensors, Watch, frame, inputs, same, saved
 
 Settings = dict[str, Any]
@@ -327,6 +327,6 @@ def test_a_log_that_cannot_be_written_stops_nothing(
         def write(self, _: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("headstart.run.logfile.open_own", lambda _: Full())
+    monkeypatch.setattr("headstart.run.output.logfile.open_own", lambda _: Full())
     assert hs.fit(**settings).status == "done"
     assert "Traceback" not in capsys.readouterr().err

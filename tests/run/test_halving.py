@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from headstart.run.halving import Trial, better_half, decide, ranking
+from headstart.search.halving import Trial, better_half, decide, ranking
 
 
 def trials(**scores: list[float | None]) -> dict[tuple[str, int], Trial]:

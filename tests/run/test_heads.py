@@ -14,7 +14,7 @@ from transformers import AutoModel
 import headstart as hs
 from headstart.errors import ConfigError, HeadstartError, ModelError
 from headstart.models.headfile import Head
-from headstart.run.folder import MODEL
+from headstart.run.output.folder import MODEL
 from tiny_runs import Watch, frame, inputs, watching
 
 STRATEGY = "head(steps=2) > full(steps=2)"

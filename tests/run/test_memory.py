@@ -11,7 +11,7 @@ import pytest
 
 import headstart as hs
 from headstart.errors import ConfigError, ModelError
-from headstart.run import feeds
+from headstart.run.stages.runner import loaders as feeds
 from headstart.training import recompute
 from tiny_runs import inputs, same, saved
 

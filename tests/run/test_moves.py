@@ -16,7 +16,7 @@ from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError
 from headstart.models import folders
 from headstart.models.folders import move_to_place, recover, run_digest, working_folder
-from headstart.run.folder import RunFolder
+from headstart.run.output.folder import RunFolder
 from tiny_runs import Watch, inputs
 
 Tree = dict[str, bytes]

@@ -15,7 +15,7 @@ import pytest
 
 import headstart as hs
 from headstart.errors import RunError
-from headstart.run import stages
+from headstart.run.stages.runner import runner as stages
 from headstart.training import checkpoint
 from tiny_runs import Watch, inputs, same, saved, scores, watched
 
@@ -278,7 +278,7 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
 CHILD = """
 import json, os, signal, sys
 import headstart as hs
-from headstart.run.listener import Listener
+from headstart.run.callback import Listener
 
 settings, killed = json.loads(sys.argv[1]), sys.argv[2] == "kill"
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from headstart.config import FitConfig
-from headstart.run.splits import Splits, data_record, find_task, read_splits
+from headstart.run.rows import Splits, data_record, find_task, read_splits
 
 
 def numbers(low: float, high: float, rows: int = 20) -> pd.DataFrame:

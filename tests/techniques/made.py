@@ -10,7 +10,7 @@ from torch import nn
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.techniques._base import Setting
-from headstart.training.feed import row_losses
+from headstart.training.loader import row_losses
 
 
 def setting(

@@ -14,7 +14,7 @@ from headstart.data.encode import Encoded, Padding
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.training.evaluate import Judge, predict_logits
-from headstart.training.feed import EncodedFeed
+from headstart.training.loader import EncodedFeed
 from headstart.training.loop import StageLoop
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime

@@ -19,7 +19,7 @@ from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.training.evaluate import predict_logits
 from headstart.training.features import frozen_features
-from headstart.training.feed import EncodedFeed, row_losses
+from headstart.training.loader import EncodedFeed, row_losses
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded
 

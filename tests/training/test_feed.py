@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from headstart.training.feed import PartFeed, row_losses, send
+from headstart.training.loader import PartFeed, row_losses, send
 
 
 def test_a_batch_is_padded_to_its_longest_row(make_feed: Callable[..., Any]) -> None:

@@ -18,8 +18,8 @@ from headstart.kernels.mode import FastKernels
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.training.evaluate import predict_logits
-from headstart.training.feed import Feed, row_losses
 from headstart.training.first_token import LEAST_ROWS, first_token_only
+from headstart.training.loader import Feed, row_losses
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded
 

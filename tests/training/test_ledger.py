@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from headstart.training.ledger import Ledger, Pause
 from headstart.training.runtime import Runtime
+from headstart.training.step_reports import Ledger, Pause
 
 
 def test_reports_come_in_order_and_at_once_on_a_processor() -> None:

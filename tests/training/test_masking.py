@@ -14,13 +14,13 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
-from headstart.training.feed import Feed
-from headstart.training.ledger import Ledger
+from headstart.training.loader import Feed
 from headstart.training.loop import StageLoop
 from headstart.training.masking import known_padding
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
 from headstart.training.state import StageSetup
+from headstart.training.step_reports import Ledger
 
 WAITING = {"_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal"}
 """Operations that on a GPU wait until it has done everything that was begun."""

@@ -14,10 +14,10 @@ from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loop import StageLoop
-from headstart.training.met import met_rows
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
 from headstart.training.state import StageSetup
+from headstart.training.used_embeddings import met_rows
 
 ROWS = 2000
 Make = Callable[..., Any]

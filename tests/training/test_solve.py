@@ -13,7 +13,7 @@ from torch import nn
 import headstart as hs
 from headstart.errors import NotationError
 from headstart.training import solve
-from headstart.training.feed import Indices
+from headstart.training.loader import Indices
 from headstart.training.solve import STRENGTHS, fit_head, folds
 from headstart.tuners._bind import read_strategy
 from tiny_runs import frame, inputs, saved, watched

@@ -22,8 +22,8 @@ from transformers.utils import logging as bars
 from headstart.cli._console import errors, show
 from headstart.cli._tables import describe_plan, stage_end, stage_start
 from headstart.results import Point, StageResult, show_scores
-from headstart.run.listener import Listener
-from headstart.run.plan import Plan
+from headstart.run.callback import Listener
+from headstart.run.summary import Plan
 
 
 @contextlib.contextmanager

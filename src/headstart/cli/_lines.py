@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import pandas as pd
 
-    from headstart.run.predict import Classifier
+    from headstart.inference.predict import Classifier
 
 
 def is_text_file(data: str) -> bool:

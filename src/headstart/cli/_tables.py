@@ -19,7 +19,7 @@ from headstart.results import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from headstart.run.plan import Plan
+    from headstart.run.summary import Plan
 
 _ENDS = {
     "end": "ran its length",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from headstart.demo import Opinion
     from headstart.results import RunResult
-    from headstart.run.listener import Listener
+    from headstart.run.callback import Listener
 
 app = typer.Typer()
 

@@ -82,8 +82,8 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
     """
     with without_collection():
         from headstart.cli._display import display
-        from headstart.run.listener import Listener
-        from headstart.run.main import default_out, run
+        from headstart.run.callback import Listener
+        from headstart.run.fit import default_out, run
 
     # Without a handler, Python would print the warnings of the other processes.
     logging.getLogger("headstart").addHandler(logging.NullHandler())
@@ -102,7 +102,7 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
 
 def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
     from headstart.cli._tables import describe_plan
-    from headstart.run.main import plan_run
+    from headstart.run.fit import plan_run
 
     plan = plan_run(settings)
     if is_main_process():
@@ -121,8 +121,8 @@ def _print_result(result: RunResult, *, quiet: bool) -> None:
 
 
 def _tell_how_to_resume(settings: FitConfig) -> None:
-    from headstart.run.auto import STATE
-    from headstart.run.folder import CHECKPOINTS, RunFolder
+    from headstart.run.output.folder import CHECKPOINTS, RunFolder
+    from headstart.search.auto import STATE
 
     folder = RunFolder(Path(str(settings.out)))
     kept = folder.work / CHECKPOINTS

@@ -9,10 +9,10 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.observers._heads import Head
-from headstart.run.listener import Listener
-from headstart.run.prepare import fresh_head
-from headstart.run.ready import Ready, make_ready, with_settings
-from headstart.run.splits import Splits, find_task, read_splits
+from headstart.run.callback import Listener
+from headstart.run.model import fresh_head
+from headstart.run.plan import Ready, make_ready, with_settings
+from headstart.run.rows import Splits, find_task, read_splits
 from headstart.run.train import stage_runner
 
 _OF_A_TASK = (

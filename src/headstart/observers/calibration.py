@@ -10,8 +10,8 @@ from headstart.data.encode import Encoded
 from headstart.errors import ConfigError
 from headstart.run.calibrate import final_logits
 from headstart.run.observer import Observer
-from headstart.run.ready import Ready
-from headstart.run.splits import Splits, find_task, read_splits
+from headstart.run.plan import Ready
+from headstart.run.rows import Splits, find_task, read_splits
 from headstart.tasks.calibration import (
     Array,
     cross_fitted,

@@ -9,7 +9,7 @@ import torch
 from headstart.models.backbone import SplitModel
 from headstart.observers._places import ABOVE, BELOW
 from headstart.run.observer import Observer
-from headstart.run.ready import Ready
+from headstart.run.plan import Ready
 
 
 class Change(Observer):

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from headstart.observers._features import l2_distance, linear_cka
 from headstart.results import StageResult
 from headstart.run.observer import Observer
-from headstart.run.ready import Ready
-from headstart.training.feed import EncodedFeed, PartFeed
+from headstart.run.plan import Ready
 from headstart.training.hidden import final_states
+from headstart.training.loader import EncodedFeed, PartFeed
 from headstart.training.seeds import stream
 
 Floats = npt.NDArray[np.float32]

@@ -20,9 +20,9 @@ from headstart.observers._heads import (
 )
 from headstart.results import Point, StageResult
 from headstart.run.observer import Observer
-from headstart.run.ready import Ready
+from headstart.run.plan import Ready
+from headstart.run.rows import find_task
 from headstart.run.settings import choose
-from headstart.run.splits import find_task
 from headstart.training.seeds import stream
 from headstart.tuners._bind import read_strategy
 

@@ -8,11 +8,11 @@ from headstart.data.encode import Encoded
 from headstart.models.model_config import TEMPERATURE
 from headstart.models.rescale import divide_logits
 from headstart.results import RunResult
-from headstart.run.prepare import gold_labels
-from headstart.run.ready import Ready
+from headstart.run.model import gold_labels
+from headstart.run.plan import Ready
 from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
 from headstart.training.evaluate import Floats, Judge, predict_logits
-from headstart.training.feed import EncodedFeed
+from headstart.training.loader import EncodedFeed
 from headstart.training.seeds import stream
 
 

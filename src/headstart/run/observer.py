@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.run.listener import Listener
-from headstart.run.ready import Ready
+from headstart.run.callback import Listener
+from headstart.run.plan import Ready
 
 
 class Observer(Listener):

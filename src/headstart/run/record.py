@@ -9,12 +9,12 @@ import numpy as np
 from headstart.config import FitConfig
 from headstart.results import RunResult
 from headstart.run.calibrate import calibrate, final_logits
-from headstart.run.listener import Listener
-from headstart.run.ready import Ready
-from headstart.run.saved import task_record
-from headstart.run.splits import data_record, source_name
-from headstart.run.stages import StrategyRunner
-from headstart.run.versions import versions
+from headstart.run.callback import Listener
+from headstart.run.output.saved import task_record
+from headstart.run.output.versions import versions
+from headstart.run.plan import Ready
+from headstart.run.rows import data_record, source_name
+from headstart.run.stages.runner import StrategyRunner
 from headstart.strategies.stages import Strategy
 from headstart.training.evaluate import Floats, Judge
 from headstart.training.skill import skill

@@ -10,13 +10,13 @@ from headstart.models.heads import EncoderClassifier
 from headstart.models.rescale import rescale_output
 from headstart.models.saving import has_sentence_form, save_classifier
 from headstart.results import RunResult
-from headstart.run.card import model_card
-from headstart.run.folder import HEAD, MODEL, RESULT
-from headstart.run.stages import StrategyRunner
+from headstart.run.output.card import model_card
+from headstart.run.output.folder import HEAD, MODEL, RESULT
+from headstart.run.stages.runner import StrategyRunner
 from headstart.writing import write_text
 
 if TYPE_CHECKING:
-    from headstart.run.ready import Ready
+    from headstart.run.plan import Ready
 
 
 def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:

@@ -15,7 +15,7 @@ from headstart.models.heads import EncoderClassifier
 from headstart.models.model_config import load_config
 from headstart.models.sentence import sentence_pooling
 from headstart.models.source import find_model, locate
-from headstart.run.parts import Options, StagePlan
+from headstart.run.stages.types import Options, StagePlan
 from headstart.strategies.plan import Length
 from headstart.strategies.presets import Preset, fine_tuning_rate, get_preset
 from headstart.strategies.stages import Stage, Strategy

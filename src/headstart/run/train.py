@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 from headstart.results import RunResult
-from headstart.run.listener import Listener
-from headstart.run.parts import Materials
-from headstart.run.prepare import pristine_backbone
-from headstart.run.ready import Ready
+from headstart.run.callback import Listener
+from headstart.run.model import pristine_backbone
+from headstart.run.plan import Ready
 from headstart.run.settings import stage_options
-from headstart.run.stages import Save, StrategyRunner
+from headstart.run.stages.runner import Save, StrategyRunner
+from headstart.run.stages.types import Materials
 from headstart.training.evaluate import Judge
-from headstart.training.feed import EncodedFeed
-from headstart.training.ledger import Pause
+from headstart.training.loader import EncodedFeed
+from headstart.training.step_reports import Pause
 from headstart.training.stopping import chance_loss
 
 

@@ -11,10 +11,10 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.observers import observer
 from headstart.results import StageResult
-from headstart.run.listener import Listener
-from headstart.run.main import plan_run, run_in_memory
-from headstart.run.plan import Plan
-from headstart.run.stages import MOST_POINTS
+from headstart.run.callback import Listener
+from headstart.run.fit import plan_run, run_in_memory
+from headstart.run.stages.runner import MOST_POINTS
+from headstart.run.summary import Plan
 from headstart.strategies.stages import Stage
 from headstart.study.store import PlannedRun
 from headstart.tuners._bind import bind

@@ -11,8 +11,8 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.models.source import locate
+from headstart.run.rows import find_task
 from headstart.run.settings import choose
-from headstart.run.splits import find_task
 from headstart.strategies.stages import Strategy
 from headstart.tasks.builtin import read_task_folder
 from headstart.tasks.spec import TaskSpec

@@ -9,7 +9,7 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError, gathering, raise_all
-from headstart.run.splits import find_task, read_splits
+from headstart.run.rows import find_task, read_splits
 from headstart.study.executors import Executor, closing
 from headstart.study.identity import Digests
 from headstart.study.plan import StudyPlan

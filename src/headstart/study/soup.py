@@ -23,11 +23,11 @@ from headstart.config import FitConfig
 from headstart.configfile import TRUST, without_trust
 from headstart.errors import RunError
 from headstart.results import RunResult
-from headstart.run.listener import Listener
-from headstart.run.ready import Ready, make_ready
+from headstart.run.callback import Listener
+from headstart.run.plan import Ready, make_ready
 from headstart.run.record import finish, make_record
 from headstart.run.save import save_run
-from headstart.run.stages import StrategyRunner
+from headstart.run.stages.runner import StrategyRunner
 from headstart.run.train import stage_runner, train
 from headstart.study.read import canonical, read_records
 from headstart.training.evaluate import predict_logits

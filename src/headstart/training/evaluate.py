@@ -14,7 +14,7 @@ from torch import nn
 
 from headstart.data.batching import budget_batches
 from headstart.tasks.metrics import compute, is_share, score
-from headstart.training.feed import Feed, row_losses
+from headstart.training.loader import Feed, row_losses
 from headstart.training.runtime import Runtime
 
 Floats = npt.NDArray[np.float32]

@@ -22,8 +22,8 @@ from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, mean_of_tokens
 from headstart.training.evaluate import evaluating
-from headstart.training.feed import Feed, send
 from headstart.training.first_token import first_token_only
+from headstart.training.loader import Feed, send
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]

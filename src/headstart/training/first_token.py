@@ -22,7 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import evaluating
-from headstart.training.feed import Feed
+from headstart.training.loader import Feed
 
 Forward = Callable[..., torch.Tensor]
 LEAST_ROWS = 16

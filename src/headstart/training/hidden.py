@@ -11,7 +11,7 @@ import torch
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import evaluating
-from headstart.training.feed import Feed
+from headstart.training.loader import Feed
 from headstart.training.runtime import Runtime
 
 Floats = npt.NDArray[np.float32]

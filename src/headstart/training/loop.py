@@ -36,18 +36,18 @@ from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.results import Point
 from headstart.techniques._base import Technique, Updated
-from headstart.training.feed import Feed
-from headstart.training.ledger import Ledger, Pause
+from headstart.training.loader import Feed
 from headstart.training.masking import known_padding
-from headstart.training.met import met_rows
 from headstart.training.optim import build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
 from headstart.training.skill import skill_of_sums, sums
 from headstart.training.solve import Fitted, fit_head
 from headstart.training.state import LoopState, StageSetup
+from headstart.training.step_reports import Ledger, Pause
 from headstart.training.stopping import LearnedRule, PlateauRule
 from headstart.training.techniques import Techniques
+from headstart.training.used_embeddings import met_rows
 
 WINDOW_ROWS = 512
 """Rows that the rule judges at once, or an epoch if it has more: the standard error of a share of

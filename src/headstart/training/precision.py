@@ -16,7 +16,7 @@ from torch import nn
 from headstart.models.backbone import BufferSnapshot, SplitModel
 from headstart.models.source import short
 from headstart.training.evaluate import evaluating
-from headstart.training.feed import Feed
+from headstart.training.loader import Feed
 from headstart.training.runtime import Runtime
 
 _FAULTS = (RuntimeError, ValueError, TypeError)

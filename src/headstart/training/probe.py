@@ -25,7 +25,7 @@ from torch.func import functional_call, vmap
 from headstart.data.batching import BatchOrder, budget_batches
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import ROWS_PER_BATCH, TOKENS_PER_BATCH, Floats, evaluating
-from headstart.training.feed import Feed, row_losses
+from headstart.training.loader import Feed, row_losses
 from headstart.training.optim import OptimizerSettings, rate_factor
 from headstart.training.seeds import stream
 

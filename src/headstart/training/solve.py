@@ -25,7 +25,7 @@ from torch import nn
 
 from headstart.models.backbone import Snapshot
 from headstart.training.evaluate import evaluating
-from headstart.training.feed import Feed, Indices, row_losses
+from headstart.training.loader import Feed, Indices, row_losses
 from headstart.training.seeds import stream
 
 Losses = npt.NDArray[np.float32]

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 
 from headstart.techniques._base import Batch, Technique, Updated
-from headstart.training.feed import row_losses
+from headstart.training.loader import row_losses
 
 
 class Techniques:

@@ -21,8 +21,8 @@ from headstart.models.head_init import initialise_head
 from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
 from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
+from headstart.run.rows import Frames, Splits, read_splits
 from headstart.run.settings import Choices
-from headstart.run.splits import Frames, Splits, read_splits
 from headstart.tasks.spec import TaskSpec
 from headstart.training.seeds import stream
 from headstart.untrusted import shown

@@ -19,17 +19,17 @@ from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import positions
 from headstart.models.rescale import require_rescalable, rescale_output
-from headstart.run.listener import Listener
-from headstart.run.parts import Materials, Options
+from headstart.pretrain.tokenised import class_names_of, encode_dataset
+from headstart.run.callback import Listener
 from headstart.run.settings import plan_stages
-from headstart.run.stages import StrategyRunner
-from headstart.run.tokenised import class_names_of, encode_dataset
+from headstart.run.stages.runner import StrategyRunner
+from headstart.run.stages.types import Materials, Options
 from headstart.strategies.plan import lengths
 from headstart.strategies.presets import get_preset
 from headstart.strategies.stages import Strategy
 from headstart.tasks.metrics import default_metrics
 from headstart.training.evaluate import Judge
-from headstart.training.feed import EncodedFeed, PartFeed
+from headstart.training.loader import EncodedFeed, PartFeed
 from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime, accelerate_as_found
 from headstart.training.stopping import chance_loss

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from headstart.data.batching import BatchOrder
-from headstart.run.parts import Materials, Options
+from headstart.run.stages.types import Materials, Options
 from headstart.strategies.plan import Length
 from headstart.techniques._base import Batch, Setting, Technique
-from headstart.training.feed import Feed, row_losses
+from headstart.training.loader import Feed, row_losses
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
 

@@ -29,24 +29,31 @@ from torch import nn
 from headstart.errors import NumericalError
 from headstart.models.backbone import BufferSnapshot
 from headstart.results import StageResult, stage_from_dict
-from headstart.run.earlier import Earlier, best_of, can_return, from_tensors, put_back, to_tensors
-from headstart.run.feeds import activation_memory, stage_feeds
-from headstart.run.guard import has_learned, second_attempt, why_not
-from headstart.run.listener import Listener
-from headstart.run.origin import Origin
-from headstart.run.parts import Materials, Options, StagePlan
-from headstart.run.setting import closing, setting
+from headstart.run.callback import Listener
+from headstart.run.stages.context import closing, setting
+from headstart.run.stages.earlier import (
+    Earlier,
+    best_of,
+    can_return,
+    from_tensors,
+    put_back,
+    to_tensors,
+)
+from headstart.run.stages.guard import has_learned, second_attempt, why_not
+from headstart.run.stages.loaders import activation_memory, stage_feeds
+from headstart.run.stages.pretrained import Origin
+from headstart.run.stages.types import Materials, Options, StagePlan
 from headstart.strategies.stages import Stage, Strategy
 from headstart.techniques._base import Technique
 from headstart.training.checkpoint import under
 from headstart.training.evaluate import Floats, predict_logits
-from headstart.training.feed import Feed, PartFeed
-from headstart.training.ledger import Pause
+from headstart.training.loader import Feed, PartFeed
 from headstart.training.loop import StageLoop
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
 from headstart.training.skill import skill
 from headstart.training.state import StageSetup
+from headstart.training.step_reports import Pause
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind, bind_techniques
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, raise_all
-from headstart.run.prepare import Prepared, fresh_head, prepare
+from headstart.run.model import Prepared, fresh_head, prepare
+from headstart.run.rows import Frames, find_task
 from headstart.run.settings import Choices, choose
-from headstart.run.splits import Frames, find_task
 from headstart.training.evaluate import Judge
 from headstart.training.features import frozen_features
-from headstart.training.feed import EncodedFeed
+from headstart.training.loader import EncodedFeed
 from headstart.training.optim import OptimizerSettings
 from headstart.training.precision import settle_precision
 from headstart.training.probe import probe_logits, train_heads

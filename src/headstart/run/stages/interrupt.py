@@ -8,7 +8,7 @@ import time
 from types import FrameType, TracebackType
 from typing import Any
 
-from headstart.training.ledger import Pause
+from headstart.training.step_reports import Pause
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 

@@ -13,7 +13,7 @@ from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage
 from headstart.training.evaluate import Judge
-from headstart.training.feed import Feed
+from headstart.training.loader import Feed
 from headstart.training.optim import OptimizerSettings
 
 Pristine = Callable[[], Mapping[str, torch.Tensor]]

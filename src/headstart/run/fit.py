@@ -13,7 +13,26 @@ import torch
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, RunError
 from headstart.results import RunResult
-from headstart.run.auto import (
+from headstart.run.callback import Listener
+from headstart.run.observer import Observer
+from headstart.run.output.folder import (
+    CHECKPOINTS,
+    LOG,
+    RESULT,
+    RunFolder,
+    require_space,
+    told_when_full,
+)
+from headstart.run.output.logfile import logging_to
+from headstart.run.plan import Ready, make_ready, with_settings
+from headstart.run.record import finish, make_record
+from headstart.run.rows import Frames, data_record, find_task, source_name
+from headstart.run.save import save_run
+from headstart.run.stages.interrupt import Pauser
+from headstart.run.stages.runner import StrategyRunner
+from headstart.run.summary import Plan
+from headstart.run.train import stage_runner, train
+from headstart.search.auto import (
     Search,
     Searcher,
     check_search,
@@ -21,23 +40,11 @@ from headstart.run.auto import (
     load_search,
     searching_plan,
 )
-from headstart.run.folder import CHECKPOINTS, LOG, RESULT, RunFolder, require_space, told_when_full
-from headstart.run.interrupt import Pauser
-from headstart.run.listener import Listener
-from headstart.run.logfile import logging_to
-from headstart.run.observer import Observer
-from headstart.run.plan import Plan
-from headstart.run.ready import Ready, make_ready, with_settings
-from headstart.run.record import finish, make_record
-from headstart.run.save import save_run
-from headstart.run.splits import Frames, data_record, find_task, source_name
-from headstart.run.stages import StrategyRunner
-from headstart.run.train import stage_runner, train
-from headstart.run.trial import Bench
+from headstart.search.trial import Bench
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 from headstart.training.evaluate import Floats
-from headstart.training.ledger import Pause
 from headstart.training.runtime import Runtime
+from headstart.training.step_reports import Pause
 from headstart.training.threads import Threads
 from headstart.tuners._bind import read_strategy
 from headstart.writing import write_text

@@ -16,12 +16,12 @@ from headstart.errors import DataError, NumericalError
 from headstart.models.backbone import BufferSnapshot, Snapshot
 from headstart.models.loading import draw_head
 from headstart.results import Point, StageResult
-from headstart.run.halving import Trial
-from headstart.run.listener import Listener
-from headstart.run.ready import Ready, with_settings
+from headstart.run.callback import Listener
+from headstart.run.plan import Ready, with_settings
 from headstart.run.train import stage_runner
-from headstart.training.ledger import Pause
+from headstart.search.halving import Trial
 from headstart.training.seeds import stream
+from headstart.training.step_reports import Pause
 
 SHARE = 0.2
 """Share of the training rows that a split holds out."""

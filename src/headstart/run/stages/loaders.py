@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from headstart.kernels.fuse import fused_layers
-from headstart.run.listener import Listener
-from headstart.run.parts import Materials, Options
+from headstart.run.callback import Listener
+from headstart.run.stages.types import Materials, Options
 from headstart.training.features import frozen_features
-from headstart.training.feed import Feed
 from headstart.training.first_token import first_token_only
+from headstart.training.loader import Feed
 from headstart.training.recompute import recomputed
 from headstart.training.runtime import Runtime
 

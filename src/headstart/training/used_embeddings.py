@@ -10,7 +10,7 @@ from torch import nn
 
 from headstart.kernels.rows import LEAST_ROWS
 from headstart.kernels.vocabulary import MetRows
-from headstart.training.feed import Feed
+from headstart.training.loader import Feed
 from headstart.training.runtime import Runtime
 
 LARGEST_SHARE = 0.8

@@ -19,7 +19,10 @@ from headstart.errors import ConfigError, HeadstartError, RunError
 from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import checked, read_table, with_digest
 from headstart.files.schema import as_record
-from headstart.run.halving import (
+from headstart.run.callback import Listener
+from headstart.run.plan import Ready, with_settings
+from headstart.run.summary import Plan
+from headstart.search.halving import (
     FIRST_SPLITS,
     SPLITS,
     Trial,
@@ -28,10 +31,7 @@ from headstart.run.halving import (
     mean_score,
     ranking,
 )
-from headstart.run.listener import Listener
-from headstart.run.plan import Plan
-from headstart.run.ready import Ready, with_settings
-from headstart.run.trial import SHARE, Bench, Clock, OutOfTime, Speed, split_rows
+from headstart.search.trial import SHARE, Bench, Clock, OutOfTime, Speed, split_rows
 from headstart.strategies.builtin import ALIASES
 from headstart.writing import write_text
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headstart.results import Point, StageResult, show_scores
 
 if TYPE_CHECKING:
-    from headstart.run.plan import Plan
+    from headstart.run.summary import Plan
 
 log = logging.getLogger("headstart")
 

@@ -27,26 +27,26 @@ from headstart.errors import (
     gathering,
     raise_all,
 )
+from headstart.inference.inputs import after_training, read_texts
 from headstart.models.folders import recover, require_finished
 from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
-from headstart.run.inputs import after_training, read_texts
-from headstart.run.prepare import gold_labels
-from headstart.run.saved import (
+from headstart.run.model import gold_labels
+from headstart.run.output.saved import (
     fit_to_model,
     needs_task_file,
     saved_precision,
     saved_runtime,
     saved_task,
 )
-from headstart.run.splits import find_task
+from headstart.run.rows import find_task
 from headstart.tasks.calibration import measure, softmax
 from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
-from headstart.training.feed import EncodedFeed
 from headstart.training.first_token import first_token_only
+from headstart.training.loader import EncodedFeed
 from headstart.training.precision import settle_precision
 from headstart.untrusted import shown
 

@@ -1,0 +1,1 @@
+"""Carrying out a strategy's stages on a model."""
