@@ -272,14 +272,14 @@ def test_a_table_has_no_splits(single: Path) -> None:
 
 
 def test_a_run_goes_on_by_its_folder_alone(tmp_path: Path) -> None:
-    class Impatient(hs.Listener):
+    class Impatient(hs.Callback):
         def step(self, step: int, loss: float) -> None:
             if step == 5:
                 signal.raise_signal(signal.SIGINT)
 
     settings = inputs(tmp_path) | {"train": frame(24)}
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=Impatient(), **settings, strategy=SHORT, out=tmp_path / "run")
+        hs.fit(callback=Impatient(), **settings, strategy=SHORT, out=tmp_path / "run")
     with pytest.raises(ConfigError, match="Give the same table again"):
         hs.fit(resume=True, out=tmp_path / "run")
     result = hs.fit(resume=True, out=tmp_path / "run", train=frame(24))

@@ -35,7 +35,9 @@ LAYERS = (
     {"data", "models"},
     {"tuners", "techniques"},
     {"training"},
-    {"run", "search", "inference", "pretrain"},
+    {"steps"},
+    {"search"},
+    {"run", "inference", "pretrain"},
     {"observers"},
     {"study"},
     {"report"},
@@ -133,6 +135,22 @@ def test_every_file_has_a_layer() -> None:
     unplaced = sorted({unit(path) for path in SOURCES} - LEVEL.keys())
     assert len(SOURCES) > 10
     assert not unplaced, f"place these in LAYERS: {unplaced}"
+
+
+STEPS = ("settings", "rows", "model", "plan", "train", "save")
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_step_of_a_run_imports_another(step: str) -> None:
+    others = {f"headstart.steps.{other}" for other in STEPS if other != step}
+    reached = list(imports(SOURCE / "steps" / f"{step}.py"))
+    assert reached
+    assert not [name for name in reached if any(f"{name}.".startswith(f"{o}.") for o in others)]
+
+
+def test_a_run_takes_every_step_in_one_file() -> None:
+    reached = {name.rpartition(".")[0] for name in imports(SOURCE / "run.py")}
+    assert {f"headstart.steps.{step}" for step in STEPS} <= reached
 
 
 def test_layers_import_only_lower_ones() -> None:

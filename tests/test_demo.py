@@ -15,7 +15,7 @@ from headstart import demo
 from headstart.cli import main
 from headstart.data.sources import read_table
 from headstart.errors import ConfigError
-from headstart.run.callback import Listener
+from headstart.steps.callback import Callback
 
 
 def test_the_rows_are_drawn_once_and_named() -> None:
@@ -88,9 +88,9 @@ def test_both_runs_take_the_same_steps(small: Path) -> None:
     heard = []
 
     @contextlib.contextmanager
-    def listen(name: str) -> Iterator[Listener]:
+    def listen(name: str) -> Iterator[Callback]:
         heard.append(name)
-        yield Listener()
+        yield Callback()
 
     results = demo.run_demo(small, listen, rows=64, epochs=4)
     steps = {name: sum(stage.steps for stage in r.stages) for name, r in results.items()}

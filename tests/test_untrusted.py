@@ -20,8 +20,8 @@ from headstart.errors import did_you_mean
 from headstart.report.card import section
 from headstart.report.document import escape
 from headstart.report.page import build
-from headstart.run.output.card import model_card
-from headstart.run.output.logfile import logging_to
+from headstart.steps.output.card import model_card
+from headstart.steps.output.logfile import logging_to
 from headstart.study.forms import FORMS, as_text
 from headstart.untrusted import (
     LONGEST,

@@ -18,10 +18,10 @@ import headstart as hs
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.results import Point, RunResult, StageResult
-from headstart.run import train
-from headstart.run.callback import Listener
-from headstart.run.stages.runner import StrategyRunner
-from headstart.run.stages.runner import runner as stages
+from headstart.steps import train
+from headstart.steps.callback import Callback
+from headstart.steps.stages import runner as stages
+from headstart.steps.stages.runner import StrategyRunner
 from headstart.training.loop import StageLoop
 from headstart.training.state import LoopState
 
@@ -110,7 +110,7 @@ class SeenStage:
     handed_fingerprint: str = ""
 
 
-class Watch(Listener):
+class Watch(Callback):
     """Looks into a run; into its model only inside ``watching``.
 
     Args:
@@ -145,10 +145,10 @@ class Watch(Listener):
 
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
-    """Let a listener see the model and every stage's loop.
+    """Let a callback see the model and every stage's loop.
 
     Args:
-        watch: The listener; pass it to the run inside the block too.
+        watch: The callback; pass it to the run inside the block too.
 
     Yields:
         Nothing.
@@ -172,7 +172,7 @@ def watching(watch: Watch) -> Iterator[None]:
                 split.fingerprint(),
             )
             watch.stages.append(seen)
-            self.feed = _Heard(self.feed, seen.rows)
+            self.loader = _Heard(self.loader, seen.rows)
             told = self.on_step
 
             def on_step(step: int, loss: float) -> None:
@@ -191,10 +191,10 @@ def watching(watch: Watch) -> Iterator[None]:
 
 
 class _Heard:
-    """A feed that writes down which rows it is asked for."""
+    """A loader that writes down which rows it is asked for."""
 
-    def __init__(self, feed: Any, rows: list[list[int]]) -> None:
-        self._feed, self._rows, self.lengths = feed, rows, feed.lengths
+    def __init__(self, loader: Any, rows: list[list[int]]) -> None:
+        self._feed, self._rows, self.lengths = loader, rows, loader.lengths
 
     def batch(self, rows: Any) -> Any:
         self._rows.append(rows.tolist())
@@ -208,15 +208,15 @@ def watched(watch: Watch | None = None, **settings: Any) -> Watch:
     """Carry out a run and watch it.
 
     Args:
-        watch: The listener; a new one if ``None``.
+        watch: The callback; a new one if ``None``.
         **settings: For ``headstart.fit``.
 
     Returns:
-        The listener, with ``result`` set.
+        The callback, with ``result`` set.
     """
     watch = watch or Watch()
     with watching(watch):
-        watch.result = hs.fit(listener=watch, **settings)
+        watch.result = hs.fit(callback=watch, **settings)
     return watch
 
 

@@ -101,21 +101,21 @@ def _headstart(
     from headstart.config import FitConfig
     from headstart.data.encode import encode
     from headstart.data.rows import build_rows
-    from headstart.run.calibrate import final_logits
-    from headstart.run.fit import run_in_memory
-    from headstart.run.observer import Observer
+    from headstart.run import run_in_memory
+    from headstart.steps.calibrate import final_logits
+    from headstart.steps.observer import Observer
 
     class Last(Observer):
         """Takes the time when training is over, then predicts the rows to judge."""
 
         def end(self) -> dict[str, Any]:
-            prepared = self.ready.prepared
+            prepared = self.plan.prepared
             seconds = time.perf_counter() - began
             labels = prepared.splits.labels
-            built = build_rows(rows.judge, self.ready.task, labels, where="the judged rows")
+            built = build_rows(rows.judge, self.plan.task, labels, where="the judged rows")
             encoded = encode(built, prepared.tokenizer, prepared.max_length)
             order = np.argsort(np.array(prepared.splits.label_names))
-            logits = final_logits(self.ready, encoded)[:, order]
+            logits = final_logits(self.plan, encoded)[:, order]
             return {"seconds": seconds, "logits": logits}
 
     # A few training rows to evaluate along the way: nothing that chooses sees the judged rows.

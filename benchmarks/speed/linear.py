@@ -48,7 +48,7 @@ def _fit(arguments: argparse.Namespace, model: str, count: int) -> dict[str, flo
 
     ends: list[float] = []
 
-    class Clock(hs.Listener):
+    class Clock(hs.Callback):
         def step(self, step: int, loss: float) -> None:  # noqa: ARG002
             ends.append(time.process_time())
 
@@ -58,7 +58,7 @@ def _fit(arguments: argparse.Namespace, model: str, count: int) -> dict[str, flo
         result = hs.fit(
             model=model, train=table, validation=table.head(16), text="text",
             strategy="full(epochs=1)", batch_size=BATCH, max_length=LONGEST["short"], guard=False,
-            threads=1, listener=Clock(), out=f"{folder}/run",
+            threads=1, callback=Clock(), out=f"{folder}/run",
         )  # fmt: skip
         seconds = time.process_time() - began
     # Not the first step, before which the clock was not read.

@@ -26,7 +26,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, float]:
 
     starts: list[float] = []
 
-    class Clock(hs.Listener):
+    class Clock(hs.Callback):
         def stage_started(self, *_: object) -> None:
             starts.append(time.perf_counter())
 
@@ -41,7 +41,7 @@ def ours(arguments: argparse.Namespace) -> dict[str, float]:
         hs.fit(
             model=model(tiny=arguments.tiny), train=train, validation=validation, text="text",
             strategy=f"head(epochs={arguments.epochs})", batch_size=BATCH, guard=False,
-            max_length=LONGEST[arguments.length], out=f"{folder}/run", listener=Clock(),
+            max_length=LONGEST[arguments.length], out=f"{folder}/run", callback=Clock(),
         )  # fmt: skip
     return {
         "s_epoch": (starts[-1] - starts[0]) / arguments.epochs,

@@ -23,13 +23,13 @@ BATCH = 32
 def reading(arguments: argparse.Namespace) -> dict[str, float]:
     """Read, check and split the rows as a run does."""
     from headstart.config import FitConfig
-    from headstart.run.rows import find_task, read_splits
+    from headstart.steps.rows import find_task, read_rows
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
         rows(arguments.length, arguments.rows, tiny=arguments.tiny).to_csv(path, index=False)
         config = FitConfig.build({"model": "-", "train": path, "text": "text"})
-        return _rate(arguments, lambda: read_splits(config, find_task(config)))
+        return _rate(arguments, lambda: read_rows(config, find_task(config)))
 
 
 def tokenising(arguments: argparse.Namespace) -> dict[str, float]:
@@ -57,7 +57,7 @@ def epoch(arguments: argparse.Namespace) -> dict[str, float]:
 
     ends: list[float] = []
 
-    class Clock(hs.Listener):
+    class Clock(hs.Callback):
         def step(self, step: int, loss: float) -> None:  # noqa: ARG002
             ends.append(time.perf_counter())
 
@@ -66,7 +66,7 @@ def epoch(arguments: argparse.Namespace) -> dict[str, float]:
         hs.fit(
             model=model(tiny=arguments.tiny), train=table, validation=table.head(8), text="text",
             strategy=f"full(steps={arguments.steps})", batch_size=BATCH, eval_every=10**6,
-            max_length=LONGEST[arguments.length], out=f"{folder}/run", listener=Clock(),
+            max_length=LONGEST[arguments.length], out=f"{folder}/run", callback=Clock(),
         )  # fmt: skip
     each = statistics.median(b - a for a, b in pairwise(ends[2:]))
     return _figures(arguments, each * -(-arguments.rows // BATCH))

@@ -64,12 +64,12 @@ folder, place = sys.argv[1:]
 """
 
 _FIT = """
-class Clock(hs.Listener):
+class Clock(hs.Callback):
     def step(self, step, loss):
         first.append(time.perf_counter())
 
 hs.fit(model=folder, train=place + "/train.csv", text="text", strategy="full(steps=2)",
-       out=place + "/run", listener=Clock())
+       out=place + "/run", callback=Clock())
 """
 
 _TRAINER = """

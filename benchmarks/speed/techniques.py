@@ -38,7 +38,7 @@ def cost(stage: str, arguments: argparse.Namespace) -> dict[str, float]:
     ends: list[float] = []
     began: list[float] = []
 
-    class Clock(hs.Listener):
+    class Clock(hs.Callback):
         def stage_started(self, *_: Any) -> None:
             began.append(time.perf_counter())
 
@@ -50,7 +50,7 @@ def cost(stage: str, arguments: argparse.Namespace) -> dict[str, float]:
         result = hs.fit(
             model=model(tiny=arguments.tiny), train=table, validation=table.head(8), text="text",
             strategy=line, batch_size=BATCH, max_length=LONGEST[arguments.length],
-            eval_every=10**6, guard=False, out=f"{folder}/run", listener=Clock(),
+            eval_every=10**6, guard=False, out=f"{folder}/run", callback=Clock(),
         )  # fmt: skip
     counts = result.stages[0].trainable
     trained = counts["head"] + counts["tuner"]

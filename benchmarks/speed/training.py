@@ -29,7 +29,7 @@ def ours(
 
     ends: list[float] = []
 
-    class Clock(hs.Listener):
+    class Clock(hs.Callback):
         def step(self, step: int, loss: float) -> None:  # noqa: ARG002
             ends.append(time.perf_counter())
 
@@ -39,7 +39,7 @@ def ours(
             model=folder or model(tiny=arguments.tiny), train=table, validation=table.head(8),
             text="text", strategy=f"{arguments.strategy}(steps={arguments.steps})",
             batch_size=batch, max_length=LONGEST[arguments.length], eval_every=10**6, guard=False,
-            out=f"{place}/run", listener=Clock(), **settings,
+            out=f"{place}/run", callback=Clock(), **settings,
         )  # fmt: skip
     stage = result.stages[0]
     size = 0 if arguments.tiny else 10_600_000

@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from headstart.errors import HeadstartError
     from headstart.models.headfile import Head
     from headstart.results import RunResult, StageResult
-    from headstart.run.callback import Listener
+    from headstart.steps.callback import Callback
     from headstart.studies import StudyResult, read_study, run_study
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Callback",
     "Classifier",
     "FitConfig",
     "Head",
     "HeadstartError",
-    "Listener",
     "Prediction",
     "RunResult",
     "StageResult",
@@ -56,7 +56,7 @@ _HOMES = {
     "FitConfig": "config",
     "Head": "models.headfile",
     "HeadstartError": "errors",
-    "Listener": "run.listener",
+    "Callback": "steps.callback",
     "Prediction": "api",
     "RunResult": "results",
     "StageResult": "results",

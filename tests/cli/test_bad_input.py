@@ -312,7 +312,7 @@ def test_no_space_left_while_saving(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("headstart.run.fit.save_run", full)
+    monkeypatch.setattr("headstart.run.save_run", full)
     write_rows(place / "train.csv", 32, 0)
     words = ("--model", model, "--train", "train.csv", "--text", "sentence", "--out", "x")
     answer = cli("fit", *words, "--strategy", "full(steps=1)")

@@ -100,7 +100,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_bits(tmp_path: Path, name: str
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(**settings, out=str(tmp_path / "cut"), listener=Watch(at_step))
+        hs.fit(**settings, out=str(tmp_path / "cut"), callback=Watch(at_step))
     resumed = hs.fit(resume=True, out=str(tmp_path / "cut"))
     assert same(saved(whole.out), saved(resumed.out))
     assert whole.last == resumed.last

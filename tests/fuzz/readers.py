@@ -28,8 +28,8 @@ from headstart.models.headfile import Head
 from headstart.models.loading import load_classifier, load_saved, load_tokenizer
 from headstart.models.saving import save_classifier
 from headstart.models.sentence import sentence_pooling
-from headstart.run.output.saved import saved_precision, saved_task, task_record
-from headstart.search.auto import STATE, Search, load_search
+from headstart.search.state import STATE, Search, load_search
+from headstart.steps.output.saved import saved_precision, saved_task, task_record
 from headstart.study import damage
 from headstart.study.claims import Claims
 from headstart.study.plan import read_plan, read_plan_file

@@ -318,10 +318,10 @@ def test_a_last_layer_for_the_first_token_alone_gives_the_same(
     for name, parameter in model.named_parameters():
         parameter.requires_grad = trains in name or name.startswith("classifier")
     expected = outcome(model, length)
-    feed = SimpleNamespace(
+    loader = SimpleNamespace(
         left_padded=False, lengths=np.full(LEAST_ROWS, length), batch=lambda _: tiny.batch()
     )
-    with first_token_only(SplitModel(model), cast(Any, feed)) as done:
+    with first_token_only(SplitModel(model), cast(Any, loader)) as done:
         assert done
         with fused_layers(model) as halves:
             assert halves == 4

@@ -12,7 +12,7 @@ import tiny_runs
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.observers import observer
-from headstart.run.fit import run_in_memory
+from headstart.run import run_in_memory
 from headstart.tasks.calibration import fit_temperature, measure
 
 

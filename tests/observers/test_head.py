@@ -25,7 +25,7 @@ from headstart.observers._heads import (
     rescaled,
     shuffled,
 )
-from headstart.run.fit import Trained, run_in_memory
+from headstart.run import Trained, run_in_memory
 from headstart.training.seeds import stream
 from tiny_runs import SeenStage, Watch, same
 

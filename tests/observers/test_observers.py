@@ -15,7 +15,7 @@ from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
 from headstart.observers import OBSERVERS, observer
 from headstart.observers.change import mean_change, place
-from headstart.run.fit import run_in_memory
+from headstart.run import run_in_memory
 
 CHANGE, DRIFT = {"name": "change"}, {"name": "drift", "rows": 10}
 

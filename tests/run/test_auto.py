@@ -15,12 +15,14 @@ import pytest
 import headstart as hs
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError, HeadstartError, NumericalError, RunError
-from headstart.run.callback import Listener
-from headstart.run.plan import Ready, make_ready
+from headstart.run import prepare_run
 from headstart.search import auto
-from headstart.search.auto import Search, Searcher, first_settings
+from headstart.search.auto import Searcher, first_settings
 from headstart.search.halving import Trial
-from headstart.search.trial import Bench, OutOfTime, Speed
+from headstart.search.state import Search
+from headstart.search.trial import OutOfTime, Speed, TrialRunner
+from headstart.steps.callback import Callback
+from headstart.steps.types import TrainingPlan
 from headstart.strategies.presets import PRESETS
 from headstart.training.runtime import Runtime
 from headstart.untrusted import markdown
@@ -51,13 +53,13 @@ def without_times(search: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in search.items() if k != "seconds"} | {"trials": trials}
 
 
-class FakeBench(Bench):
+class FakeBench(TrialRunner):
     """Tries nothing: scores are given, and a clock moves on by the steps."""
 
-    def __init__(self, ready: Ready, score: Callable[[str, int], float], speed: float = 1.0):
+    def __init__(self, plan: TrainingPlan, score: Callable[[str, int], float], speed: float = 1.0):
         self.now, self.score, self.speed = 0.0, score, speed
         self.tried: list[tuple[str, int, float]] = []
-        super().__init__(ready, lambda: self.now, lambda: False)
+        super().__init__(plan, lambda: self.now, lambda: False)
 
     def measure(self) -> Speed:
         return Speed(1.0, 0.0)
@@ -71,7 +73,7 @@ class FakeBench(Bench):
         return Trial(line, number, self.score(line, number), 0.5, steps, steps * self.speed)
 
 
-class Told(Listener):
+class Told(Callback):
     def __init__(self) -> None:
         self.texts: list[str] = []
 
@@ -83,10 +85,10 @@ def search_with(
     folder: Path, budget: str, score: Callable[[str, int], float], speed: float = 1.0
 ) -> tuple[Search, FakeBench]:
     config = FitConfig.build(settings(folder, budget=budget, out=folder / "x"))
-    ready = make_ready(first_settings(config), Runtime("cpu", "fp32", None))
-    bench = FakeBench(ready, score, speed)
+    plan = prepare_run(first_settings(config), Runtime("cpu", "fp32", None))
+    bench = FakeBench(plan, score, speed)
     found = Search(budget, {})
-    Searcher(ready, found, folder / "kept", Told(), bench, 0.0, lambda: bench.now).run()
+    Searcher(plan, found, folder / "kept", Told(), bench, 0.0, lambda: bench.now).run()
     return found, bench
 
 
@@ -186,25 +188,25 @@ def test_a_machine_that_slows_down_ends_the_search_in_time(
 
 def test_a_trial_ends_at_the_step_after_its_deadline(tmp_path: Path) -> None:
     config = FitConfig.build(settings(tmp_path))
-    ready = make_ready(first_settings(config), Runtime("cpu", "fp32", None))
-    before = {n: t.clone() for n, t in ready.prepared.split.model.state_dict().items()}
+    plan = prepare_run(first_settings(config), Runtime("cpu", "fp32", None))
+    before = {n: t.clone() for n, t in plan.model.model.state_dict().items()}
     ticks = iter(range(1000))
-    bench = Bench(ready, lambda: float(next(ticks)), lambda: False)
+    bench = TrialRunner(plan, lambda: float(next(ticks)), lambda: False)
     with pytest.raises(OutOfTime):
         bench.attempt(DEFAULT, 0, 1.0, deadline=7.0)
     assert next(ticks) < 12
-    assert same(before, ready.prepared.split.model.state_dict())
+    assert same(before, plan.model.model.state_dict())
 
 
 def test_the_winner_trains_as_if_it_had_been_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def attempt(self: Bench, line: str, number: int, length: float, deadline: float) -> Trial:
+    def attempt(self: TrialRunner, line: str, number: int, length: float, deadline: float) -> Trial:
         trial = tried(self, line, number, length, deadline)
         return Trial(line, number, favour(PROBED)(line, number), 0.5, trial.steps, 0.0)
 
-    tried = Bench.attempt
-    monkeypatch.setattr(Bench, "attempt", attempt)
+    tried = TrialRunner.attempt
+    monkeypatch.setattr(TrialRunner, "attempt", attempt)
     found = hs.fit(**settings(tmp_path), out=tmp_path / "auto")
     named = hs.fit(**inputs(tmp_path), strategy=PROBED, guard=False, out=tmp_path / "named")
     assert found.strategy == found.search["chosen"] == found.settings["strategy"] == PROBED
@@ -240,14 +242,14 @@ def test_the_same_seed_searches_alike_and_another_one_elsewhere(tmp_path: Path) 
 
 def test_candidates_of_a_split_share_rows_head_and_order(tmp_path: Path) -> None:
     config = FitConfig.build(settings(tmp_path))
-    ready = make_ready(first_settings(config), Runtime("cpu", "fp32", None))
-    bench = Bench(ready, lambda: 0.0, lambda: False)
+    plan = prepare_run(first_settings(config), Runtime("cpu", "fp32", None))
+    bench = TrialRunner(plan, lambda: 0.0, lambda: False)
     plans = [bench.on_split(line, 0, 1.0) for line in LINES]
     assert len({plan.config.seed for plan in plans}) == 1
-    texts = [plan.prepared.splits.validation.texts for plan in plans]
+    texts = [plan.splits.validation.texts for plan in plans]
     assert all(text == texts[0] for text in texts)
     held_out, kept = texts[0], plans[0].prepared.splits.train.texts
-    assert sorted(held_out + kept) == sorted(ready.prepared.splits.train.texts)
+    assert sorted(held_out + kept) == sorted(plan.splits.train.texts)
     assert bench.on_split(PLAIN, 1, 1.0).prepared.splits.validation.texts != held_out
     labels = plans[0].prepared.validation.labels
     assert labels is not None
@@ -257,14 +259,14 @@ def test_candidates_of_a_split_share_rows_head_and_order(tmp_path: Path) -> None
 def test_a_candidate_that_fails_is_out_and_the_search_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    train = Bench._train
+    train = TrialRunner._train
 
-    def fail(self: Bench, ready: Ready, *rest: Any) -> Any:
-        if ready.config.strategy == LORA:
+    def fail(self: TrialRunner, plan: TrainingPlan, *rest: Any) -> Any:
+        if plan.config.strategy == LORA:
             raise NumericalError("a number", "NaN", "Lower the rate.")
-        return train(self, ready, *rest)
+        return train(self, plan, *rest)
 
-    monkeypatch.setattr(Bench, "_train", fail)
+    monkeypatch.setattr(TrialRunner, "_train", fail)
     found = hs.fit(**settings(tmp_path), out=tmp_path / "run").search
     assert found["rounds"][0]["order"][-1] == LORA
     assert any("NaN" in t["error"] for t in found["trials"] if t["strategy"] == LORA)
@@ -283,15 +285,15 @@ def test_a_candidate_that_the_model_cannot_carry_is_left_out(
 def test_an_interrupted_search_goes_on_without_repeating(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attempt, tried = Bench.attempt, list[tuple[str, int]]()
+    attempt, tried = TrialRunner.attempt, list[tuple[str, int]]()
 
-    def interrupted(self: Bench, line: str, number: int, *rest: Any) -> Trial:
+    def interrupted(self: TrialRunner, line: str, number: int, *rest: Any) -> Trial:
         tried.append((line, number))
         if len(tried) == 4:
             signal.raise_signal(signal.SIGINT)
         return attempt(self, line, number, *rest)
 
-    monkeypatch.setattr(Bench, "attempt", interrupted)
+    monkeypatch.setattr(TrialRunner, "attempt", interrupted)
     with pytest.raises(KeyboardInterrupt):
         hs.fit(**settings(tmp_path), out=tmp_path / "run")
     kept = json.loads((tmp_path / "run.partial/checkpoints/search.json").read_text())
@@ -309,9 +311,9 @@ def test_training_after_the_search_is_resumed_without_a_search(
 ) -> None:
     watch = Watch(lambda _stage, step: signal.raise_signal(signal.SIGINT) if step == 2 else None)
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(**settings(tmp_path), out=tmp_path / "run", listener=watch)
-    monkeypatch.setattr(Bench, "attempt", lambda *_: pytest.fail("searched again"))
-    monkeypatch.setattr(Bench, "measure", lambda *_: pytest.fail("measured again"))
+        hs.fit(**settings(tmp_path), out=tmp_path / "run", callback=watch)
+    monkeypatch.setattr(TrialRunner, "attempt", lambda *_: pytest.fail("searched again"))
+    monkeypatch.setattr(TrialRunner, "measure", lambda *_: pytest.fail("measured again"))
     assert hs.fit(resume=True, out=tmp_path / "run").search["chosen"] in LINES
 
 

@@ -66,7 +66,7 @@ def test_the_second_stage_begins_with_the_checkpoints_own(
             signal.raise_signal(signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=Watch(at_step), out=tmp_path / "run", **settings)
+        hs.fit(callback=Watch(at_step), out=tmp_path / "run", **settings)
     again = watched(out=tmp_path / "run", resume=True, **settings)
     assert again.stages[-1].handed_fingerprint == second.handed_fingerprint
     tensors = saved(tmp_path / "whole")

@@ -21,7 +21,7 @@ from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.models.rescale import divide_logits, require_divisible
-from headstart.run.fit import run_in_memory
+from headstart.run import run_in_memory
 from headstart.study.identity import Digests
 from headstart.tasks.calibration import fit_temperature, log_loss, measure
 from tiny_runs import Watch, frame, inputs, same, saved, scores, watched
@@ -191,7 +191,7 @@ def test_a_resumed_run_is_calibrated_alike(tmp_path: Path) -> None:
 
     settings = inputs(tmp_path, strategy=LINE, guard=False) | given
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=Watch(at_step), out=tmp_path / "run", calibrate=True, **settings)
+        hs.fit(callback=Watch(at_step), out=tmp_path / "run", calibrate=True, **settings)
     resumed = hs.fit(out=tmp_path / "run", resume=True, **given)
     assert resumed.calibration == whole.calibration
     assert scores(resumed) == scores(whole)

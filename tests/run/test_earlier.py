@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import headstart as hs
-from headstart.run.stages.earlier import Earlier, better, from_tensors, to_tensors
-from headstart.run.stages.runner import runner as stages
+from headstart.steps.stages import runner as stages
+from headstart.steps.stages.earlier import Earlier, better, from_tensors, to_tensors
 from headstart.training.evaluate import Judge
 from tiny_runs import Watch, frame, inputs, saved, watched
 

@@ -14,13 +14,13 @@ import pytest
 from safetensors import SafetensorError
 
 import headstart as hs
+import headstart.run as main
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError, HeadstartError, RunError
 from headstart.models import saving
-from headstart.run import fit as main
-from headstart.run.callback import Listener
-from headstart.run.output import folder as folders
-from headstart.run.output.folder import RunFolder
+from headstart.steps.callback import Callback
+from headstart.steps.output import folder as folders
+from headstart.steps.output.folder import RunFolder
 from tiny_runs import Tensors, Watch, frame, inputs, same, saved
 
 Settings = dict[str, Any]
@@ -59,14 +59,14 @@ def test_overwrite_replaces_it(settings: Settings, old: Tensors) -> None:
     assert around(settings) == {"run"}
 
 
-def fail_in_training(patch: pytest.MonkeyPatch) -> Listener:
+def fail_in_training(patch: pytest.MonkeyPatch) -> Callback:
     def at_step(_attempt: int, step: int) -> None:
         raise ZeroDivisionError
 
     return Watch(at_step)
 
 
-def fail_in_saving(patch: pytest.MonkeyPatch) -> Listener:
+def fail_in_saving(patch: pytest.MonkeyPatch) -> Callback:
     def fail(*_: Any) -> None:
         raise ZeroDivisionError
 
@@ -74,7 +74,7 @@ def fail_in_saving(patch: pytest.MonkeyPatch) -> Listener:
     return Watch()
 
 
-def fail_in_reading_back(patch: pytest.MonkeyPatch) -> Listener:
+def fail_in_reading_back(patch: pytest.MonkeyPatch) -> Callback:
     """The model is written, but one of its bits is lost."""
     load = saving.load_saved
 
@@ -89,13 +89,13 @@ def fail_in_reading_back(patch: pytest.MonkeyPatch) -> Listener:
 
 @pytest.mark.parametrize("fail", [fail_in_training, fail_in_saving, fail_in_reading_back])
 def test_a_failure_leaves_the_old_run_whole(
-    fail: Callable[[pytest.MonkeyPatch], Listener],
+    fail: Callable[[pytest.MonkeyPatch], Callback],
     settings: Settings,
     old: Tensors,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with monkeypatch.context() as patch, pytest.raises((ZeroDivisionError, HeadstartError)):
-        hs.fit(listener=fail(patch), **settings | {"seed": 1, "overwrite": True})
+        hs.fit(callback=fail(patch), **settings | {"seed": 1, "overwrite": True})
     assert same(saved(settings["out"]), old)
     assert hs.load(settings["out"]).predict("a b c")[0].label in ("good", "bad")
     assert around(settings) == {"run", "run.partial"}
@@ -106,7 +106,7 @@ def test_a_failure_leaves_the_old_run_whole(
 
 def test_an_interrupted_run_is_not_thrown_away_unasked(settings: Settings) -> None:
     with pytest.raises(ZeroDivisionError):
-        hs.fit(listener=fail_in_training(pytest.MonkeyPatch()), **settings)
+        hs.fit(callback=fail_in_training(pytest.MonkeyPatch()), **settings)
     with pytest.raises(RunError) as error:
         hs.fit(**settings)
     assert "an interrupted run in" in error.value.found
@@ -125,7 +125,7 @@ def test_a_run_in_progress_is_left_alone(how: str, settings: Settings) -> None:
                 hs.fit(**settings | {how: True})
             told.append(error.value.found)
 
-    hs.fit(listener=Watch(at_step), **settings)
+    hs.fit(callback=Watch(at_step), **settings)
     assert told == ["one that is in progress"]
     assert around(settings) == {"run"}
     assert not (settings["out"] / ".lock").exists()
@@ -197,7 +197,7 @@ def test_a_full_disk_loses_nothing(
     places = {
         "checkpoint": "headstart.training.checkpoint.save_file",
         "model": "transformers.PreTrainedModel.save_pretrained",
-        "result": "headstart.run.save.write_text",
+        "result": "headstart.steps.save.write_text",
     }
     changed = settings | {"seed": 1, "overwrite": True, "checkpoint_steps": 1}
     with monkeypatch.context() as patch, pytest.raises(RunError) as told:
@@ -237,7 +237,7 @@ def test_too_little_space_is_found_before_training(
     monkeypatch.setattr(folders.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
     watch = Watch()
     with pytest.raises(RunError, match="MiB of free space"):
-        hs.fit(listener=watch, **settings)
+        hs.fit(callback=watch, **settings)
     assert watch.points == []
     assert around(settings) == set()
 
@@ -276,7 +276,7 @@ def test_a_plan_writes_nothing(settings: Settings) -> None:
 def test_checks_come_before_anything_is_loaded(
     settings: Settings, old: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "make_ready", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(main, "prepare_plan", lambda *_: pytest.fail("loaded"))
     with pytest.raises(RunError):
         hs.fit(**settings)
 
@@ -298,7 +298,7 @@ def test_an_interrupt_before_the_first_checkpoint_leaves_nothing_in_the_way(
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=Watch(interrupt), **settings)
+        hs.fit(callback=Watch(interrupt), **settings)
     assert around(settings) == set()
     hs.fit(**settings)
 
@@ -327,6 +327,6 @@ def test_a_log_that_cannot_be_written_stops_nothing(
         def write(self, _: object) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("headstart.run.output.logfile.open_own", lambda _: Full())
+    monkeypatch.setattr("headstart.steps.output.logfile.open_own", lambda _: Full())
     assert hs.fit(**settings).status == "done"
     assert "Traceback" not in capsys.readouterr().err

@@ -14,7 +14,7 @@ import headstart as hs
 from headstart.errors import NumericalError
 from headstart.models.loading import load_saved
 from headstart.results import Point, StageResult
-from headstart.run.stages.guard import LEARNED, has_learned
+from headstart.steps.stages.guard import LEARNED, has_learned
 from headstart.training.loop import StageLoop
 from tiny_runs import Watch, frame, inputs, same, saved, watched
 
@@ -121,7 +121,7 @@ def test_a_later_stage_falls_back_on_the_head_before_it(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     skills = iter([1.0, 0.0, 0.0])
-    monkeypatch.setattr("headstart.run.stages.runner.skill", lambda *_: next(skills))
+    monkeypatch.setattr("headstart.steps.stages.runner.skill", lambda *_: next(skills))
     watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))
     assert [s.handed_on for s in watch.results] == ["head", "nothing", "nothing", "model"]
     assert "from the head before it" in watch.result.guard[1]

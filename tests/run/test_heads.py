@@ -14,7 +14,7 @@ from transformers import AutoModel
 import headstart as hs
 from headstart.errors import ConfigError, HeadstartError, ModelError
 from headstart.models.headfile import Head
-from headstart.run.output.folder import MODEL
+from headstart.steps.output.folder import MODEL
 from tiny_runs import Watch, frame, inputs, watching
 
 STRATEGY = "head(steps=2) > full(steps=2)"
@@ -41,7 +41,7 @@ def test_the_query_is_handed_on(tmp_path: Path) -> None:
     settings = inputs(tmp_path, strategy=STRATEGY, head_lr=0.1, **OWN)
     watch = Watch()
     with watching(watch):
-        hs.fit(out=tmp_path / "run", listener=watch, **settings)
+        hs.fit(out=tmp_path / "run", callback=watch, **settings)
     first, second = watch.stages
     assert not first.head["head.query"].any()
     assert first.last_head["head.query"].any()
@@ -66,7 +66,7 @@ def test_the_hidden_part_of_another_tasks_head(tmp_path: Path) -> None:
     given["head_part"] = "hidden"
     watch = Watch()
     with watching(watch):
-        hs.fit(out=tmp_path / "two", listener=watch, strategy=STRATEGY, **settings | given)
+        hs.fit(out=tmp_path / "two", callback=watch, strategy=STRATEGY, **settings | given)
     assert len(watch.stages) == 2
     start, donor = watch.stages[0].head, Head.from_pretrained(given["head"]).tensors
     assert torch.equal(start["head.query"], donor["head.query"])

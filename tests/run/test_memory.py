@@ -11,7 +11,7 @@ import pytest
 
 import headstart as hs
 from headstart.errors import ConfigError, ModelError
-from headstart.run.stages.runner import loaders as feeds
+from headstart.steps.stages import loaders
 from headstart.training import recompute
 from tiny_runs import inputs, same, saved
 
@@ -40,7 +40,7 @@ def test_without_dropout_the_same_model_is_saved(
     precision: str, layers: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What is computed twice is not computed in fewer steps, which rounds otherwise.
-    monkeypatch.setattr(feeds, "fused_layers", lambda _: contextlib.nullcontext())
+    monkeypatch.setattr(loaders, "fused_layers", lambda _: contextlib.nullcontext())
     line = "head(steps=3) > lora(steps=3) > full(steps=3)"
     settings = inputs(tmp_path, strategy=line, guard=False, dropout=0.0, precision=precision)
     hs.fit(out=tmp_path / "plain", **settings)

@@ -16,7 +16,7 @@ from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError
 from headstart.models import folders
 from headstart.models.folders import move_to_place, recover, run_digest, working_folder
-from headstart.run.output.folder import RunFolder
+from headstart.steps.output.folder import RunFolder
 from tiny_runs import Watch, inputs
 
 Tree = dict[str, bytes]
@@ -278,7 +278,7 @@ def test_a_run_that_comes_to_the_place_while_another_trains_is_kept(
         shutil.copytree(made / "run0", out)
 
     with pytest.raises(RunError, match="nothing is lost"):
-        hs.fit(listener=Watch(come), **settings)
+        hs.fit(callback=Watch(come), **settings)
     assert tree(out) == tree(made / "run0")
     out.rename(out.with_name("theirs"))
     recover(out)

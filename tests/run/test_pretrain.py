@@ -42,7 +42,7 @@ FAST: dict[str, Any] = {"epochs": 2, "batch_size": 16, "lr": 1e-2, "head_lr": 1e
 @pytest.fixture
 def easy(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let any head count as one that has learned, so that a few steps will do."""
-    monkeypatch.setattr("headstart.run.stages.guard.LEARNED", -2.0)
+    monkeypatch.setattr("headstart.steps.stages.guard.LEARNED", -2.0)
 
 
 @pytest.mark.usefixtures("easy")

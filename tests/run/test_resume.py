@@ -15,7 +15,7 @@ import pytest
 
 import headstart as hs
 from headstart.errors import RunError
-from headstart.run.stages.runner import runner as stages
+from headstart.steps.stages import runner as stages
 from headstart.training import checkpoint
 from tiny_runs import Watch, inputs, same, saved, scores, watched
 
@@ -93,7 +93,7 @@ def test_ctrl_c_writes_a_checkpoint_from_which_the_run_goes_on(
     whole, out = tmp_path / "whole", tmp_path / "run"
     watched(out=whole, **settings)
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=interrupt(at), out=out, **settings)
+        hs.fit(callback=interrupt(at), out=out, **settings)
     assert not out.exists()
     assert state(out)["loop"]["step"] == at[1]
     watch = watched(out=out, resume=True, **settings)
@@ -119,7 +119,7 @@ def test_running_statistics_go_on_too(line: str, at: tuple[int, int], tmp_path: 
     whole, out = tmp_path / "whole", tmp_path / "run"
     watched(out=whole, **settings)
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=interrupt(at), out=out, **settings)
+        hs.fit(callback=interrupt(at), out=out, **settings)
     watched(out=out, resume=True, **settings)
     assert any("passes" in name and tensor > 0 for name, tensor in saved(out).items())
     assert same_run(whole, out)
@@ -171,7 +171,7 @@ def test_the_guard_remembers_over_an_interrupt(
     assert len(whole.guard) == learned.count(0)
     skills(*learned)
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=interrupt(at), out=tmp_path / "run", **settings)
+        hs.fit(callback=interrupt(at), out=tmp_path / "run", **settings)
     hs.fit(out=tmp_path / "run", resume=True, **settings)
     assert same_run(tmp_path / "whole", tmp_path / "run")
 
@@ -183,7 +183,7 @@ def test_a_run_can_be_interrupted_again_and_again(tmp_path: Path) -> None:
     # Attempts are counted from the beginning of each part.
     for number, at in enumerate([(1, 1), (1, 3), (1, 4), (2, 1), (1, 3)]):
         with pytest.raises(KeyboardInterrupt):
-            hs.fit(listener=interrupt(at), out=out, resume=number > 0, **settings)
+            hs.fit(callback=interrupt(at), out=out, resume=number > 0, **settings)
     hs.fit(out=out, resume=True, **settings)
     assert same_run(tmp_path / "whole", out)
 
@@ -196,7 +196,7 @@ def test_a_crash_costs_the_steps_since_the_checkpoint_only(tmp_path: Path) -> No
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        hs.fit(listener=Watch(at_step), out=tmp_path / "run", **settings)
+        hs.fit(callback=Watch(at_step), out=tmp_path / "run", **settings)
     assert (state(tmp_path / "run")["stage"], state(tmp_path / "run")["loop"]["step"]) == (0, 4)
     hs.fit(out=tmp_path / "run", resume=True, **settings)
     watched(out=tmp_path / "whole", **settings)
@@ -233,7 +233,7 @@ def test_without_a_checkpoint_a_run_starts_from_the_beginning(tmp_path: Path) ->
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        hs.fit(listener=Watch(at_step), out=tmp_path / "run", **settings)
+        hs.fit(callback=Watch(at_step), out=tmp_path / "run", **settings)
     hs.fit(out=tmp_path / "run", resume=True, **settings)
     watched(out=tmp_path / "whole", **settings)
     assert same_run(tmp_path / "whole", tmp_path / "run")
@@ -242,7 +242,7 @@ def test_without_a_checkpoint_a_run_starts_from_the_beginning(tmp_path: Path) ->
 def test_other_settings_cannot_resume(tmp_path: Path) -> None:
     settings = inputs(tmp_path, strategy=SHORT)
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=interrupt((1, 1)), out=tmp_path / "run", **settings)
+        hs.fit(callback=interrupt((1, 1)), out=tmp_path / "run", **settings)
     before = state(tmp_path / "run")
     with pytest.raises(RunError) as error:
         hs.fit(out=tmp_path / "run", resume=True, **settings | {"seed": 3, "batch_size": 4})
@@ -257,7 +257,7 @@ def test_settings_that_are_left_out_are_those_of_the_start(tmp_path: Path) -> No
     given = {"lr": 1e-3, "eval_every": 1, "max_length": 8, "weight_decay": 0.3}
     watched(out=tmp_path / "whole", **settings | given)
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=interrupt((1, 1)), out=tmp_path / "run", **settings | given)
+        hs.fit(callback=interrupt((1, 1)), out=tmp_path / "run", **settings | given)
     hs.fit(out=tmp_path / "run", resume=True, **settings)
     assert same_run(tmp_path / "whole", tmp_path / "run")
     records = [hs.RunResult.read(tmp_path / n / "result.json").settings for n in ("whole", "run")]
@@ -278,11 +278,11 @@ def test_there_must_be_something_to_resume(tmp_path: Path) -> None:
 CHILD = """
 import json, os, signal, sys
 import headstart as hs
-from headstart.run.callback import Listener
+from headstart.steps.callback import Callback
 
 settings, killed = json.loads(sys.argv[1]), sys.argv[2] == "kill"
 
-class Mark(Listener):
+class Mark(Callback):
     stages = 0
 
     def stage_ended(self, stage):
@@ -293,7 +293,7 @@ class Mark(Listener):
             os.kill(os.getpid(), signal.SIGKILL)
         print(self.stages + 1, step, flush=True)
 
-hs.fit(listener=Mark(), **settings)
+hs.fit(callback=Mark(), **settings)
 """
 
 
@@ -346,7 +346,7 @@ def test_other_rows_than_at_the_start_are_refused_and_nothing_is_lost(tmp_path: 
     settings, out = inputs(tmp_path, guard=False) | {"strategy": SHORT}, tmp_path / "run"
     watched(out=tmp_path / "whole", **settings)
     with pytest.raises(KeyboardInterrupt):
-        hs.fit(listener=interrupt((1, 2)), out=out, **settings)
+        hs.fit(callback=interrupt((1, 2)), out=out, **settings)
     train = Path(settings["train"])
     text = train.read_text()
     train.write_text("\n".join(text.splitlines()[:-1]) + "\n")

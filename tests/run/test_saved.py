@@ -14,7 +14,7 @@ import pytest
 import headstart as hs
 from headstart.errors import ConfigError, NumericalError, RunError
 from headstart.models.head_choice import Target
-from headstart.run.output.saved import fit_to_model, saved_precision, saved_task, task_record
+from headstart.steps.output.saved import fit_to_model, saved_precision, saved_task, task_record
 from headstart.tasks.builtin import get_task
 from headstart.tasks.userfile import from_columns
 from tiny_runs import frame, inputs

@@ -84,13 +84,13 @@ def test_rows_to_select_on_are_carved_from_the_training_rows(tmp_path: Path) -> 
 def test_the_carved_rows_keep_the_shares_of_the_classes(
     seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from headstart.run import train
+    from headstart.steps import train
 
     table = frame(100)
     table["label"] = np.where(np.arange(100) % 4 == 0, "bad", "good")
     kept = []
-    make = train.Materials
-    monkeypatch.setattr(train, "Materials", lambda *args: kept.append(args) or make(*args))
+    make = train.TrainingData
+    monkeypatch.setattr(train, "TrainingData", lambda *args: kept.append(args) or make(*args))
     run(tmp_path, train=table, validation=None, seed=seed, strategy="full(steps=1)")
     ((_, _, _, train_labels, judge, *_),) = kept
     assert np.bincount(train_labels).tolist() == [20, 60]

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from headstart.config import FitConfig
-from headstart.run.settings import choose, plan_stages, resolved, unused_settings
+from headstart.steps.settings import decide_hyperparameters, resolved, unused_settings
+from headstart.steps.stages.plan import plan_stages
 from headstart.strategies.plan import Length
 from headstart.tasks.userfile import from_columns
 from headstart.tuners._bind import read_strategy
@@ -25,7 +26,7 @@ def unused(strategy: str, **settings: Any) -> list[str]:
 def rates(line: str, **settings: Any) -> list[tuple[float, float]]:
     """Return the rates of tuner and head of each stage."""
     config = FitConfig(model="m", train="t", text=("s",), strategy=line, **settings)
-    strategy, choices = read_strategy(line), choose(config, TASK)
+    strategy, choices = read_strategy(line), decide_hyperparameters(config, TASK)
     lengths = [Length(1, 1, "end")] * len(strategy.stages)
     plans = plan_stages(strategy, lengths, config, choices.preset, 10_000_000)
     return [(plan.optimizer.lr, plan.optimizer.head_lr) for plan in plans]
@@ -72,8 +73,8 @@ def test_a_stages_own_rates_go_before_those_of_the_command_line() -> None:
 @pytest.mark.parametrize("settings", [{}, {"validation": "v"}, {"total_epochs": 4}])
 def test_decided_settings_contradict_nothing(strategy: str, settings: dict[str, Any]) -> None:
     config = FitConfig(model="m", train="t", text=("s",), strategy=strategy, **settings)
-    choices, stages = choose(config, TASK), read_strategy(strategy)
+    choices, stages = decide_hyperparameters(config, TASK), read_strategy(strategy)
     decided = resolved(config, choices, stages, 64)
     assert not decided.contradictions()
     assert not unused_settings(decided, stages)
-    assert resolved(decided, choose(decided, TASK), stages, 64) == decided
+    assert resolved(decided, decide_hyperparameters(decided, TASK), stages, 64) == decided

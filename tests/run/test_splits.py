@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from headstart.config import FitConfig
-from headstart.run.rows import Splits, data_record, find_task, read_splits
+from headstart.steps.rows import read_rows
+from headstart.steps.task import find_task
+from headstart.steps.types import Splits, data_record
 
 
 def numbers(low: float, high: float, rows: int = 20) -> pd.DataFrame:
@@ -28,7 +30,7 @@ def splits(train: pd.DataFrame, validation: pd.DataFrame | None = None, **more: 
     frames = {name: frame for name, frame in found.items() if frame is not None}
     if validation is not None:
         config = config.model_copy(update={"validation": "v"})
-    return read_splits(config, find_task(config), frames)
+    return read_rows(config, find_task(config), frames)
 
 
 @pytest.mark.parametrize("more", [{}, {"train_rows": 10}, {"selection": "carve"}])

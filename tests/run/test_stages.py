@@ -14,7 +14,7 @@ import headstart as hs
 from headstart.errors import NotationError
 from headstart.models.headfile import Head
 from headstart.models.loading import load_saved
-from headstart.run.stages.runner import runner as stages
+from headstart.steps.stages import runner as stages
 from headstart.tuners.lora import Lora
 from tiny_runs import Watch, inputs, same, saved, watched
 

@@ -11,7 +11,7 @@ import tiny_runs
 from headstart.config import FitConfig
 from headstart.observers import observer
 from headstart.observers.head import CONTROLS, DONATED
-from headstart.run.fit import run_in_memory
+from headstart.run import run_in_memory
 from headstart.study import estimate as module
 from headstart.study.estimate import Cost, estimate
 from headstart.study.store import PlannedRun

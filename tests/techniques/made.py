@@ -9,13 +9,13 @@ from torch import nn
 
 import tiny
 from headstart.models.backbone import SplitModel
-from headstart.techniques._base import Setting
+from headstart.techniques._base import TechniqueContext
 from headstart.training.loader import row_losses
 
 
 def setting(
     split: SplitModel, *, steps: int = 10, trained: Mapping[str, nn.Parameter] | None = None
-) -> Setting:
+) -> TechniqueContext:
     """Make one around a model of two classes.
 
     Args:
@@ -33,7 +33,7 @@ def setting(
         return row_losses(split.model(**inputs).logits, given["labels"]).sum()
 
     inner = split.backbone if trained is None else trained
-    return Setting(
+    return TechniqueContext(
         split, {**inner, **split.head}, steps, 2, [2, 2],
         lambda name, step: torch.Generator().manual_seed(1000 * len(name) + step),
         lambda: iter([batch]), loss,

@@ -14,7 +14,7 @@ from headstart.data.encode import Encoded, Padding
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.training.evaluate import Judge, predict_logits
-from headstart.training.loader import EncodedFeed
+from headstart.training.loader import EncodedLoader
 from headstart.training.loop import StageLoop
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
@@ -23,8 +23,8 @@ from headstart.training.state import StageSetup
 SEVEN = Length(7, 1, "end")
 
 
-class Rows(EncodedFeed):
-    """A feed that remembers which rows it was asked for."""
+class Rows(EncodedLoader):
+    """A loader that remembers which rows it was asked for."""
 
     def __init__(self, encoded: Encoded) -> None:
         super().__init__(encoded, torch.device("cpu"))
@@ -40,7 +40,7 @@ class Rows(EncodedFeed):
 def make(
     rows: int = 20, classes: int = 2, choices: int = 1, seed: int = 0, *, left: bool = False
 ) -> Rows:
-    """Make a feed; ``classes`` 0 gives numbers as labels, ``left`` fills up in front."""
+    """Make a loader; ``classes`` 0 gives numbers as labels, ``left`` fills up in front."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(3, 12, rows * choices)
     labels: Any = rng.integers(0, max(2, classes), rows)
@@ -60,7 +60,7 @@ def make(
 
 
 @pytest.fixture
-def make_feed() -> Callable[..., Rows]:
+def make_loader() -> Callable[..., Rows]:
     return make
 
 
@@ -70,7 +70,7 @@ def runtime() -> Runtime:
 
 
 @pytest.fixture
-def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Callable[..., StageLoop]:
+def make_loop(make_loader: Callable[..., Any], runtime: Runtime) -> Callable[..., StageLoop]:
     """Return a maker of loops over a tiny BERT, the whole of which trains."""
 
     def make(
@@ -90,11 +90,11 @@ def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Callable[..., 
         split.model.train()
         tuner = {} if head_only else split.backbone
         split.train_only(tuner)
-        feed = make_feed(rows)
-        judge = Judge(feed.labels, ("accuracy",))
+        loader = make_loader(rows)
+        judge = Judge(loader.labels, ("accuracy",))
 
         def score() -> dict[str, float]:
-            return judge(predict_logits(split.model, make_feed(rows), runtime, 2))
+            return judge(predict_logits(split.model, make_loader(rows), runtime, 2))
 
         settings = {"lr": 1e-3, "head_lr": 1e-2, **(optimizer or {})}
         calls = {
@@ -102,7 +102,7 @@ def make_loop(make_feed: Callable[..., Any], runtime: Runtime) -> Callable[..., 
         }
         setup = StageSetup(length, OptimizerSettings(**settings), batch_size, seed, **more)
         return StageLoop(
-            split.model, split.head, tuner, feed, evaluate or score, setup, runtime, **calls
+            split.model, split.head, tuner, loader, evaluate or score, setup, runtime, **calls
         )
 
     return make

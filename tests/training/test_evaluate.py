@@ -18,19 +18,19 @@ from headstart.training.runtime import Runtime
 
 @pytest.mark.parametrize(("kind", "choices"), [("sequence", 1), ("choice", 3)])
 def test_logits_come_in_the_rows_own_order(
-    kind: str, choices: int, make_feed: Callable[..., Any], runtime: Runtime,
+    kind: str, choices: int, make_loader: Callable[..., Any], runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     model = tiny.build("bert", kind=kind)
-    feed = make_feed(23, choices=choices)
+    loader = make_loader(23, choices=choices)
     monkeypatch.setattr(module, "TOKENS_PER_BATCH", 50)
     outputs = choices if kind == "choice" else 2
-    logits = predict_logits(model, feed, runtime, outputs)
-    assert len(feed.asked) >= 4
-    assert sorted(i for rows in feed.asked for i in rows) == list(range(23))
-    assert feed.asked != [sorted(rows) for rows in feed.asked]
+    logits = predict_logits(model, loader, runtime, outputs)
+    assert len(loader.asked) >= 4
+    assert sorted(i for rows in loader.asked for i in rows) == list(range(23))
+    assert loader.asked != [sorted(rows) for rows in loader.asked]
     for row in range(23):
-        batch = feed.batch(np.array([row]))
+        batch = loader.batch(np.array([row]))
         del batch["labels"]
         with torch.no_grad():
             alone = model(**batch).logits[0].numpy()
@@ -38,15 +38,15 @@ def test_logits_come_in_the_rows_own_order(
 
 
 def test_it_predicts_without_dropout_and_puts_every_mode_back(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     model: Any = tiny.build("bert", hidden_dropout_prob=0.5)
-    plain = predict_logits(model, make_feed(), runtime, 2)
+    plain = predict_logits(model, make_loader(), runtime, 2)
     model.train()
     model.bert.encoder.eval()
     modes = [module.training for module in model.modules()]
     state = torch.get_rng_state()
-    assert np.array_equal(predict_logits(model, make_feed(), runtime, 2), plain)
+    assert np.array_equal(predict_logits(model, make_loader(), runtime, 2), plain)
     assert [module.training for module in model.modules()] == modes
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.grad is None for p in model.parameters())

@@ -19,7 +19,7 @@ from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.training.evaluate import predict_logits
 from headstart.training.features import frozen_features
-from headstart.training.loader import EncodedFeed, row_losses
+from headstart.training.loader import EncodedLoader, row_losses
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded
 
@@ -39,21 +39,21 @@ def build(family: str, kind: str = "sequence", **settings: Any) -> SplitModel:
 
 
 def logits_and_gradients(
-    split: SplitModel, feed: Any, rows: list[int]
+    split: SplitModel, loader: Any, rows: list[int]
 ) -> tuple[torch.Tensor, list[torch.Tensor]]:
-    batch = feed.batch(np.array(rows))
+    batch = loader.batch(np.array(rows))
     labels = batch.pop("labels")
     logits = split.model(**batch).logits
     gradients = torch.autograd.grad(row_losses(logits, labels).sum(), list(split.head.values()))
     return logits.detach(), list(gradients)
 
 
-def check(split: SplitModel, feed: Any, runtime: Runtime) -> None:
-    expected = [logits_and_gradients(split, feed, rows) for rows in BATCHES]
-    with frozen_features(split, [feed], runtime) as feeds:
-        assert feeds is not None
-        (stored,) = feeds
-        assert stored.lengths is feed.lengths
+def check(split: SplitModel, loader: Any, runtime: Runtime) -> None:
+    expected = [logits_and_gradients(split, loader, rows) for rows in BATCHES]
+    with frozen_features(split, [loader], runtime) as loaders:
+        assert loaders is not None
+        (stored,) = loaders
+        assert stored.lengths is loader.lengths
         for rows, (logits, gradients) in zip(BATCHES, expected, strict=True):
             found, slopes = logits_and_gradients(split, stored, rows)
             torch.testing.assert_close(found, logits, atol=1e-5, rtol=1e-5)
@@ -63,29 +63,29 @@ def check(split: SplitModel, feed: Any, runtime: Runtime) -> None:
 
 @pytest.mark.parametrize(("family", "kind"), CASES)
 def test_logits_and_gradients_are_those_of_the_whole_model(
-    family: str, kind: str, make_feed: Callable[..., Any], runtime: Runtime
+    family: str, kind: str, make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     assert len(CASES) == 3 * len(tiny.FAMILIES) >= 27
-    feed = make_feed(12, choices=2 if kind == "choice" else 1)
-    check(build(family, kind), feed, runtime)
+    loader = make_loader(12, choices=2 if kind == "choice" else 1)
+    check(build(family, kind), loader, runtime)
 
 
 def test_a_head_that_reads_every_token_gets_every_token(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
-    check(build("modernbert", classifier_pooling="mean"), make_feed(12), runtime)
+    check(build("modernbert", classifier_pooling="mean"), make_loader(12), runtime)
 
 
 def test_only_the_first_token_is_stored_where_no_more_is_read(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     for pooling, several in (("cls", False), ("mean", True)):
-        split, feed = build("modernbert", classifier_pooling=pooling), make_feed(12)
-        with frozen_features(split, [feed], runtime) as feeds:
-            assert feeds is not None
-            feeds[0].batch(np.arange(12))
+        split, loader = build("modernbert", classifier_pooling=pooling), make_loader(12)
+        with frozen_features(split, [loader], runtime) as loaders:
+            assert loaders is not None
+            loaders[0].batch(np.arange(12))
             states, _ = split.base.stored  # type: ignore[misc]
-            assert states.shape[:2] == (12, int(feed.lengths.max()) if several else 1)
+            assert states.shape[:2] == (12, int(loader.lengths.max()) if several else 1)
 
 
 @pytest.mark.parametrize(("pooling", "width"), [("first", 1), ("mean", 1), ("attention", 24)])
@@ -105,12 +105,12 @@ def test_heads_of_ours_get_what_they_pool(pooling: str, width: int, runtime: Run
         {"input_ids": tokens}, starts, lengths, np.zeros(5, bool),
         Padding({"input_ids": tiny.PAD}), labels=np.array([0, 1, 1, 0, 1]),
     )  # fmt: skip
-    feed, rows = EncodedFeed(encoded, runtime.device), [1, 0, 2]
-    assert feed.batch(np.array(rows))["input_ids"].shape[1] == 24
-    expected, gradients = logits_and_gradients(split, feed, rows)
-    with frozen_features(split, [feed], runtime) as feeds:
-        assert feeds is not None
-        found, slopes = logits_and_gradients(split, feeds[0], rows)
+    loader, rows = EncodedLoader(encoded, runtime.device), [1, 0, 2]
+    assert loader.batch(np.array(rows))["input_ids"].shape[1] == 24
+    expected, gradients = logits_and_gradients(split, loader, rows)
+    with frozen_features(split, [loader], runtime) as loaders:
+        assert loaders is not None
+        found, slopes = logits_and_gradients(split, loaders[0], rows)
         assert split.base.stored[0].shape[1] == width  # type: ignore[index]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
     for slope, gradient in zip(slopes, gradients, strict=True):
@@ -119,33 +119,33 @@ def test_heads_of_ours_get_what_they_pool(pooling: str, width: int, runtime: Run
 
 @pytest.mark.parametrize("kind", ["sequence", "choice"])
 def test_the_base_model_sees_each_row_once(
-    kind: str, make_feed: Callable[..., Any], runtime: Runtime
+    kind: str, make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     choices = 2 if kind == "choice" else 1
     split = build("bert", kind)
-    train, validation = make_feed(12, choices=choices), make_feed(7, choices=choices, seed=1)
+    train, validation = make_loader(12, choices=choices), make_loader(7, choices=choices, seed=1)
     seen: list[int] = []
     split.base.register_forward_pre_hook(
         lambda _, args, inputs: seen.append(len(args[0] if args else inputs["input_ids"])),
         with_kwargs=True,
     )
-    with frozen_features(split, [train, validation], runtime) as feeds:
-        assert feeds is not None
+    with frozen_features(split, [train, validation], runtime) as loaders:
+        assert loaders is not None
         # Two rows more tell, by their gradient, which tokens the head reads.
         assert sum(seen) == (12 + 7 + 2) * choices
         assert sorted(i for rows in train.asked[1:] for i in rows) == list(range(12))
         seen.clear()
         for _ in range(3):
-            for feed, rows in zip(feeds, (12, 7), strict=True):
-                logits_and_gradients(split, feed, list(range(rows)))
-                predict_logits(split.model, feed, runtime, 2)
+            for loader, rows in zip(loaders, (12, 7), strict=True):
+                logits_and_gradients(split, loader, list(range(rows)))
+                predict_logits(split.model, loader, runtime, 2)
         assert seen == []
     split.model(**tiny.batch(choices=choices if choices > 1 else 0))
     assert seen == [4 * choices]
 
 
 def test_the_model_is_put_back_even_after_an_error(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     split = build("bert", hidden_dropout_prob=0.1)
     split.model.train()
@@ -154,7 +154,7 @@ def test_the_model_is_put_back_even_after_an_error(
     hooks = len(base._forward_hooks)
 
     def use() -> None:
-        with frozen_features(split, [make_feed(6)], runtime):
+        with frozen_features(split, [make_loader(6)], runtime):
             assert split.base is not base
             raise KeyError
 
@@ -169,20 +169,20 @@ def test_the_model_is_put_back_even_after_an_error(
 
 
 def test_features_carry_no_dropout_but_the_head_does(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     split = build("bert", hidden_dropout_prob=0.5, classifier_dropout=0.0)
     rows = list(range(6))
-    expected = logits_and_gradients(split, make_feed(6), rows)[0]
+    expected = logits_and_gradients(split, make_loader(6), rows)[0]
     split.model.train()
-    with frozen_features(split, [make_feed(6)], runtime) as feeds:
-        assert feeds is not None
-        first, second = (logits_and_gradients(split, feeds[0], rows)[0] for _ in range(2))
+    with frozen_features(split, [make_loader(6)], runtime) as loaders:
+        assert loaders is not None
+        first, second = (logits_and_gradients(split, loaders[0], rows)[0] for _ in range(2))
         assert torch.equal(first, second)
         torch.testing.assert_close(first, expected, atol=1e-5, rtol=1e-5)
         for dropout in (m for m in split.model.modules() if isinstance(m, nn.Dropout)):
             dropout.p = 0.5
-        assert not torch.equal(logits_and_gradients(split, feeds[0], rows)[0], first)
+        assert not torch.equal(logits_and_gradients(split, loaders[0], rows)[0], first)
 
 
 def missing_pooler(family: str, pooler: str) -> tuple[SplitModel, set[str]]:
@@ -194,26 +194,26 @@ def missing_pooler(family: str, pooler: str) -> tuple[SplitModel, set[str]]:
 
 
 def test_a_pooler_that_belongs_to_the_head_trains(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     split, inside = missing_pooler("bert", "pooler.dense")
     assert inside <= split.head.keys()
-    feed = make_feed(12)
-    check(split, feed, runtime)
+    loader = make_loader(12)
+    check(split, loader, runtime)
     start = split.head_state()
-    with frozen_features(split, [feed], runtime) as feeds:
-        assert feeds is not None
+    with frozen_features(split, [loader], runtime) as loaders:
+        assert loaders is not None
         optimizer = torch.optim.AdamW(split.head.values(), lr=0.01)
-        batch = feeds[0].batch(np.arange(12))
+        batch = loaders[0].batch(np.arange(12))
         row_losses(split.model(**batch).logits, batch["labels"]).sum().backward()
         optimizer.step()
-        trained = predict_logits(split.model, feeds[0], runtime, 2)
+        trained = predict_logits(split.model, loaders[0], runtime, 2)
     assert all(not torch.equal(start[name], split.head[name]) for name in inside)
-    np.testing.assert_allclose(predict_logits(split.model, feed, runtime, 2), trained, atol=1e-5)
+    np.testing.assert_allclose(predict_logits(split.model, loader, runtime, 2), trained, atol=1e-5)
 
 
 def test_a_head_elsewhere_in_the_base_model_is_not_served(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     native: Any = tiny.build("modernbert")
     norm = SplitModel(native, {"model.final_norm.weight"})
@@ -221,40 +221,44 @@ def test_a_head_elsewhere_in_the_base_model_is_not_served(
     for split in (norm, albert):
         split.train_only({})
         base = split.base
-        with frozen_features(split, [make_feed(6)], runtime) as feeds:
-            assert feeds is None
+        with frozen_features(split, [make_loader(6)], runtime) as loaders:
+            assert loaders is None
             assert split.base is base
 
 
 def test_too_many_features_are_not_kept(
-    make_feed: Callable[..., Any], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    make_loader: Callable[..., Any], runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bytes_needed = 4 * 32 * (6 + 6)  # the first token of each row, 32 wide
     for limit, kept in ((bytes_needed, True), (bytes_needed - 1, False)):
         monkeypatch.setattr(module, "LARGEST_STORE", limit)
-        with frozen_features(build("roberta"), [make_feed(6), make_feed(6)], runtime) as feeds:
-            assert (feeds is not None) == kept
-        pairs = make_feed(6, choices=2)
-        with frozen_features(build("roberta", "choice"), [pairs], runtime) as feeds:
-            assert (feeds is not None) == kept
+        with frozen_features(
+            build("roberta"), [make_loader(6), make_loader(6)], runtime
+        ) as loaders:
+            assert (loaders is not None) == kept
+        pairs = make_loader(6, choices=2)
+        with frozen_features(build("roberta", "choice"), [pairs], runtime) as loaders:
+            assert (loaders is not None) == kept
 
 
-def test_models_without_a_mask_are_served(make_feed: Callable[..., Any], runtime: Runtime) -> None:
-    feed = make_feed(6)
-    plain = feed.batch
+def test_models_without_a_mask_are_served(
+    make_loader: Callable[..., Any], runtime: Runtime
+) -> None:
+    loader = make_loader(6)
+    plain = loader.batch
 
     def unmasked(rows: Any) -> dict[str, torch.Tensor]:
         return {name: t for name, t in plain(rows).items() if name != "attention_mask"}
 
-    feed.batch = unmasked
+    loader.batch = unmasked
     split = build("bert")
-    with frozen_features(split, [feed], runtime) as feeds:
-        assert feeds is not None
-        assert predict_logits(split.model, feeds[0], runtime, 2).shape == (6, 2)
+    with frozen_features(split, [loader], runtime) as loaders:
+        assert loaders is not None
+        assert predict_logits(split.model, loaders[0], runtime, 2).shape == (6, 2)
 
 
 def test_an_output_with_further_parts_is_not_replayed(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     @dataclass
     class Longer(BaseModelOutputWithPooling):
@@ -264,19 +268,19 @@ def test_an_output_with_further_parts_is_not_replayed(
     split.base.register_forward_hook(
         lambda *call: Longer(*call[-1].to_tuple(), global_attentions=torch.ones(1))
     )
-    with frozen_features(split, [make_feed(6)], runtime) as feeds:
-        assert feeds is None
+    with frozen_features(split, [make_loader(6)], runtime) as loaders:
+        assert loaders is None
 
 
 def test_a_head_of_zeros_does_not_hide_what_it_reads(
-    make_feed: Callable[..., Any], runtime: Runtime
+    make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
-    split, feed = build("modernbert", classifier_pooling="mean"), make_feed(12)
+    split, loader = build("modernbert", classifier_pooling="mean"), make_loader(12)
     for name, parameter in split.head.items():
         if name.startswith("classifier"):
             parameter.data.zero_()
-    with frozen_features(split, [feed], runtime) as feeds:
-        assert feeds is not None
-        feeds[0].batch(np.arange(12))
+    with frozen_features(split, [loader], runtime) as loaders:
+        assert loaders is not None
+        loaders[0].batch(np.arange(12))
         states, _ = split.base.stored  # type: ignore[misc]
-        assert states.shape[1] == int(feed.lengths.max())
+        assert states.shape[1] == int(loader.lengths.max())

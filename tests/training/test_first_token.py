@@ -19,11 +19,11 @@ from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.training.evaluate import predict_logits
 from headstart.training.first_token import LEAST_ROWS, first_token_only
-from headstart.training.loader import Feed, row_losses
+from headstart.training.loader import BatchLoader, row_losses
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded
 
-Make = Callable[..., Feed]
+Make = Callable[..., BatchLoader]
 
 KNOWN = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert")
 BATCH = np.array([4, 0, 9])
@@ -42,9 +42,9 @@ def build(family: str, kind: str = "sequence", **settings: Any) -> SplitModel:
     return SplitModel(native)
 
 
-def outcome(split: SplitModel, feed: Feed) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+def outcome(split: SplitModel, loader: BatchLoader) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     """Return logits, and the gradients of all parameters that get one."""
-    batch = feed.batch(BATCH)
+    batch = loader.batch(BATCH)
     labels = batch.pop("labels")
     logits = split.model(**batch).logits
     split.model.zero_grad()
@@ -57,14 +57,14 @@ def outcome(split: SplitModel, feed: Feed) -> tuple[torch.Tensor, dict[str, torc
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", KNOWN)
 def test_logits_and_all_gradients_stay(
-    family: str, attention: str, kind: str, make_feed: Make
+    family: str, attention: str, kind: str, make_loader: Make
 ) -> None:
     split = build(family, kind, attn_implementation=attention)
-    feed = make_feed(choices=3 if kind == "choice" else 1)
-    logits, gradients = outcome(split, feed)
-    with first_token_only(split, feed) as done:
+    loader = make_loader(choices=3 if kind == "choice" else 1)
+    logits, gradients = outcome(split, loader)
+    with first_token_only(split, loader) as done:
         assert done
-        found, slopes = outcome(split, feed)
+        found, slopes = outcome(split, loader)
     assert torch.isfinite(logits).all()
     torch.testing.assert_close(found, logits, atol=1e-5, rtol=1e-5)
     assert slopes.keys() == gradients.keys()
@@ -76,10 +76,13 @@ def test_logits_and_all_gradients_stay(
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", KNOWN)
 def test_of_a_mask_the_first_tokens_own_row_counts(
-    family: str, attention: str, fused: bool, make_feed: Make
+    family: str, attention: str, fused: bool, make_loader: Make
 ) -> None:
     """Each token may look at others; a mask that only hides padding has equal rows."""
-    split, feed = build(family, attn_implementation=attention, **NO_DROPOUT[family]), make_feed()
+    split, loader = (
+        build(family, attn_implementation=attention, **NO_DROPOUT[family]),
+        make_loader(),
+    )
     layer: Any = split.layers()[-1][1]
     generator = torch.Generator().manual_seed(3)
     states = torch.randn(2, 6, 32, generator=generator)
@@ -88,7 +91,7 @@ def test_of_a_mask_the_first_tokens_own_row_counts(
     assert not torch.equal(mask[:, :, 0], mask[:, :, -1])
     mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
     expected = layer(states, attention_mask=mask)[:, :1]
-    with first_token_only(split, feed) as done:
+    with first_token_only(split, loader) as done:
         assert done
         split.model.train(fused)  # without dropout, so that nothing else changes
         with fused_layers(split.model) if fused else nullcontext(), FastKernels(1):
@@ -100,7 +103,7 @@ def test_of_a_mask_the_first_tokens_own_row_counts(
     ("pooling", "first"), [("first", True), ("mean", False), ("attention", False)]
 )
 def test_all_tokens_are_computed_where_they_are_pooled(
-    pooling: str, first: bool, make_feed: Make
+    pooling: str, first: bool, make_loader: Make
 ) -> None:
     native: Any = tiny.build("bert")
     spec = HeadSpec.linear(2, pooling=pooling)
@@ -108,31 +111,31 @@ def test_all_tokens_are_computed_where_they_are_pooled(
     for zero in (False, True):  # a head that starts at zero reads no less
         with torch.no_grad():
             split.head["head.out.weight"].fill_(0.0 if zero else 0.1)
-        with first_token_only(split, make_feed()) as done:
+        with first_token_only(split, make_loader()) as done:
             assert done == first
 
 
 @pytest.mark.parametrize("family", KNOWN)
 def test_the_last_layer_meets_one_query_a_row_and_is_given_back(
-    family: str, make_feed: Make
+    family: str, make_loader: Make
 ) -> None:
-    split, feed = build(family), make_feed()
+    split, loader = build(family), make_loader()
     *_, last = (m for n, m in split.base.named_modules() if n.endswith(("query", "q_lin")))
     seen: list[int] = []
     last.register_forward_hook(lambda _, __, output: seen.append(output.shape[1]))
-    with first_token_only(split, feed):
+    with first_token_only(split, loader):
         seen.clear()
-        outcome(split, feed)
-    outcome(split, feed)
-    assert seen == [1, int(feed.lengths[BATCH].max())]
+        outcome(split, loader)
+    outcome(split, loader)
+    assert seen == [1, int(loader.lengths[BATCH].max())]
     assert "forward" not in vars(split.layers()[-1][1])
 
 
-def test_a_head_of_zeros_still_tells_what_it_reads(make_feed: Make) -> None:
-    split, feed = build("bert"), make_feed()
+def test_a_head_of_zeros_still_tells_what_it_reads(make_loader: Make) -> None:
+    split, loader = build("bert"), make_loader()
     for parameter in split.head.values():
         nn.init.zeros_(parameter)
-    with first_token_only(split, feed) as done:
+    with first_token_only(split, loader) as done:
         assert done
 
 
@@ -143,7 +146,7 @@ class Mean(nn.Module):
         return states.mean(1)
 
 
-def leave(split: SplitModel, why: str, make_feed: Make) -> Feed:
+def leave(split: SplitModel, why: str, make_loader: Make) -> BatchLoader:
     """Give a model or its rows a reason against it, and return the rows."""
     base: Any = split.base
     layer: Any = split.layers()[-1][1]
@@ -158,24 +161,24 @@ def leave(split: SplitModel, why: str, make_feed: Make) -> Feed:
         base.config.output_hidden_states = True
     elif why == "decoder":
         layer.is_decoder = True
-    feed = make_feed(LEAST_ROWS - 1 if why == "few" else 20)
-    feed.left_padded = why == "left"
-    return feed
+    loader = make_loader(LEAST_ROWS - 1 if why == "few" else 20)
+    loader.left_padded = why == "left"
+    return loader
 
 
 @pytest.mark.parametrize(
     "why", ["head", "hook", "forward", "recorded", "decoder", "few", "left", "nothing"]
 )
-def test_where_it_would_change_something_it_is_not_done(why: str, make_feed: Make) -> None:
+def test_where_it_would_change_something_it_is_not_done(why: str, make_loader: Make) -> None:
     split = build("bert")
-    with first_token_only(split, leave(split, why, make_feed)) as done:
+    with first_token_only(split, leave(split, why, make_loader)) as done:
         assert done == (why == "nothing")
 
 
 @pytest.mark.parametrize("family", [f for f in tiny.FAMILIES if f not in KNOWN])
-def test_other_families_compute_as_always(family: str, make_feed: Make, runtime: Runtime) -> None:
-    split, feed = build(family), make_feed()
-    before = predict_logits(split.model, feed, runtime, 2)
-    with first_token_only(split, feed) as done:
+def test_other_families_compute_as_always(family: str, make_loader: Make, runtime: Runtime) -> None:
+    split, loader = build(family), make_loader()
+    before = predict_logits(split.model, loader, runtime, 2)
+    with first_token_only(split, loader) as done:
         assert not done
-        assert np.array_equal(predict_logits(split.model, feed, runtime, 2), before)
+        assert np.array_equal(predict_logits(split.model, loader, runtime, 2), before)

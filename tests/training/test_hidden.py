@@ -19,9 +19,9 @@ ROWS = 11
 Make = Callable[..., Any]
 
 
-def alone(split: SplitModel, feed: Any, row: int) -> tuple[np.ndarray, np.ndarray]:
+def alone(split: SplitModel, loader: Any, row: int) -> tuple[np.ndarray, np.ndarray]:
     """Compute a row without any padding, each of its texts on its own."""
-    batch = feed.batch(np.array([row]))
+    batch = loader.batch(np.array([row]))
     first, mean = [], []
     flat = {k: v.reshape(-1, v.shape[-1]) for k, v in batch.items() if k != "labels"}
     for text in range(len(flat["input_ids"])):
@@ -41,26 +41,26 @@ def alone(split: SplitModel, feed: Any, row: int) -> tuple[np.ndarray, np.ndarra
      ("roberta", "sequence", True), ("modernbert", "sequence", True)],
 )  # fmt: skip
 def test_each_row_is_what_it_is_alone(
-    family: str, kind: str, left: bool, make_feed: Make, runtime: Runtime,
+    family: str, kind: str, left: bool, make_loader: Make, runtime: Runtime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     split = SplitModel(tiny.build(family, kind=kind))
-    feed = make_feed(ROWS, choices=3 if kind == "choice" else 1, left=left)
+    loader = make_loader(ROWS, choices=3 if kind == "choice" else 1, left=left)
     monkeypatch.setattr(hidden, "TOKENS_PER_BATCH", 60)
-    first, mean = final_states(split, feed, runtime)
+    first, mean = final_states(split, loader, runtime)
     assert first.shape == mean.shape == (ROWS, 32)
-    assert len(feed.asked) > 1
+    assert len(loader.asked) > 1
     for row in range(ROWS):
-        begins, whole = alone(split, feed, row)
+        begins, whole = alone(split, loader, row)
         np.testing.assert_allclose(first[row], begins, atol=2e-5)
         np.testing.assert_allclose(mean[row], whole, atol=2e-5)
 
 
-def test_dropout_is_off_and_every_mode_is_put_back(make_feed: Make, runtime: Runtime) -> None:
+def test_dropout_is_off_and_every_mode_is_put_back(make_loader: Make, runtime: Runtime) -> None:
     split = SplitModel(tiny.build("bert", hidden_dropout_prob=0.5))
-    plain = final_states(split, make_feed(), runtime)
+    plain = final_states(split, make_loader(), runtime)
     split.model.train()
-    again = final_states(split, make_feed(), runtime)
+    again = final_states(split, make_loader(), runtime)
     assert all(np.array_equal(a, b) for a, b in zip(plain, again, strict=True))
     assert all(module.training for module in split.model.modules())
     assert not split.base._forward_hooks

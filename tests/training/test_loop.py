@@ -39,7 +39,7 @@ def test_a_step_is_one_update_by_the_mean_gradient_of_its_rows(make_loop: Make) 
     loop = make_loop(Length(1, 1, "end"), optimizer={**LINEAR, "lr": 0.1, "head_lr": 0.3})
     twin = make_loop()
     rows = loop.order.epoch(0)[0]
-    batch = twin.feed.batch(rows)
+    batch = twin.loader.batch(rows)
     labels = batch.pop("labels")
     loss = functional.cross_entropy(twin.model(**batch).logits, labels)
     gradients = torch.autograd.grad(loss, list(twin.trained.values()))
@@ -51,7 +51,7 @@ def test_a_step_is_one_update_by_the_mean_gradient_of_its_rows(make_loop: Make) 
         rate = 0.3 if name.startswith("classifier") else 0.1
         expected = start.detach() - rate * gradient / (gradient.abs() + 1)
         torch.testing.assert_close(loop.trained[name].detach(), expected, atol=1e-6, rtol=1e-5)
-    assert state.tokens == int(loop.feed.lengths[rows].sum())
+    assert state.tokens == int(loop.loader.lengths[rows].sum())
     assert (state.step, state.ended) == (1, "end")
     assert all(p.grad is None for p in loop.trained.values())
 
@@ -67,7 +67,7 @@ def test_accumulated_gradients_equal_those_of_the_whole_batch(make_loop: Make, m
     start = parameters(whole)
     whole.run()
     parts.run()
-    assert max(len(rows) for rows in parts.feed.asked) == min(micro, 5)  # type: ignore[attr-defined]
+    assert max(len(rows) for rows in parts.loader.asked) == min(micro, 5)  # type: ignore[attr-defined]
     assert max((p - start[n]).abs().max() for n, p in parameters(whole).items()) > 1e-3
     for name, expected in parameters(whole).items():
         torch.testing.assert_close(parts.trained[name].detach(), expected, atol=1e-6, rtol=0)
@@ -102,10 +102,10 @@ def test_gradients_are_clipped_to_the_norm_or_left_alone(make_loop: Make) -> Non
 def test_each_epoch_sees_every_row_once_and_the_counts_are_told(make_loop: Make) -> None:
     loop = make_loop(Length(6, 1, "end"))
     state = loop.run()
-    asked = loop.feed.asked  # type: ignore[attr-defined]
+    asked = loop.loader.asked  # type: ignore[attr-defined]
     for epoch in (asked[:3], asked[3:]):
         assert sorted(i for rows in epoch for i in rows) == list(range(12))
-    assert state.tokens == 2 * int(loop.feed.lengths.sum())
+    assert state.tokens == 2 * int(loop.loader.lengths.sum())
     assert 0 < state.training_seconds <= state.seconds
 
 
@@ -171,7 +171,7 @@ def test_the_best_state_is_not_kept_unless_asked_for(make_loop: Make) -> None:
 
 def test_a_loss_that_is_no_number_ends_the_stage_at_once(make_loop: Make) -> None:
     loop = make_loop(evaluate=scripted([-0.9, -0.8, 0.0]), eval_every=2, keep_best=True)
-    plain = loop.feed.batch
+    plain = loop.loader.batch
 
     def poison(rows: Any) -> dict[str, torch.Tensor]:
         batch = plain(rows)
@@ -179,7 +179,7 @@ def test_a_loss_that_is_no_number_ends_the_stage_at_once(make_loop: Make) -> Non
             loop.trained["classifier.bias"].data.fill_(math.nan)
         return batch
 
-    loop.feed.batch = poison  # type: ignore[method-assign]
+    loop.loader.batch = poison  # type: ignore[method-assign]
     loop.evaluate = scripted([-0.9, -0.8, -0.7, 0.0])
     state = loop.run()
     assert (state.ended, state.step) == ("nan", 5)
@@ -236,7 +236,7 @@ def test_what_trains_does_not_change_the_order_of_the_rows(make_loop: Make) -> N
     loops = [make_loop(), make_loop(head_only=True), make_loop(Length(7, 1, "learned"))]
     for loop in loops:
         loop.run()
-    first, *others = (loop.feed.asked for loop in loops)  # type: ignore[attr-defined]
+    first, *others = (loop.loader.asked for loop in loops)  # type: ignore[attr-defined]
     assert all(asked == first[: len(asked)] for asked in others)
     assert min(map(len, others)) > 1
 
@@ -247,7 +247,7 @@ def test_each_stage_begins_with_a_fresh_optimizer(make_loop: Make) -> None:
     assert first.optimizer.state
     second = StageLoop(
         first.model, {n: p for n, p in first.trained.items() if n.startswith("classifier")}, {},
-        first.feed, first.evaluate, first.setup, first.runtime,
+        first.loader, first.evaluate, first.setup, first.runtime,
     )  # fmt: skip
     assert second.optimizer is not first.optimizer
     assert not second.optimizer.state

@@ -14,13 +14,13 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
-from headstart.training.loader import Feed
+from headstart.training.loader import BatchLoader
 from headstart.training.loop import StageLoop
 from headstart.training.masking import known_padding
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
 from headstart.training.state import StageSetup
-from headstart.training.step_reports import Ledger
+from headstart.training.step_reports import StepReports
 
 WAITING = {"_local_scalar_dense", "nonzero", "is_nonzero", "masked_select", "_unique2", "equal"}
 """Operations that on a GPU wait until it has done everything that was begun."""
@@ -110,7 +110,7 @@ def test_no_step_waits(
 ) -> None:
     loop = make_loop(Length(5, 1, until), dropout=0.1, head_only=head_only, eval_every=100)
     monkeypatch.setattr(loop.runtime, "kernels", contextlib.nullcontext)  # those of a processor
-    loop.ledger = Ledger(loop.runtime, lag=2)
+    loop.step_reports = StepReports(loop.runtime, lag=2)
     step, found = loop._step, []
 
     def watched(*args: Any) -> None:
@@ -126,27 +126,27 @@ def test_no_step_waits(
 @pytest.mark.parametrize("micro", [None, 2])
 @pytest.mark.parametrize("family", tiny.FAMILIES)
 def test_batches_are_all_that_goes_to_the_device(
-    make_feed: Callable[..., Any], runtime: Runtime, family: str, micro: int | None
+    make_loader: Callable[..., Any], runtime: Runtime, family: str, micro: int | None
 ) -> None:
     """Torch's device without memory stands in for a GPU: no number can be read from it."""
     runtime.device = torch.device("meta")
     split = SplitModel(tiny.build(family))
     split.model.train()
-    feed = make_feed(12)
-    feed._device = runtime.device
+    loader = make_loader(12)
+    loader._device = runtime.device
     settings = OptimizerSettings(1e-3, 1e-2, clip=0.1)
     setup = StageSetup(Length(3, 1, "learned"), settings, 5, 0, micro_batch_size=micro)
-    loop = StageLoop(split.model, split.head, split.backbone, feed, dict, setup, runtime)
+    loop = StageLoop(split.model, split.head, split.backbone, loader, dict, setup, runtime)
     with Waits() as waits:
         for _ in range(3):
             loop._step(loop.model, loop.optimizer)
     inputs = 3 + NOT_OURS.get(family, 0)
-    assert waits.copies == inputs * len(feed.asked)
+    assert waits.copies == inputs * len(loader.asked)
 
 
-def test_a_feed_knows_what_is_padded(make_feed: Callable[..., Any]) -> None:
-    for feed in (make_feed(20), make_feed(6, choices=2)):
-        known: Feed = feed
-        for rows in torch.combinations(torch.arange(len(feed.lengths))).numpy():
-            mask = feed.batch(rows)["attention_mask"]
+def test_a_feed_knows_what_is_padded(make_loader: Callable[..., Any]) -> None:
+    for loader in (make_loader(20), make_loader(6, choices=2)):
+        known: BatchLoader = loader
+        for rows in torch.combinations(torch.arange(len(loader.lengths))).numpy():
+            mask = loader.batch(rows)["attention_mask"]
             assert known.padded(rows) == (not bool(mask.all()))

@@ -22,7 +22,7 @@ SPARSE = {"block_size": 4, "num_random_blocks": 1}
 
 
 class Rows:
-    """A feed of one batch, whose first row is the longest."""
+    """A loader of one batch, whose first row is the longest."""
 
     def __init__(self, length: int) -> None:
         self._batch = tiny.batch(4, length)

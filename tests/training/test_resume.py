@@ -62,8 +62,8 @@ def test_it_resumes_from_any_step_to_the_same_bits(
         for name in ("step", "tokens", "best_step", "fall_from", "ended", "since_point"):
             assert getattr(found, name) == getattr(expected, name), name
         assert resumed.snapshot()["rule"] == whole.snapshot()["rule"]
-        asked = resumed.feed.asked  # type: ignore[attr-defined]
-        done = whole.feed.asked  # type: ignore[attr-defined]
+        asked = resumed.loader.asked  # type: ignore[attr-defined]
+        done = whole.loader.asked  # type: ignore[attr-defined]
         assert asked == done[len(done) - len(asked) :]
 
 

@@ -86,10 +86,10 @@ def test_the_rule_sees_the_skill_on_each_window(make_loop: Make) -> None:
     loop = make_loop(Length(12, 1, "learned"), eval_every=2, optimizer={"lr": 0.0, "head_lr": 0.0})
     loop.rule = rule = At(99)
     loop.run()
-    logits = predict_logits(loop.model, loop.feed, loop.runtime, 2)  # no dropout, and no change
+    logits = predict_logits(loop.model, loop.loader, loop.runtime, 2)  # no dropout, and no change
     batches = [rows for epoch in range(4) for rows in loop.order.epoch(epoch)]
     windows = [np.concatenate(batches[i : i + 3]) for i in range(0, 12, 3)]
-    labels = loop.feed.labels  # type: ignore[attr-defined]
+    labels = loop.loader.labels  # type: ignore[attr-defined]
     assert rule.seen == pytest.approx([skill(logits[rows], labels[rows]) for rows in windows])
 
 

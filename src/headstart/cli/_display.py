@@ -22,12 +22,12 @@ from transformers.utils import logging as bars
 from headstart.cli._console import errors, show
 from headstart.cli._tables import describe_plan, stage_end, stage_start
 from headstart.results import Point, StageResult, show_scores
-from headstart.run.callback import Listener
-from headstart.run.summary import Plan
+from headstart.steps.callback import Callback
+from headstart.steps.summary import PlanSummary
 
 
 @contextlib.contextmanager
-def display(console: Console, *, quiet: bool = False) -> Iterator[Listener]:
+def display(console: Console, *, quiet: bool = False) -> Iterator[Callback]:
     """Open the display that suits a console.
 
     Args:
@@ -35,7 +35,7 @@ def display(console: Console, *, quiet: bool = False) -> Iterator[Listener]:
         quiet: Whether to show warnings only.
 
     Yields:
-        The listener to run with.
+        The callback to run with.
     """
     bars.disable_progress_bar()
     if quiet:
@@ -47,7 +47,7 @@ def display(console: Console, *, quiet: bool = False) -> Iterator[Listener]:
             yield Bars(console, progress)
 
 
-class Warnings(Listener):
+class Warnings(Callback):
     """Shows warnings only, on standard error, wherever the rest goes.
 
     Args:
@@ -70,13 +70,13 @@ class Warnings(Listener):
 class Lines(Warnings):
     """Shows one line for everything that happens."""
 
-    def plan(self, plan: Plan) -> None:
+    def planned(self, plan: PlanSummary) -> None:
         """Show the plan.
 
         Args:
             plan: The whole plan.
         """
-        super().plan(plan)
+        super().planned(plan)
         show(*describe_plan(plan), to=self.console)
 
     def message(self, text: str) -> None:
@@ -161,7 +161,7 @@ class Bars(Lines):
         Args:
             point: Step and scores.
         """
-        Listener.point(self, point)
+        Callback.point(self, point)
         if self.task is not None:
             self.progress.update(self.task, score=f"score {point.scores['score']:.3f}")
 

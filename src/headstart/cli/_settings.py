@@ -142,7 +142,7 @@ def gather(
     asked = without_trust(asked, config, said=TRUST in own) | own
     asked = {name.replace("-", "_"): value for name, value in asked.items()}
     if asked.get("resume") in (True, "true") and asked.get("out"):
-        from headstart.run.output.folder import interrupted_settings
+        from headstart.steps.output.folder import interrupted_settings
 
         said, look = TRUST in own, bool(asked.get("dry_run"))
         before = interrupted_settings(Path(str(asked["out"])), said=said, look=look)
@@ -165,7 +165,7 @@ def require_folder(settings: Mapping[str, Any]) -> None:
 
 def _unfinished_runs() -> str:
     from headstart.models.folders import PARTIAL
-    from headstart.run.output.folder import SETTINGS
+    from headstart.steps.output.folder import SETTINGS
 
     found = sorted(Path().glob(f"runs/*{PARTIAL}/{SETTINGS}"))
     if not found:

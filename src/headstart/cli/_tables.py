@@ -19,7 +19,8 @@ from headstart.results import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from headstart.run.summary import Plan
+    from headstart.steps.summary import PlanSummary
+
 
 _ENDS = {
     "end": "ran its length",
@@ -37,7 +38,7 @@ _HANDED_ON = {
 }
 
 
-def describe_plan(plan: Plan) -> Iterator[Table | str]:
+def describe_plan(plan: PlanSummary) -> Iterator[Table | str]:
     """Show a plan: facts, then stages.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from headstart.demo import Opinion
     from headstart.results import RunResult
-    from headstart.run.callback import Listener
+    from headstart.steps.callback import Callback
 
 app = typer.Typer()
 
@@ -61,7 +61,7 @@ def demo(
         return
     console = output()
 
-    def listen(name: str) -> AbstractContextManager[Listener]:
+    def listen(name: str) -> AbstractContextManager[Callback]:
         console.rule(f"{name}: {STRATEGIES[name]}")
         return display(console)
 

@@ -82,8 +82,9 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
     """
     with without_collection():
         from headstart.cli._display import display
-        from headstart.run.callback import Listener
-        from headstart.run.fit import default_out, run
+        from headstart.run import run
+        from headstart.steps.callback import Callback
+        from headstart.steps.settings import default_out
 
     # Without a handler, Python would print the warnings of the other processes.
     logging.getLogger("headstart").addHandler(logging.NullHandler())
@@ -91,9 +92,9 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
         settings = settings.model_copy(update={"out": default_out(settings)})
     try:
         if not is_main_process():
-            return run(settings, Listener())
-        with display(output(), quiet=quiet) as listener:
-            return run(settings, listener)
+            return run(settings, Callback())
+        with display(output(), quiet=quiet) as callback:
+            return run(settings, callback)
     except KeyboardInterrupt:
         if is_main_process():
             _tell_how_to_resume(settings)
@@ -102,7 +103,7 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
 
 def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
     from headstart.cli._tables import describe_plan
-    from headstart.run.fit import plan_run
+    from headstart.run import plan_run
 
     plan = plan_run(settings)
     if is_main_process():
@@ -121,8 +122,8 @@ def _print_result(result: RunResult, *, quiet: bool) -> None:
 
 
 def _tell_how_to_resume(settings: FitConfig) -> None:
-    from headstart.run.output.folder import CHECKPOINTS, RunFolder
-    from headstart.search.auto import STATE
+    from headstart.search.state import STATE
+    from headstart.steps.output.folder import CHECKPOINTS, RunFolder
 
     folder = RunFolder(Path(str(settings.out)))
     kept = folder.work / CHECKPOINTS

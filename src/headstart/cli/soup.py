@@ -46,9 +46,9 @@ def soup(
     names = read_records(folder).strategies
     if strategy is None and len(names) > 1:
         raise ConfigError("--strategy, one of the study's", ", ".join(names), "Name one of them.")
-    with display(errors()) as listener:
+    with display(errors()) as callback:
         result, told = make_soup(
-            folder, strategy or names[0], out, listener, trust_remote_code=trust_remote_code
+            folder, strategy or names[0], out, callback, trust_remote_code=trust_remote_code
         )
     rows = [
         (str(one.seed), f"{one.score:.4f}", f"{one.with_it:.4f}", "yes" if one.kept else "no")

@@ -31,22 +31,22 @@ from headstart.inference.inputs import after_training, read_texts
 from headstart.models.folders import recover, require_finished
 from headstart.models.loading import load_saved, load_tokenizer, positions
 from headstart.models.source import at_home
-from headstart.run.model import gold_labels
-from headstart.run.output.saved import (
+from headstart.steps.output.saved import (
     fit_to_model,
     needs_task_file,
     saved_precision,
     saved_runtime,
     saved_task,
 )
-from headstart.run.rows import find_task
+from headstart.steps.task import find_task
+from headstart.steps.types import gold_labels
 from headstart.tasks.calibration import measure, softmax
 from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
 from headstart.training.first_token import first_token_only
-from headstart.training.loader import EncodedFeed
+from headstart.training.loader import EncodedLoader
 from headstart.training.precision import settle_precision
 from headstart.untrusted import shown
 
@@ -345,11 +345,11 @@ class Classifier:
             yield self._answered(table)
         self._tell_gaps()
 
-    def _settle_precision(self, feed: EncodedFeed) -> None:
+    def _settle_precision(self, loader: EncodedLoader) -> None:
         """Take fp32 where the model's code cannot do better; longer rows may take another path."""
-        longest = int(feed.lengths.max(initial=0))
+        longest = int(loader.lengths.max(initial=0))
         if longest > self._tried:
-            told = settle_precision(self._split, [feed], self._runtime, training=False)
+            told = settle_precision(self._split, [loader], self._runtime, training=False)
             self._tried = longest
             if told:
                 log.warning(told)
@@ -371,12 +371,12 @@ class Classifier:
         parts: list[Floats] = [np.zeros((0, outputs), np.float32)]
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows.take(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))
-            feed = EncodedFeed(
+            loader = EncodedLoader(
                 encode(part, self._tokenizer, self._max_length), self._runtime.device
             )
-            with first_token_only(self._split, feed):
-                self._settle_precision(feed)
-                parts.append(predict_logits(self._split.model, feed, self._runtime, outputs))
+            with first_token_only(self._split, loader):
+                self._settle_precision(loader)
+                parts.append(predict_logits(self._split.model, loader, self._runtime, outputs))
         return np.concatenate(parts)
 
     @property

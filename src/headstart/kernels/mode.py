@@ -14,7 +14,7 @@ from headstart.kernels.attention import Bias, attention
 from headstart.kernels.dropout import dropout
 from headstart.kernels.masks import Randomness
 from headstart.kernels.rows import sparse_embedding
-from headstart.kernels.vocabulary import MetRows
+from headstart.kernels.vocabulary import UsedRows
 
 _KINDS = {torch.float32, torch.bfloat16, torch.float16}
 LONGEST = 512
@@ -36,7 +36,7 @@ class FastKernels(TorchFunctionMode):
         met: Stands in for an embedding table.
     """
 
-    def __init__(self, seed: int | None = None, met: MetRows | None = None) -> None:
+    def __init__(self, seed: int | None = None, met: UsedRows | None = None) -> None:
         super().__init__()
         self._met = met
         self.random = Randomness(_draw_seed() if seed is None else seed)

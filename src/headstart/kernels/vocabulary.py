@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional
 
 
-class MetRows:
+class UsedRows:
     """Part of an embedding table that trains in place of the whole.
 
     Args:

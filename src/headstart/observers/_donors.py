@@ -9,11 +9,15 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.observers._heads import Head
-from headstart.run.callback import Listener
-from headstart.run.model import fresh_head
-from headstart.run.plan import Ready, make_ready, with_settings
-from headstart.run.rows import Splits, find_task, read_splits
-from headstart.run.train import stage_runner
+from headstart.run import prepare_run
+from headstart.steps.callback import Callback
+from headstart.steps.model import fresh_head
+from headstart.steps.plan import with_settings
+from headstart.steps.rows import read_rows
+from headstart.steps.settings import changed_settings
+from headstart.steps.task import find_task
+from headstart.steps.train import stage_runner
+from headstart.steps.types import Splits, TrainingPlan
 
 _OF_A_TASK = (
     "task", "data", "train", "validation", "validation_share", "text", "label", "choices", "span",
@@ -34,25 +38,28 @@ class Donated:
     notes: tuple[str, ...]
 
 
-def donated_head(ready: Ready, other: Mapping[str, Any]) -> Donated:
+def donated_head(plan: TrainingPlan, other: Mapping[str, Any]) -> Donated:
     """Carry out another stage 1 and take its head.
 
     Args:
-        ready: The run that will get the head; its model is left as it was.
+        plan: The run that will get the head; its model is left as it was.
         other: Settings in which the other run differs. Unless they name a task, it has the same
             rows, even with another seed.
 
     Returns:
         What came of it.
     """
-    own = settings_of_donor(ready.config, other)
-    donor = make_ready(own, ready.runtime) if "task" in other else with_settings(ready, own)
-    split = donor.prepared.split
-    before = split.head_state()
-    fresh_head(donor.prepared, donor.config.head_init, donor.config.seed)
-    runner = stage_runner(donor, Listener())
+    own = settings_of_donor(plan.config, other)
+    if "task" in other:
+        donor = prepare_run(own, plan.runtime)
+    else:
+        donor = with_settings(plan, changed_settings(own, plan.task))
+    model = donor.model
+    before = model.head_state()
+    fresh_head(model, donor.splits, donor.tokenizer, donor.config.head_init, donor.config.seed)
+    runner = stage_runner(donor, Callback())
     runner.run(stages=len(donor.stages) - 1)
-    split.load_head(before)
+    model.load_head(before)
     return Donated(runner.pretrained_head, tuple(runner.guard_notes))
 
 
@@ -92,7 +99,7 @@ def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
 
 
 def _splits(config: FitConfig) -> Splits:
-    return read_splits(config, find_task(config))
+    return read_rows(config, find_task(config))
 
 
 def _outputs(splits: Splits) -> tuple[str, int, int]:

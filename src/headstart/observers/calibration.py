@@ -8,10 +8,11 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.data.encode import Encoded
 from headstart.errors import ConfigError
-from headstart.run.calibrate import final_logits
-from headstart.run.observer import Observer
-from headstart.run.plan import Ready
-from headstart.run.rows import Splits, find_task, read_splits
+from headstart.steps.calibrate import final_logits
+from headstart.steps.observer import Observer
+from headstart.steps.rows import read_rows
+from headstart.steps.task import find_task
+from headstart.steps.types import Splits, TrainingPlan
 from headstart.tasks.calibration import (
     Array,
     cross_fitted,
@@ -39,16 +40,16 @@ class Calibration(Observer):
         Raises:
             ConfigError: If the target is a number, or the run calibrates its model itself.
         """
-        self._refuse(config, read_splits(config, find_task(config)))
+        self._refuse(config, read_rows(config, find_task(config)))
 
-    def begin(self, ready: Ready) -> None:
+    def begin(self, plan: TrainingPlan) -> None:
         """Refuse the same.
 
         Args:
-            ready: Model, rows and plan.
+            plan: Model, rows and plan.
         """
-        super().begin(ready)
-        self._refuse(ready.config, ready.prepared.splits)
+        super().begin(plan)
+        self._refuse(plan.config, plan.splits)
 
     @staticmethod
     def _refuse(config: FitConfig, splits: Splits) -> None:
@@ -72,22 +73,22 @@ class Calibration(Observer):
             where they determine none; the number of ``rows`` judged and whether the ``same`` rows
             fit the temperature in halves.
         """
-        prepared = self.ready.prepared
+        encoded = self.plan.encoded
         before: Array
         after: Array
-        fitting = final_logits(self.ready, prepared.validation)
-        found = fit_temperature(fitting, _gold(prepared.validation))
-        if prepared.untouched is None:
-            gold, before = _gold(prepared.validation), fitting
-            after = cross_fitted(before, gold, stream(self.ready.config.seed, "calibration"))
+        fitting = final_logits(self.plan, encoded.validation)
+        found = fit_temperature(fitting, _gold(encoded.validation))
+        if encoded.untouched is None:
+            gold, before = _gold(encoded.validation), fitting
+            after = cross_fitted(before, gold, stream(self.plan.config.seed, "calibration"))
         else:
-            gold = _gold(prepared.untouched)
-            before = final_logits(self.ready, prepared.untouched)
+            gold = _gold(encoded.untouched)
+            before = final_logits(self.plan, encoded.untouched)
             after = before / (1.0 if found.bound else found.value)
         return {
             "before": _judged(before, gold), "after": _judged(after, gold),
             "temperature": None if found.bound else found.value, "rows": len(gold),
-            "same": prepared.untouched is None,
+            "same": encoded.untouched is None,
         }  # fmt: skip
 
 

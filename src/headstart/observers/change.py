@@ -8,25 +8,25 @@ import torch
 
 from headstart.models.backbone import SplitModel
 from headstart.observers._places import ABOVE, BELOW
-from headstart.run.observer import Observer
-from headstart.run.plan import Ready
+from headstart.steps.observer import Observer
+from headstart.steps.types import TrainingPlan
 
 
 class Change(Observer):
     """Compares the backbone at the end of training with the pretrained one, tensor by tensor."""
 
-    def begin(self, ready: Ready) -> None:
+    def begin(self, plan: TrainingPlan) -> None:
         """Remember the pretrained backbone.
 
         Args:
-            ready: Model, rows and plan.
+            plan: Model, rows and plan.
 
         Raises:
             ModelError: If the model keeps its layers in no module list.
         """
-        super().begin(ready)
-        backbone = ready.prepared.split.backbone
-        ready.prepared.split.layers()
+        super().begin(plan)
+        backbone = plan.model.backbone
+        plan.model.layers()
         self.before = {n: p.detach().to("cpu", copy=True) for n, p in backbone.items()}
 
     def end(self) -> dict[str, Any]:
@@ -37,7 +37,7 @@ class Change(Observer):
             it is a ``bias``, its ``size``, the mean absolute ``change`` and the mean absolute value
             ``before``. A tensor that a tuner has added was 0 before.
         """
-        split = self.ready.prepared.split
+        split = self.plan.model
         tensors = []
         for name, parameter in split.backbone.items():
             after = parameter.detach().cpu()

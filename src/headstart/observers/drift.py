@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from headstart.observers._features import l2_distance, linear_cka
 from headstart.results import StageResult
-from headstart.run.observer import Observer
-from headstart.run.plan import Ready
+from headstart.steps.observer import Observer
+from headstart.steps.types import TrainingPlan
 from headstart.training.hidden import final_states
-from headstart.training.loader import EncodedFeed, PartFeed
+from headstart.training.loader import EncodedLoader, SubsetLoader
 from headstart.training.seeds import stream
 
 Floats = npt.NDArray[np.float32]
@@ -31,21 +31,21 @@ class Drift(Observer):
         self.rows = rows
         self.found: list[dict[str, Any]] = []
 
-    def begin(self, ready: Ready) -> None:
+    def begin(self, plan: TrainingPlan) -> None:
         """Take the features of the pretrained backbone.
 
         Args:
-            ready: Model, rows and plan.
+            plan: Model, rows and plan.
         """
-        super().begin(ready)
-        feed = EncodedFeed(ready.prepared.train, ready.runtime.device)
-        rng = np.random.default_rng(stream(ready.config.seed, "drift"))
-        chosen = np.sort(rng.permutation(len(feed.lengths))[: self.rows])
-        self.feed = PartFeed(feed, chosen)
+        super().begin(plan)
+        loader = EncodedLoader(plan.encoded.train, plan.runtime.device)
+        rng = np.random.default_rng(stream(plan.config.seed, "drift"))
+        chosen = np.sort(rng.permutation(len(loader.lengths))[: self.rows])
+        self.loader = SubsetLoader(loader, chosen)
         self.before = self._features()
 
     def _features(self) -> tuple[Floats, Floats]:
-        return final_states(self.ready.prepared.split, self.feed, self.ready.runtime)
+        return final_states(self.plan.model, self.loader, self.plan.runtime)
 
     def stage_ended(self, stage: StageResult) -> None:
         """Take the features after a stage; those of a stage that only handed on its head are none.

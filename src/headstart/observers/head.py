@@ -19,10 +19,10 @@ from headstart.observers._heads import (
     shuffled,
 )
 from headstart.results import Point, StageResult
-from headstart.run.observer import Observer
-from headstart.run.plan import Ready
-from headstart.run.rows import find_task
-from headstart.run.settings import choose
+from headstart.steps.observer import Observer
+from headstart.steps.settings import decide_hyperparameters
+from headstart.steps.task import find_task
+from headstart.steps.types import TrainingPlan
 from headstart.training.seeds import stream
 from headstart.tuners._bind import read_strategy
 
@@ -83,7 +83,7 @@ class HeadStart(Observer):
             raise ConfigError(
                 "a run that pretrains its head", f"--head {config.head}", "Leave out the head."
             )
-        total = choose(config, find_task(config)).total_epochs
+        total = decide_hyperparameters(config, find_task(config)).total_epochs
         if total or any(stage.share is not None for stage in strategy.stages):
             raise ConfigError(
                 "the same fine-tuning after every head: a length of its own for the last stage",
@@ -111,18 +111,18 @@ class HeadStart(Observer):
         own = {"seed": config.seed + OTHER_SEED} if self.control == "other seed" else {}
         return {**own, **self.other}
 
-    def begin(self, ready: Ready) -> None:
+    def begin(self, plan: TrainingPlan) -> None:
         """Keep the fresh head, and carry out the other stage 1.
 
         Args:
-            ready: Model, rows and plan.
+            plan: Model, rows and plan.
         """
-        super().begin(ready)
-        self.check(ready.config)
-        self.fresh = ready.prepared.split.head_state()
+        super().begin(plan)
+        self.check(plan.config)
+        self.fresh = plan.model.head_state()
         if self.control in DONATED:
             self.message(f"{self.control}: its stage 1")
-            donated = donated_head(ready, self._differs(ready.config))
+            donated = donated_head(plan, self._differs(plan.config))
             self.donated, self.notes = donated.head, donated.notes
             if self.donated is None:
                 self.given_up = f"the stage 1 of the {self.control} did not learn"
@@ -139,7 +139,7 @@ class HeadStart(Observer):
         self.last = number == of
         if not self.last:
             return
-        split = self.ready.prepared.split
+        split = self.plan.model
         pretrained = split.head_state()
         if of > 1 and self.handed_on == "nothing":
             self.given_up = "stage 1 did not learn"
@@ -157,7 +157,7 @@ class HeadStart(Observer):
     def _head(self, pretrained: Head) -> Head:
         if self.donated is not None:
             return self.donated
-        return CONTROLS[self.control](pretrained, self.fresh, self.ready.config.seed)
+        return CONTROLS[self.control](pretrained, self.fresh, self.plan.config.seed)
 
     def _last(self, *heads: Head) -> list[Head]:
         name = last_weight(self.start)
@@ -172,7 +172,7 @@ class HeadStart(Observer):
         super().point(point)
         if not self.last:
             return
-        head = self.ready.prepared.split.head_state()
+        head = self.plan.model.head_state()
         now, then = self._last(head, self.start)
         self.points.append({
             "step": point.step, "norm": norm(now), "cosine": cosine(now, then),
@@ -201,7 +201,7 @@ class HeadStart(Observer):
             the guard has said of the other stage 1.
         """
         name = last_weight(self.start)
-        final = self.ready.prepared.split.head_state()[name].flatten()
+        final = self.plan.model.head_state()[name].flatten()
         kept = [round(v, 7) for v in final.tolist()] if len(final) <= MOST_NUMBERS else None
         return {
             "control": self.control, **self.facts, "points": self.points, "last_weight": name,

@@ -20,16 +20,16 @@ from headstart.models.backbone import SplitModel
 from headstart.models.loading import positions
 from headstart.models.rescale import require_rescalable, rescale_output
 from headstart.pretrain.tokenised import class_names_of, encode_dataset
-from headstart.run.callback import Listener
-from headstart.run.settings import plan_stages
-from headstart.run.stages.runner import StrategyRunner
-from headstart.run.stages.types import Materials, Options
+from headstart.steps.callback import Callback
+from headstart.steps.stages.plan import plan_stages
+from headstart.steps.stages.runner import StrategyRunner
+from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.strategies.plan import lengths
 from headstart.strategies.presets import get_preset
 from headstart.strategies.stages import Strategy
 from headstart.tasks.metrics import default_metrics
 from headstart.training.evaluate import Judge
-from headstart.training.loader import EncodedFeed, PartFeed
+from headstart.training.loader import EncodedLoader, SubsetLoader
 from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime, accelerate_as_found
 from headstart.training.stopping import chance_loss
@@ -38,7 +38,7 @@ from headstart.tuners._bind import read_strategy
 NEVER = 10**9
 
 
-class _Silent(Listener):
+class _Silent(Callback):
     """Says nothing: what has to be said is a warning to the caller."""
 
     def warning(self, text: str) -> None:
@@ -123,16 +123,16 @@ def _runner(
     numbers = lengths(strategy, rows=len(encoded), batch_size=batch_size, epochs=preset.epochs)
     size = sum(p.numel() for p in split.backbone.values())
     plans = plan_stages(strategy, numbers, FitConfig(), preset, size)
-    feed = EncodedFeed(encoded, runtime.device)
-    settle_precision(split, [feed], runtime)
+    loader = EncodedLoader(encoded, runtime.device)
+    settle_precision(split, [loader], runtime)
     few = np.arange(min(len(encoded), SHOWN_ROWS))
     metrics = default_metrics("classes" if classes else "number")
-    materials = Materials(
-        split, feed, PartFeed(feed, few), labels, Judge(labels[few], metrics), outputs,
+    data = TrainingData(
+        split, loader, SubsetLoader(loader, few), labels, Judge(labels[few], metrics), outputs,
         chance_loss(labels, classes),
     )  # fmt: skip
-    options = Options(seed=seed, batch_size=batch_size, eval_every=NEVER)
-    return StrategyRunner(strategy, plans, materials, options, runtime, _Silent())
+    options = TrainingArguments(seed=seed, batch_size=batch_size, eval_every=NEVER)
+    return StrategyRunner(strategy, plans, data, options, runtime, _Silent())
 
 
 def _require_classifier(split: SplitModel) -> None:

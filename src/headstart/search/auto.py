@@ -10,18 +10,12 @@ import json
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from headstart.config import AUTO, FitConfig
-from headstart.errors import ConfigError, HeadstartError, RunError
-from headstart.files.contents import UnreadableError
-from headstart.files.jsonfile import checked, read_table, with_digest
-from headstart.files.schema import as_record
-from headstart.run.callback import Listener
-from headstart.run.plan import Ready, with_settings
-from headstart.run.summary import Plan
+from headstart.errors import ConfigError, HeadstartError
+from headstart.files.jsonfile import with_digest
 from headstart.search.halving import (
     FIRST_SPLITS,
     SPLITS,
@@ -31,8 +25,18 @@ from headstart.search.halving import (
     mean_score,
     ranking,
 )
-from headstart.search.trial import SHARE, Bench, Clock, OutOfTime, Speed, split_rows
+from headstart.search.state import STATE, Search, load_search
+from headstart.search.trial import SHARE, Clock, OutOfTime, Speed, TrialRunner, split_rows
+from headstart.steps.callback import Callback
+from headstart.steps.output.folder import CHECKPOINTS, RunFolder
+from headstart.steps.plan import with_settings
+from headstart.steps.settings import changed_settings
+from headstart.steps.stages.interrupt import Pauser
+from headstart.steps.stages.resume import origin_of, require_same
+from headstart.steps.summary import PlanSummary, summarise
+from headstart.steps.types import TrainingPlan
 from headstart.strategies.builtin import ALIASES
+from headstart.training.step_reports import Pause
 from headstart.writing import write_text
 
 CANDIDATES = tuple(ALIASES[name].line for name in ("default", "ft", "eh-ft", "eh-ft-lora"))
@@ -48,40 +52,6 @@ HEAD_ALONE = "head(until=optimum)"
 """What is trained where the time suffices for nothing else."""
 SHORTEST = 0.5
 """Epochs of fine-tuning below which it is left out."""
-STATE = "search.json"
-
-
-@dataclass
-class Search:
-    """What a search has found so far.
-
-    Args:
-        budget: As the user wrote it.
-        origin: The rows and the backbone that it is about.
-        length: Share of the run's epochs for which candidates train; 0 while it is open.
-        held_out: Rows that a split holds out.
-        seconds: Wall time of the run until now, earlier attempts included.
-        dropped: Candidates that cannot train here, with the reason.
-        trials: Everything that was tried.
-        rounds: For each round the splits, and the candidates from best to worst.
-        chosen: The chosen line; empty while it is open.
-        why: Why.
-    """
-
-    budget: str
-    origin: dict[str, Any]
-    length: float = 0.0
-    held_out: int = 0
-    seconds: float = 0.0
-    dropped: dict[str, str] = field(default_factory=dict)
-    trials: list[Trial] = field(default_factory=list)
-    rounds: list[dict[str, Any]] = field(default_factory=list)
-    chosen: str = ""
-    why: str = ""
-
-    def record(self) -> dict[str, Any]:
-        """Return what belongs into the run's record, as plain data."""
-        return {name: value for name, value in asdict(self).items() if name != "origin"}
 
 
 def first_settings(config: FitConfig) -> FitConfig:
@@ -96,80 +66,60 @@ def first_settings(config: FitConfig) -> FitConfig:
     return config.model_copy(update={"strategy": DEFAULT}) if config.budget else config
 
 
-def check_search(ready: Ready) -> None:
+def check_search(plan: TrainingPlan) -> None:
     """Refuse a search that cannot be carried out.
 
     Args:
-        ready: A run; one without a budget is let through.
+        plan: A run; one without a budget is let through.
 
     Raises:
         HeadstartError: If there are too few rows, or several processes, whose clocks differ.
     """
-    if not ready.config.budget:
+    if not plan.config.budget:
         return
-    split_rows(ready, 0)
-    if ready.runtime.world > 1:
+    split_rows(plan, 0)
+    if plan.runtime.world > 1:
         fix = "Name a strategy, or search in one process first."
-        found = f"{ready.runtime.world} processes, whose clocks differ"
+        found = f"{plan.runtime.world} processes, whose clocks differ"
         raise ConfigError("one process for --strategy auto", found, fix)
 
 
-def searching_plan(plan: Plan, ready: Ready) -> Plan:
-    """Tell in a plan that a search comes before it.
+def with_search(summary: PlanSummary, plan: TrainingPlan) -> PlanSummary:
+    """Tell in a plan's summary that a search comes before it.
 
     Args:
-        plan: The plan of training by the default.
-        ready: The run.
+        summary: The summary of training by the default.
+        plan: The run.
 
     Returns:
-        The plan.
+        The summary.
     """
-    if not ready.config.budget:
-        return plan
+    if not plan.config.budget:
+        return summary
     told = (
         f"{'; '.join(CANDIDATES)}: on {FIRST_SPLITS}, then {SPLITS} splits that hold out "
-        f"{SHARE:.0%} of the training rows; up to {SEARCH_SHARE:.0%} of {ready.config.budget}"
+        f"{SHARE:.0%} of the training rows; up to {SEARCH_SHARE:.0%} of {plan.config.budget}"
     )
     note = (
         f"The stages are those of the default, {DEFAULT}; the search may choose another strategy. "
         "It does not look at the validation rows."
     )
     return replace(
-        plan, strategy=AUTO, facts=(("candidates", told), *plan.facts), notes=(note, *plan.notes)
+        summary,
+        strategy=AUTO,
+        facts=(("candidates", told), *summary.facts),
+        notes=(note, *summary.notes),
     )
-
-
-def load_search(folder: Path) -> Search | None:
-    """Read how far a search has come.
-
-    Args:
-        folder: The run's checkpoint folder.
-
-    Returns:
-        The search, or ``None`` if none has begun.
-
-    Raises:
-        RunError: If it is damaged.
-    """
-    path = folder / STATE
-    if not path.is_file():
-        return None
-    try:
-        values = checked(read_table(path, finite=False))  # a loss may be infinite
-        return as_record(Search, values)
-    except (OSError, UnreadableError) as error:
-        fix = "Start the run again with --overwrite."
-        raise RunError("a complete record of the search", f"{path}: {error}", fix) from None
 
 
 class Searcher:
     """Carries a search out.
 
     Args:
-        ready: The run, by the default strategy.
+        plan: The run, by the default strategy.
         search: How far it has come.
         folder: Where it is kept.
-        listener: Hears what is tried and why something is chosen.
+        callback: Hears what is tried and why something is chosen.
         bench: Tries candidates.
         began: When the run began, by the clock.
         clock: Gives seconds.
@@ -177,16 +127,16 @@ class Searcher:
 
     def __init__(
         self,
-        ready: Ready,
+        plan: TrainingPlan,
         search: Search,
         folder: Path,
-        listener: Listener,
-        bench: Bench,
+        callback: Callback,
+        bench: TrialRunner,
         began: float,
         clock: Clock = time.perf_counter,
     ) -> None:
-        self.ready, self.search, self.folder = ready, search, folder
-        self.listener, self.bench, self.clock = listener, bench, clock
+        self.plan, self.search, self.folder = plan, search, folder
+        self.callback, self.bench, self.clock = callback, bench, clock
         self.began = began - search.seconds
         self.trials = {(t.strategy, t.split): t for t in search.trials}
         self.steps: dict[str, int] = {}
@@ -213,7 +163,7 @@ class Searcher:
             chosen, why = found
             self.search.chosen, self.search.why = chosen, why
             self._keep()
-        self.listener.message(f"auto: chosen is {self.search.chosen}. {self.search.why}")
+        self.callback.message(f"auto: chosen is {self.search.chosen}. {self.search.why}")
         return self.search.chosen
 
     def _candidates(self) -> list[str]:
@@ -221,12 +171,12 @@ class Searcher:
         names = []
         for line in CANDIDATES:
             try:
-                planned = with_settings(
-                    self.ready, self.ready.config.model_copy(update={"strategy": line})
-                ).plan
+                config = self.plan.config.model_copy(update={"strategy": line})
+                planned = with_settings(self.plan, changed_settings(config, self.plan.task))
+                summarise(planned)  # looks whether the model can carry the tuners
             except HeadstartError as error:
                 self.search.dropped[line] = str(error)
-                self.listener.message(f"auto: {line} is left out: {error}")
+                self.callback.message(f"auto: {line} is left out: {error}")
                 continue
             self.steps[line] = sum(stage.length.expected for stage in planned.stages)
             names.append(line)
@@ -234,8 +184,8 @@ class Searcher:
 
     def _limit(self, names: Sequence[str]) -> float | None:
         """Return when the search has to be over, by the clock; ``None`` if there is no time."""
-        budget, rows = self.ready.config.budget_seconds, self.ready.prepared
-        points = 2 + self.ready.choices.epochs
+        budget, rows = self.plan.config.budget_seconds, self.plan.encoded
+        points = 2 + self.plan.hyperparameters.epochs
         evaluated = points * (len(rows.validation) + len(rows.train)) * self.speed.row
         last = {line: MARGIN * (self.steps[line] * self.speed.step + evaluated) for line in names}
         elapsed = self.clock() - self.began
@@ -245,9 +195,9 @@ class Searcher:
 
     def _shortened(self) -> tuple[str, str]:
         """Return the default with so many epochs as the budget allows, the head alone at worst."""
-        ready, splits = self.ready, self.ready.prepared
-        left = self.ready.config.budget_seconds - (self.clock() - self.began)
-        per_epoch = math.ceil(len(splits.train) / ready.choices.preset.batch_size)
+        plan, splits = self.plan, self.plan.encoded
+        left = self.plan.config.budget_seconds - (self.clock() - self.began)
+        per_epoch = math.ceil(len(splits.train) / plan.hyperparameters.preset.batch_size)
         evaluated = 3 * (len(splits.validation) + len(splits.train)) * self.speed.row
         epochs = (left / MARGIN - evaluated) / max(1e-9, per_epoch * self.speed.step)
         told = (
@@ -262,7 +212,7 @@ class Searcher:
         """Halve until one is left; return the chosen line and why."""
         search, splits = self.search, FIRST_SPLITS
         search.length = search.length or self._length(names, limit)
-        search.held_out = len(split_rows(self.ready, 0)[1])
+        search.held_out = len(split_rows(self.plan, 0)[1])
         if not search.length:
             shortest = self._seconds(names, FIRST_SPLITS, LENGTHS[-1])
             left = max(0.0, limit - self.clock())
@@ -305,12 +255,12 @@ class Searcher:
                     self.trials[line, split] = trial
                     self.search.trials.append(trial)
                     self._keep()
-                    self.listener.message(f"auto: {_told(trial)}")
+                    self.callback.message(f"auto: {_told(trial)}")
         scores = ", ".join(
             f"{line} {mean_score(self.trials, line, splits):.4f}"
             for line in ranking(self.trials, names, splits)
         )
-        self.listener.message(
+        self.callback.message(
             f"auto: {splits} splits, {self.search.held_out} rows held out in each, "
             f"{self.search.length:g} of the epochs: {scores}"
         )
@@ -341,7 +291,7 @@ class Searcher:
         planned = self.bench.on_split(line, 0, length)
         steps = sum(stage.length.expected for stage in planned.stages)
         rows = len(planned.stages) * (
-            2 * len(planned.prepared.validation) + len(planned.prepared.train)
+            2 * len(planned.encoded.validation) + len(planned.encoded.train)
         )
         return MARGIN * (steps * self.speed.step + rows * self.speed.row)
 
@@ -360,3 +310,34 @@ def _told(trial: Trial) -> str:
 def _minutes(seconds: float) -> str:
     minutes, rest = divmod(math.ceil(seconds), 60)
     return f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def find_strategy(
+    plan: TrainingPlan, folder: RunFolder, callback: Callback, began: float
+) -> Search:
+    """Find a strategy, or go on with finding one.
+
+    Args:
+        plan: The run, by the default strategy.
+        folder: Its folder, which keeps what was tried.
+        callback: Hears what is tried and why something is chosen.
+        began: When the run began, by ``time.perf_counter``.
+
+    Returns:
+        What was found.
+
+    Raises:
+        RunError: If a search that goes on was about other rows or another backbone.
+        KeyboardInterrupt: If the user interrupts; the trials that are done are kept.
+    """
+    kept, origin = folder.work / CHECKPOINTS, origin_of(plan)
+    search = load_search(kept) if plan.config.resume else None
+    if search:
+        require_same(search.origin, origin)
+    search = search or Search(str(plan.config.budget), origin)
+    with Pauser(math.inf) as pauser:
+        trials = TrialRunner(plan, time.perf_counter, lambda: pauser() == Pause.STOP)
+        Searcher(plan, search, kept, callback, trials, began).run()
+        if pauser() == Pause.STOP:
+            raise KeyboardInterrupt
+    return search

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, raise_all
-from headstart.run.model import Prepared, fresh_head, prepare
-from headstart.run.rows import Frames, find_task
-from headstart.run.settings import Choices, choose
+from headstart.steps.model import fresh_head, load_model
+from headstart.steps.rows import Frames, read_rows
+from headstart.steps.settings import decide_settings
+from headstart.steps.types import Hyperparameters
 from headstart.training.evaluate import Judge
 from headstart.training.features import frozen_features
-from headstart.training.loader import EncodedFeed
+from headstart.training.loader import EncodedLoader
 from headstart.training.optim import OptimizerSettings
 from headstart.training.precision import settle_precision
 from headstart.training.probe import probe_logits, train_heads
@@ -47,21 +48,21 @@ def run_probe(
         ConfigError: If a setting has no meaning here, or the features cannot be kept.
     """
     raise_all(_faults(config, seeds, rates))
-    task = find_task(config)
-    choices = choose(config, task, look=True)
+    settings = decide_settings(config.model_copy(update={"strategy": "head"}))
+    splits = read_rows(config, settings.task, frames)
+    loaded = load_model(settings, splits)
     runtime = Runtime(config.device, config.precision, config.threads)
-    prepared = prepare(config, task, choices, frames)
-    split, splits = prepared.split, prepared.splits
-    split.train_only({})
-    split.model.to(runtime.device)
-    starts = [fresh_head(prepared, config.head_init, seed) for seed in seeds]
-    feeds = [EncodedFeed(rows, runtime.device) for rows in (prepared.train, prepared.validation)]
-    settle_precision(split, feeds, runtime, training=False)
-    labels = prepared.validation.labels
+    model, encoded = loaded.model, loaded.encoded
+    model.train_only({})
+    model.model.to(runtime.device)
+    starts = [fresh_head(model, splits, loaded.tokenizer, config.head_init, seed) for seed in seeds]
+    loaders = [EncodedLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
+    settle_precision(model, loaders, runtime, training=False)
+    labels, numbers = encoded.validation.labels, settings.hyperparameters
     if labels is None:
         raise RuntimeError("rows for training carry labels")
     judge = Judge(labels, splits.task.metrics, splits.mean, splits.scale)
-    with frozen_features(split, list(feeds), runtime) as stored:
+    with frozen_features(model, list(loaders), runtime) as stored:
         if stored is None:
             raise ConfigError(
                 "an encoder whose features can be kept",
@@ -69,10 +70,10 @@ def run_probe(
                 "Use headstart fit --strategy head, with fewer or shorter rows.",
             )
         heads = train_heads(
-            split, stored[0], starts, seeds, rates, steps=_steps(prepared, choices),
-            batch_size=choices.preset.batch_size, settings=_optimizer(choices),
+            model, stored[0], starts, seeds, rates, steps=_steps(len(splits.train), numbers),
+            batch_size=numbers.preset.batch_size, settings=_optimizer(numbers),
         )  # fmt: skip
-        logits = probe_logits(split, stored[1], heads, max(1, len(splits.label_names)))
+        logits = probe_logits(model, stored[1], heads, max(1, len(splits.label_names)))
     return [
         {"seed": seed, "lr": rate, **judge(logits[i, j])}
         for i, seed in enumerate(seeds)
@@ -98,13 +99,13 @@ def _faults(
     return found
 
 
-def _steps(prepared: Prepared, choices: Choices) -> int:
-    per_epoch = math.ceil(len(prepared.train) / choices.preset.batch_size)
-    return max(1, round(choices.epochs * per_epoch))
+def _steps(rows: int, numbers: Hyperparameters) -> int:
+    per_epoch = math.ceil(rows / numbers.preset.batch_size)
+    return max(1, round(numbers.epochs * per_epoch))
 
 
-def _optimizer(choices: Choices) -> OptimizerSettings:
-    preset = choices.preset
+def _optimizer(numbers: Hyperparameters) -> OptimizerSettings:
+    preset = numbers.preset
     return OptimizerSettings(
         0.0, 0.0, preset.weight_decay, preset.betas, preset.eps, preset.clip, preset.warmup
     )

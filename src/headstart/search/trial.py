@@ -16,10 +16,12 @@ from headstart.errors import DataError, NumericalError
 from headstart.models.backbone import BufferSnapshot, Snapshot
 from headstart.models.loading import draw_head
 from headstart.results import Point, StageResult
-from headstart.run.callback import Listener
-from headstart.run.plan import Ready, with_settings
-from headstart.run.train import stage_runner
 from headstart.search.halving import Trial
+from headstart.steps.callback import Callback
+from headstart.steps.plan import with_settings
+from headstart.steps.settings import changed_settings
+from headstart.steps.train import stage_runner
+from headstart.steps.types import TrainingPlan
 from headstart.training.seeds import stream
 from headstart.training.step_reports import Pause
 
@@ -39,7 +41,7 @@ class OutOfTime(Exception):  # noqa: N818  it is no error
     """The time for the search is over in the middle of a trial."""
 
 
-class _Silent(Listener):
+class _Silent(Callback):
     """Says nothing of what happens in a trial, and notes when steps end."""
 
     def __init__(self, clock: Clock) -> None:
@@ -73,22 +75,22 @@ class Speed:
     row: float
 
 
-class Bench:
+class TrialRunner:
     """Tries strategies one after the other; the run's model comes back as it was.
 
     Args:
-        ready: The run. Its validation rows are not looked at.
+        plan: The run. Its validation rows are not looked at.
         clock: Gives seconds.
         stopped: Whether the user has interrupted.
     """
 
-    def __init__(self, ready: Ready, clock: Clock, stopped: Callable[[], bool]) -> None:
-        self.ready, self.clock, self.stopped = ready, clock, stopped
-        split = ready.prepared.split
+    def __init__(self, plan: TrainingPlan, clock: Clock, stopped: Callable[[], bool]) -> None:
+        self.plan, self.clock, self.stopped = plan, clock, stopped
+        split = plan.model
         self._pretrained = Snapshot({**split.backbone, **split.head})
         self._buffers = BufferSnapshot(split)
 
-    def on_split(self, line: str, number: int, length: float) -> Ready:
+    def on_split(self, line: str, number: int, length: float) -> TrainingPlan:
         """Plan a trial.
 
         Args:
@@ -99,28 +101,27 @@ class Bench:
         Returns:
             What can start.
         """
-        config, prepared = self.ready.config, self.ready.prepared
-        kept, held_out = split_rows(self.ready, number)
-        rows = prepared.splits.train
+        plan = self.plan
+        splits, encoded = plan.splits, plan.encoded
+        kept, held_out = split_rows(self.plan, number)
+        train, validation = splits.train.take(kept), splits.train.take(held_out)
         parted = replace(
-            prepared,
-            splits=replace(
-                prepared.splits, train=rows.take(kept), validation=rows.take(held_out),
+            plan,
+            splits=replace(splits, train=train, validation=validation, untouched=None),
+            encoded=replace(
+                encoded, train=encoded.train.take(kept), validation=encoded.train.take(held_out),
                 untouched=None,
             ),
-            train=prepared.train.take(kept), validation=prepared.train.take(held_out),
-            untouched=None,
         )  # fmt: skip
-        return with_settings(
-            replace(self.ready, prepared=parted), self._settings(config, line, number, length)
-        )
+        config = self._settings(plan.config, line, number, length)
+        return with_settings(parted, changed_settings(config, plan.task))
 
     def _settings(self, config: FitConfig, line: str, number: int, length: float) -> FitConfig:
-        choices, scaled = self.ready.choices, dict[str, Any]()
-        if choices.total_epochs:
-            scaled["total_epochs"] = choices.total_epochs * length
+        numbers, scaled = self.plan.hyperparameters, dict[str, Any]()
+        if numbers.total_epochs:
+            scaled["total_epochs"] = numbers.total_epochs * length
         else:
-            scaled["epochs"] = choices.epochs * length
+            scaled["epochs"] = numbers.epochs * length
         return config.model_copy(
             update={
                 **scaled, "strategy": line, "seed": stream(config.seed, "auto", number),
@@ -130,20 +131,17 @@ class Bench:
 
     def measure(self) -> Speed:
         """Measure the speed by a few steps of plain fine-tuning."""
-        ready = self.on_split("full", 0, 1.0)
-        ready = with_settings(
-            ready,
-            ready.config.model_copy(
-                update={"strategy": f"full(steps={MEASURED})", "epochs": 1.0, "total_epochs": None}
-            ),
-        )
+        plan = self.on_split("full", 0, 1.0)
+        few = {"strategy": f"full(steps={MEASURED})", "epochs": 1.0, "total_epochs": None}
+        config = plan.config.model_copy(update=few)
+        plan = with_settings(plan, changed_settings(config, plan.task))
         silent = _Silent(self.clock)
         began = self.clock()
-        stages = self._train(ready, silent, float("inf"))
+        stages = self._train(plan, silent, float("inf"))
         counted = silent.steps[_NOT_COUNTED - 1 :]
         step = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
         rest = self.clock() - began - (silent.steps[-1] - silent.steps[0]) - step
-        rows = 2 * len(ready.prepared.validation) * len(stages)
+        rows = 2 * len(plan.encoded.validation) * len(stages)
         return Speed(step, max(0.0, rest) / rows)
 
     def attempt(self, line: str, number: int, length: float, deadline: float) -> Trial:
@@ -163,8 +161,8 @@ class Bench:
         """
         began = self.clock()
         try:
-            ready = self.on_split(line, number, length)
-            stages = self._train(ready, _Silent(self.clock), deadline)
+            plan = self.on_split(line, number, length)
+            stages = self._train(plan, _Silent(self.clock), deadline)
         except NumericalError as error:
             spent = self.clock() - began
             return Trial(line, number, None, float("inf"), 0, spent, str(error))
@@ -173,7 +171,7 @@ class Bench:
             line, number, scores["score"], scores["loss"], steps, self.clock() - began
         )  # fmt: skip
 
-    def _train(self, ready: Ready, silent: _Silent, deadline: float) -> list[StageResult]:
+    def _train(self, plan: TrainingPlan, silent: _Silent, deadline: float) -> list[StageResult]:
         def pause() -> int:
             over = self.stopped() or self.clock() > deadline
             return Pause.STOP if over else Pause.NO
@@ -181,19 +179,21 @@ class Bench:
         def stop(_state: Any, _tensors: dict[str, torch.Tensor], _stop: bool) -> None:
             raise KeyboardInterrupt if self.stopped() else OutOfTime
 
-        draw_head(ready.prepared.split, stream(ready.config.seed, "head"))
+        draw_head(plan.model, stream(plan.config.seed, "head"))
         try:
-            return stage_runner(ready, silent, pause, stop).run()
+            return stage_runner(plan, silent, pause, stop).run()
         finally:
             self._pretrained.restore()
             self._buffers.restore()
 
 
-def split_rows(ready: Ready, number: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def split_rows(
+    plan: TrainingPlan, number: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Part the training rows of a run in two.
 
     Args:
-        ready: The run.
+        plan: The run.
         number: Which split, from 0.
 
     Returns:
@@ -202,10 +202,10 @@ def split_rows(ready: Ready, number: int) -> tuple[npt.NDArray[np.int64], npt.ND
     Raises:
         DataError: If there are too few.
     """
-    labels, classes = ready.prepared.train.labels, ready.prepared.splits.labels is not None
+    labels, classes = plan.encoded.train.labels, plan.splits.labels is not None
     if labels is None:
         raise RuntimeError("rows for training carry labels")
     if len(labels) < FEWEST:
         expected = f"enough training rows to choose a strategy by, {FEWEST} or more"
         raise DataError(expected, f"{len(labels)}", "Name a strategy instead.")
-    return carve(labels, SHARE, stream(ready.config.seed, "auto split", number), stratify=classes)
+    return carve(labels, SHARE, stream(plan.config.seed, "auto split", number), stratify=classes)

@@ -116,6 +116,17 @@ class Strategy:
         """Whether some stage trains the head for a later one."""
         return len(self.stages) > 1
 
+    @property
+    def length_name(self) -> str | None:
+        """``epochs`` or ``steps`` where the last stage's line gives its length, so that it holds.
+
+        ``None`` where it is open, or some stage has a share of the total instead.
+        """
+        if any(stage.share is not None for stage in self.stages):
+            return None
+        last = self.stages[-1]
+        return next((name for name in ("epochs", "steps") if getattr(last, name) is not None), None)
+
     def with_stage(self, index: int, **changes: object) -> Strategy:
         """Return the strategy with some settings of one stage changed.
 

@@ -11,10 +11,10 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.observers import observer
 from headstart.results import StageResult
-from headstart.run.callback import Listener
-from headstart.run.fit import plan_run, run_in_memory
-from headstart.run.stages.runner import MOST_POINTS
-from headstart.run.summary import Plan
+from headstart.run import plan_run, run_in_memory
+from headstart.steps.callback import Callback
+from headstart.steps.stages.runner import MOST_POINTS
+from headstart.steps.summary import PlanSummary
 from headstart.strategies.stages import Stage
 from headstart.study.store import PlannedRun
 from headstart.tuners._bind import bind
@@ -41,7 +41,7 @@ class Cost:
     epoch: int
 
 
-class _Clock(Listener):
+class _Clock(Callback):
     """Notes when steps and evaluations end, and says nothing."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class _Clock(Listener):
         self.began = time.perf_counter()
         self.first = self.began
 
-    def plan(self, plan: Plan) -> None:  # noqa: ARG002
+    def planned(self, plan: PlanSummary) -> None:  # noqa: ARG002
         self.first = time.perf_counter()
 
     def message(self, text: str) -> None: ...

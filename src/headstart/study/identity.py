@@ -11,8 +11,8 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.models.source import locate
-from headstart.run.rows import find_task
-from headstart.run.settings import choose
+from headstart.steps.settings import decide_hyperparameters
+from headstart.steps.task import find_task
 from headstart.strategies.stages import Strategy
 from headstart.tasks.builtin import read_task_folder
 from headstart.tasks.spec import TaskSpec
@@ -53,7 +53,7 @@ class Digests:
             HeadstartError: If the strategy, the task, its rows or the model cannot be found.
         """
         strategy, task = read_strategy(config.strategy), find_task(config)
-        choices = choose(config, task)
+        numbers = decide_hyperparameters(config, task)
         given = {
             k: v
             for k, v in config.plain().items()
@@ -62,8 +62,8 @@ class Digests:
         decided = {
             "form": FORM,
             "settings": given,
-            "preset": asdict(choices.preset),
-            "lengths": [choices.epochs, choices.total_epochs, choices.share, choices.head],
+            "preset": asdict(numbers.preset),
+            "lengths": [numbers.epochs, numbers.total_epochs, numbers.share, numbers.head],
             "strategy": strategy.name,
             "rates": _default_rates(strategy),
             "task": _plain(asdict(task)),

@@ -9,7 +9,8 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError, gathering, raise_all
-from headstart.run.rows import find_task, read_splits
+from headstart.steps.rows import read_rows
+from headstart.steps.task import find_task
 from headstart.study.executors import Executor, closing
 from headstart.study.identity import Digests
 from headstart.study.plan import StudyPlan
@@ -143,7 +144,7 @@ def _check_rows(runs: Iterable[PlannedRun]) -> None:
             own: list[HeadstartError] = []
             with gathering(own):
                 config = FitConfig.build(run.settings)
-                read_splits(config, find_task(config))
+                read_rows(config, find_task(config))
             for fault in own if several else ():
                 fault.found += f" (task {run.axes['task']})"
             faults += own

@@ -23,12 +23,13 @@ from headstart.config import FitConfig
 from headstart.configfile import TRUST, without_trust
 from headstart.errors import RunError
 from headstart.results import RunResult
-from headstart.run.callback import Listener
-from headstart.run.plan import Ready, make_ready
-from headstart.run.record import finish, make_record
-from headstart.run.save import save_run
-from headstart.run.stages.runner import StrategyRunner
-from headstart.run.train import stage_runner, train
+from headstart.run import prepare_run
+from headstart.steps.callback import Callback
+from headstart.steps.record import finish, make_record
+from headstart.steps.save import save_run
+from headstart.steps.stages.runner import StrategyRunner
+from headstart.steps.train import stage_runner, train
+from headstart.steps.types import TrainingPlan
 from headstart.study.read import canonical, read_records
 from headstart.training.evaluate import predict_logits
 from headstart.training.runtime import Runtime
@@ -100,24 +101,24 @@ def greedy(
 class _Run:
     """A run that has trained in this process."""
 
-    ready: Ready
+    plan: TrainingPlan
     runner: StrategyRunner
     result: RunResult
 
     @property
     def score(self) -> float:
-        return self.runner.materials.judge(self.runner.last_logits)["score"]
+        return self.runner.data.judge(self.runner.last_logits)["score"]
 
     def weights(self) -> Weights:
-        model = self.ready.prepared.split.model
+        model = self.plan.model.model
         return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     def judge(self, weights: Weights) -> dict[str, float]:
         """Hold other weights, and measure them on the validation rows."""
-        model, materials = self.ready.prepared.split.model, self.runner.materials
+        model, materials = self.plan.model.model, self.runner.data
         model.load_state_dict(weights)
         self.runner.last_logits = predict_logits(
-            model, materials.validation, self.ready.runtime, materials.outputs
+            model, materials.validation, self.plan.runtime, materials.outputs
         )
         return materials.judge(self.runner.last_logits)
 
@@ -126,7 +127,7 @@ def make_soup(
     address: str,
     line: str,
     out: Path,
-    listener: Listener | None = None,
+    callback: Callback | None = None,
     *,
     trust_remote_code: bool | None = None,
 ) -> tuple[RunResult, list[Ingredient]]:
@@ -136,7 +137,7 @@ def make_soup(
         address: The study's folder.
         line: The strategy.
         out: Folder for the result; there must be none.
-        listener: Hears what happens.
+        callback: Hears what happens.
         trust_remote_code: Whether code that comes with the model may run. What the study's folder
             says of it does not count: it may be somebody else's.
 
@@ -148,16 +149,16 @@ def make_soup(
             scored on the same rows, or ``out`` is there; or its runs were trusted to run code of
             the model's own and the call says nothing of it.
     """
-    listener = listener or Listener()
+    callback = callback or Callback()
     if out.exists():
         raise RunError("a new folder for --out", f"{out}, which is there", "Choose another --out.")
     runs = [_trusted(run, address, trust_remote_code) for run in _ordered(address, canonical(line))]
-    first = _train(runs[0], listener)
+    first = _train(runs[0], callback)
 
     def parts() -> Iterator[tuple[int, float, Weights]]:
         yield first.result.seed, first.score, first.weights()
         for run in runs[1:]:
-            other = _train(run, listener)
+            other = _train(run, callback)
             yield other.result.seed, other.score, other.weights()
 
     weights, told = greedy(parts(), lambda trial: first.judge(trial)["score"])
@@ -170,25 +171,25 @@ def make_soup(
         f"greedy soup: the mean of the seeds {', '.join(kept)} of {len(told)}, chosen by the score "
         "on the validation rows, the same rows that the score is reported on"
     )
-    finish(first.ready, first.runner, result, listener)
+    finish(first.plan, first.runner, result, callback)
     result.settings["out"] = str(out)
     first.runner.pretrained_head = None
     with whole_folder(out, replace=False) as new:
-        save_run(first.ready, first.runner, result, new)
+        save_run(first.plan, first.runner, result, new)
     return result, told
 
 
-def _train(run: _Planned, listener: Listener) -> _Run:
+def _train(run: _Planned, callback: Callback) -> _Run:
     """Train a run again, and say so if another score comes out than the study has."""
     config = FitConfig.build({**run.settings, "out": None, "calibrate": False})
-    listener.message(f"Training seed {config.seed} again.")
+    callback.message(f"Training seed {config.seed} again.")
     runtime = Runtime(config.device, config.precision, config.threads)
-    ready = make_ready(config, runtime)
-    runner, result = stage_runner(ready, Listener()), make_record(ready)
+    plan = prepare_run(config, runtime)
+    runner, result = stage_runner(plan, Callback()), make_record(plan)
     train(runner, result)
-    trained = _Run(ready, runner, result)
+    trained = _Run(plan, runner, result)
     if abs(trained.score - run.score) > 1e-6:
-        listener.warning(
+        callback.warning(
             f"Seed {config.seed} scores {trained.score:.4f} where the study has {run.score:.4f}: "
             "it ran on another machine, with other threads, or other versions."
         )

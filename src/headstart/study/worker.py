@@ -53,7 +53,7 @@ def carry_out(
     from headstart.config import FitConfig
     from headstart.errors import HeadstartError
     from headstart.observers import observer
-    from headstart.run.fit import run_in_memory
+    from headstart.run import run_in_memory
 
     began = time.perf_counter()
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import torch
 
-from headstart.techniques._base import Setting, Technique, Updated
+from headstart.techniques._base import Technique, TechniqueContext, Updated
 
 
 class Averaging(Technique):
@@ -19,7 +19,7 @@ class Averaging(Technique):
 
     _mean: dict[str, torch.Tensor]
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Take note of what trains.
 
         Args:

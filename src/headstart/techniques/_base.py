@@ -33,7 +33,7 @@ Needs = Literal["nothing", "layers", "full"]
 
 
 @dataclass(frozen=True)
-class Setting:
+class TechniqueContext:
     """What a technique finds when its stage begins.
 
     Args:
@@ -153,7 +153,7 @@ class Technique:
             ModelError: If it cannot.
         """
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Begin; weights may be changed here.
 
         Args:

@@ -10,7 +10,7 @@ import torch
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.techniques._base import Batch, Needs, Setting, Technique, own_name
+from headstart.techniques._base import Batch, Needs, Technique, TechniqueContext, own_name
 
 Kind = Literal["uniform", "normal"]
 Change = Callable[[torch.Tensor], torch.Tensor]
@@ -123,7 +123,7 @@ class SecondPass(Technique):
         """
         Embeddings(split).close()
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Find the embeddings.
 
         Args:

@@ -12,7 +12,7 @@ from torch import nn
 from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
 from headstart.ranges import Range
-from headstart.techniques._base import Needs, Setting, Technique
+from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._masks import keep_masks, keep_part
 
 
@@ -69,7 +69,7 @@ class ChildTuning(Technique):
             f"Write {trains}+child_tuning(mode=F)."
         )
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Choose the parameters of mode D.
 
         Args:
@@ -112,7 +112,7 @@ class ChildTuning(Technique):
         self._masks = {name: mask.to(self._masked[name].device) for name, mask in tensors.items()}
 
 
-def _of_layers(setting: Setting) -> Iterator[tuple[str, nn.Parameter]]:
+def _of_layers(setting: TechniqueContext) -> Iterator[tuple[str, nn.Parameter]]:
     layers = tuple(lead for layer in setting.split.layers() for lead in layer.leads())
     return (
         (name, parameter)
@@ -122,7 +122,7 @@ def _of_layers(setting: Setting) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def _squared_gradients(
-    setting: Setting, masked: Mapping[str, nn.Parameter]
+    setting: TechniqueContext, masked: Mapping[str, nn.Parameter]
 ) -> dict[str, torch.Tensor]:
     """Sum the squared gradients of the batches' mean losses, without dropout."""
     model, parameters = setting.split.model, list(masked.values())

@@ -10,7 +10,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.ranges import A_SHARE, Range
-from headstart.techniques._base import Setting, Technique
+from headstart.techniques._base import Technique, TechniqueContext
 
 
 def class_weights(counts: Sequence[int], power: float) -> torch.Tensor:
@@ -43,7 +43,7 @@ class ClassWeights(Technique):
     classes: ClassVar[bool] = True
     power: float = 1.0
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Count the classes.
 
         Args:

@@ -11,7 +11,7 @@ import torch
 from headstart.cards import Card
 from headstart.ranges import A_RATE, ONE_OR_MORE, Range
 from headstart.techniques._average import Averaging
-from headstart.techniques._base import Setting, Updated
+from headstart.techniques._base import TechniqueContext, Updated
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Ema(Averaging):
     decay: float = 0.99
     every: int = 4
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Take note of the length.
 
         Args:

@@ -11,7 +11,7 @@ from torch import distributed as dist
 
 from headstart.cards import Card
 from headstart.ranges import Range
-from headstart.techniques._base import Needs, Setting, Technique
+from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._layers import Layers
 
 
@@ -51,7 +51,7 @@ class GradualUnfreezing(Technique):
     whole: ClassVar[bool] = True
     share: float = 0.5
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Find the layers.
 
         Args:

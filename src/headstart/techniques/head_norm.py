@@ -15,7 +15,7 @@ from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import head_end
 from headstart.ranges import NOT_NEGATIVE, Range
-from headstart.techniques._base import Setting, Technique
+from headstart.techniques._base import Technique, TechniqueContext
 
 
 @torch.no_grad()
@@ -59,7 +59,7 @@ class HeadNorm(Technique):
         """
         _end(split)
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Multiply it.
 
         Args:
@@ -80,7 +80,7 @@ def _end(split: SplitModel) -> nn.Linear:
     return linear
 
 
-def _fresh_norm(setting: Setting, linear: nn.Linear) -> float:
+def _fresh_norm(setting: TechniqueContext, linear: nn.Linear) -> float:
     """Return the norm that the model class would give to the map."""
     model: Any = setting.split.model
     with torch.random.fork_rng(devices=[]), torch.no_grad():

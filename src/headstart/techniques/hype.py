@@ -14,7 +14,7 @@ from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.ranges import ABOVE_0, Range
-from headstart.techniques._base import Needs, Setting, Technique
+from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._noise import FROZEN, noise_as
 
 
@@ -53,7 +53,7 @@ class Hype(Technique):
                 "Use another technique, such as 'r3f'.",
             )
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Listen at the layers.
 
         Args:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from headstart.cards import Card
 from headstart.ranges import Range
-from headstart.techniques._base import Needs, Setting, Technique
+from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._layers import Layers
 
 
@@ -31,7 +31,7 @@ class Llrd(Technique):
     }
     factor: float = 0.95
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Find the layers.
 
         Args:

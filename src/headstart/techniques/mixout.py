@@ -12,7 +12,7 @@ from torch import nn
 from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
 from headstart.ranges import A_RATE, Range
-from headstart.techniques._base import Needs, Setting, Technique
+from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._masks import keep_masks, keep_part
 
 
@@ -57,7 +57,7 @@ class Mixout(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"p": A_RATE}
     p: float = 0.9
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Remember the weights as they are.
 
         Args:
@@ -109,7 +109,7 @@ class Mixout(Technique):
         self._now = {}
 
 
-def _linear_weights(setting: Setting) -> Iterator[tuple[str, nn.Parameter]]:
+def _linear_weights(setting: TechniqueContext) -> Iterator[tuple[str, nn.Parameter]]:
     layers = tuple(lead for layer in setting.split.layers() for lead in layer.leads())
     for name, module in setting.split.model.named_modules():
         weight = f"{name}.weight"

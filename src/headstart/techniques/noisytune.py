@@ -10,7 +10,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.ranges import ABOVE_0, Range
-from headstart.techniques._base import Needs, Setting, Technique
+from headstart.techniques._base import Needs, Technique, TechniqueContext
 
 
 def noise_like(weight: torch.Tensor, scale: float, generator: torch.Generator) -> torch.Tensor:
@@ -46,7 +46,7 @@ class NoisyTune(Technique):
     scale: float = 0.15
 
     @torch.no_grad()
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Perturb the weights.
 
         Args:

@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 
 from headstart.cards import Card
 from headstart.ranges import ABOVE_0, NOT_NEGATIVE, Range
-from headstart.techniques._base import Setting, Technique, Updated
+from headstart.techniques._base import Technique, TechniqueContext, Updated
 
 
 def annealed(step: int, k: float, t0: float) -> float:
@@ -77,7 +77,7 @@ class RecAdam(Technique):
             else "It pulls weights back to pretrained ones; write full+recadam."
         )
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Take note of the head, and of the length.
 
         Args:

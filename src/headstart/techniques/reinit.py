@@ -12,7 +12,7 @@ from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.ranges import ONE_OR_MORE, Range
-from headstart.techniques._base import Needs, Setting, Technique
+from headstart.techniques._base import Needs, Technique, TechniqueContext
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Reinit(Technique):
                 f"{len(layers)} layers", f"Write reinit(k={len(layers)}) or less.",
             )  # fmt: skip
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Initialise the layers.
 
         Args:

@@ -11,7 +11,7 @@ import torch
 from headstart.cards import Card
 from headstart.ranges import A_RATE, ONE_OR_MORE, Range
 from headstart.techniques._average import Averaging
-from headstart.techniques._base import Setting
+from headstart.techniques._base import TechniqueContext
 
 
 @dataclass
@@ -32,7 +32,7 @@ class Swa(Averaging):
     start: float = 0.75
     every: int = 4
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Begin with nothing.
 
         Args:

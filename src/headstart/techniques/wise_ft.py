@@ -11,7 +11,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.ranges import A_SHARE, Range
-from headstart.techniques._base import Setting, Technique
+from headstart.techniques._base import Technique, TechniqueContext
 
 
 @dataclass
@@ -30,7 +30,7 @@ class WiseFt(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"alpha": A_SHARE}
     alpha: float = 0.5
 
-    def begin(self, setting: Setting) -> None:
+    def begin(self, setting: TechniqueContext) -> None:
         """Remember the weights.
 
         Args:

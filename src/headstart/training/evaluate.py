@@ -14,7 +14,7 @@ from torch import nn
 
 from headstart.data.batching import budget_batches
 from headstart.tasks.metrics import compute, is_share, score
-from headstart.training.loader import Feed, row_losses
+from headstart.training.loader import BatchLoader, row_losses
 from headstart.training.runtime import Runtime
 
 Floats = npt.NDArray[np.float32]
@@ -42,24 +42,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.inference_mode()
-def predict_logits(model: nn.Module, feed: Feed, runtime: Runtime, outputs: int) -> Floats:
+def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outputs: int) -> Floats:
     """Compute the logits of all rows.
 
     Args:
         model: The unwrapped classifier; put into evaluation mode and back.
-        feed: The rows.
+        loader: The rows.
         runtime: Device and precision; processes share the rows.
         outputs: Logits per row.
 
     Returns:
         Logits in the rows' own order, (n, outputs).
     """
-    logits = torch.zeros(len(feed.lengths), outputs)
-    batches = budget_batches(feed.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
+    logits = torch.zeros(len(loader.lengths), outputs)
+    batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
     # Weights are cast once for all batches: autocast keeps what it casts until it is left.
     with evaluating(model), runtime.autocast():
         for rows in batches[runtime.rank :: runtime.world]:
-            batch = feed.batch(rows)
+            batch = loader.batch(rows)
             batch.pop("labels", None)
             logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
     if runtime.world > 1:

@@ -23,7 +23,7 @@ from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, mean_of_tokens
 from headstart.training.evaluate import evaluating
 from headstart.training.first_token import first_token_only
-from headstart.training.loader import Feed, send
+from headstart.training.loader import BatchLoader, send
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
@@ -61,26 +61,26 @@ class _StandIn(nn.Module):
         return self.output(last_hidden_state=states, pooler_output=pooled)
 
 
-class _FeatureFeed:
-    """A feed that also tells the stand-in which rows come next."""
+class _FeatureLoader:
+    """A loader that also tells the stand-in which rows come next."""
 
     def __init__(
         self,
-        feed: Feed,
+        loader: BatchLoader,
         stand_in: _StandIn,
         kept: Kept,
         states: list[torch.Tensor],
         pooled: torch.Tensor | None,
     ) -> None:
-        self._feed, self._stand_in, self._kept = feed, stand_in, kept
+        self._loader, self._stand_in, self._kept = loader, stand_in, kept
         self._states, self._pooled = states, pooled
         same = len({s.shape for s in states}) == 1
         self._table = torch.stack(states) if same else None
-        self.lengths, self.left_padded = feed.lengths, feed.left_padded
+        self.lengths, self.left_padded = loader.lengths, loader.left_padded
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the inputs for some rows and hand their features to the stand-in."""
-        batch = self._feed.batch(rows)
+        batch = self._loader.batch(rows)
         chosen = send(torch.from_numpy(rows), self._states[0].device)
         if self._table is not None:
             states = self._table[chosen].flatten(0, 1)
@@ -97,7 +97,7 @@ class _FeatureFeed:
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in the batch of some rows is filled up."""
-        return self._feed.padded(rows)
+        return self._loader.padded(rows)
 
     def vocabulary(self) -> Indices | None:
         """Return nothing: the base model, which would read tokens, is not there."""
@@ -106,47 +106,47 @@ class _FeatureFeed:
 
 @contextlib.contextmanager
 def frozen_features(
-    split: SplitModel, feeds: list[Feed], runtime: Runtime
-) -> Iterator[list[Feed] | None]:
+    split: SplitModel, loaders: list[BatchLoader], runtime: Runtime
+) -> Iterator[list[BatchLoader] | None]:
     """Replace the base model by its stored output while the head trains.
 
     Args:
         split: The model; its backbone must not change inside the block.
-        feeds: The rows whose features are needed.
+        loaders: The rows whose features are needed.
         runtime: Device and precision.
 
     Yields:
-        The feeds to use instead; ``None`` where the features are too many to keep, rows are
+        The loaders to use instead; ``None`` where the features are too many to keep, rows are
         padded on the left, the head reaches into the base model at another place than its
         pooler, or reads more of its output than states and what is pooled of them.
     """
     model, base = split.model, split.base
-    if any(feed.left_padded for feed in feeds):
+    if any(loader.left_padded for loader in loaders):
         yield None
         return
     inside = {n for n in split.head if n.startswith(f"{split.prefix}.")}
     live_pooler = bool(inside)
-    if inside and not _pooler_can_be_replayed(split, inside, feeds[0]):
+    if inside and not _pooler_can_be_replayed(split, inside, loaders[0]):
         yield None
         return
-    read = _reading(split, feeds[0], live_pooler)
+    read = _reading(split, loaders[0], live_pooler)
     if read is None:
         yield None
         return
     kept, choices, output = read
-    tokens = choices * sum(f.lengths.sum() if kept == "all" else len(f.lengths) for f in feeds)
+    tokens = choices * sum(f.lengths.sum() if kept == "all" else len(f.lengths) for f in loaders)
     width = int(getattr(model.config, "hidden_size", 0) or 0)
     if 4 * tokens * max(1, width) > LARGEST_STORE:
         yield None
         return
     stand_in = _StandIn(base, live_pooler, output)
-    with first_token_only(split, feeds[0]):
-        stored = [_compute(split, feed, runtime, kept) for feed in feeds]
+    with first_token_only(split, loaders[0]):
+        stored = [_compute(split, loader, runtime, kept) for loader in loaders]
     setattr(model, split.prefix, stand_in)
     try:
         yield [
-            _FeatureFeed(feed, stand_in, kept, *found)
-            for feed, found in zip(feeds, stored, strict=True)
+            _FeatureLoader(loader, stand_in, kept, *found)
+            for loader, found in zip(loaders, stored, strict=True)
         ]
     finally:
         setattr(model, split.prefix, base)
@@ -154,13 +154,13 @@ def frozen_features(
 
 @torch.no_grad()
 def _compute(
-    split: SplitModel, feed: Feed, runtime: Runtime, kept: Kept
+    split: SplitModel, loader: BatchLoader, runtime: Runtime, kept: Kept
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Run every row through the base model once, without dropout.
 
     Args:
         split: The model.
-        feed: The rows.
+        loader: The rows.
         runtime: Device and precision.
         kept: What is stored.
 
@@ -168,11 +168,11 @@ def _compute(
         For each row its states, (choices, L, D), or (choices, 1, D); and the pooled outputs,
         (n, choices, D), if any.
     """
-    states: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
-    pooled: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
+    states: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
+    pooled: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     tokens = TOKENS_PER_BATCH.get(runtime.device.type, 8192)
-    for rows in budget_batches(feed.lengths, tokens, 256):
-        batch = feed.batch(rows)
+    for rows in budget_batches(loader.lengths, tokens, 256):
+        batch = loader.batch(rows)
         batch.pop("labels", None)
         with evaluating(split.model), _listening(split.base) as outputs, runtime.autocast():
             split.model(**batch)
@@ -185,7 +185,7 @@ def _compute(
         found = found.unflatten(0, (len(rows), -1))
         extra = getattr(output, "pooler_output", None)
         for place, row in enumerate(rows):
-            length = int(feed.lengths[row]) if kept == "all" else 1
+            length = int(loader.lengths[row]) if kept == "all" else 1
             states[row] = found[place, :, :length].clone()
             if extra is not None:
                 pooled[row] = extra.float().unflatten(0, (len(rows), -1))[place].clone()
@@ -193,7 +193,7 @@ def _compute(
     return states, torch.stack(pooled) if has_pooled else None
 
 
-def _pooler_can_be_replayed(split: SplitModel, inside: set[str], feed: Feed) -> bool:
+def _pooler_can_be_replayed(split: SplitModel, inside: set[str], loader: BatchLoader) -> bool:
     """Whether the head's part of the base model is the pooler, and that is all behind the states.
 
     ALBERT, for one, puts an activation of its own behind its pooler.
@@ -201,14 +201,14 @@ def _pooler_can_be_replayed(split: SplitModel, inside: set[str], feed: Feed) -> 
     if not all(name.startswith(f"{split.prefix}.pooler.") for name in inside):
         return False
     with _listening(split.base) as outputs, torch.no_grad():
-        _run_longest(split, feed)
+        _run_longest(split, loader)
         pooled = cast(Any, split.base).pooler(outputs[0].last_hidden_state)
     wanted = outputs[0].pooler_output
     return pooled.shape == wanted.shape and torch.allclose(pooled, wanted, atol=1e-5)
 
 
 def _reading(
-    split: SplitModel, feed: Feed, live_pooler: bool
+    split: SplitModel, loader: BatchLoader, live_pooler: bool
 ) -> tuple[Kept, int, OutputClass] | None:
     """Return what the head reads of the final states, texts per row, and the output's class.
 
@@ -219,7 +219,7 @@ def _reading(
     pooler = cast(Any, split.base).pooler if live_pooler else None
     try:
         with _listening(split.base, leaves=True, pooler=pooler) as outputs, torch.enable_grad():
-            logits = _run_longest(split, feed)
+            logits = _run_longest(split, loader)
             torch.autograd.backward(logits.square().sum())
     except _MoreThanIsKept:
         return None
@@ -228,12 +228,12 @@ def _reading(
     choices, output = len(states) // len(logits), type(outputs[0])
     if states.grad is None:
         return "first", choices, output
-    if isinstance(split.model, EncoderClassifier) and not _reads_spans(feed):
+    if isinstance(split.model, EncoderClassifier) and not _reads_spans(loader):
         pooling = split.model.head.spec.pooling
         return ("all" if pooling == "attention" else cast(Kept, pooling)), choices, output
     seen = (states.grad != 0).flatten(2).any(dim=2).any(dim=0)
     # No gradient at the first token either tells nothing: the head may begin with zeros.
-    first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(feed)
+    first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(loader)
     return ("first" if first_only else "all"), choices, output
 
 
@@ -247,14 +247,14 @@ def _output_class(output: Any) -> OutputClass:
     return type(output) if own else BaseModelOutputWithPoolingAndCrossAttentions
 
 
-def _reads_spans(feed: Feed) -> bool:
+def _reads_spans(loader: BatchLoader) -> bool:
     """Whether the head is told of target spans, of which the longest rows may have lost theirs."""
-    return "span_masks" in feed.batch(np.zeros(1, np.int64))
+    return "span_masks" in loader.batch(np.zeros(1, np.int64))
 
 
-def _run_longest(split: SplitModel, feed: Feed) -> torch.Tensor:
+def _run_longest(split: SplitModel, loader: BatchLoader) -> torch.Tensor:
     """Return the logits of the two longest rows, without dropout."""
-    batch = feed.batch(np.argsort(-feed.lengths, kind="stable")[:2])
+    batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
     batch.pop("labels", None)
     with evaluating(split.model):
         return cast(torch.Tensor, split.model(**batch).logits).float()

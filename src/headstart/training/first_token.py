@@ -22,7 +22,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import evaluating
-from headstart.training.loader import Feed
+from headstart.training.loader import BatchLoader
 
 Forward = Callable[..., torch.Tensor]
 LEAST_ROWS = 16
@@ -30,21 +30,21 @@ LEAST_ROWS = 16
 
 
 @contextlib.contextmanager
-def first_token_only(split: SplitModel, feed: Feed) -> Iterator[bool]:
+def first_token_only(split: SplitModel, loader: BatchLoader) -> Iterator[bool]:
     """Compute the last layer for the first token alone, if that changes nothing.
 
     Args:
-        split: The model, on the device of the feed.
-        feed: Rows such as it will see.
+        split: The model, on the device of the loader.
+        loader: Rows such as it will see.
 
     Yields:
         Whether it is so: the layer is of a known kind, and the head reads the first token only.
         Afterwards the layer is again what it was.
     """
     layer = _last_layer(split)
-    fits = layer is not None and not feed.left_padded and len(feed.lengths) >= LEAST_ROWS
+    fits = layer is not None and not loader.left_padded and len(loader.lengths) >= LEAST_ROWS
     forward = _forward_of(layer) if fits else None
-    if forward is None or not _reads_first_only(split, layer, feed):
+    if forward is None or not _reads_first_only(split, layer, loader):
         yield False
         return
     layer.forward = MethodType(forward, layer)
@@ -77,12 +77,12 @@ def _forward_of(layer: Any) -> Forward | None:
 
 
 @torch.no_grad()
-def _reads_first_only(split: SplitModel, layer: nn.Module, feed: Feed) -> bool:
+def _reads_first_only(split: SplitModel, layer: nn.Module, loader: BatchLoader) -> bool:
     """Whether the logits stay numbers when the last layer gives NaN for all tokens but the first.
 
     A gradient would tell less: a head that begins with zeros passes none on.
     """
-    batch = feed.batch(np.argsort(-feed.lengths, kind="stable")[:2])
+    batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
     batch.pop("labels", None)
     # What a head reads beside the first token may differ from row to row.
     if "span_masks" in batch or batch["input_ids"].shape[-1] < 2:

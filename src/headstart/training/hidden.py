@@ -11,7 +11,7 @@ import torch
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import evaluating
-from headstart.training.loader import Feed
+from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 
 Floats = npt.NDArray[np.float32]
@@ -19,12 +19,12 @@ TOKENS_PER_BATCH = 4096
 
 
 @torch.no_grad()
-def final_states(split: SplitModel, feed: Feed, runtime: Runtime) -> tuple[Floats, Floats]:
+def final_states(split: SplitModel, loader: BatchLoader, runtime: Runtime) -> tuple[Floats, Floats]:
     """Run every row through the base model, without dropout.
 
     Args:
         split: The model.
-        feed: The rows.
+        loader: The rows.
         runtime: Device and precision.
 
     Returns:
@@ -33,11 +33,11 @@ def final_states(split: SplitModel, feed: Feed, runtime: Runtime) -> tuple[Float
     """
     heard: list[Any] = []
     handle = split.base.register_forward_hook(lambda _, __, output: heard.append(output))
-    first: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
-    mean: list[torch.Tensor] = [torch.empty(0)] * len(feed.lengths)
+    first: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
+    mean: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     try:
-        for rows in budget_batches(feed.lengths, TOKENS_PER_BATCH, 256):
-            batch = feed.batch(rows)
+        for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, 256):
+            batch = loader.batch(rows)
             batch.pop("labels", None)
             with evaluating(split.model), runtime.autocast():
                 split.model(**batch)

@@ -1,6 +1,6 @@
 """Rows to tensors on the device, and the loss of a batch.
 
-A feed is all that the loop knows of the data: how many rows, how long, and a batch on demand.
+A loader is all that the loop knows of the data: how many rows, how long, and a batch on demand.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from headstart.data.encode import Encoded
 Indices = npt.NDArray[np.int64]
 
 
-class Feed(Protocol):
+class BatchLoader(Protocol):
     """A source of batches."""
 
     lengths: Indices
@@ -35,7 +35,7 @@ class Feed(Protocol):
         """Return every token id that a batch can hold, ascending; ``None`` if not known."""
 
 
-class EncodedFeed:
+class EncodedLoader:
     """Batches of encoded text on a device.
 
     Args:
@@ -80,17 +80,17 @@ class EncodedFeed:
         return np.unique(np.append(np.unique(ids), padding["input_ids"])).astype(np.int64)
 
 
-class PartFeed:
-    """Some rows of another feed.
+class SubsetLoader:
+    """Some rows of another loader.
 
     Args:
-        feed: The feed.
+        loader: The loader.
         rows: Which of its rows, (n,).
     """
 
-    def __init__(self, feed: Feed, rows: Indices) -> None:
-        self._feed, self._rows = feed, rows
-        self.lengths, self.left_padded = feed.lengths[rows], feed.left_padded
+    def __init__(self, loader: BatchLoader, rows: Indices) -> None:
+        self._loader, self._rows = loader, rows
+        self.lengths, self.left_padded = loader.lengths[rows], loader.left_padded
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some of these rows.
@@ -99,9 +99,9 @@ class PartFeed:
             rows: Indices into this part, (b,).
 
         Returns:
-            As from the feed itself.
+            As from the loader itself.
         """
-        return self._feed.batch(self._rows[rows])
+        return self._loader.batch(self._rows[rows])
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in a batch is filled up.
@@ -110,17 +110,17 @@ class PartFeed:
             rows: Indices into this part, (b,).
 
         Returns:
-            As from the feed itself.
+            As from the loader itself.
         """
-        return self._feed.padded(self._rows[rows])
+        return self._loader.padded(self._rows[rows])
 
     def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold, and maybe others.
 
         Returns:
-            As from the feed itself.
+            As from the loader itself.
         """
-        return self._feed.vocabulary()
+        return self._loader.vocabulary()
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

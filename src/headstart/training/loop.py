@@ -36,7 +36,7 @@ from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.results import Point
 from headstart.techniques._base import Technique, Updated
-from headstart.training.loader import Feed
+from headstart.training.loader import BatchLoader
 from headstart.training.masking import known_padding
 from headstart.training.optim import build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
@@ -44,10 +44,10 @@ from headstart.training.seeds import stream
 from headstart.training.skill import skill_of_sums, sums
 from headstart.training.solve import Fitted, fit_head
 from headstart.training.state import LoopState, StageSetup
-from headstart.training.step_reports import Ledger, Pause
+from headstart.training.step_reports import Pause, StepReports
 from headstart.training.stopping import LearnedRule, PlateauRule
 from headstart.training.techniques import Techniques
-from headstart.training.used_embeddings import met_rows
+from headstart.training.used_embeddings import used_rows
 
 WINDOW_ROWS = 512
 """Rows that the rule judges at once, or an epoch if it has more: the standard error of a share of
@@ -63,7 +63,7 @@ class StageLoop:
         model: The classifier, its parameters already frozen or not as the stage needs.
         head: The head's parameters by name.
         tuner: What trains beside it, by name.
-        feed: Training rows.
+        loader: Training rows.
         evaluate: Gives the validation metrics of the model as it is.
         setup: The stage's settings.
         runtime: Device, precision, processes.
@@ -79,7 +79,7 @@ class StageLoop:
         model: nn.Module,
         head: dict[str, nn.Parameter],
         tuner: dict[str, nn.Parameter],
-        feed: Feed,
+        loader: BatchLoader,
         evaluate: Callable[[], dict[str, float]],
         setup: StageSetup,
         runtime: Runtime,
@@ -89,14 +89,14 @@ class StageLoop:
         checkpoint: Callable[[StageLoop, bool], None] = lambda _loop, _stop: None,
         techniques: Sequence[Technique] = (),
     ) -> None:
-        self.model, self.feed, self.evaluate = model.to(runtime.device), feed, evaluate
+        self.model, self.loader, self.evaluate = model.to(runtime.device), loader, evaluate
         self.setup, self.runtime = setup, runtime
         self.on_step, self.on_point = on_step, on_point
         self.pause, self.checkpoint = pause, checkpoint
         self.techniques = Techniques(techniques)
         self.trained = {**tuner, **head}
         apart = not self.techniques.whole
-        self._met = met_rows(model, tuner, feed, runtime) if apart else None
+        self._met = used_rows(model, tuner, loader, runtime) if apart else None
         swapped = {
             n: self._met.table for n, p in tuner.items() if self._met and p is self._met.weight
         }
@@ -108,13 +108,13 @@ class StageLoop:
         updated = {n: Updated(p, rows.get(n)) for n, p in self._updated.items()}
         self.techniques.optimizer(self.optimizer, updated)
         self.state = LoopState()
-        self.ledger = Ledger(runtime)
+        self.step_reports = StepReports(runtime)
         self._row_gradients = RowGradients()
         self._window: torch.Tensor | None = None
         self._paused = Pause.NO
         self.best_tensors: dict[str, torch.Tensor] = {}
         seed = stream(setup.seed, "order")
-        self.order = BatchOrder(feed.lengths, setup.batch_size, seed)
+        self.order = BatchOrder(loader.lengths, setup.batch_size, seed)
         self.rule: LearnedRule | PlateauRule | None = None
         if setup.length.until == "learned":
             self.rule = LearnedRule()
@@ -136,7 +136,7 @@ class StageLoop:
         """
         began = time.perf_counter()
         self._point()
-        fitted = fit_head(self.model, self.trained, self.feed, labels, self.setup.seed)
+        fitted = fit_head(self.model, self.trained, self.loader, labels, self.setup.seed)
         self.state.training_seconds = self.state.seconds = time.perf_counter() - began
         self.state.step, self.state.ended = fitted.iterations, "optimum"
         return fitted
@@ -151,7 +151,9 @@ class StageLoop:
         if not self.state.curve:
             self._point()
         first = np.zeros(1, np.int64)
-        prepared = self.runtime.prepared(self.model, self.optimizer, lambda: self.feed.batch(first))
+        prepared = self.runtime.prepared(
+            self.model, self.optimizer, lambda: self.loader.batch(first)
+        )
         with self.runtime.own_randomness(), kept_memory(), prepared as (model, stepper):
             while not self.state.ended:
                 self._step(model, stepper)
@@ -189,9 +191,9 @@ class StageLoop:
         total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._met)
         self.techniques.before_step(state.step)
         for number, part in enumerate(parts):
-            batch = self.feed.batch(part)
+            batch = self.loader.batch(part)
             labels = batch.pop("labels")
-            more, told = number + 1 < len(parts), known_padding(self.feed.padded(part))
+            more, told = number + 1 < len(parts), known_padding(self.loader.padded(part))
             with runtime.accumulating(model, more=more), told:
                 # Backward passes are kernels already: to look out for more would take time.
                 with kernels, runtime.autocast():
@@ -219,15 +221,15 @@ class StageLoop:
             rate = setup.optimizer.lr * factor
             state.unmet *= 1 - rate * setup.optimizer.weight_decay
         state.step += 1
-        state.tokens += int(self.feed.lengths[rows].sum())
+        state.tokens += int(self.loader.lengths[rows].sum())
         # Several processes pause together, so what one of them wants goes round with the loss.
         wanted = self.pause() if runtime.world > 1 else Pause.NO
-        self.ledger.add(state.step, len(rows), total, wanted)
+        self.step_reports.add(state.step, len(rows), total, wanted)
         state.training_seconds += time.perf_counter() - began
 
     def _account(self, *, everything: bool = False) -> None:
         """Take note of what steps have reported."""
-        for report in self.ledger.read(everything=everything):
+        for report in self.step_reports.read(everything=everything):
             total, rows = self.state.since_point
             self.state.since_point = (total + report.loss * report.rows, rows + report.rows)
             self._paused = max(self._paused, report.pause)

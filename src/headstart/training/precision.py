@@ -16,7 +16,7 @@ from torch import nn
 from headstart.models.backbone import BufferSnapshot, SplitModel
 from headstart.models.source import short
 from headstart.training.evaluate import evaluating
-from headstart.training.loader import Feed
+from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 
 _FAULTS = (RuntimeError, ValueError, TypeError)
@@ -24,7 +24,7 @@ _FAULTS = (RuntimeError, ValueError, TypeError)
 
 
 def settle_precision(
-    split: SplitModel, feeds: Sequence[Feed], runtime: Runtime, *, training: bool = True
+    split: SplitModel, loaders: Sequence[BatchLoader], runtime: Runtime, *, training: bool = True
 ) -> str:
     """Let a runtime compute in fp32 if the model cannot compute in its precision.
 
@@ -33,7 +33,7 @@ def settle_precision(
 
     Args:
         split: The model; on whatever device.
-        feeds: The rows.
+        loaders: The rows.
         runtime: Device and precision; changed in place.
         training: Whether gradients will be needed.
 
@@ -42,13 +42,13 @@ def settle_precision(
     """
     if runtime.precision == "fp32":
         return ""
-    feed = max(feeds, key=lambda one: one.lengths.max(initial=0))
-    rows = np.unique([feed.lengths.argmax(), feed.lengths.argmin()])
+    loader = max(loaders, key=lambda one: one.lengths.max(initial=0))
+    rows = np.unique([loader.lengths.argmax(), loader.lengths.argmin()])
     model, asked = split.model, runtime.precision
     device, buffers = next(model.parameters()).device, BufferSnapshot(split)
     model.to(runtime.device)
     try:
-        finite = _try(model, feed.batch(rows), runtime, training=training)
+        finite = _try(model, loader.batch(rows), runtime, training=training)
         fault = "" if finite else "its output is no finite number"
     except torch.OutOfMemoryError:
         fault = ""  # is told where it happens in training, with what to do about it

@@ -25,7 +25,7 @@ from torch.func import functional_call, vmap
 from headstart.data.batching import BatchOrder, budget_batches
 from headstart.models.backbone import SplitModel
 from headstart.training.evaluate import ROWS_PER_BATCH, TOKENS_PER_BATCH, Floats, evaluating
-from headstart.training.loader import Feed, row_losses
+from headstart.training.loader import BatchLoader, row_losses
 from headstart.training.optim import OptimizerSettings, rate_factor
 from headstart.training.seeds import stream
 
@@ -35,7 +35,7 @@ Heads = dict[str, torch.Tensor]
 
 def train_heads(
     split: SplitModel,
-    feed: Feed,
+    loader: BatchLoader,
     starts: Sequence[Mapping[str, torch.Tensor]],
     seeds: Sequence[int],
     rates: Sequence[float],
@@ -48,7 +48,7 @@ def train_heads(
 
     Args:
         split: The model, inside ``frozen_features``.
-        feed: The training rows from there.
+        loader: The training rows from there.
         starts: The head of each seed to start from.
         seeds: Seeds of the data order.
         rates: Peak learning rates.
@@ -67,7 +67,7 @@ def train_heads(
         .requires_grad_()
         for name, parameter in split.head.items()
     }
-    orders = [BatchOrder(feed.lengths, batch_size, stream(seed, "order")) for seed in seeds]
+    orders = [BatchOrder(loader.lengths, batch_size, stream(seed, "order")) for seed in seeds]
     adam = _Adam(heads, rates, settings)
     warmup, per_epoch = round(settings.warmup * steps), orders[0].per_epoch
     with evaluating(split.model):
@@ -75,19 +75,19 @@ def train_heads(
             epoch, place = divmod(step, per_epoch)
             if place == 0:
                 epochs = [order.epoch(epoch) for order in orders]
-            loss = _losses(split, feed, heads, [batches[place] for batches in epochs])
+            loss = _losses(split, loader, heads, [batches[place] for batches in epochs])
             gradients = torch.autograd.grad(loss, list(heads.values()))
             adam.step(gradients, rate_factor(step, steps, warmup))
     return {name: tensor.detach() for name, tensor in heads.items()}
 
 
 @torch.no_grad()
-def probe_logits(split: SplitModel, feed: Feed, heads: Heads, outputs: int) -> Floats:
+def probe_logits(split: SplitModel, loader: BatchLoader, heads: Heads, outputs: int) -> Floats:
     """Compute the logits that every head gives every row.
 
     Args:
         split: The model, inside ``frozen_features``.
-        feed: The rows, from there.
+        loader: The rows, from there.
         heads: The heads.
         outputs: Logits per row.
 
@@ -95,22 +95,22 @@ def probe_logits(split: SplitModel, feed: Feed, heads: Heads, outputs: int) -> F
         Logits, (seeds, rates, n, outputs).
     """
     shape = next(iter(heads.values())).shape[:2]
-    logits = torch.zeros(*shape, len(feed.lengths), outputs)
+    logits = torch.zeros(*shape, len(loader.lengths), outputs)
     with evaluating(split.model):
-        for rows in budget_batches(feed.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH):
-            found = _logits(split, heads, _inputs(split, feed, rows), None)
+        for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH):
+            found = _logits(split, heads, _inputs(split, loader, rows), None)
             logits[:, :, torch.from_numpy(rows)] = found.float().cpu()
     return logits.numpy()
 
 
 def _losses(
-    split: SplitModel, feed: Feed, heads: Heads, batches: Sequence[npt.NDArray[np.int64]]
+    split: SplitModel, loader: BatchLoader, heads: Heads, batches: Sequence[npt.NDArray[np.int64]]
 ) -> torch.Tensor:
     """Return the sum over all heads of the mean loss on their seed's rows."""
     # The last batch of an epoch is smaller and comes at another step for every seed.
     size = max(map(len, batches))
     real = np.arange(size) < np.array([[len(rows)] for rows in batches])
-    inputs = _inputs(split, feed, np.concatenate([np.resize(rows, size) for rows in batches]))
+    inputs = _inputs(split, loader, np.concatenate([np.resize(rows, size) for rows in batches]))
     labels = inputs.pop("labels").view(len(batches), 1, size)
     by_seed = {n: t.view(len(batches), -1, *t.shape[1:]) for n, t in inputs.items()}
     logits = _logits(split, heads, by_seed, 0)
@@ -120,9 +120,11 @@ def _losses(
     return (losses * weights).sum()
 
 
-def _inputs(split: SplitModel, feed: Feed, rows: npt.NDArray[np.int64]) -> dict[str, torch.Tensor]:
+def _inputs(
+    split: SplitModel, loader: BatchLoader, rows: npt.NDArray[np.int64]
+) -> dict[str, torch.Tensor]:
     """Return the model's inputs for some rows, their stored features among them."""
-    batch = feed.batch(rows)
+    batch = loader.batch(rows)
     states, pooled = cast(Any, split.base).stored
     batch["states"] = states
     if pooled is not None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.kernels.mode import FastKernels
-from headstart.kernels.vocabulary import MetRows
+from headstart.kernels.vocabulary import UsedRows
 from headstart.training.offload import OffloadedAdamW
 from headstart.training.threads import Threads, choose_threads
 
@@ -226,7 +226,7 @@ class Runtime:
         # What the loss scale of fp16 uses too: the gradient is divided by it inside the update.
         cast(Any, optimizer).grad_scale = ((total + 1e-6) / norm).clamp(min=1.0)
 
-    def kernels(self, met: MetRows | None = None) -> contextlib.AbstractContextManager[Any]:
+    def kernels(self, met: UsedRows | None = None) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which a training step uses our kernels; a GPU has its own.
 
         Args:

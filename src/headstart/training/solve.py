@@ -25,7 +25,7 @@ from torch import nn
 
 from headstart.models.backbone import Snapshot
 from headstart.training.evaluate import evaluating
-from headstart.training.loader import Feed, Indices, row_losses
+from headstart.training.loader import BatchLoader, Indices, row_losses
 from headstart.training.seeds import stream
 
 Losses = npt.NDArray[np.float32]
@@ -63,7 +63,7 @@ class Fitted:
 def fit_head(
     model: nn.Module,
     head: Head,
-    feed: Feed,
+    loader: BatchLoader,
     labels: npt.NDArray[np.generic],
     seed: int,
 ) -> Fitted:
@@ -72,7 +72,7 @@ def fit_head(
     Args:
         model: The classifier, inside ``frozen_features``; only its head has gradients.
         head: The head's parameters by name.
-        feed: The training rows from there.
+        loader: The training rows from there.
         labels: Class indices or numbers, (n,).
         seed: Draws the folds.
 
@@ -82,7 +82,7 @@ def fit_head(
     start = Snapshot(head)
     everything = np.arange(len(labels))
     with evaluating(model):
-        problem = _Problem(model, head, feed, _scales(model, head, feed, everything))
+        problem = _Problem(model, head, loader, _scales(model, head, loader, everything))
         found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
         for kept, held_out in folds(labels, seed):
             start.restore()
@@ -157,14 +157,14 @@ class _Problem:
     Args:
         model: The classifier, inside ``frozen_features``.
         head: The head's parameters by name.
-        feed: The rows.
+        loader: The rows.
         scales: Mean squared norm of what each linear map reads, by the name of its weight.
     """
 
     def __init__(
-        self, model: nn.Module, head: Head, feed: Feed, scales: Mapping[str, float]
+        self, model: nn.Module, head: Head, loader: BatchLoader, scales: Mapping[str, float]
     ) -> None:
-        self._model, self._head, self._feed, self._scales = model, head, feed, scales
+        self._model, self._head, self._loader, self._scales = model, head, loader, scales
 
     def solve(self, rows: Indices, strength: float) -> int:
         """Minimise from the present head on; return the iterations."""
@@ -200,13 +200,13 @@ class _Problem:
 
     def _losses(self, rows: Indices) -> Iterator[torch.Tensor]:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            batch = self._feed.batch(rows[start : start + ROWS_AT_ONCE])
+            batch = self._loader.batch(rows[start : start + ROWS_AT_ONCE])
             labels = batch.pop("labels")
             yield row_losses(self._model(**batch).logits, labels)
 
 
 @torch.no_grad()
-def _scales(model: nn.Module, head: Head, feed: Feed, rows: Indices) -> dict[str, float]:
+def _scales(model: nn.Module, head: Head, loader: BatchLoader, rows: Indices) -> dict[str, float]:
     """Measure the mean squared norm of what each linear map reads, by its weight's name."""
     maps = {
         f"{name}.weight": module
@@ -223,7 +223,7 @@ def _scales(model: nn.Module, head: Head, feed: Feed, rows: Indices) -> dict[str
 
     handles = [module.register_forward_hook(listen(name)) for name, module in maps.items()]
     try:
-        batch = feed.batch(rows[:ROWS_AT_ONCE])
+        batch = loader.batch(rows[:ROWS_AT_ONCE])
         batch.pop("labels", None)
         model(**batch)
     finally:

@@ -44,7 +44,7 @@ class Report:
     pause: Pause
 
 
-class Ledger:
+class StepReports:
     """Takes reports and gives them back when they can be read without waiting.
 
     Args:

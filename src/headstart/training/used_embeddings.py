@@ -9,23 +9,23 @@ import torch
 from torch import nn
 
 from headstart.kernels.rows import LEAST_ROWS
-from headstart.kernels.vocabulary import MetRows
-from headstart.training.loader import Feed
+from headstart.kernels.vocabulary import UsedRows
+from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 
 LARGEST_SHARE = 0.8
 """Share of the rows from which on a part is not worth it."""
 
 
-def met_rows(
-    model: nn.Module, tuner: Mapping[str, nn.Parameter], feed: Feed, runtime: Runtime
-) -> MetRows | None:
+def used_rows(
+    model: nn.Module, tuner: Mapping[str, nn.Parameter], loader: BatchLoader, runtime: Runtime
+) -> UsedRows | None:
     """Make a table of the token embeddings that a stage's rows read.
 
     Args:
         model: What trains.
         tuner: What trains beside the head, by name.
-        feed: Training rows.
+        loader: Training rows.
         runtime: On a GPU, or with several processes, the whole table trains.
 
     Returns:
@@ -35,10 +35,10 @@ def met_rows(
         return None
     module: Any = _token_embedding(model)
     trains = module is not None and any(p is module.weight for p in tuner.values())
-    ids = feed.vocabulary() if trains and len(module.weight) >= LEAST_ROWS else None
+    ids = loader.vocabulary() if trains and len(module.weight) >= LEAST_ROWS else None
     if ids is None or len(ids) > LARGEST_SHARE * len(module.weight):
         return None
-    return MetRows(module.weight, torch.from_numpy(ids))
+    return UsedRows(module.weight, torch.from_numpy(ids))
 
 
 def _token_embedding(model: Any) -> nn.Embedding | None:

@@ -1,10 +1,9 @@
-"""From settings to rows: what the task is, where its rows come from, which of them train."""
+"""Step 2: where the rows come from, what they hold, and which of them train."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +21,8 @@ from headstart.data.sources import read_table
 from headstart.data.splits import carve, sample
 from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
-from headstart.models.head_choice import Target
-from headstart.tasks.builtin import get_task, read_task_folder
+from headstart.steps.types import Splits
+from headstart.tasks.builtin import read_task_folder
 from headstart.tasks.metrics import (
     canonical_names,
     class_faults,
@@ -31,7 +30,6 @@ from headstart.tasks.metrics import (
     metric_faults,
 )
 from headstart.tasks.spec import TaskSpec
-from headstart.tasks.userfile import from_columns
 from headstart.training.seeds import stream
 
 Frames = Mapping[str, pd.DataFrame]
@@ -39,76 +37,7 @@ TRAINING, VALIDATION = "the training rows", "the validation rows"
 """What messages call them."""
 
 
-@dataclass
-class Splits:
-    """The rows of a run.
-
-    Args:
-        task: The task, with target and metrics decided.
-        labels: Label names and their order; ``None`` for a number.
-        train: Training rows.
-        validation: Rows that scores are measured on along the way.
-        origin: Where the validation rows come from, in words.
-        untouched: Validation rows kept away from selection; ``None`` where selection uses them.
-        mean: Mean of the training numbers; 0 for classes.
-        scale: Their standard deviation; 1 for classes.
-        warnings: What the user should know about the data.
-        gaps: What was left out or kept of the rows with gaps, by split.
-    """
-
-    task: TaskSpec
-    labels: LabelMap | None
-    train: Rows
-    validation: Rows
-    origin: str
-    untouched: Rows | None = None
-    mean: float = 0.0
-    scale: float = 1.0
-    warnings: list[str] = field(default_factory=list)
-    gaps: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Class names in the order of the logits; empty for a number."""
-        return self.labels.names if self.labels else ()
-
-    @property
-    def target(self) -> Target:
-        """What the model has to predict."""
-        spans = len(self.task.spans) if self.task.span_use == "vectors" else 0
-        kind = "choice" if self.task.shape == "choice" else "sequence"
-        return Target(self.label_names, kind, spans)  # type: ignore[arg-type]
-
-
-def find_task(config: FitConfig) -> TaskSpec:
-    """Return the task that the settings describe, built in or made of the user's columns.
-
-    Args:
-        config: The settings.
-
-    Returns:
-        The task; the target of user columns may still be open.
-    """
-    if config.task:
-        task = get_task(config.task)
-        if config.label:
-            task = replace(task, label=config.label)
-        if config.metrics:
-            chosen = canonical_names(config.metrics)
-            raise_all(metric_faults(chosen, task.target))
-            return replace(task, metrics=chosen)
-        return task
-    return from_columns(
-        config.text,
-        config.label or "label",
-        choices=config.choices,
-        span=config.span,
-        target=config.target,
-        metrics=config.metrics or None,
-    )
-
-
-def read_splits(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -> Splits:
+def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -> Splits:
     """Read, check and split the rows.
 
     Args:
@@ -274,41 +203,6 @@ def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]
     return replace(task, target=target, metrics=chosen)
 
 
-def data_record(splits: Splits) -> dict[str, Any]:
-    """Return row counts and content fingerprints for a run's record.
-
-    Args:
-        splits: The rows.
-
-    Returns:
-        Plain data.
-    """
-    return {
-        "train_rows": len(splits.train),
-        "validation_rows": len(splits.validation),
-        "validation_origin": splits.origin,
-        "untouched_rows": len(splits.untouched) if splits.untouched is not None else 0,
-        "train_fingerprint": _fingerprint(splits.train),
-        "validation_fingerprint": _fingerprint(splits.validation),
-        "number_mean": splits.mean,
-        "number_scale": splits.scale,
-        **({"gaps": splits.gaps} if splits.gaps else {}),
-    }
-
-
-def source_name(config: FitConfig, task: TaskSpec) -> str:
-    """Return a short name for the data, for folders and cards.
-
-    Args:
-        config: The settings.
-        task: The task.
-
-    Returns:
-        The task's name, or the training file's stem.
-    """
-    return Path(config.train).stem if config.train and not config.task else task.name
-
-
 def _frames(
     config: FitConfig, task: TaskSpec, given: Frames
 ) -> tuple[pd.DataFrame, pd.DataFrame | None]:
@@ -360,12 +254,3 @@ def _known(rows: Rows) -> npt.NDArray[Any]:
     if rows.labels is None:
         raise RuntimeError("rows for training carry labels")
     return rows.labels
-
-
-def _fingerprint(rows: Rows) -> str:
-    digest = hashlib.sha256()
-    for texts in rows.texts:
-        digest.update(repr(texts).encode())
-    if rows.labels is not None:
-        digest.update(np.ascontiguousarray(rows.labels).tobytes())
-    return f"sha256:{digest.hexdigest()[:32]}"

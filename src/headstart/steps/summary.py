@@ -1,4 +1,4 @@
-"""What a run is going to do, told before it does it."""
+"""A run's plan for people: tables and facts, shown before anything trains."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from headstart.config import FitConfig
 from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.models.headfile import describe_pooling
-from headstart.run.model import Prepared
-from headstart.run.stages.types import StagePlan
+from headstart.steps.stages.plan import total_steps
+from headstart.steps.stages.types import StagePlan
+from headstart.steps.types import TrainingPlan
 from headstart.tuners._bind import bind, bind_techniques
 from headstart.untrusted import shown
 
+_SENTENCE = (
+    "linear, on what the checkpoint pools for sentence vectors; loads with headstart or "
+    "sentence-transformers (--head-type native: a plain classifier, at a price)"
+)
+
 
 @dataclass(frozen=True)
-class Plan:
-    """A run's plan.
+class PlanSummary:
+    """A run's plan as tables and facts.
 
     Args:
         strategy: The canonical line.
@@ -64,29 +71,46 @@ def _rates(plan: StagePlan) -> tuple[str, str]:
     return f"{plan.optimizer.lr:g}", f"{plan.optimizer.head_lr:g}"
 
 
-def make_plan(
-    strategy: str,
-    stages: tuple[StagePlan, ...],
-    prepared: Prepared,
-    facts: dict[str, str],
-    notes: list[str],
-) -> Plan:
-    """Count parameters and describe the data.
+def summarise(plan: TrainingPlan) -> PlanSummary:
+    """Count parameters and describe model, data and stages.
 
     Args:
-        strategy: The canonical line.
-        stages: Its stages, decided.
-        prepared: Rows, model, tokens.
-        facts: Facts that go first, by name.
-        notes: What was decided and may surprise.
+        plan: The run.
 
     Returns:
-        The plan. The model is left as it was.
+        The summary. The model is left as it was.
     """
-    counts = tuple(_count(prepared.split, plan, last=plan is stages[-1]) for plan in stages)
-    told = {**facts, **_data_facts(prepared), "head input": describe_pooling(prepared.split)}
-    found = (*notes, *prepared.splits.warnings)
-    return Plan(strategy, stages, counts, tuple(told.items()), found)
+    config, numbers, stages = plan.config, plan.hyperparameters, plan.stages
+    size = sum(p.numel() for p in plan.model.backbone.values())
+    facts = {
+        "task": f"{plan.task.name} ({plan.task.shape}, {plan.task.target})",
+        "model": f"{config.model}, {size:,} backbone parameters",
+        "head": (_SENTENCE if numbers.sentence else numbers.head) + _start(config),
+        "device": f"{plan.runtime.device}, {plan.runtime.precision} ({plan.runtime.reason})",
+        "threads": str(plan.runtime.threads),
+        "batch": f"{numbers.preset.batch_size} rows a step, seed {config.seed}",
+    }
+    if config.calibrate:
+        rows = plan.splits.validation
+        both = "" if plan.splits.untouched else ", which also carry the scores"
+        facts["calibration"] = f"a temperature, fitted on {len(rows):,} held-out rows{both}"
+    if numbers.epochs > numbers.preset.epochs and not stages[-1].stage.has_length:
+        few = f"{numbers.preset.epochs:g} would be few steps for so few rows"
+        facts["length"] = f"{numbers.epochs:g} epochs of fine-tuning: {few}"
+    total = total_steps(numbers, stages)
+    if total and any(stage.length.until != "end" for stage in stages[:-1]):
+        facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
+    counts = tuple(_count(plan.model, stage, last=stage is stages[-1]) for stage in stages)
+    told = {**facts, **_data_facts(plan), "head input": describe_pooling(plan.model)}
+    return PlanSummary(plan.strategy.name, stages, counts, tuple(told.items()), plan.notes)
+
+
+def _start(config: FitConfig) -> str:
+    """Say where the head starts, behind its kind."""
+    part = "" if config.head_part == "all" else ", but for its last map"
+    given = f", from {config.head}{part}" if config.head else ""
+    init = {"normal": "", "zero": ", starting at zero", "labels": ", starting from the label names"}
+    return given + init[config.head_init]
 
 
 def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
@@ -103,17 +127,17 @@ def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
     return count
 
 
-def _data_facts(prepared: Prepared) -> dict[str, str]:
-    splits, train = prepared.splits, prepared.train
+def _data_facts(plan: TrainingPlan) -> dict[str, str]:
+    splits, train = plan.splits, plan.encoded.train
     facts = {
         "rows": f"{len(splits.train):,} training, {len(splits.validation):,} validation "
         f"({splits.origin})"
         + (f", {len(splits.untouched):,} for the final score" if splits.untouched else ""),
         "tokens a row": f"median {np.median(train.lengths):.0f}, "
         f"95 % {np.percentile(train.lengths, 95):.0f}, longest {train.lengths.max()}, "
-        f"cut at {prepared.max_length}",
+        f"cut at {plan.encoded.max_length}",
         "rows cut": f"{int(train.truncated.sum()):,} training, "
-        f"{int(prepared.validation.truncated.sum()):,} validation",
+        f"{int(plan.encoded.validation.truncated.sum()):,} validation",
     }
     if splits.labels is None:
         facts["target"] = f"a number, mean {splits.mean:g}, sd {splits.scale:g}"

@@ -7,41 +7,46 @@ from collections.abc import Iterator
 from typing import Any
 
 from headstart.kernels.fuse import fused_layers
-from headstart.run.callback import Listener
-from headstart.run.stages.types import Materials, Options
+from headstart.steps.callback import Callback
+from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.training.features import frozen_features
 from headstart.training.first_token import first_token_only
-from headstart.training.loader import Feed
+from headstart.training.loader import BatchLoader
 from headstart.training.recompute import recomputed
 from headstart.training.runtime import Runtime
 
 
 @contextlib.contextmanager
-def stage_feeds(
-    materials: Materials, options: Options, runtime: Runtime, listener: Listener, *, stored: bool
-) -> Iterator[tuple[Feed, Feed]]:
+def stage_loaders(
+    data: TrainingData,
+    arguments: TrainingArguments,
+    runtime: Runtime,
+    callback: Callback,
+    *,
+    stored: bool,
+) -> Iterator[tuple[BatchLoader, BatchLoader]]:
     """Give a stage its training and validation rows.
 
     Args:
-        materials: Model and data.
-        options: Settings of all stages.
+        data: Model and data.
+        arguments: Settings of all stages.
         runtime: Device and precision.
-        listener: Hears if features cannot be kept.
+        callback: Hears if features cannot be kept.
         stored: Whether the backbone stands still, so that its output can be stored.
 
     Yields:
-        The two feeds; those of ``materials`` themselves where nothing is stored.
+        The two loaders; those of ``data`` themselves where nothing is stored.
     """
-    train, validation, split = materials.train, materials.validation, materials.split
+    train, validation, split = data.train, data.validation, data.split
     split.model.to(runtime.device)
     if stored:
         with frozen_features(split, [train, validation], runtime) as features:
             if features is not None:
                 yield features[0], features[1]
                 return
-        listener.message("The frozen features cannot be kept; computed in every epoch.")
+        callback.message("The frozen features cannot be kept; computed in every epoch.")
     # Layers in fewer steps; those that are computed twice stay as they are.
-    twice = options.gradient_checkpointing or runtime.device.type != "cpu"
+    twice = arguments.gradient_checkpointing or runtime.device.type != "cpu"
     fused: contextlib.AbstractContextManager[Any] = (
         contextlib.nullcontext() if twice else fused_layers(split.model)
     )
@@ -50,19 +55,19 @@ def stage_feeds(
 
 
 def activation_memory(
-    materials: Materials, options: Options, runtime: Runtime, *, frozen: bool
+    data: TrainingData, arguments: TrainingArguments, runtime: Runtime, *, frozen: bool
 ) -> contextlib.AbstractContextManager[None]:
     """Return the context in which a stage trains: a frozen backbone keeps no activations.
 
     Args:
-        materials: Model and data.
-        options: Settings of all stages.
+        data: Model and data.
+        arguments: Settings of all stages.
         runtime: Device and precision.
         frozen: Whether the backbone stands still.
 
     Returns:
         The context.
     """
-    if not options.gradient_checkpointing or frozen:
+    if not arguments.gradient_checkpointing or frozen:
         return contextlib.nullcontext()
-    return recomputed(materials.split, runtime.device)
+    return recomputed(data.split, runtime.device)

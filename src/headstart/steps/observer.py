@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.run.callback import Listener
-from headstart.run.plan import Ready
+from headstart.steps.callback import Callback
+from headstart.steps.types import TrainingPlan
 
 
-class Observer(Listener):
+class Observer(Callback):
     """Hears what a run does and sees its model; measures something about it.
 
     ``stage_started`` is heard with the tuner attached and the head in place, before the first
@@ -18,7 +18,7 @@ class Observer(Listener):
     changed there: the stage goes on with what it then finds.
     """
 
-    ready: Ready
+    plan: TrainingPlan
 
     def check(self, config: FitConfig) -> None:
         """Refuse a run in which this cannot be measured, before any run of a study starts.
@@ -42,13 +42,13 @@ class Observer(Listener):
         del config
         return ()
 
-    def begin(self, ready: Ready) -> None:
+    def begin(self, plan: TrainingPlan) -> None:
         """See the run before anything trains.
 
         Args:
-            ready: Model, rows and plan.
+            plan: Model, rows and plan.
         """
-        self.ready = ready
+        self.plan = plan
 
     def end(self) -> dict[str, Any]:
         """See the run after everything has trained.

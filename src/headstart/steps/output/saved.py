@@ -14,7 +14,7 @@ from headstart.files.schema import as_record
 from headstart.models.head_choice import Target
 from headstart.models.source import find_model
 from headstart.results import RunResult
-from headstart.run.output.folder import MODEL, RESULT
+from headstart.steps.output.folder import MODEL, RESULT
 from headstart.tasks.metrics import default_metrics
 from headstart.tasks.spec import TaskSpec
 from headstart.training.runtime import Runtime

@@ -1,4 +1,4 @@
-"""What the stages of a run are given: their plan, the model and data, the common options."""
+"""What the stages of a run are given: their plan, the model and data, the common arguments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage
 from headstart.training.evaluate import Judge
-from headstart.training.loader import Feed
+from headstart.training.loader import BatchLoader
 from headstart.training.optim import OptimizerSettings
 
 Pristine = Callable[[], Mapping[str, torch.Tensor]]
@@ -36,7 +36,7 @@ class StagePlan:
 
 
 @dataclass(frozen=True)
-class Materials:
+class TrainingData:
     """What the stages work on.
 
     Args:
@@ -52,8 +52,8 @@ class Materials:
     """
 
     split: SplitModel
-    train: Feed
-    validation: Feed
+    train: BatchLoader
+    validation: BatchLoader
     train_labels: npt.NDArray[np.generic]
     judge: Judge
     outputs: int
@@ -62,7 +62,7 @@ class Materials:
 
 
 @dataclass(frozen=True)
-class Options:
+class TrainingArguments:
     """Settings that hold for every stage.
 
     Args:

@@ -29,9 +29,9 @@ from torch import nn
 from headstart.errors import NumericalError
 from headstart.models.backbone import BufferSnapshot
 from headstart.results import StageResult, stage_from_dict
-from headstart.run.callback import Listener
-from headstart.run.stages.context import closing, setting
-from headstart.run.stages.earlier import (
+from headstart.steps.callback import Callback
+from headstart.steps.stages.context import closing, setting
+from headstart.steps.stages.earlier import (
     Earlier,
     best_of,
     can_return,
@@ -39,15 +39,15 @@ from headstart.run.stages.earlier import (
     put_back,
     to_tensors,
 )
-from headstart.run.stages.guard import has_learned, second_attempt, why_not
-from headstart.run.stages.loaders import activation_memory, stage_feeds
-from headstart.run.stages.pretrained import Origin
-from headstart.run.stages.types import Materials, Options, StagePlan
+from headstart.steps.stages.guard import has_learned, second_attempt, why_not
+from headstart.steps.stages.loaders import activation_memory, stage_loaders
+from headstart.steps.stages.pretrained import PretrainedBackbone
+from headstart.steps.stages.types import StagePlan, TrainingArguments, TrainingData
 from headstart.strategies.stages import Stage, Strategy
 from headstart.techniques._base import Technique
 from headstart.training.checkpoint import under
 from headstart.training.evaluate import Floats, predict_logits
-from headstart.training.loader import Feed, PartFeed
+from headstart.training.loader import BatchLoader, SubsetLoader
 from headstart.training.loop import StageLoop
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
@@ -60,8 +60,6 @@ from headstart.tuners._bind import bind, bind_techniques
 SKILL_ROWS = 1000
 MOST_POINTS = 20
 """Evaluations in a stage, where the user does not say how often."""
-
-
 Save = Callable[[dict[str, Any], dict[str, torch.Tensor], bool], None]
 
 
@@ -71,10 +69,10 @@ class StrategyRunner:
     Args:
         strategy: The strategy.
         plans: Its stages, decided.
-        materials: Model and data.
-        options: Settings of all stages.
+        data: Model and data.
+        arguments: Settings of all stages.
         runtime: Device, precision, processes.
-        listener: Hears what happens.
+        callback: Hears what happens.
         pause: Asked in each step, gives a ``Pause``.
         save: Writes a checkpoint of plain data and tensors; told whether the run stops after it.
     """
@@ -83,17 +81,17 @@ class StrategyRunner:
         self,
         strategy: Strategy,
         plans: tuple[StagePlan, ...],
-        materials: Materials,
-        options: Options,
+        data: TrainingData,
+        arguments: TrainingArguments,
         runtime: Runtime,
-        listener: Listener,
+        callback: Callback,
         pause: Callable[[], int] = lambda: Pause.NO,
         save: Save = lambda _state, _tensors, _stop: None,
     ) -> None:
-        self.strategy, self.plans, self.materials = strategy, plans, materials
-        self.options, self.runtime, self.listener = options, runtime, listener
+        self.strategy, self.plans, self.data = strategy, plans, data
+        self.arguments, self.runtime, self.callback = arguments, runtime, callback
         self.pause, self.save = pause, save
-        self.split = materials.split
+        self.split = data.split
         self.results: list[StageResult] = []
         self.guard_notes: list[str] = []
         self.pretrained_head: dict[str, torch.Tensor] | None = None
@@ -106,10 +104,10 @@ class StrategyRunner:
         self._names = set(self.split.backbone)
         self._before: dict[str, torch.Tensor] = {}
         reserved = [p.stage.reserve for p in plans[:-1]]
-        self._returns = options.select == "auto" and bool(materials.pristine) and not any(reserved)
+        self._returns = arguments.select == "auto" and bool(data.pristine) and not any(reserved)
         # A '>' after a '>>' goes back to the checkpoint, which the merge has overwritten.
         returns = any(a and not all(reserved[i:]) for i, a in enumerate(reserved))
-        self._origin = Origin(self.split) if returns else None
+        self._origin = PretrainedBackbone(self.split) if returns else None
 
     def run(
         self,
@@ -138,14 +136,14 @@ class StrategyRunner:
             result = self._train(index, attempt, plan, start, resume)
             resume = None
             last = index == len(self.plans) - 1
-            if result.ended == "nan" and (last or not self.options.guard):
+            if result.ended == "nan" and (last or not self.arguments.guard):
                 rate = "--lr 1e-5" if last else f"{plan.stage.trains}(lr=1e-4)"
                 raise NumericalError(
                     "a training loss that is a number",
                     f"NaN or infinity in stage {index + 1} ({plan.stage}) at step {result.steps}",
                     f"Lower its learning rate, for example {rate}, or use --precision fp32.",
                 )
-            if last or result.learned or not self.options.guard:
+            if last or result.learned or not self.arguments.guard:
                 start, index, attempt = self.split.head_state(), index + 1, 1
                 continue
             self.split.load_head(start)
@@ -167,19 +165,19 @@ class StrategyRunner:
 
     def _keep_better(self) -> None:
         """Go back to an earlier stage's model where the last one is worse by more than noise."""
-        materials, final = self.materials, self.last_logits
-        best = best_of(self._earlier, final, materials.judge)
+        data, final = self.data, self.last_logits
+        best = best_of(self._earlier, final, data.judge)
         # A last stage may have added parameters, which the checkpoint does not hold.
         added = set(self.split.backbone) != self._names
-        if best is None or materials.pristine is None or added:
+        if best is None or data.pristine is None or added:
             return
         plan = self.plans[best.index]
-        put_back(self.split, plan, best, materials.pristine, self.options.seed)
+        put_back(self.split, plan, best, data.pristine, self.arguments.seed)
         self.last_logits = predict_logits(
-            self.split.model, materials.validation, self.runtime, materials.outputs
+            self.split.model, data.validation, self.runtime, data.outputs
         )
         self.kept_stage = best.index
-        scores = [materials.judge(logits)["score"] for logits in (best.logits, final)]
+        scores = [data.judge(logits)["score"] for logits in (best.logits, final)]
         self._note(
             f"the model after stage {best.index + 1} is saved: its score on the validation rows is "
             f"{scores[0]:.3f}, {scores[1]:.3f} after the last stage."
@@ -187,9 +185,9 @@ class StrategyRunner:
 
     def _plan(self, index: int, attempt: int) -> StagePlan:
         """Return a stage's plan, changed for a second attempt and by what is left of a budget."""
-        plan, budget = self.plans[index], self.options.budget
+        plan, budget = self.plans[index], self.arguments.budget
         if attempt == 2:
-            return second_attempt(plan, self.results[-1], self.materials.chance)
+            return second_attempt(plan, self.results[-1], self.data.chance)
         if budget and index == len(self.plans) - 1:
             used = sum(r.steps for r in self.results if r.handed_on != "nothing")
             return replace(plan, length=replace(plan.length, steps=budget - used))
@@ -197,7 +195,7 @@ class StrategyRunner:
 
     def _note(self, text: str) -> None:
         self.guard_notes.append(text)
-        self.listener.warning(f"guard: {text}")
+        self.callback.warning(f"guard: {text}")
 
     def _train(
         self,
@@ -211,7 +209,7 @@ class StrategyRunner:
         tuner = bind(plan.stage, self.strategy.line)
         anchored = tuner.changes_weights or plan.stage.techniques
         self._before = {} if last and not anchored else self._changed_backbone()
-        with seeded(stream(self.options.seed, "tuner", plan.stage.trains)):
+        with seeded(stream(self.arguments.seed, "tuner", plan.stage.trains)):
             trained = tuner.attach(self.split, reversible=not last)
         self._buffers = BufferSnapshot(self.split)
         count = self.split.train_only(trained)
@@ -220,13 +218,13 @@ class StrategyRunner:
             str(plan.stage), plan.stage.trains, attempt, plan.length.steps,
             plan.optimizer.lr, plan.optimizer.head_lr, asdict(count), plan.length.until,
         )  # fmt: skip
-        self.listener.stage_started(result, index + 1, len(self.plans))
-        parts, frozen = (self.materials, self.options, self.runtime), tuner.frozen_features
+        self.callback.stage_started(result, index + 1, len(self.plans))
+        parts, frozen = (self.data, self.arguments, self.runtime), tuner.frozen_features
         guarded, stored = self._detached_on_error(tuner, last), not any(t.live for t in techniques)
-        feeds = stage_feeds(*parts, self.listener, stored=frozen and stored)
+        loaders = stage_loaders(*parts, self.callback, stored=frozen and stored)
         saving = activation_memory(*parts, frozen=frozen)
-        with guarded, saving, feeds as (train, validation), closing(techniques):
-            found = setting(self.materials, trained, train, plan.length, self.options, self.runtime)
+        with guarded, saving, loaders as (train, validation), closing(techniques):
+            found = setting(self.data, trained, train, plan.length, self.arguments, self.runtime)
             if tuner.wants_rows:
                 tuner.prepare(self.split, found.batches, found.loss)
             for technique in techniques:
@@ -236,8 +234,8 @@ class StrategyRunner:
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
                 self._buffers.resume(resume[1])
-            if plan.length.until == "optimum" and train is not self.materials.train:
-                result.held_out_loss = loop.solve(self.materials.train_labels).held_out_loss
+            if plan.length.until == "optimum" and train is not self.data.train:
+                result.held_out_loss = loop.solve(self.data.train_labels).held_out_loss
             state = loop.run()
             if not last:
                 result.train_skill = self._skill(train)
@@ -247,7 +245,7 @@ class StrategyRunner:
         result.curve, result.best_step, result.best = state.curve, state.best_step, state.best
         result.start, result.end = state.curve[0].scores, state.curve[-1].scores
         if not last:
-            result.learned = has_learned(result, self.materials.chance)
+            result.learned = has_learned(result, self.data.chance)
             if result.learned and self._returns and can_return(tuner, self.split):
                 kept = {n: p.detach().cpu().clone() for n, p in loop.trained.items()}
                 self._earlier.append(Earlier(index, kept, self.last_logits))
@@ -256,7 +254,7 @@ class StrategyRunner:
         if self._hand_on(plan.stage, tuner, result, last):
             self._check_backbone(plan.stage.trains)
         self.results.append(result)
-        self.listener.stage_ended(result)
+        self.callback.stage_ended(result)
         return result
 
     def _loop(
@@ -266,17 +264,17 @@ class StrategyRunner:
         plan: StagePlan,
         start: dict[str, torch.Tensor],
         trained: dict[str, nn.Parameter],
-        feeds: tuple[Feed, Feed],
+        loaders: tuple[BatchLoader, BatchLoader],
         last: bool,
         techniques: Sequence[Technique],
     ) -> StageLoop:
-        materials, options = self.materials, self.options
+        data, arguments = self.data, self.arguments
 
         def evaluate() -> dict[str, float]:
             self.last_logits = predict_logits(
-                self.split.model, feeds[1], self.runtime, materials.outputs
+                self.split.model, loaders[1], self.runtime, data.outputs
             )
-            return materials.judge(self.last_logits)
+            return data.judge(self.last_logits)
 
         def checkpoint(loop: StageLoop, stop: bool) -> None:
             state = {
@@ -299,22 +297,22 @@ class StrategyRunner:
         setup = StageSetup(
             length=plan.length,
             optimizer=plan.optimizer,
-            batch_size=options.batch_size,
-            micro_batch_size=options.micro_batch_size,
-            eval_every=options.eval_every or self._interval(plan.length.steps),
+            batch_size=arguments.batch_size,
+            micro_batch_size=arguments.micro_batch_size,
+            eval_every=arguments.eval_every or self._interval(plan.length.steps),
             patience=plan.stage.patience or 2,
-            seed=options.seed,
-            keep_best=last and options.select == "best",
+            seed=arguments.seed,
+            keep_best=last and arguments.select == "best",
         )
         return StageLoop(
-            self.split.model, self.split.head, trained, feeds[0], evaluate, setup, self.runtime,
-            on_step=self.listener.step, on_point=self.listener.point,
+            self.split.model, self.split.head, trained, loaders[0], evaluate, setup, self.runtime,
+            on_step=self.callback.step, on_point=self.callback.point,
             pause=self.pause, checkpoint=checkpoint, techniques=techniques,
         )  # fmt: skip
 
     def _choose_state(self, loop: StageLoop) -> None:
         """Leave the selected state of the last stage in the model, and its logits at hand."""
-        best = self.options.select == "best" and loop.best_tensors
+        best = self.arguments.select == "best" and loop.best_tensors
         if best:
             with torch.no_grad():
                 for name, parameter in loop.trained.items():
@@ -333,8 +331,8 @@ class StrategyRunner:
         A row costs about a third as much to evaluate as to train on, so this bounds evaluation to
         about a third of the training time. Epochs of a few steps do not fill the screen either.
         """
-        rows = max(len(self.materials.train.lengths), len(self.materials.validation.lengths))
-        return max(math.ceil(rows / self.options.batch_size), math.ceil(steps / MOST_POINTS))
+        rows = max(len(self.data.train.lengths), len(self.data.validation.lengths))
+        return max(math.ceil(rows / self.arguments.batch_size), math.ceil(steps / MOST_POINTS))
 
     @contextlib.contextmanager
     def _detached_on_error(self, tuner: Tuner, last: bool) -> Iterator[None]:
@@ -347,13 +345,13 @@ class StrategyRunner:
                 self._buffers.restore()
             raise
 
-    def _skill(self, train: Feed) -> float:
+    def _skill(self, train: BatchLoader) -> float:
         """Measure the skill on (at most a thousand of) the training rows, without dropout."""
-        labels = self.materials.train_labels
-        rng = np.random.default_rng(stream(self.options.seed, "skill"))
+        labels = self.data.train_labels
+        rng = np.random.default_rng(stream(self.arguments.seed, "skill"))
         rows = np.sort(rng.permutation(len(labels))[:SKILL_ROWS])
-        part = PartFeed(train, rows)
-        logits = predict_logits(self.split.model, part, self.runtime, self.materials.outputs)
+        part = SubsetLoader(train, rows)
+        logits = predict_logits(self.split.model, part, self.runtime, self.data.outputs)
         return skill(logits, labels[rows])
 
     def _check_backbone(self, name: str) -> None:
@@ -363,7 +361,7 @@ class StrategyRunner:
 
     def _hand_on(self, stage: Stage, tuner: Tuner, result: StageResult, last: bool) -> bool:
         """Merge or detach the tuner; say whether the backbone shall be what it was before."""
-        given_up = not last and self.options.guard and not result.learned
+        given_up = not last and self.arguments.guard and not result.learned
         if last or (stage.reserve and not given_up):
             tuner.merge(self.split)
             self._kept |= set() if last else set(self.split.backbone)

@@ -8,13 +8,13 @@ import numpy as np
 
 from headstart.config import FitConfig
 from headstart.results import RunResult
-from headstart.run.calibrate import calibrate, final_logits
-from headstart.run.callback import Listener
-from headstart.run.output.saved import task_record
-from headstart.run.output.versions import versions
-from headstart.run.plan import Ready
-from headstart.run.rows import data_record, source_name
-from headstart.run.stages.runner import StrategyRunner
+from headstart.steps.calibrate import calibrate, final_logits
+from headstart.steps.callback import Callback
+from headstart.steps.output.saved import task_record
+from headstart.steps.output.versions import versions
+from headstart.steps.stages.runner import StrategyRunner
+from headstart.steps.task import source_name
+from headstart.steps.types import TrainingPlan, data_record
 from headstart.strategies.stages import Strategy
 from headstart.training.evaluate import Floats, Judge
 from headstart.training.skill import skill
@@ -24,38 +24,38 @@ _UNSEEN = "no score was looked at to choose it"
 _KEPT = "the held-out rows showed that it is better than the last one"
 
 
-def make_record(ready: Ready) -> RunResult:
+def make_record(plan: TrainingPlan) -> RunResult:
     """Begin a run's record with what is known before it trains.
 
     Args:
-        ready: The run.
+        plan: The run.
 
     Returns:
         The record; no stage is in it yet.
     """
-    task, splits, config = ready.task, ready.prepared.splits, ready.config
+    task, splits, config = plan.task, plan.splits, plan.config
     return RunResult(
-        strategy=ready.strategy.name,
+        strategy=plan.strategy.name,
         seed=config.seed,
         task={
             "name": source_name(config, task), "version": task.version, "shape": task.shape,
             "target": task.target, "metrics": list(task.metrics),
-            "labels": list(splits.label_names), "max_length": ready.prepared.max_length,
+            "labels": list(splits.label_names), "max_length": plan.encoded.max_length,
             "spec": task_record(task),
         },
-        settings=ready.settings.plain(),
+        settings=plan.resolved.plain(),
         data=data_record(splits),
         backbone={
-            "source": config.model, "fingerprint": ready.fingerprint,
-            "parameters": sum(p.numel() for p in ready.prepared.split.backbone.values()),
-            "head": ready.choices.head, "pooling": ready.choices.pooling,
+            "source": config.model, "fingerprint": plan.fingerprint,
+            "parameters": sum(p.numel() for p in plan.model.backbone.values()),
+            "head": plan.hyperparameters.head, "pooling": plan.hyperparameters.pooling,
             "head_from": config.head, "head_part": config.head_part, "head_init": config.head_init,
         },
-        machine=ready.runtime.describe(),
+        machine=plan.runtime.describe(),
         versions=versions(),
         selected="best" if config.select == "best" else "last",
-        rule=_rule(config, ready.strategy),
-        warnings=[*ready.notes, *splits.warnings],
+        rule=_rule(config, plan.strategy),
+        warnings=[*plan.notes],
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 
@@ -73,25 +73,27 @@ def _rule(config: FitConfig, strategy: Strategy) -> str:
     return "the highest score on the validation rows, the same rows that the score is reported on"
 
 
-def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Listener) -> Floats:
+def finish(
+    plan: TrainingPlan, runner: StrategyRunner, result: RunResult, callback: Callback
+) -> Floats:
     """Put scores and what is suspicious about them into the record.
 
     Args:
-        ready: The run.
+        plan: The run.
         runner: Its stages, done.
         result: The record.
-        listener: Hears the warnings.
+        callback: Hears the warnings.
 
     Returns:
         The logits that the record's ``scores`` are about, (n, outputs).
     """
-    final, splits, told = result.stages[-1], ready.prepared.splits, len(result.warnings)
+    final, splits, told = result.stages[-1], plan.splits, len(result.warnings)
     result.last, result.best = final.end, final.best
     if runner.kept_stage is not None:
-        result.last = runner.materials.judge(runner.last_logits)
+        result.last = runner.data.judge(runner.last_logits)
         result.rule = f"the model after stage {runner.kept_stage + 1}; {_KEPT}"
     for stage in result.stages:
-        chance, loss = runner.materials.chance, stage.held_out_loss
+        chance, loss = runner.data.chance, stage.held_out_loss
         if loss is not None and loss >= chance:
             result.warnings.append(
                 f"{stage.stage} found nothing on the frozen features that held-out rows confirm: "
@@ -101,7 +103,7 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
             result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
     if splits.labels is not None:
         guesses = np.unique(runner.last_logits.argmax(axis=1))
-        gold = ready.prepared.validation.labels
+        gold = plan.encoded.validation.labels
         if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
             only = splits.label_names[int(guesses[0])]
             result.collapsed = True
@@ -109,13 +111,13 @@ def finish(ready: Ready, runner: StrategyRunner, result: RunResult, listener: Li
         elif gold is not None and skill(runner.last_logits, gold) < 0.02:
             result.collapsed = True
             result.warnings.append("The model is no better than chance on the validation rows.")
-    untouched, logits = ready.prepared.untouched, runner.last_logits
+    untouched, logits = plan.encoded.untouched, runner.last_logits
     if untouched is not None and untouched.labels is not None:
-        logits = final_logits(ready, untouched)
-        judge = Judge(untouched.labels, ready.task.metrics, splits.mean, splits.scale)
+        logits = final_logits(plan, untouched)
+        judge = Judge(untouched.labels, plan.task.metrics, splits.mean, splits.scale)
         result.untouched = judge(logits)
-    if ready.config.calibrate:
-        logits = calibrate(ready, logits, result)
+    if plan.config.calibrate:
+        logits = calibrate(plan, logits, result)
     for warning in result.warnings[told:]:
-        listener.warning(warning)
+        callback.warning(warning)
     return logits

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 from headstart.results import Point, StageResult, show_scores
 
 if TYPE_CHECKING:
-    from headstart.run.summary import Plan
+    from headstart.steps.summary import PlanSummary
 
 log = logging.getLogger("headstart")
 
 
-class Listener:
+class Callback:
     """Hears what a run does; this one writes it to the log, a display overrides more."""
 
-    def plan(self, plan: Plan) -> None:
+    def planned(self, plan: PlanSummary) -> None:
         """Hear the plan before anything trains.
 
         Args:

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from headstart.data.batching import BatchOrder
-from headstart.run.stages.types import Materials, Options
+from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.strategies.plan import Length
-from headstart.techniques._base import Batch, Setting, Technique
-from headstart.training.loader import Feed, row_losses
+from headstart.techniques._base import Batch, Technique, TechniqueContext
+from headstart.training.loader import BatchLoader, row_losses
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
 
@@ -36,34 +36,34 @@ def closing(techniques: Iterable[Technique]) -> Iterator[None]:
 
 
 def setting(
-    materials: Materials,
+    data: TrainingData,
     trained: Mapping[str, nn.Parameter],
-    train: Feed,
+    train: BatchLoader,
     length: Length,
-    options: Options,
+    arguments: TrainingArguments,
     runtime: Runtime,
-) -> Setting:
+) -> TechniqueContext:
     """Put it together.
 
     Args:
-        materials: Model and data.
+        data: Model and data.
         trained: What trains beside the head, by name.
         train: The training rows as the stage reads them.
         length: The stage's.
-        options: Settings of all stages.
+        arguments: Settings of all stages.
         runtime: Device and precision.
 
     Returns:
         The setting.
     """
-    labels, split = materials.train_labels, materials.split
+    labels, split = data.train_labels, data.split
     numbers = bool(np.issubdtype(labels.dtype, np.floating))
 
     def generator(name: str, step: int) -> torch.Generator:
-        return torch.Generator().manual_seed(stream(options.seed, "technique", name, step))
+        return torch.Generator().manual_seed(stream(arguments.seed, "technique", name, step))
 
     def batches() -> Iterator[Batch]:
-        order = BatchOrder(train.lengths, options.batch_size, stream(options.seed, "order"))
+        order = BatchOrder(train.lengths, arguments.batch_size, stream(arguments.seed, "order"))
         for rows in order.epoch(0):
             yield train.batch(rows)
 
@@ -73,8 +73,8 @@ def setting(
             logits = split.model(**inputs).logits
         return row_losses(logits, batch["labels"]).sum()
 
-    counts = [] if numbers else np.bincount(labels, minlength=materials.outputs).tolist()
-    return Setting(
-        split, {**trained, **split.head}, length.steps, materials.outputs, counts,
-        generator, batches, loss, options.micro_batch_size,
+    counts = [] if numbers else np.bincount(labels, minlength=data.outputs).tolist()
+    return TechniqueContext(
+        split, {**trained, **split.head}, length.steps, data.outputs, counts,
+        generator, batches, loss, arguments.micro_batch_size,
     )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from headstart.results import StageResult
-from headstart.run.stages.types import StagePlan
+from headstart.steps.stages.types import StagePlan
 
 LEARNED = 0.1
 """Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""

@@ -17,7 +17,7 @@ from scipy import stats
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
-from headstart.run.stages.types import Pristine, StagePlan
+from headstart.steps.stages.types import Pristine, StagePlan
 from headstart.training.evaluate import Floats, Judge, decide
 from headstart.training.seeds import seeded, stream
 from headstart.tuners._base import Tuner

@@ -10,62 +10,60 @@ from headstart.models.heads import EncoderClassifier
 from headstart.models.rescale import rescale_output
 from headstart.models.saving import has_sentence_form, save_classifier
 from headstart.results import RunResult
-from headstart.run.output.card import model_card
-from headstart.run.output.folder import HEAD, MODEL, RESULT
-from headstart.run.stages.runner import StrategyRunner
+from headstart.steps.output.card import model_card
+from headstart.steps.output.folder import HEAD, MODEL, RESULT
+from headstart.steps.stages.runner import StrategyRunner
 from headstart.writing import write_text
 
 if TYPE_CHECKING:
-    from headstart.run.plan import Ready
+    from headstart.steps.types import TrainingPlan
 
 
-def save_run(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
+def save_run(plan: TrainingPlan, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
     """Write ``model/``, ``head/`` and ``result.json``.
 
     Args:
-        ready: The run.
+        plan: The run.
         runner: Its stages, done; the model holds the result.
         result: The record.
         folder: The working folder.
     """
-    split = ready.prepared.split
+    split = plan.model
     split.model.to("cpu")
-    _save_head(ready, runner, result, folder / HEAD)
-    _to_own_units(ready)
+    _save_head(plan, runner, result, folder / HEAD)
+    _to_own_units(plan)
     own = isinstance(split.model, EncoderClassifier)
     card = model_card(result, own_head=own, sentence=has_sentence_form(split.model))
-    target = ready.prepared.splits.target
-    trust = ready.config.trust_remote_code
-    tokenizer = ready.prepared.tokenizer
+    target = plan.splits.target
+    trust = plan.config.trust_remote_code
+    tokenizer = plan.tokenizer
     save_classifier(
         split, target, tokenizer, folder / MODEL, card,
-        longest=ready.prepared.max_length, trust_remote_code=trust,
+        longest=plan.encoded.max_length, trust_remote_code=trust,
     )  # fmt: skip
     write_text(folder / RESULT, result.to_json())
 
 
-def _save_head(ready: Ready, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
+def _save_head(plan: TrainingPlan, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
     """Write the pretrained head with the backbone it belongs to; without one, the final head."""
-    split, final = ready.prepared.split, ready.prepared.split.head_state()
+    split, final = plan.model, plan.model.head_state()
     # A final head belongs to the backbone that was fine-tuned with it.
-    about = {"backbone": str(Path(str(ready.config.out)) / MODEL), "strategy": ready.strategy.name}
+    about = {"backbone": str(Path(str(plan.config.out)) / MODEL), "strategy": plan.strategy.name}
     handed = [s for s in result.stages[:-1] if s.handed_on == "head"]
     if runner.pretrained_head is not None and handed:
         split.load_head(runner.pretrained_head)
         about["strategy"] = " > ".join(s.stage for s in handed)
-        about["backbone"] = ready.config.model
-    _to_own_units(ready)
-    head = Head.of(split, ready.prepared.splits.label_names, scores=result.scores, **about)
+        about["backbone"] = plan.config.model
+    _to_own_units(plan)
+    head = Head.of(split, plan.splits.label_names, scores=result.scores, **about)
     if runner.pretrained_head is not None and handed:
         # The next stage begins with this head on the restored backbone, before its first step.
         after = result.stages[result.stages.index(handed[-1]) + 1]
-        head.fingerprint, head.scores = ready.fingerprint, after.start
+        head.fingerprint, head.scores = plan.fingerprint, after.start
     head.save(folder)
     split.load_head(final)
 
 
-def _to_own_units(ready: Ready) -> None:
-    if ready.prepared.splits.labels is None:
-        rescale_output(
-            ready.prepared.split, ready.prepared.splits.mean, ready.prepared.splits.scale
-        )
+def _to_own_units(plan: TrainingPlan) -> None:
+    if plan.splits.labels is None:
+        rescale_output(plan.model, plan.splits.mean, plan.splits.scale)

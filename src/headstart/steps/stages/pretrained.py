@@ -7,7 +7,7 @@ from typing import Any
 from headstart.models.backbone import BufferSnapshot, Snapshot, SplitModel
 
 
-class Origin:
+class PretrainedBackbone:
     """Remembers a backbone: its values, which parameters it has, and its configuration.
 
     Args:

@@ -1,4 +1,4 @@
-"""Batches on demand, parts of a feed, and the loss of each row."""
+"""Batches on demand, parts of a loader, and the loss of each row."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import pytest
 import torch
 from torch.nn import functional
 
-from headstart.training.loader import PartFeed, row_losses, send
+from headstart.training.loader import SubsetLoader, row_losses, send
 
 
-def test_a_batch_is_padded_to_its_longest_row(make_feed: Callable[..., Any]) -> None:
-    feed = make_feed()
+def test_a_batch_is_padded_to_its_longest_row(make_loader: Callable[..., Any]) -> None:
+    loader = make_loader()
     rows = np.array([3, 0, 7])
-    batch = feed.batch(rows)
+    batch = loader.batch(rows)
     assert batch.keys() == {"input_ids", "attention_mask", "labels"}
-    assert batch["input_ids"].shape == (3, feed.lengths[rows].max())
-    assert batch["attention_mask"].sum(1).tolist() == feed.lengths[rows].tolist()
-    assert batch["labels"].tolist() == feed.labels[rows].tolist()
+    assert batch["input_ids"].shape == (3, loader.lengths[rows].max())
+    assert batch["attention_mask"].sum(1).tolist() == loader.lengths[rows].tolist()
+    assert batch["labels"].tolist() == loader.labels[rows].tolist()
 
 
-def test_a_part_counts_its_own_rows(make_feed: Callable[..., Any]) -> None:
-    feed = make_feed()
-    part = PartFeed(feed, np.array([9, 2, 5, 11]))
-    assert part.lengths.tolist() == feed.lengths[[9, 2, 5, 11]].tolist()
+def test_a_part_counts_its_own_rows(make_loader: Callable[..., Any]) -> None:
+    loader = make_loader()
+    part = SubsetLoader(loader, np.array([9, 2, 5, 11]))
+    assert part.lengths.tolist() == loader.lengths[[9, 2, 5, 11]].tolist()
     batch = part.batch(np.array([3, 1]))
-    assert feed.asked[-1] == [11, 2]
-    assert batch["attention_mask"].sum(1).tolist() == feed.lengths[[11, 2]].tolist()
+    assert loader.asked[-1] == [11, 2]
+    assert batch["attention_mask"].sum(1).tolist() == loader.lengths[[11, 2]].tolist()
 
 
 def test_a_copy_to_a_gpu_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,15 +8,14 @@ from headstart.data.encode import Encoded
 from headstart.models.model_config import TEMPERATURE
 from headstart.models.rescale import divide_logits
 from headstart.results import RunResult
-from headstart.run.model import gold_labels
-from headstart.run.plan import Ready
+from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
 from headstart.training.evaluate import Floats, Judge, predict_logits
-from headstart.training.loader import EncodedFeed
+from headstart.training.loader import EncodedLoader
 from headstart.training.seeds import stream
 
 
-def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
+def calibrate(plan: TrainingPlan, logits: Floats, result: RunResult) -> Floats:
     """Fit a temperature, fold it into the model, and judge what that has done.
 
     No row is judged by a temperature that was fitted on it: where rows have been carved for
@@ -24,16 +23,16 @@ def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
     both, in halves (cross-fitting).
 
     Args:
-        ready: The run.
+        plan: The run.
         logits: Of the final state on the rows that the record's ``scores`` are about, (n, classes).
         result: The record; its scores become those of the calibrated model, and warnings are added.
 
     Returns:
         Those of the calibrated model, (n, classes).
     """
-    rows, untouched = ready.prepared.validation, ready.prepared.untouched
+    rows, untouched = plan.encoded.validation, plan.encoded.untouched
     # Not the logits of the last evaluation: a resumed run may have computed those in other steps.
-    fitting = final_logits(ready, rows)
+    fitting = final_logits(plan, rows)
     before = fitting if untouched is None else logits
     if not (np.isfinite(fitting).all() and np.isfinite(before).all()):
         result.warnings.append("Not calibrated: the model gives logits that are no numbers.")
@@ -44,7 +43,7 @@ def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
         "temperature": 1.0 if found.bound else found.value,
         "bound": found.bound,
         "rows": len(rows),
-        "origin": ready.prepared.splits.origin,
+        "origin": plan.splits.origin,
         "same_rows": untouched is None,
         "judged_by": "2-fold cross-fitting" if untouched is None else result.reported_on,
         "before": measure(before, gold),
@@ -55,8 +54,8 @@ def calibrate(ready: Ready, logits: Floats, result: RunResult) -> Floats:
             f"Not calibrated: the held-out rows determine no temperature, since {found.reason}."
         )
         return logits
-    after = _fold(ready, found.value, result)
-    seed = stream(ready.config.seed, "calibration")
+    after = _fold(plan, found.value, result)
+    seed = stream(plan.config.seed, "calibration")
     judged = after if untouched is not None else cross_fitted(before, gold, seed)
     result.calibration["after"] = measure(judged, gold)
     if result.calibration["after"]["log_loss"] > result.calibration["before"]["log_loss"]:
@@ -70,31 +69,31 @@ _NO_BETTER = (
 )
 
 
-def final_logits(ready: Ready, rows: Encoded) -> Floats:
+def final_logits(plan: TrainingPlan, rows: Encoded) -> Floats:
     """Compute the logits of the model as it is now.
 
     Args:
-        ready: The run.
+        plan: The run.
         rows: Encoded rows.
 
     Returns:
         (n, outputs).
     """
-    outputs = max(1, len(ready.prepared.splits.label_names))
-    feed = EncodedFeed(rows, ready.runtime.device)
-    return predict_logits(ready.prepared.split.model, feed, ready.runtime, outputs)
+    outputs = max(1, len(plan.splits.label_names))
+    loader = EncodedLoader(rows, plan.runtime.device)
+    return predict_logits(plan.model.model, loader, plan.runtime, outputs)
 
 
-def _fold(ready: Ready, temperature: float, result: RunResult) -> Floats:
+def _fold(plan: TrainingPlan, temperature: float, result: RunResult) -> Floats:
     """Divide the model's logits, and put its scores into the record in place of the former."""
-    prepared = ready.prepared
-    divide_logits(prepared.split, prepared.splits.target.outputs, temperature)
-    setattr(prepared.split.model.config, TEMPERATURE, temperature)
+    encoded = plan.encoded
+    divide_logits(plan.model, plan.splits.target.outputs, temperature)
+    setattr(plan.model.model.config, TEMPERATURE, temperature)
     # Computed anew, since weights in bf16 round otherwise once they are divided.
-    logits = final_logits(ready, prepared.validation)
-    scores = Judge(gold_labels(prepared.validation), ready.task.metrics)(logits)
+    logits = final_logits(plan, encoded.validation)
+    scores = Judge(gold_labels(encoded.validation), plan.task.metrics)(logits)
     setattr(result, result.selected, scores)
-    if prepared.untouched is not None:
-        logits = final_logits(ready, prepared.untouched)
-        result.untouched = Judge(gold_labels(prepared.untouched), ready.task.metrics)(logits)
+    if encoded.untouched is not None:
+        logits = final_logits(plan, encoded.untouched)
+        result.untouched = Judge(gold_labels(encoded.untouched), plan.task.metrics)(logits)
     return logits

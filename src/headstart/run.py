@@ -1,0 +1,217 @@
+"""One run, from settings to a saved model, in six steps.
+
+::
+
+    settings   what the user left open is decided        steps/settings.py
+    rows       are read, checked and split               steps/rows.py
+    model      is loaded, with a head; rows to tokens    steps/model.py
+    plan       the stages, each with everything decided  steps/plan.py
+    training   the stages, one after the other           steps/train.py
+    saving     the model, the head, the record           steps/save.py
+
+No step imports another. What they hand on is in ``steps/types.py``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headstart.config import FitConfig
+from headstart.errors import ConfigError, RunError
+from headstart.results import RunResult
+from headstart.search.auto import check_search, find_strategy, first_settings, with_search
+from headstart.steps.callback import Callback
+from headstart.steps.model import load_model
+from headstart.steps.observer import Observer
+from headstart.steps.output.folder import LOG, RESULT, RunFolder, require_space, told_when_full
+from headstart.steps.output.logfile import logging_to
+from headstart.steps.plan import make_plan, with_settings
+from headstart.steps.record import finish, make_record
+from headstart.steps.rows import Frames, read_rows
+from headstart.steps.save import save_run
+from headstart.steps.settings import changed_settings, decide_settings, default_out
+from headstart.steps.stages.interrupt import Pauser
+from headstart.steps.summary import PlanSummary, summarise
+from headstart.steps.train import stage_runner, train, train_with_checkpoints
+from headstart.steps.types import TrainingPlan
+from headstart.training.evaluate import Floats
+from headstart.training.runtime import Runtime
+from headstart.training.threads import Threads
+from headstart.tuners._bind import read_strategy
+from headstart.writing import write_text
+
+
+def prepare_run(config: FitConfig, runtime: Runtime, frames: Frames | None = None) -> TrainingPlan:
+    """Take the first four steps: check everything about a run and load what it needs.
+
+    Args:
+        config: The settings.
+        runtime: Device and precision.
+        frames: Rows that are already there, by split.
+
+    Returns:
+        What can start.
+
+    Raises:
+        HeadstartError: If the input is at fault.
+    """
+    settings = decide_settings(config)
+    splits = read_rows(config, settings.task, frames)
+    loaded = load_model(settings, splits)
+    return make_plan(settings, splits, loaded, runtime)
+
+
+def run(
+    config: FitConfig, callback: Callback | None = None, frames: Frames | None = None
+) -> RunResult:
+    """Train, evaluate and save one run.
+
+    Args:
+        config: The settings.
+        callback: Hears what happens.
+        frames: Rows that are already there, by split.
+
+    Returns:
+        The record, also written to ``<out>/result.json``.
+
+    Raises:
+        HeadstartError: If the input is at fault, the loss is no longer a number, or the result
+            cannot be saved.
+        KeyboardInterrupt: If the user interrupts; a checkpoint is then written first.
+    """
+    began = time.perf_counter()
+    callback = callback or Callback()
+    read_strategy(first_settings(config).strategy)
+    folder = RunFolder(Path(config.out) if config.out else default_out(config))
+    config = config.model_copy(update={"out": folder.out})
+    folder.check(config)
+    config = folder.settle(config)
+    runtime = _runtime(config)
+    plan = prepare_run(first_settings(config), runtime, frames)
+    check_search(plan)
+    # Two checkpoints with moments and best state stand side by side while one replaces the other.
+    require_space(folder.work, 8 * sum(p.nbytes for p in plan.model.model.parameters()))
+    runtime.wait()
+    with told_when_full(folder.out):
+        if runtime.is_main:
+            folder.open(plan.resolved.model_copy(update={"strategy": config.strategy}))
+        runtime.wait()
+        try:
+            with logging_to(folder.work / LOG, active=runtime.is_main):
+                callback.planned(with_search(summarise(plan), plan))
+                result = _train_and_save(plan, folder, callback, began)
+        except BaseException as error:
+            folder.release()
+            if runtime.is_main and isinstance(error, KeyboardInterrupt | ConfigError):
+                folder.abandon()
+            raise
+        if runtime.is_main:
+            folder.close()
+    runtime.wait()
+    return result
+
+
+def _train_and_save(
+    plan: TrainingPlan, folder: RunFolder, callback: Callback, began: float
+) -> RunResult:
+    """Take the last two steps, after a search for the strategy where one was asked for."""
+    search = find_strategy(plan, folder, callback, began) if plan.config.budget else None
+    if search:
+        chosen = plan.config.model_copy(update={"strategy": search.chosen, "budget": None})
+        plan = with_settings(plan, changed_settings(chosen, plan.task))
+    result = make_record(plan)
+    if search:
+        result.search = search.record()
+        result.rule += "; the strategy was chosen on rows held out of the training rows"
+    try:
+        # Ctrl-C while the result is being saved waits until it is: that takes seconds.
+        with Pauser(plan.config.checkpoint_minutes, plan.config.checkpoint_steps) as pauser:
+            runner = train_with_checkpoints(plan, folder, callback, result, pauser)
+            finish(plan, runner, result, callback)
+            result.seconds = time.perf_counter() - began
+            if plan.runtime.is_main:
+                save_run(plan, runner, result, folder.work)
+    except RunError as error:
+        result.status, result.error = "failed", str(error)
+        result.seconds = time.perf_counter() - began
+        if plan.runtime.is_main:
+            write_text(folder.work / RESULT, result.to_json())
+        raise
+    return result
+
+
+def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
+    """Check everything and say what a run would do, without training or writing.
+
+    Args:
+        config: The settings.
+        frames: Rows that are already there, by split.
+
+    Returns:
+        The plan, for people.
+    """
+    if config.out is not None:
+        folder = RunFolder(config.out)
+        folder.check(config, look=True)
+        config = folder.settle(config)
+    plan = prepare_run(first_settings(config), _runtime(config), frames)
+    check_search(plan)
+    return with_search(summarise(plan), plan)
+
+
+@dataclass
+class Trained:
+    """What a run leaves that was not saved.
+
+    Args:
+        result: The record.
+        logits: Of the final state on the rows that ``result.scores`` are about, (n, outputs).
+        measured: What an observer has found, as plain data.
+    """
+
+    result: RunResult
+    logits: Floats
+    measured: dict[str, Any]
+
+
+def run_in_memory(
+    config: FitConfig,
+    callback: Callback | None = None,
+    frames: Frames | None = None,
+    observer: Observer | None = None,
+    threads: Threads | None = None,
+) -> Trained:
+    """Train and evaluate one run, and write nothing.
+
+    Args:
+        config: The settings; those about the folder and about checkpoints are not used.
+        callback: Hears what happens.
+        frames: Rows that are already there, by split.
+        observer: Looks at the model, and hears what happens in place of a callback.
+        threads: CPU threads that were chosen for it, in place of those in the settings.
+
+    Returns:
+        The record, without a folder, and the logits.
+
+    Raises:
+        HeadstartError: If the input is at fault, or the loss is no longer a number.
+    """
+    began = time.perf_counter()
+    callback = observer or callback or Callback()
+    plan = prepare_run(config, _runtime(config, threads), frames)
+    callback.planned(summarise(plan))
+    if observer:
+        observer.begin(plan)
+    result = make_record(plan)
+    runner = stage_runner(plan, callback)
+    train(runner, result)
+    logits = finish(plan, runner, result, callback)
+    result.seconds = time.perf_counter() - began
+    return Trained(result, logits, observer.end() if observer else {})
+
+
+def _runtime(config: FitConfig, threads: Threads | None = None) -> Runtime:
+    return Runtime(config.device, config.precision, threads or config.threads)

@@ -1,0 +1,191 @@
+"""Step 3: the model with a head for the task, and the rows in its tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from headstart.config import FitConfig
+from headstart.data.checks import length_warnings
+from headstart.data.encode import Encoded, resolve_max_length
+from headstart.data.tokencache import encode_cached
+from headstart.errors import ConfigError, DataError, ModelError
+from headstart.imports import without_collection
+from headstart.models.backbone import SplitModel
+from headstart.models.head_init import initialise_head
+from headstart.models.headfile import Head
+from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
+from headstart.models.model_config import is_decoder
+from headstart.models.rescale import require_divisible, rescale_output
+from headstart.steps.types import (
+    EncodedSplits,
+    Hyperparameters,
+    LoadedModel,
+    RunSettings,
+    Splits,
+    gold_labels,
+)
+from headstart.training.seeds import stream
+from headstart.untrusted import shown
+
+
+def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
+    """Load the model, put a head on it, and turn the rows into its tokens.
+
+    Args:
+        settings: What was decided before.
+        splits: The rows.
+
+    Returns:
+        Model, tokenizer, tokens.
+
+    Raises:
+        HeadstartError: If model, head and rows do not fit together.
+    """
+    config, hyperparameters = settings.config, settings.hyperparameters
+    with without_collection():  # transformers imports a model's code when it is first asked for
+        model = read_model(config, hyperparameters, splits)
+        model_config: Any = model.model.config
+        tokenizer = load_tokenizer(
+            config.model, model_config.vocab_size, trust_remote_code=config.trust_remote_code
+        )
+    longest = resolve_max_length(
+        tokenizer, positions(model), config.max_length, default=hyperparameters.preset.max_length
+    )
+    train, validation, untouched = (
+        _standardised(encode_cached(rows, tokenizer, longest), splits) if rows is not None else None
+        for rows in (splits.train, splits.validation, splits.untouched)
+    )
+    if train is None or validation is None:
+        raise RuntimeError("rows for training and validation are there")
+    _require_mask(train, hyperparameters.pooling)
+    if is_decoder(model_config):
+        # Decoders find a row's last token by the padding token.
+        model_config.pad_token_id = train.padding.values["input_ids"]
+    encoded = EncodedSplits(train, validation, untouched, longest)
+    if config.calibrate:
+        require_calibratable(config, splits, encoded, model)
+    fingerprint, warnings = model.fingerprint(), length_warnings(train, "training rows")
+    if model.unused_head and not config.head:
+        warnings.insert(
+            0, "The checkpoint's own head is not used; "
+            f"give --head {model.unused_head} to start from it.",
+        )  # fmt: skip
+    _start_head(config, splits, model, tokenizer)
+
+    def pristine() -> dict[str, torch.Tensor]:
+        again = read_model(config, hyperparameters, splits)
+        return {**again.backbone, **dict(again.buffers())}
+
+    return LoadedModel(model, tokenizer, encoded, fingerprint, pristine, tuple(warnings))
+
+
+def _start_head(config: FitConfig, splits: Splits, model: SplitModel, tokenizer: Any) -> None:
+    """Put what the user gave for the head onto the one that was drawn."""
+    ignore = config.ignore_backbone_mismatch
+    head = Head.from_pretrained(config.head) if config.head else None
+    if head is not None and config.takes_whole_head:
+        head.apply(model, splits.label_names, ignore_backbone=ignore)
+        if splits.labels is None:
+            rescale_output(model, -splits.mean / splits.scale, 1 / splits.scale)
+        return
+    if head is not None:
+        head.apply_hidden(model, splits.target.outputs, ignore_backbone=ignore)
+    # After the hidden layers, which label names go through.
+    initialise_head(model, config.head_init, splits.target, tokenizer)
+
+
+def require_calibratable(
+    config: FitConfig, splits: Splits, encoded: EncodedSplits, model: SplitModel
+) -> None:
+    """Refuse, before any training, what cannot be calibrated after it.
+
+    Args:
+        config: The settings.
+        splits: The rows.
+        encoded: Their tokens.
+        model: The model.
+
+    Raises:
+        HeadstartError: If the target is a number, the held-out rows are of one class only, or the
+            head does not end in a linear map.
+    """
+    if splits.labels is None:
+        raise ConfigError(
+            "--calibrate beside classes",
+            "a number as target, which has no probabilities",
+            "Drop --calibrate."
+            if config.task
+            else "Drop --calibrate, or give --target classes if the labels are classes.",
+        )
+    held_out = gold_labels(encoded.validation)
+    if (held_out == held_out[0]).all():
+        rows = "row" if len(held_out) == 1 else "rows"
+        only = splits.label_names[int(held_out[0])]
+        raise DataError(
+            "held-out rows of two classes or more to fit the temperature of --calibrate on",
+            f"{len(held_out)} {rows}, all {shown(only)} ({splits.origin})",
+            "Hold out more rows, or drop --calibrate.",
+        )
+    require_divisible(model, splits.target.outputs)
+
+
+def read_model(config: FitConfig, hyperparameters: Hyperparameters, splits: Splits) -> SplitModel:
+    """Read the checkpoint, with a new head for the target.
+
+    Args:
+        config: The settings.
+        hyperparameters: The numbers of the run.
+        splits: The rows.
+
+    Returns:
+        Backbone and head.
+    """
+    return load_classifier(
+        config.model,
+        splits.target,
+        head=hyperparameters.head,
+        pooling=hyperparameters.pooling,
+        seed=stream(config.seed, "head"),
+        trust_remote_code=config.trust_remote_code,
+        dropout=config.dropout,
+    )
+
+
+def fresh_head(
+    model: SplitModel, splits: Splits, tokenizer: Any, init: str, seed: int
+) -> dict[str, torch.Tensor]:
+    """Draw a head anew, and start its last map as asked for; it is then in the model.
+
+    Args:
+        model: Backbone and head.
+        splits: The rows.
+        tokenizer: The model's tokenizer.
+        init: ``normal``, ``zero`` or ``labels``.
+        seed: The run's seed.
+
+    Returns:
+        Copies of the head's tensors by name.
+    """
+    draw_head(model, stream(seed, "head"))
+    initialise_head(model, init, splits.target, tokenizer)
+    return model.head_state()
+
+
+def _require_mask(encoded: Encoded, pooling: str) -> None:
+    if pooling in ("mean", "attention") and not encoded.attention_mask:
+        raise ModelError(
+            f"a tokenizer that tells tokens from padding, for --pooling {pooling}",
+            "one whose model_input_names have no attention_mask",
+            "Use --pooling first, or add attention_mask to the tokenizer's model_input_names.",
+        )
+
+
+def _standardised(encoded: Encoded, splits: Splits) -> Encoded:
+    if splits.labels is not None or encoded.labels is None:
+        return encoded
+    numbers = np.asarray(encoded.labels, np.float64)
+    return replace(encoded, labels=(numbers - splits.mean) / splits.scale)

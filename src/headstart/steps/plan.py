@@ -1,0 +1,112 @@
+"""Step 4: the stages, each with everything decided; what cannot train is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from headstart.config import FitConfig
+from headstart.errors import NotationError, raise_all
+from headstart.models.backbone import SplitModel
+from headstart.steps.stages.plan import plan_stages, with_enough_steps
+from headstart.steps.stages.types import StagePlan
+from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Splits, TrainingPlan
+from headstart.strategies.plan import lengths
+from headstart.strategies.stages import Strategy
+from headstart.techniques import TECHNIQUES
+from headstart.training.loader import EncodedLoader
+from headstart.training.precision import settle_precision
+from headstart.training.recompute import require_recomputable
+from headstart.training.runtime import Runtime
+from headstart.tuners._bind import read_strategy
+
+
+def make_plan(
+    settings: RunSettings, splits: Splits, loaded: LoadedModel, runtime: Runtime
+) -> TrainingPlan:
+    """Decide each stage.
+
+    Args:
+        settings: What was decided before the rows were read.
+        splits: The rows.
+        loaded: The model, and the rows in its tokens.
+        runtime: Device and precision; the precision is lowered to what the model can do.
+
+    Returns:
+        What can start.
+
+    Raises:
+        HeadstartError: If the model or the target cannot be trained as asked.
+    """
+    config, model, encoded = settings.config, loaded.model, loaded.encoded
+    if config.gradient_checkpointing:
+        require_recomputable(model)
+    hyperparameters = with_enough_steps(settings.hyperparameters, config, len(splits.train))
+    loaders = [EncodedLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
+    slower = settle_precision(model, loaders, runtime)
+    stages = _stages(config, hyperparameters, settings.strategy, splits, loaded.model)
+    notes = [*settings.notes, *loaded.warnings, *([slower] if slower else []), *splits.warnings]
+    return TrainingPlan(
+        config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
+        loaded.tokenizer, encoded, stages, loaded.fingerprint, loaded.pristine, tuple(notes),
+    )  # fmt: skip
+
+
+def with_settings(plan: TrainingPlan, settings: RunSettings) -> TrainingPlan:
+    """Plan other training on the rows and the model that a run has.
+
+    Args:
+        plan: The run.
+        settings: Its settings, changed in seed, strategy or rates. Another seed does not draw the
+            rows and the head again.
+
+    Returns:
+        What can start; it shares the model.
+    """
+    config, strategy = settings.config, settings.strategy
+    hyperparameters = with_enough_steps(settings.hyperparameters, config, len(plan.splits.train))
+    stages = _stages(config, hyperparameters, strategy, plan.splits, plan.model)
+    return replace(
+        plan, config=config, hyperparameters=hyperparameters, strategy=strategy, stages=stages
+    )
+
+
+def _stages(
+    config: FitConfig,
+    hyperparameters: Hyperparameters,
+    strategy: Strategy,
+    splits: Splits,
+    model: SplitModel,
+) -> tuple[StagePlan, ...]:
+    if splits.labels is None:
+        _require_numbers(config.strategy)
+    numbers = lengths(
+        strategy,
+        rows=len(splits.train),
+        batch_size=hyperparameters.preset.batch_size,
+        epochs=hyperparameters.epochs,
+        total_epochs=hyperparameters.total_epochs,
+        share=hyperparameters.share,
+    )
+    size = sum(p.numel() for p in model.backbone.values())
+    return plan_stages(strategy, numbers, config, hyperparameters.preset, size)
+
+
+def _require_numbers(line: str) -> None:
+    """Refuse techniques that have a meaning for classes only.
+
+    Args:
+        line: The strategy line of a run whose target is a number.
+
+    Raises:
+        HeadstartError: If there are any; each points at its place.
+    """
+    raise_all(
+        NotationError(
+            line, *addition.place, "a technique that has a meaning for numbers", addition.name,
+            "It changes or compares the probabilities of classes, and the target is a number; "
+            "drop it, or make the target classes.",
+        )
+        for stage in read_strategy(line).stages
+        for addition in stage.techniques
+        if TECHNIQUES.get(addition.name).classes
+    )  # fmt: skip

@@ -1,0 +1,200 @@
+"""Step 1: what the user left open, filled in from the preset, the task and the model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from headstart.config import FitConfig
+from headstart.errors import ConfigError, NotationError, raise_all
+from headstart.models.encoders import encoder_loader, has_decoder
+from headstart.models.headfile import Head
+from headstart.models.heads import EncoderClassifier
+from headstart.models.model_config import load_config
+from headstart.models.sentence import sentence_pooling
+from headstart.models.source import find_model, locate
+from headstart.steps.task import find_task, source_name
+from headstart.steps.types import Hyperparameters, RunSettings
+from headstart.strategies.presets import Preset, get_preset
+from headstart.strategies.stages import Strategy
+from headstart.tasks.spec import TaskSpec
+from headstart.techniques import TECHNIQUES
+from headstart.tuners import TUNERS
+from headstart.tuners._bind import read_strategy
+
+OWN_CLASS = EncoderClassifier.__name__
+
+
+def decide_settings(config: FitConfig) -> RunSettings:
+    """Decide what the user left open, and refuse settings that contradict one another.
+
+    Args:
+        config: The settings as given.
+
+    Returns:
+        Task, strategy and numbers of the run.
+
+    Raises:
+        HeadstartError: If a setting is at fault, or the model is not there.
+    """
+    strategy, task, notes = read_strategy(config.strategy), find_task(config), []
+    hyperparameters = decide_hyperparameters(config, task, look=True)
+    if config.takes_whole_head and strategy.hands_on_a_head:
+        strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
+        notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
+    raise_all(unused_settings(config, strategy))
+    require_use(config, strategy)
+    decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
+    if config.selection == "carve" and not (decides or config.calibrate):
+        notes.append(
+            "--selection carve takes rows from training, though no score selects anything here; "
+            "add --select best or --calibrate, or drop it."
+        )
+    return RunSettings(config, task, strategy, hyperparameters, tuple(notes))
+
+
+def default_out(config: FitConfig) -> Path:
+    """Return the folder of a run whose user named none.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        ``runs/<data>-<strategy>-seed<n>``.
+    """
+    name = f"{source_name(config, find_task(config))}-{config.strategy}-seed{config.seed}"
+    clean = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in name)
+    while "--" in clean:
+        clean = clean.replace("--", "-")
+    return Path("runs") / clean.strip("-")
+
+
+def changed_settings(config: FitConfig, task: TaskSpec) -> RunSettings:
+    """Decide anew what follows from settings that were changed after they had been checked.
+
+    Args:
+        config: The settings, changed.
+        task: The task.
+
+    Returns:
+        Strategy and numbers of the run.
+    """
+    hyperparameters = decide_hyperparameters(config, task, look=True)
+    return RunSettings(config, task, read_strategy(config.strategy), hyperparameters)
+
+
+def decide_hyperparameters(
+    config: FitConfig, task: TaskSpec, *, look: bool = False
+) -> Hyperparameters:
+    """Decide what the user left open.
+
+    Args:
+        config: The settings.
+        task: The task; the paper's preset takes its epochs from it.
+        look: Whether to look at the model, which must be there: one that was made for sentence
+            vectors decides the head.
+
+    Returns:
+        The numbers of the run.
+    """
+    preset = get_preset(config.preset)
+    total = config.total_epochs
+    if config.preset == "paper" and task.paper_epochs and not (config.epochs or total):
+        # The paper counts both stages together; a tenth of them is stage 1.
+        total = float(task.paper_epochs)
+    given = {
+        name: value
+        for name in ("batch_size", "max_length", "weight_decay", "clip", "warmup")
+        if (value := getattr(config, name)) is not None
+    }
+    spans = task.span_use == "vectors" and bool(task.spans)
+    pooled = _sentence_pooling(config, task, preset) if look else None
+    alone = look and not pooled and not spans and _encoder_alone(config, preset)
+    linear = bool(pooled) or alone
+    head = config.head_type or ("span" if spans else "linear" if linear else preset.head)
+    first = "mean" if alone else "first" if spans or head != "native" else "native"
+    pooling = config.pooling or pooled or first
+    epochs = config.epochs or preset.epochs
+    made = replace(preset, **given)
+    return Hyperparameters(made, epochs, total, preset.share, head, pooling, bool(pooled))
+
+
+def _sentence_pooling(config: FitConfig, task: TaskSpec, preset: Preset) -> str | None:
+    """Return what a model for sentence vectors pools, where no other head is asked for.
+
+    A head that is given decides its own form, and so do tasks whose head reads more than one text.
+    """
+    open_ = config.head_type is None and config.pooling is None and preset.head == "native"
+    if not open_ or task.shape == "choice" or task.spans:
+        return None
+    name = find_model(config.model)
+    pooled = sentence_pooling(name if Path(name).is_dir() else locate(name))
+    if pooled and config.head and Head.from_pretrained(config.head).model_class != OWN_CLASS:
+        return None
+    return pooled
+
+
+def _encoder_alone(config: FitConfig, preset: Preset) -> bool:
+    """Return whether the model's family has a decoder too, which only a head of ours does without.
+
+    Its encoder was not trained to gather a text in the first token, so a mean is read.
+    """
+    if config.head_type is not None or config.pooling is not None or preset.head != "native":
+        return False
+    found = load_config(locate(config.model), trust_remote_code=config.trust_remote_code)
+    return has_decoder(found) and encoder_loader(found) is not None
+
+
+def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:
+    """Return settings of the last stage that its own line overrules.
+
+    Args:
+        config: The settings.
+        strategy: The stages that will run.
+
+    Returns:
+        One error for each; it points into the line.
+    """
+    last = strategy.stages[-1]
+    own = {"epochs": strategy.length_name, "lr": "lr", "head_lr": "head_lr"}
+    return [
+        NotationError(
+            config.strategy, *last.places.get(name, last.place),
+            f"{name} of the last stage, or --{option.replace('_', '-')}", "both",
+            "Keep the one that you mean.",
+        )
+        for option, name in own.items()
+        if name and getattr(config, option) is not None and getattr(last, name) is not None
+    ]  # fmt: skip
+
+
+def require_use(config: FitConfig, strategy: Strategy) -> None:
+    """Refuse a setting that no stage has a use for.
+
+    Args:
+        config: The settings.
+        strategy: The stages that will run.
+
+    Raises:
+        ConfigError: If activations shall be computed twice where none are kept, or the update shall
+            be elsewhere than a technique that acts inside it.
+    """
+    frozen = all(TUNERS.get(stage.trains).frozen_features for stage in strategy.stages)
+    if config.gradient_checkpointing and frozen:
+        raise ConfigError(
+            "--gradient-checkpointing beside a stage that trains the backbone",
+            strategy.name,
+            "Drop it: a frozen backbone keeps no activations.",
+        )
+    inside = [
+        addition.name
+        for stage in strategy.stages
+        for addition in stage.techniques
+        if TECHNIQUES.get(addition.name).updates
+    ]
+    if config.offload_optimizer and inside:
+        raise ConfigError(
+            f"an update where the parameters are, beside {inside[0]}",
+            "--offload-optimizer",
+            f"Drop it, or {inside[0]}, which acts inside the update.",
+        )

@@ -1,0 +1,123 @@
+"""Step 5: the stages trained, with checkpoints from which an interrupted run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from headstart.results import RunResult
+from headstart.steps.callback import Callback
+from headstart.steps.output.folder import CHECKPOINTS, RunFolder
+from headstart.steps.stages.interrupt import Pauser
+from headstart.steps.stages.plan import stage_options
+from headstart.steps.stages.resume import origin_of, require_same
+from headstart.steps.stages.runner import Save, StrategyRunner
+from headstart.steps.stages.types import TrainingData
+from headstart.steps.types import TrainingPlan
+from headstart.training.checkpoint import load_checkpoint, save_checkpoint
+from headstart.training.evaluate import Judge
+from headstart.training.loader import EncodedLoader
+from headstart.training.step_reports import Pause
+from headstart.training.stopping import chance_loss
+
+
+def never() -> int:
+    """Ask for no pause."""
+    return Pause.NO
+
+
+def nowhere(state: dict[str, Any], tensors: dict[str, torch.Tensor], stop: bool) -> None:
+    """Save no checkpoint."""
+
+
+def stage_runner(
+    plan: TrainingPlan, callback: Callback, pause: Callable[[], int] = never, save: Save = nowhere
+) -> StrategyRunner:
+    """Put together what trains the stages of a run.
+
+    Args:
+        plan: The run.
+        callback: Hears what happens.
+        pause: Asked in each step, gives a ``Pause``.
+        save: Writes a checkpoint.
+
+    Returns:
+        The runner; nothing has trained yet.
+    """
+    splits, encoded, runtime = plan.splits, plan.encoded, plan.runtime
+    train_labels, labels = encoded.train.labels, encoded.validation.labels
+    if train_labels is None or labels is None:
+        raise RuntimeError("rows for training carry labels")
+    classes = 0 if splits.labels is None else len(splits.label_names)
+    data = TrainingData(
+        plan.model,
+        EncodedLoader(encoded.train, runtime.device),
+        EncodedLoader(encoded.validation, runtime.device),
+        train_labels,
+        Judge(labels, plan.task.metrics, splits.mean, splits.scale),
+        max(1, classes),
+        chance_loss(train_labels, classes),
+        plan.pristine,
+    )
+    options = stage_options(plan.config, plan.hyperparameters, plan.stages)
+    return StrategyRunner(plan.strategy, plan.stages, data, options, runtime, callback, pause, save)
+
+
+def train(
+    runner: StrategyRunner,
+    result: RunResult,
+    resumed: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None,
+) -> None:
+    """Train the stages; the record holds those that are done even after an error.
+
+    Args:
+        runner: From ``stage_runner``.
+        result: The record.
+        resumed: A checkpoint to go on from.
+    """
+    result.stages, result.guard = runner.results, runner.guard_notes
+    runner.run(resumed)
+    result.stages, result.guard = runner.results, runner.guard_notes
+
+
+def train_with_checkpoints(
+    plan: TrainingPlan, folder: RunFolder, callback: Callback, result: RunResult, pauser: Pauser
+) -> StrategyRunner:
+    """Train the stages; go on from a checkpoint where the run is resumed, and write others.
+
+    Args:
+        plan: The run.
+        folder: Its folder.
+        callback: Hears what happens.
+        result: The record; holds the stages that are done even after an error.
+        pauser: Says when a checkpoint is due, and when the user wants to stop.
+
+    Returns:
+        The runner; the model holds the result.
+
+    Raises:
+        RunError: If the checkpoint is about other rows or another backbone.
+        KeyboardInterrupt: If the user interrupts; a checkpoint is then written first.
+    """
+    origin = origin_of(plan)
+    resumed = load_checkpoint(folder.work / CHECKPOINTS) if plan.config.resume else None
+    if resumed:
+        require_same(resumed[0]["origin"], origin)
+    for warning in result.warnings:
+        callback.warning(warning)
+    if resumed:
+        stage, step = resumed[0]["stage"] + 1, resumed[0]["loop"]["step"]
+        callback.message(f"Resuming in stage {stage} after step {step}.")
+
+    def save(state: dict[str, Any], tensors: dict[str, torch.Tensor], stop: bool) -> None:
+        if plan.runtime.is_main:
+            name = f"stage{state['stage'] + 1}-{state['attempt']}-{state['loop']['step']}"
+            save_checkpoint(folder.work / CHECKPOINTS, name, {**state, "origin": origin}, tensors)
+        if stop:
+            raise KeyboardInterrupt
+
+    runner = stage_runner(plan, callback, pauser, save)
+    train(runner, result, resumed)
+    return runner
