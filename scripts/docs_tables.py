@@ -68,14 +68,14 @@ def techniques() -> str:
     from headstart.techniques import TECHNIQUES
 
     return table(
-        ("name", "what it does", "knobs", "of them", "for numbers too"),
+        ("name", "what it does", "knobs", "of them", "for the targets"),
         (
             (
                 f"`{name}`",
                 _prose(TECHNIQUES.summary(name)),
                 _knobs(TECHNIQUES.get(name)),
                 "; ".join(f"`{k}` {told}" for k, (told, _) in TECHNIQUES.get(name).ranges.items()),
-                "no" if TECHNIQUES.get(name).classes else "yes",
+                ", ".join(TECHNIQUES.get(name).targets),
             )
             for name in TECHNIQUES
         ),
@@ -153,8 +153,8 @@ def metrics() -> str:
 
     other = {name: [f"`{a}`" for a, n in ALIASES.items() if n == name] for name in METRICS}
     rows = (
-        (f"`{name}`", m.target, _prose(m.summary), "lower" if m.lower_is_better else "higher",
-         ", ".join(other[name]))
+        (f"`{name}`", " and ".join(m.targets), _prose(m.summary),
+         "lower" if m.lower_is_better else "higher", ", ".join(other[name]))
         for name, m in METRICS.items()
     )  # fmt: skip
     return table(("metric", "for", "what it is", "better", "also called"), rows)

@@ -33,6 +33,7 @@ LAYERS = (
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},
+    {"targets"},
     {"tuners", "techniques"},
     {"training"},
     {"steps"},
@@ -58,6 +59,7 @@ LIGHT = (
     "headstart.strategies.builtin",
     "headstart.strategies.notation",
     "headstart.tuners",
+    "headstart.targets",
     "headstart.cli",
 )
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
@@ -102,12 +104,12 @@ def upward(path: Path, source: Path = SOURCE) -> list[str]:
 
 
 def concrete(path: Path, source: Path = SOURCE) -> list[str]:
-    """Return a file's imports of single tuners and techniques; only their siblings may."""
+    """Return a file's imports of single tuners, techniques and targets; only siblings may."""
     reached = [(name, [*name.split("."), "", ""][1:3]) for name in imports(path, source)]
     return [
         name
         for name, (package, module) in reached
-        if package in {"tuners", "techniques"}
+        if package in {"tuners", "techniques", "targets"}
         and unit(path, source) != package
         and not module.startswith("_")
         and (source / package / f"{module}.py").is_file()

@@ -111,10 +111,10 @@ def _headstart(
         def end(self) -> dict[str, Any]:
             prepared = self.plan.prepared
             seconds = time.perf_counter() - began
-            labels = prepared.splits.labels
-            built = build_rows(rows.judge, self.plan.task, labels, where="the judged rows")
+            kind = prepared.splits.kind
+            built = build_rows(rows.judge, self.plan.task, kind, where="the judged rows")
             encoded = encode(built, prepared.tokenizer, prepared.max_length)
-            order = np.argsort(np.array(prepared.splits.label_names))
+            order = np.argsort(np.array(kind.names))
             logits = final_logits(self.plan, encoded)[:, order]
             return {"seconds": seconds, "logits": logits}
 

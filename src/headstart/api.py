@@ -124,8 +124,8 @@ def evaluate(
         trust_remote_code: Whether code that comes with the model may run.
         empty_text: As for ``load``.
         missing_label: As for ``load``.
-        **columns: ``task``, or ``text``, ``label``, ``choices``, ``span`` as for ``fit``, where
-            the run's own do not fit.
+        **columns: ``task``, or ``text``, ``label``, ``label_columns``, ``label_separator``,
+            ``choices``, ``span`` as for ``fit``, where the run's own do not fit.
 
     Returns:
         Metrics by name, ``score`` (their mean) and ``loss`` among them.

@@ -67,9 +67,19 @@ class FitConfig(BaseModel):
     span: str | None = _option(
         "Data", "Column with the target words to mark in the text, or START:END offset columns."
     )
-    target: Literal["auto", "classes", "number"] = _option(
-        "Data", "What the label is: classes, or a number to predict.", "auto"
+    target: Literal["auto", "classes", "multilabel", "number"] = _option(
+        "Data",
+        "What the label is: classes, multilabel (several labels a row, or none), or a number to "
+        "predict.",
+        "auto",
     )
+    label_columns: tuple[str, ...] = _option(
+        "Data", "Columns of 0 and 1, one a label (several labels a row); give it twice or more.", ()
+    )
+    label_separator: str | None = _option(
+        "Data", "What stands between the labels of a row in --label, where they are joined names.",
+        min_length=1,
+    )  # fmt: skip
     metrics: tuple[str, ...] = _option(
         "Data",
         "A metric, such as accuracy, macro_f1, roc_auc, log_loss or rmse, repeated for several; "
@@ -183,6 +193,12 @@ class FitConfig(BaseModel):
         "Evaluation", "Rows that select: the validation rows, or some carved from training.",
         "validation",
     )  # fmt: skip
+    tune_threshold: bool = _option(
+        "Evaluation",
+        "Of several labels a row: choose the probability from which a label is predicted by the "
+        "score on held-out rows, in place of 0.5, and save it with the model.",
+        False,
+    )
     calibrate: bool = _option(
         "Evaluation",
         "Fit a temperature on held-out rows and save the model with its logits divided by it.",
@@ -229,7 +245,7 @@ class FitConfig(BaseModel):
         clean: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in given.items()}
         for name in ("label", "span"):
             clean |= {name: _column(clean[name])} if name in clean else {}
-        for name in ("text", "choices", "metrics"):
+        for name in ("text", "choices", "metrics", "label_columns"):
             value = _column(clean.get(name))
             if isinstance(value, str):
                 clean[name] = tuple(part.strip() for part in value.split(","))
@@ -257,22 +273,24 @@ class FitConfig(BaseModel):
             faults.append(
                 ConfigError("--task or --text", "both", "A task brings its own columns; drop one.")
             )
-        own = {"--choices": self.choices, "--span": self.span, "--target": self.target != "auto"}
+        own = {
+            "--choices": self.choices, "--span": self.span, "--target": self.target != "auto",
+            "--label-columns": self.label_columns, "--label-separator": self.label_separator,
+        }  # fmt: skip
         for option in (name for name, given in own.items() if self.task and given):
             fix = f"Drop {option}, or describe the task by --text."
             faults.append(ConfigError(f"--task or {option}", "both", f"A task says it. {fix}"))
-        if not self.task and not self.train and self.data:
-            faults.append(
-                ConfigError("--task NAME beside --data", "none", "Say whose files they are.")
-            )
-        elif not self.task and not self.train:
-            faults.append(
-                ConfigError("--train FILE or --task NAME", "neither", "Say what to train on.")
-            )
+        if not self.task and not self.train:
+            nobody = ("--task NAME beside --data", "none", "Say whose files they are.")
+            nothing = ("--train FILE or --task NAME", "neither", "Say what to train on.")
+            faults.append(ConfigError(*(nobody if self.data else nothing)))
         if not self.task and self.train and not self.text:
             faults.append(
                 ConfigError("--text COLUMN", "none", "Name the column that holds the text.")
             )
+        if self.label and self.label_columns:
+            fix = "Drop the one that does not hold the labels."
+            faults.append(ConfigError("--label or --label-columns", "both", fix))
         faults += self._unused_rows()
         faults += self._budget_faults()
         if self.epochs and self.total_epochs:

@@ -6,15 +6,11 @@ import pytest
 
 from headstart.data.labels import (
     LabelMap,
-    guess_target,
     index_aliases,
     label_column,
-    read_numbers,
 )
 from headstart.errors import DataError, Faults
-from headstart.tasks.spec import TaskSpec
-
-TASK = TaskSpec("t", "single", ("text",), ("accuracy",), label="opinion")
+from headstart.targets.number import looks_numeric
 
 
 @pytest.mark.parametrize(
@@ -130,7 +126,7 @@ def test_missing_labels_and_one_class_are_told_together() -> None:
 @pytest.mark.parametrize("values", [[True, 1, False], [0, True, False, 1.0], [None, np.True_, 2]])
 def test_truth_values_among_numbers_are_refused(values: list[object]) -> None:
     """For Python, True is 1: which of the two names the class would depend on the first row."""
-    for read in (LabelMap.infer, LabelMap(("0", "1")).encode, guess_target):
+    for read in (LabelMap.infer, LabelMap(("0", "1")).encode, looks_numeric):
         with pytest.raises(DataError, match=r"truth values in .* row.*, numbers in .* row"):
             read(values)
     assert LabelMap.infer([True, None, float("nan"), False, "true"]).names == ("False", "True")
@@ -173,63 +169,9 @@ def test_lists_are_no_labels() -> None:
         LabelMap.infer([["a"], ["b"]])
 
 
-@pytest.mark.parametrize(
-    ("values", "target"),
-    [
-        ([0.5, 1.0], "number"),
-        (["0.5", "1", ""], "number"),
-        ([0.0, 1.0], "classes"),
-        ([0, 1, 2], "classes"),
-        (["1.0", "2.0"], "classes"),
-        (["good", "bad"], "classes"),
-        (["0.5", "good"], "classes"),
-        ([True, False], "classes"),
-        (["nan", "inf"], "classes"),
-        ([None, ""], "classes"),
-        (list(range(60)) * 3, "classes"),
-    ],
-)
-def test_guess_of_the_target(values: list[object], target: str) -> None:
-    assert guess_target(values) == target
-
-
-def test_a_few_bad_cells_do_not_make_numbers_classes() -> None:
-    numbers = [str(n / 10) for n in range(60)]
-    assert guess_target([*numbers, "3,5", "nan", "inf"]) == "number"
-    assert guess_target([*numbers[:15], "n/a"]) == "classes"
-    assert guess_target([*(str(n) for n in range(30)), *["other"] * 40]) == "classes"
-
-
-def test_a_decimal_comma_is_pointed_out() -> None:
-    with pytest.raises(DataError, match=r"'3,5' in 1 row \(2\).*decimal comma"):
-        read_numbers(["1.5", "3,5"])
-    with pytest.raises(DataError) as caught:
-        read_numbers(["1.5", "inf"])
-    assert "comma" not in str(caught.value)
-
-
-def test_many_whole_numbers_may_be_either() -> None:
-    with pytest.raises(DataError, match="--target number or --target classes"):
-        guess_target(list(range(60)))
-
-
-def test_numbers_are_read_from_every_type() -> None:
-    assert read_numbers(["1.5", " 2 ", 3, 4.5, "-1"]).tolist() == [1.5, 2.0, 3.0, 4.5, -1.0]
-    assert read_numbers(pd.Series([1, 2])).dtype == np.float64
-
-
-def test_faulty_numbers_are_told_together() -> None:
-    with pytest.raises(Faults) as caught:
-        read_numbers([1.0, "good", "", None, "nan", "1_0", True], where="training")
-    missing, wrong = caught.value.faults
-    assert "2 rows (3, 4)" in str(missing)
-    assert "'good', 'nan', '1_0', True in 4 rows (2, 5, 6, 7)" in str(wrong)
-    assert "--target classes" in str(wrong)
-
-
 def test_label_column_suggests() -> None:
     frame = pd.DataFrame({"text": ["x"], "opinoin": ["a"]})
     with pytest.raises(DataError, match="Did you mean 'opinoin'"):
-        label_column(frame, TASK, where="training")
+        label_column(frame, "opinion", where="training")
     renamed = frame.rename(columns={"opinoin": "opinion"})
-    assert label_column(renamed, TASK, where="training").tolist() == ["a"]
+    assert label_column(renamed, "opinion", where="training").tolist() == ["a"]

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstart.data.labels import LabelMap
 from headstart.data.rows import Rows, build_rows
 from headstart.errors import ConfigError, DataError, Faults
+from headstart.targets._base import TargetKind
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
 from headstart.tasks.spec import Span, TaskSpec
 
 SINGLE = TaskSpec("s", "single", ("text",), ("accuracy",))
@@ -22,11 +24,11 @@ CHOICE = TaskSpec(
     values={"question": {"cause": "because", "effect": "so"}},
 )
 NUMBER = replace(SINGLE, target="number")
-LABELS = LabelMap(("no", "yes"))
+LABELS = Classes(("no", "yes"))
 
 
-def rows(frame: dict[str, list[object]], task: TaskSpec, labels: LabelMap | None = LABELS) -> Rows:
-    return build_rows(pd.DataFrame(frame), task, labels, where="the training rows")
+def rows(frame: dict[str, list[object]], task: TaskSpec, kind: TargetKind = LABELS) -> Rows:
+    return build_rows(pd.DataFrame(frame), task, kind, where="the training rows")
 
 
 def faults_of(frame: dict[str, list[object]], task: TaskSpec) -> list[str]:
@@ -69,17 +71,17 @@ def test_choice(label: object) -> None:
 
 
 def test_numbers() -> None:
-    built = rows({"text": ["a", "b"], "label": ["1.5", "2"]}, NUMBER, None)
+    built = rows({"text": ["a", "b"], "label": ["1.5", "2"]}, NUMBER, Number())
     assert built.labels is not None
     assert built.labels.dtype == np.float64
     assert built.labels.tolist() == [1.5, 2.0]
     with pytest.raises(DataError, match="--target classes"):
-        rows({"text": ["a"], "label": ["good"]}, NUMBER, None)
+        rows({"text": ["a"], "label": ["good"]}, NUMBER, Number())
 
 
 def test_labels_need_not_be_there() -> None:
     frame = pd.DataFrame({"text": ["a"]})
-    built = build_rows(frame, SINGLE, LABELS, where="new.csv", need_labels=False)
+    built = build_rows(frame, SINGLE, None, where="new.csv")
     assert built.labels is None
     with pytest.raises(DataError, match=r"a label column 'label' in new\.csv"):
         build_rows(frame, SINGLE, LABELS, where="new.csv")

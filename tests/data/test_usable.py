@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from headstart.data._faults import counting_all, counting_from, notes, row_numbers
-from headstart.data.labels import LabelMap
 from headstart.data.rows import build_rows, column_faults
-from headstart.data.usable import Counts, Gaps, fit_columns, usable_rows
+from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import DataError, HeadstartError
+from headstart.targets._base import TargetKind
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
 from headstart.tasks.spec import Span, TaskSpec
 
 TASK = TaskSpec("own", "single", ("text",), ("accuracy",))
 PAIR = TaskSpec("own", "pair", ("first", "second"), ("accuracy",))
 ROWS = pd.DataFrame({"text": ["a", "", None, "b", " \t", "c"], "label": [0, 1, 0, -1, None, 1]})
+
+
+def usable(
+    frame: pd.DataFrame, task: TaskSpec, gaps: Gaps, kind: type[TargetKind] = Classes
+) -> Usable:
+    unlabelled = partial(kind.unlabelled, task=task, names=None, where="the rows")
+    return usable_rows(frame, task, gaps, where="the rows", unlabelled=unlabelled)
 
 
 @pytest.mark.parametrize("name", [" text", "Text", "TEXT ", "\ufefftext", "\xa0Text"])
@@ -47,7 +58,7 @@ def test_a_column_that_is_there_is_never_taken_for_another() -> None:
 def test_class_names_go_with_their_column() -> None:
     frame = pd.DataFrame({"text": ["a", "b"], "Label": [0, 1]})
     frame.attrs["class_names"] = {"Label": ("good", "bad")}
-    rows = build_rows(fit_columns(frame, TASK), TASK, LabelMap(("bad", "good")), where="the rows")
+    rows = build_rows(fit_columns(frame, TASK), TASK, Classes(("bad", "good")), where="the rows")
     assert rows.labels is not None
     assert rows.labels.tolist() == [1, 0]
 
@@ -64,7 +75,7 @@ def test_class_names_go_with_their_column() -> None:
     ],
 )
 def test_rows_with_gaps(gaps: Gaps, kept: list[int], counts: Counts) -> None:
-    found = usable_rows(ROWS, TASK, gaps, where="the rows")
+    found = usable(ROWS, TASK, gaps)
     assert found.kept.tolist() == kept
     assert found.frame["text"].tolist() == [ROWS["text"][place] for place in kept]
     assert found.counts == counts
@@ -73,35 +84,35 @@ def test_rows_with_gaps(gaps: Gaps, kept: list[int], counts: Counts) -> None:
 
 def test_minus_one_is_a_number_where_a_number_is_learned() -> None:
     task = TaskSpec("own", "single", ("text",), ("pearson",), target="number")
-    found = usable_rows(ROWS, task, Gaps(missing_label="drop"), where="the rows")
+    found = usable(ROWS, task, Gaps(missing_label="drop"), Number)
     assert found.kept.tolist() == [0, 1, 2, 3, 5]
 
 
 def test_a_pair_lacks_text_where_either_does() -> None:
     frame = pd.DataFrame({"first": ["a", "", "c"], "second": ["", "b", "c"], "label": [0, 1, 0]})
-    assert usable_rows(frame, PAIR, Gaps("drop"), where="the rows").kept.tolist() == [2]
-    rows = build_rows(frame, PAIR, LabelMap(("0", "1")), where="the rows", keep_empty=True)
+    assert usable(frame, PAIR, Gaps("drop")).kept.tolist() == [2]
+    rows = build_rows(frame, PAIR, Classes(("0", "1")), where="the rows", keep_empty=True)
     assert rows.texts == [(("a", ""),), (("", "b"),), (("c", "c"),)]
     with pytest.raises(DataError, match="rows with text and label in the rows; found 2 without"):
-        usable_rows(frame.head(2), PAIR, Gaps("drop"), where="the rows")
+        usable(frame.head(2), PAIR, Gaps("drop"))
 
 
 def test_what_is_kept_is_empty_and_what_is_no_text_is_a_fault_all_the_same() -> None:
-    rows = build_rows(ROWS, TASK, None, where="the rows", need_labels=False, keep_empty=True)
+    rows = build_rows(ROWS, TASK, None, where="the rows", keep_empty=True)
     assert rows.texts == [((text, None),) for text in ("a", "", "", "b", "", "c")]
     lists = pd.DataFrame({"text": [["a"], "b"]})
     with pytest.raises(DataError, match=r"found a list in 1 row \(1\)\. Write one text"):
-        build_rows(lists, TASK, None, where="the rows", need_labels=False, keep_empty=True)
+        build_rows(lists, TASK, None, where="the rows", keep_empty=True)
     spans = TaskSpec("own", "single", ("text",), ("accuracy",), spans=(Span("text", "label"),))
     with pytest.raises(HeadstartError, match="empty or missing text in 3 rows"):
-        build_rows(ROWS, spans, None, where="the rows", need_labels=False, keep_empty=True)
+        build_rows(ROWS, spans, None, where="the rows", keep_empty=True)
 
 
 def test_the_error_names_the_options() -> None:
     with pytest.raises(DataError, match="--empty-text drop"):
-        build_rows(ROWS.head(3), TASK, LabelMap(("0", "1")), where="the rows")
+        build_rows(ROWS.head(3), TASK, Classes(("0", "1")), where="the rows")
     with pytest.raises(DataError, match="--missing-label drop"):
-        build_rows(ROWS.iloc[[0, 3]], TASK, LabelMap(("0", "1")), where="the rows")
+        build_rows(ROWS.iloc[[0, 3]], TASK, Classes(("0", "1")), where="the rows")
 
 
 def test_rows_are_counted_as_in_the_file() -> None:

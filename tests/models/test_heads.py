@@ -68,7 +68,7 @@ def test_two_classes_of_the_paper_share_one_logit_with_binary_cross_entropy() ->
     ("spec", "one", "outputs"),
     [
         (HeadSpec.mlp(2), True, 1), (HeadSpec.mlp(3), False, 3), (HeadSpec.mlp(1), False, 1),
-        (HeadSpec.mlp(1, choices=True), False, 1), (HeadSpec.mlp(2, choices=True), False, 2),
+        (HeadSpec.mlp(1, apart=True), False, 1), (HeadSpec.mlp(2, apart=True), False, 2),
         (HeadSpec.linear(2), False, 2),
     ],
 )  # fmt: skip
@@ -136,7 +136,7 @@ def test_a_classifier_gives_one_row_of_logits_per_input(family: str) -> None:
 
 def test_multiple_choice_scores_each_candidate_by_itself() -> None:
     native: Any = tiny.build("bert")
-    model = EncoderClassifier(native.bert, HeadSpec.mlp(1, choices=True)).eval()
+    model = EncoderClassifier(native.bert, HeadSpec.mlp(1, apart=True)).eval()
     for parameter in model.head.parameters():
         parameter.data.normal_(std=0.1)
     batch = tiny.batch(choices=3)

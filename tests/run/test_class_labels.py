@@ -249,9 +249,7 @@ def test_a_class_is_a_text_by_its_name(model: str) -> None:
     from headstart.tasks.userfile import from_columns
 
     table = as_frame(labelled(TRAIN))
-    rows = build_rows(
-        table, from_columns(("sentence", "label"), "-"), None, where="the rows", need_labels=False
-    )
+    rows = build_rows(table, from_columns(("sentence", "label"), "-"), None, where="the rows")
     assert [pair[1] for (pair,) in rows.texts] == TRAIN["label"].tolist()
 
 

@@ -12,6 +12,8 @@ import torch
 import headstart as hs
 from headstart.steps.stages import runner as stages
 from headstart.steps.stages.earlier import Earlier, better, from_tensors, to_tensors
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
 from headstart.training.evaluate import Judge
 from tiny_runs import Watch, frame, inputs, saved, watched
 
@@ -94,12 +96,15 @@ def test_a_run_that_was_interrupted_goes_back_all_the_same(
     )
 
 
+TWO = Classes(("a", "b"))
+
+
 def logits(right: list[bool]) -> np.ndarray:
     return np.array([[0.0, 1.0] if r else [1.0, 0.0] for r in right], np.float32)
 
 
 def test_better_means_by_more_than_noise() -> None:
-    judge = Judge(np.ones(40, np.int64), ("accuracy",))
+    judge = Judge(TWO, np.ones(40, np.int64), ("accuracy",))
     base = [True] * 20 + [False] * 20
     assert better(logits([True] * 30 + [False] * 10), logits(base), judge)
     assert not better(logits(base), logits(base), judge)
@@ -115,14 +120,14 @@ def test_a_few_held_out_rows_cannot_throw_the_last_model_away(
     more: int, rows: int, significant: bool
 ) -> None:
     """Of one row more of two the standard error is small too; the exact test knows better."""
-    judge = Judge(np.ones(rows, np.int64), ("accuracy",))
+    judge = Judge(TWO, np.ones(rows, np.int64), ("accuracy",))
     earlier = logits([True] * more + [False] * (rows - more))
     assert better(earlier, logits([False] * rows), judge) == significant
 
 
 def test_numbers_are_compared_by_their_squared_error() -> None:
     gold = np.linspace(-1, 1, 30)
-    judge = Judge(gold, ("pearson",))
+    judge = Judge(Number(), gold, ("pearson",))
     rng = np.random.default_rng(0)
     near = (gold + 0.1 * rng.normal(size=30)).astype(np.float32)[:, None]
     far = (gold + 1.0 * rng.normal(size=30)).astype(np.float32)[:, None]

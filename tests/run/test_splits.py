@@ -12,6 +12,7 @@ from headstart.config import FitConfig
 from headstart.steps.rows import read_rows
 from headstart.steps.task import find_task
 from headstart.steps.types import Splits, data_record
+from headstart.targets.number import Number
 
 
 def numbers(low: float, high: float, rows: int = 20) -> pd.DataFrame:
@@ -39,10 +40,11 @@ def test_the_unit_of_a_number_is_that_of_the_training_rows(more: dict[str, Any])
     found = splits(numbers(0, 10), numbers(1000, 5000), **more)
     values = found.train.labels
     assert values is not None
-    assert (found.mean, found.scale) == pytest.approx((values.mean(), values.std()))
-    assert found.scale < 5
+    assert isinstance(found.kind, Number)
+    assert (found.kind.mean, found.kind.scale) == pytest.approx((values.mean(), values.std()))
+    assert found.kind.scale < 5
     record = data_record(found)
-    assert (record["number_mean"], record["number_scale"]) == (found.mean, found.scale)
+    assert (record["number_mean"], record["number_scale"]) == (found.kind.mean, found.kind.scale)
 
 
 def test_seeds_are_measured_on_the_same_validation_rows() -> None:

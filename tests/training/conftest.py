@@ -13,6 +13,7 @@ import tiny
 from headstart.data.encode import Encoded, Padding
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
+from headstart.targets.classes import Classes
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loader import EncodedLoader
 from headstart.training.loop import StageLoop
@@ -91,7 +92,7 @@ def make_loop(make_loader: Callable[..., Any], runtime: Runtime) -> Callable[...
         tuner = {} if head_only else split.backbone
         split.train_only(tuner)
         loader = make_loader(rows)
-        judge = Judge(loader.labels, ("accuracy",))
+        judge = Judge(Classes(("a", "b")), loader.labels, ("accuracy",))
 
         def score() -> dict[str, float]:
             return judge(predict_logits(split.model, make_loader(rows), runtime, 2))
@@ -102,7 +103,8 @@ def make_loop(make_loader: Callable[..., Any], runtime: Runtime) -> Callable[...
         }
         setup = StageSetup(length, OptimizerSettings(**settings), batch_size, seed, **more)
         return StageLoop(
-            split.model, split.head, tuner, loader, evaluate or score, setup, runtime, **calls
-        )
+            split.model, split.head, tuner, loader, judge.kind, evaluate or score, setup, runtime,
+            **calls,
+        )  # fmt: skip
 
     return make

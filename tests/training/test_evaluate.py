@@ -12,7 +12,9 @@ import torch
 
 import headstart.training.evaluate as module
 import tiny
-from headstart.training.evaluate import Judge, decide, evaluating, predict_logits
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
+from headstart.training.evaluate import Judge, evaluating, predict_logits
 from headstart.training.runtime import Runtime
 
 
@@ -37,6 +39,9 @@ def test_logits_come_in_the_rows_own_order(
         np.testing.assert_allclose(logits[row], alone, atol=1e-5)
 
 
+TWO = Classes(("a", "b"))
+
+
 def test_it_predicts_without_dropout_and_puts_every_mode_back(
     make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
@@ -54,12 +59,12 @@ def test_it_predicts_without_dropout_and_puts_every_mode_back(
 
 def test_decisions() -> None:
     logits = np.array([[1, 3, 2], [5, 0, 0]], np.float32)
-    assert decide(logits, number=False).tolist() == [1, 0]
-    assert decide(logits[:, :1], number=True).tolist() == [1, 5]
+    assert Classes(("a", "b", "c")).predict(logits).tolist() == [1, 0]
+    assert Number().predict(logits[:, :1]).tolist() == [1, 5]
 
 
 def test_classes_are_judged() -> None:
-    judge = Judge(np.array([0, 1, 1, 0]), ("accuracy", "f1"))
+    judge = Judge(TWO, np.array([0, 1, 1, 0]), ("accuracy", "f1"))
     logits = 4 * np.eye(2, dtype=np.float32)[[0, 1, 0, 0]]
     found = judge(logits)
     assert found["accuracy"] == 0.75
@@ -75,7 +80,7 @@ def test_numbers_are_judged_in_the_users_units_and_their_loss_in_the_models() ->
     labels = ((truth - mean) / scale).astype(np.float32)
     guesses = ((np.array([90.0, 120.0, 170.0]) - mean) / scale).astype(np.float32)
     logits = guesses[:, None].astype(np.float32)
-    found = Judge(labels, ("r2",), mean, scale)(logits)
+    found = Judge(Number(mean=mean, scale=scale), labels, ("r2",))(logits)
     assert found["r2"] == pytest.approx(1 - 1000 / 800, rel=1e-5)
     assert found["loss"] == pytest.approx(1000 / 3 / scale**2, rel=1e-5)
 
@@ -88,9 +93,8 @@ def test_the_metrics_see_unstandardised_numbers(monkeypatch: pytest.MonkeyPatch)
         return dict.fromkeys(names, 0.5)
 
     monkeypatch.setattr(module, "compute", compute)
-    Judge(np.array([0.0, 1.0], np.float32), ("pearson",), 10.0, 4.0)(
-        np.array([[2.0], [-1.0]], np.float32)
-    )
+    judge = Judge(Number(mean=10.0, scale=4.0), np.array([0.0, 1.0], np.float32), ("pearson",))
+    judge(np.array([[2.0], [-1.0]], np.float32))
     assert [array.tolist() for array in seen] == [[18.0, 6.0], [10.0, 14.0]]
 
 
@@ -98,19 +102,21 @@ def test_the_metrics_see_unstandardised_numbers(monkeypatch: pytest.MonkeyPatch)
 def test_broken_logits_score_nothing(number: bool) -> None:
     logits = np.full((2, 1 if number else 2), np.nan, np.float32)
     labels: Any = np.array([0.0, 1.0], np.float32) if number else np.array([0, 1])
-    found = Judge(labels, ("pearson" if number else "accuracy",))(logits)
+    found = Judge(Number() if number else TWO, labels, ("pearson" if number else "accuracy",))(
+        logits
+    )
     assert found["score"] == 0
     assert np.isnan(found["loss"])
 
 
 def test_broken_logits_are_worse_than_any_error() -> None:
-    found = Judge(np.array([0, 1]), ("accuracy", "brier"))(np.full((2, 2), np.nan, np.float32))
+    found = Judge(TWO, np.array([0, 1]), ("accuracy", "brier"))(np.full((2, 2), np.nan, np.float32))
     assert found["score"] == -math.inf
 
 
 def test_probabilities_are_judged_and_an_error_lowers_the_score() -> None:
     logits = np.array([[1, 0], [0, 2], [0.5, 0]], np.float32)
-    found = Judge(np.array([0, 1, 1]), ("log_loss", "roc_auc"))(logits)
+    found = Judge(TWO, np.array([0, 1, 1]), ("log_loss", "roc_auc"))(logits)
     assert found["roc_auc"] == 1.0
     assert found["log_loss"] == pytest.approx(found["loss"])
     assert found["score"] == pytest.approx((1 - found["log_loss"]) / 2)

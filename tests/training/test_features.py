@@ -17,14 +17,21 @@ import tiny
 from headstart.data.encode import Encoded, Padding
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
+from headstart.targets._base import TargetKind
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
 from headstart.training.evaluate import predict_logits
 from headstart.training.features import frozen_features
-from headstart.training.loader import EncodedLoader, row_losses
+from headstart.training.loader import EncodedLoader
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded
 
 CASES = [(family, kind) for family in tiny.FAMILIES for kind in ("sequence", "choice", "mlp")]
 BATCHES = ([4, 0, 9], [1], list(range(12)))
+
+
+def plain(labels: torch.Tensor) -> TargetKind:
+    return Number() if labels.is_floating_point() else Classes(("a", "b"))
 
 
 def build(family: str, kind: str = "sequence", **settings: Any) -> SplitModel:
@@ -44,7 +51,9 @@ def logits_and_gradients(
     batch = loader.batch(np.array(rows))
     labels = batch.pop("labels")
     logits = split.model(**batch).logits
-    gradients = torch.autograd.grad(row_losses(logits, labels).sum(), list(split.head.values()))
+    gradients = torch.autograd.grad(
+        plain(labels).row_losses(logits, labels).sum(), list(split.head.values())
+    )
     return logits.detach(), list(gradients)
 
 
@@ -205,7 +214,9 @@ def test_a_pooler_that_belongs_to_the_head_trains(
         assert loaders is not None
         optimizer = torch.optim.AdamW(split.head.values(), lr=0.01)
         batch = loaders[0].batch(np.arange(12))
-        row_losses(split.model(**batch).logits, batch["labels"]).sum().backward()
+        plain(batch["labels"]).row_losses(
+            split.model(**batch).logits, batch["labels"]
+        ).sum().backward()
         optimizer.step()
         trained = predict_logits(split.model, loaders[0], runtime, 2)
     assert all(not torch.equal(start[name], split.head[name]) for name in inside)

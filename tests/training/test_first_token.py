@@ -17,9 +17,12 @@ from headstart.kernels.fuse import fused_layers
 from headstart.kernels.mode import FastKernels
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
+from headstart.targets._base import TargetKind
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
 from headstart.training.evaluate import predict_logits
 from headstart.training.first_token import LEAST_ROWS, first_token_only
-from headstart.training.loader import BatchLoader, row_losses
+from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded
 
@@ -31,6 +34,10 @@ NO_DROPOUT: dict[str, dict[str, Any]] = {
     family: {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0} for family in KNOWN
 }
 NO_DROPOUT["distilbert"] = {"dropout": 0.0, "attention_dropout": 0.0}
+
+
+def plain(labels: torch.Tensor) -> TargetKind:
+    return Number() if labels.is_floating_point() else Classes(("a", "b"))
 
 
 def build(family: str, kind: str = "sequence", **settings: Any) -> SplitModel:
@@ -48,7 +55,7 @@ def outcome(split: SplitModel, loader: BatchLoader) -> tuple[torch.Tensor, dict[
     labels = batch.pop("labels")
     logits = split.model(**batch).logits
     split.model.zero_grad()
-    row_losses(logits, labels).sum().backward()
+    plain(labels).row_losses(logits, labels).sum().backward()
     named = split.model.named_parameters()
     return logits.detach(), {n: p.grad.clone() for n, p in named if p.grad is not None}
 

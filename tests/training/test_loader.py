@@ -11,7 +11,9 @@ import pytest
 import torch
 from torch.nn import functional
 
-from headstart.training.loader import SubsetLoader, row_losses, send
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
+from headstart.training.loader import SubsetLoader, send
 
 
 def test_a_batch_is_padded_to_its_longest_row(make_loader: Callable[..., Any]) -> None:
@@ -47,12 +49,12 @@ def test_a_copy_to_a_gpu_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
 def test_each_row_has_its_own_loss() -> None:
     logits = torch.randn(5, 3, dtype=torch.bfloat16)
     labels = torch.tensor([0, 2, 1, 1, 0])
-    losses = row_losses(logits, labels)
+    losses = Classes(("a", "b", "c")).row_losses(logits, labels)
     assert losses.dtype == torch.float32
     expected = -logits.float().log_softmax(-1)[torch.arange(5), labels]
     torch.testing.assert_close(losses, expected)
     torch.testing.assert_close(losses.mean(), functional.cross_entropy(logits.float(), labels))
 
     numbers = torch.tensor([0.5, -1.0, 2.0])
-    found = row_losses(torch.tensor([[1.0], [1.0], [2.5]]), numbers)
+    found = Number().row_losses(torch.tensor([[1.0], [1.0], [2.5]]), numbers)
     torch.testing.assert_close(found, torch.tensor([0.25, 4.0, 0.25]))

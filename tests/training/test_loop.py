@@ -247,7 +247,7 @@ def test_each_stage_begins_with_a_fresh_optimizer(make_loop: Make) -> None:
     assert first.optimizer.state
     second = StageLoop(
         first.model, {n: p for n, p in first.trained.items() if n.startswith("classifier")}, {},
-        first.loader, first.evaluate, first.setup, first.runtime,
+        first.loader, first.kind, first.evaluate, first.setup, first.runtime,
     )  # fmt: skip
     assert second.optimizer is not first.optimizer
     assert not second.optimizer.state

@@ -14,6 +14,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
+from headstart.targets.classes import Classes
 from headstart.training.loader import BatchLoader
 from headstart.training.loop import StageLoop
 from headstart.training.masking import known_padding
@@ -136,7 +137,8 @@ def test_batches_are_all_that_goes_to_the_device(
     loader._device = runtime.device
     settings = OptimizerSettings(1e-3, 1e-2, clip=0.1)
     setup = StageSetup(Length(3, 1, "learned"), settings, 5, 0, micro_batch_size=micro)
-    loop = StageLoop(split.model, split.head, split.backbone, loader, dict, setup, runtime)
+    kind = Classes(("a", "b"))
+    loop = StageLoop(split.model, split.head, split.backbone, loader, kind, dict, setup, runtime)
     with Waits() as waits:
         for _ in range(3):
             loop._step(loop.model, loop.optimizer)

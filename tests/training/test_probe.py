@@ -13,6 +13,9 @@ import tiny
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.strategies.plan import Length
+from headstart.targets._base import TargetKind
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
 from headstart.training.evaluate import predict_logits
 from headstart.training.features import frozen_features
 from headstart.training.loop import StageLoop
@@ -47,13 +50,13 @@ def start(split: SplitModel, seed: int) -> dict[str, torch.Tensor]:
 
 
 def alone(
-    split: SplitModel, loader: Any, seed: int, rate: float, runtime: Runtime
+    split: SplitModel, loader: Any, seed: int, rate: float, target: TargetKind, runtime: Runtime
 ) -> tuple[dict[str, torch.Tensor], Any]:
     split.load_head(start(split, seed))
     settings = OptimizerSettings(rate, rate, eps=EPS)
     setup = StageSetup(Length(STEPS, 1, "end"), settings, BATCH, seed, eval_every=10**6)
     score: Callable[[], dict[str, float]] = lambda: {"score": 0.0}  # noqa: E731
-    StageLoop(split.model, split.head, {}, loader, score, setup, runtime).run()
+    StageLoop(split.model, split.head, {}, loader, target, score, setup, runtime).run()
     return split.head_state(), predict_logits(split.model, loader, runtime, 2)
 
 
@@ -65,19 +68,20 @@ def test_every_head_is_the_one_trained_alone(
     loader = make_loader(
         12, classes=0 if kind == "number" else 2, choices=2 if kind == "choice" else 1
     )
+    target = Number() if kind == "number" else Classes(("a", "b"))
     before = split.head_state()
     with frozen_features(split, [loader], runtime) as loaders:
         assert loaders is not None
         heads = train_heads(
             split, loaders[0], [start(split, seed) for seed in SEEDS], SEEDS, RATES,
-            steps=STEPS, batch_size=BATCH, settings=OptimizerSettings(0.0, 0.0, eps=EPS),
+            target, steps=STEPS, batch_size=BATCH, settings=OptimizerSettings(0.0, 0.0, eps=EPS),
         )  # fmt: skip
         assert all(torch.equal(before[n], t) for n, t in split.head_state().items())
         outputs = 1 if kind == "number" else 2
         logits = probe_logits(split, loaders[0], heads, outputs)
         for i, seed in enumerate(SEEDS):
             for j, rate in enumerate(RATES):
-                expected, told = alone(split, loaders[0], seed, rate, runtime)
+                expected, told = alone(split, loaders[0], seed, rate, target, runtime)
                 for name, tensor in expected.items():
                     torch.testing.assert_close(heads[name][i, j], tensor, atol=2e-5, rtol=1e-4)
                 np.testing.assert_allclose(logits[i, j], told[:, :outputs], atol=5e-3, rtol=1e-3)

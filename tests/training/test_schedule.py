@@ -11,9 +11,9 @@ import torch
 
 import headstart.training.loop as module
 from headstart.strategies.plan import Length
+from headstart.targets._skill import skill
 from headstart.training.evaluate import predict_logits
 from headstart.training.loop import StageLoop
-from headstart.training.skill import skill
 from headstart.training.stopping import LearnedRule
 
 Make = Callable[..., StageLoop]
@@ -90,7 +90,9 @@ def test_the_rule_sees_the_skill_on_each_window(make_loop: Make) -> None:
     batches = [rows for epoch in range(4) for rows in loop.order.epoch(epoch)]
     windows = [np.concatenate(batches[i : i + 3]) for i in range(0, 12, 3)]
     labels = loop.loader.labels  # type: ignore[attr-defined]
-    assert rule.seen == pytest.approx([skill(logits[rows], labels[rows]) for rows in windows])
+    assert rule.seen == pytest.approx(
+        [skill(loop.kind, logits[rows], labels[rows]) for rows in windows]
+    )
 
 
 @pytest.mark.parametrize(

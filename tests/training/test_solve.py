@@ -12,6 +12,8 @@ from torch import nn
 
 import headstart as hs
 from headstart.errors import NotationError
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
 from headstart.training import solve
 from headstart.training.loader import Indices
 from headstart.training.solve import STRENGTHS, fit_head, folds
@@ -68,7 +70,8 @@ def problem(classes: int, noise: float = 1.0, scale: float = 1.0) -> tuple[np.nd
 
 def fitted(x: np.ndarray, y: np.ndarray, outputs: int) -> tuple[Linear, solve.Fitted]:
     model = Linear(outputs)
-    return model, fit_head(model, dict(model.named_parameters()), Rows(x, y), y, 0)
+    kind = Number() if outputs == 1 else Classes(tuple(map(str, range(outputs))))
+    return model, fit_head(model, dict(model.named_parameters()), Rows(x, y), kind, y, 0)
 
 
 @pytest.mark.parametrize("scale", [1.0, 30.0])

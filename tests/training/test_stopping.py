@@ -6,10 +6,8 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-import pytest
-from scipy.stats import entropy
 
-from headstart.training.stopping import LearnedRule, PlateauRule, chance_loss
+from headstart.training.stopping import LearnedRule, PlateauRule
 
 CHANCE = math.log(2)
 
@@ -18,20 +16,6 @@ def stops(skills: Iterable[float], **settings: float) -> int | None:
     """Return the window, counted from 1, at which the rule lets the stage end."""
     rule = LearnedRule(**{"enough": 0.9, **settings})  # type: ignore[arg-type]
     return next((i for i, skill in enumerate(skills, 1) if rule.update(skill)), None)
-
-
-def test_chance_is_the_entropy_of_the_classes() -> None:
-    labels = np.array([0] * 6 + [1] * 3 + [3])
-    assert chance_loss(labels, 4) == pytest.approx(float(entropy([6, 3, 0, 1])))
-    assert chance_loss(np.array([0, 1]), 2) == pytest.approx(CHANCE)
-    assert chance_loss(np.zeros(5, np.int64), 2) == 0
-    assert chance_loss(np.arange(6), 6) == pytest.approx(math.log(6))
-
-
-def test_chance_for_numbers_is_their_variance() -> None:
-    numbers = np.random.default_rng(0).normal(3, 2, 50).astype(np.float32)
-    expected = float(((numbers - numbers.mean()) ** 2).mean())
-    assert chance_loss(numbers, 0) == pytest.approx(expected)
 
 
 def test_it_does_not_stop_at_chance() -> None:

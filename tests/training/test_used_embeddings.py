@@ -12,6 +12,7 @@ import headstart.training.loop as module
 import tiny
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
+from headstart.targets.classes import Classes
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loop import StageLoop
 from headstart.training.optim import OptimizerSettings
@@ -33,11 +34,11 @@ def build(family: str = "bert") -> SplitModel:
 
 def loop(split: SplitModel, make_loader: Make, runtime: Runtime, steps: int = 7) -> StageLoop:
     loader = make_loader(12)
-    judge = Judge(loader.labels, ("accuracy",))
+    judge = Judge(Classes(("a", "b")), loader.labels, ("accuracy",))
     optimizer = OptimizerSettings(1e-2, 1e-2, weight_decay=0.5)
     setup = StageSetup(Length(steps, 1, "end"), optimizer, 5, 0, eval_every=3)
     return StageLoop(
-        split.model, split.head, split.backbone, loader,
+        split.model, split.head, split.backbone, loader, judge.kind,
         lambda: judge(predict_logits(split.model, loader, runtime, 2)), setup, runtime,
     )  # fmt: skip
 

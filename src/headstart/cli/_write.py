@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import itertools
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -114,7 +115,17 @@ def without_formulas(write: Write) -> Write:
 
 def _with_header(write: Callable[[pd.DataFrame, bool], None]) -> Write:
     parts = itertools.count()
-    return lambda frame: write(frame, next(parts) == 0)
+    return lambda frame: write(_lists_as_json(frame), next(parts) == 0)
+
+
+def _lists_as_json(frame: pd.DataFrame) -> pd.DataFrame:
+    """Write lists as JSON, which is read back as a list; Python's own form is not."""
+
+    def text(cell: Any) -> Any:
+        return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell
+
+    objects = frame.select_dtypes("object").columns
+    return frame.assign(**{str(name): frame[name].map(text) for name in objects})
 
 
 @contextlib.contextmanager

@@ -53,6 +53,22 @@ _Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COLUMN", help="Label column; default: the run's."),
 ]
+_LabelColumns = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label-columns",
+        metavar="COLUMN",
+        help="Columns of 0 and 1, one a label; default: the run's.",
+    ),
+]
+_LabelSeparator = Annotated[
+    str | None,
+    typer.Option(
+        "--label-separator",
+        metavar="TEXT",
+        help="What stands between the labels of a row in --label.",
+    ),
+]
 _Encoding = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +106,8 @@ def evaluate(
     task: _Task = None,
     text: _Text = None,
     label: _Label = None,
+    label_columns: _LabelColumns = None,
+    label_separator: _LabelSeparator = None,
     encoding: _Encoding = None,
     empty_text: _Empty = "error",
     missing_label: Annotated[
@@ -115,7 +133,10 @@ def evaluate(
 
     parts = TableParts(data, split=split, encoding=encoding)
     gaps = {"empty_text": empty_text, "missing_label": missing_label}
-    columns = {"task": task, "text": text, "label": label}
+    columns = {
+        "task": task, "text": text, "label": label, "label_columns": label_columns,
+        "label_separator": label_separator,
+    }  # fmt: skip
     classifier = _load(run, device, trust_remote_code, gaps, columns)
     scores, probabilities = classifier.measure_parts(parts)
     measured = parts.rows - classifier.counts.dropped
@@ -175,8 +196,8 @@ def predict(
 ) -> None:
     """Label rows, or lines of text.
 
-    All columns and the order of the rows are kept; added are `prediction` and, for classes, the
-    probability of each as `p_` and its name.
+    All columns and the order of the rows are kept; added are `prediction` and, for classes or
+    several labels a row, the probability of each as `p_` and its name.
     """
     from headstart.cli._lines import is_text_file, read_lines
     from headstart.cli._write import check_target, printing, without_formulas, writing
@@ -225,4 +246,5 @@ def _print_lines(frame: pd.DataFrame) -> None:
             frame[name] = frame[name].map("{:.4f}".format)
     write_out("\t".join(frame.columns) + "\n")
     for row in frame.itertuples(index=False):
-        write_out("\t".join(map(str, row)) + "\n")
+        cells = [", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row]
+        write_out("\t".join(cells) + "\n")

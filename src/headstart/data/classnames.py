@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-NAMES, CATEGORIES = "class_names", "categories"
-"""Under which a table keeps in ``attrs`` names by column: those of the integers, in their order,
-and the words that a category of pandas or Arrow has, in its order."""
+NAMES, ITEM_NAMES, CATEGORIES = "class_names", "item_names", "categories"
+"""Under which a table keeps in ``attrs`` names by column: those of the integers, in their order, of
+the integers in lists, and the words that a category of pandas or Arrow has, in its order."""
 
 
 def class_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
@@ -29,6 +29,20 @@ def class_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
         Names in the order of the integers; ``None`` if the source knows none.
     """
     names: dict[str, tuple[str, ...]] = frame.attrs.get(NAMES, {})
+    return names.get(column)
+
+
+def item_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
+    """Return the names that a data set of ``datasets`` gives to the integers in lists.
+
+    Args:
+        frame: As for ``class_names``.
+        column: A column of lists.
+
+    Returns:
+        As ``class_names``.
+    """
+    names: dict[str, tuple[str, ...]] = frame.attrs.get(ITEM_NAMES, {})
     return names.get(column)
 
 
@@ -120,19 +134,39 @@ def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int
     return {w: folded[w.casefold()] for w in words if w.casefold() in folded}
 
 
-def names_in(metadata: Mapping[bytes, bytes] | None) -> dict[str, tuple[str, ...]]:
-    """Return the class names that ``datasets`` writes beside the columns of an Arrow table.
+def note_names(frame: pd.DataFrame, features: Mapping[str, Any]) -> None:
+    """Note on a table the class names of a data set's columns.
+
+    Args:
+        frame: The table.
+        features: What ``datasets`` says of each column, as it stands in files: by ``_type``.
+    """
+    lists = {name: kind.get("feature") for name, kind in features.items() if "feature" in kind}
+    frame.attrs[NAMES] = _names(features)
+    frame.attrs[ITEM_NAMES] = _names({n: kind for n, kind in lists.items() if kind})
+
+
+def noted_features(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
+    """Return what ``datasets`` writes about the columns of an Arrow table.
 
     Args:
         metadata: That of the table's schema.
 
     Returns:
-        Names by column; none where the note is missing or cannot be read.
+        Its features by column; none where the note is missing or cannot be read.
     """
     try:
         noted = json.loads((metadata or {}).get(b"huggingface", b"{}"))
-        features = noted["info"]["features"].items()
-        found = {name: kind["names"] for name, kind in features if kind["_type"] == "ClassLabel"}
+        found = dict(noted["info"]["features"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
-    return {name: tuple(map(str, names)) for name, names in found.items() if names}
+    return {name: kind for name, kind in found.items() if isinstance(kind, dict)}
+
+
+def _names(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    classes = {
+        name: kind.get("names")
+        for name, kind in features.items()
+        if isinstance(kind, dict) and kind.get("_type") == "ClassLabel"
+    }
+    return {n: tuple(map(str, ns)) for n, ns in classes.items() if isinstance(ns, list) and ns}

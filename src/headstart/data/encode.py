@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.batching import round_width
-from headstart.data.labels import Classes, Numbers
+from headstart.data.labels import Labels
 from headstart.data.rows import Rows, Target, TextPair
 from headstart.errors import ConfigError, ModelError
 from headstart.imports import without_collection
@@ -58,7 +58,7 @@ class Encoded:
         truncated: Whether a row was too long and was cut, (n,).
         padding: How batches are padded.
         attention_mask: Whether the model is told which places are filled up.
-        labels: Class indices or numbers, (n,); ``None`` if not known.
+        labels: In the form of their kind of target, (n,) or (n, labels); ``None`` if not known.
         choices: Sequences per row.
         span_tokens: For each row, for each of its targets, the places of the target's tokens.
         lost_spans: Rows of which a target was cut off entirely; its mask is empty.
@@ -70,7 +70,7 @@ class Encoded:
     truncated: npt.NDArray[np.bool_]
     padding: Padding
     attention_mask: bool = True
-    labels: Classes | Numbers | None = None
+    labels: Labels | None = None
     choices: int = 1
     span_tokens: list[tuple[Indices, ...]] | None = field(default=None, repr=False)
     lost_spans: int = 0
@@ -113,8 +113,8 @@ class Encoded:
 
         Returns:
             ``input_ids`` and the other inputs as int64, (b, L), or (b, choices, L); where there
-            are targets, ``span_masks`` as float32, (b, spans, L); ``labels``, (b,), int64 for
-            classes and float32 for numbers, if they are known.
+            are targets, ``span_masks`` as float32, (b, spans, L); ``labels``, (b,) or (b, labels),
+            numbers as float32, if they are known.
         """
         import torch
 

@@ -1,4 +1,4 @@
-"""Labels to class indices or numbers, whatever type the file gave them.
+"""Labels in one spelling each, and classes as indices, whatever type the file gave them.
 
 The same label may come as ``1`` from JSON, as ``1.0`` from a column with gaps and as ``"1"`` from
 CSV. Each value therefore has one spelling: whole numbers without a point, truth values as
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,8 @@ from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
 from headstart.untrusted import quoted
 
+Labels = npt.NDArray[Any]
+"""Those of some rows, in the form of their kind of target: (n,) or (n, labels)."""
 Classes = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.float64]
 
@@ -31,9 +34,15 @@ MANY = 20
 """Distinct values above which labels are looked at with suspicion."""
 
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
-_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 _SIGNED = re.compile(r"[+-]?\d+")
 _NUMBERED = re.compile(r"LABEL_\d+")
+
+
+class LabelReader(Protocol):
+    """Reads the labels of a table: a kind of target."""
+
+    def read(self, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> Labels:
+        """Return the label of each row; ``where`` says in messages which rows they are."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +59,10 @@ class LabelMap:
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        spelled = [_spelling(name) for name in self.names]
-        alike = [n for n, word in zip(self.names, spelled, strict=True) if spelled.count(word) > 1]
-        if alike or None in spelled:
+        spelled = [spelling(name) for name in self.names]
+        counts = Counter(spelled)
+        alike = [n for n, word in zip(self.names, spelled, strict=True) if counts[word] > 1]
+        if alike or None in counts:
             found = f"{some(map(repr, alike))}, which are read alike" if alike else "an empty name"
             fix = "Rename the class where the rows come from."
             raise DataError("a name of its own for each class", found, fix)
@@ -73,16 +83,16 @@ class LabelMap:
         Raises:
             DataError: If all labels are the same or missing, or they look like no classes.
         """
-        codes, names = _coded(values)
+        codes, names = coded(values)
         missing = codes < 0
         if "-1" in names and _minus_one_is_none(names, names):
             missing |= codes == names.index("-1")
             names = [name for name in names if name != "-1"]
         faults: list[HeadstartError] = list(_class_faults(names, len(codes), where))
         if missing.any() and (faults or not names):
-            faults.insert(0, _missing(missing, where))
+            faults.insert(0, missing_labels(missing, where))
         raise_all(faults)
-        return cls(_in_order(names))
+        return cls(in_order(names))
 
     def encode(
         self,
@@ -105,15 +115,15 @@ class LabelMap:
             DataError: If labels are missing or unknown; every unknown one is named with its count.
         """
         known = dict(aliases or {})
-        known.update((_spelling(name) or name, index) for index, name in enumerate(self.names))
-        codes, names = _coded(values)
+        known.update((spelling(name) or name, index) for index, name in enumerate(self.names))
+        codes, names = coded(values)
         table = np.array([known.get(name, -1) for name in names] + [-1], np.int64)
         # The last entry of the table, at -1, is for the values that are missing.
         indices: Classes = table[codes]
         missing = codes < 0
         if "-1" not in known and "-1" in names:
             missing |= codes == names.index("-1")
-        faults = [_missing(missing, where)] if missing.any() else []
+        faults = [missing_labels(missing, where)] if missing.any() else []
         if (unknown := (indices < 0) & ~missing).any():
             faults.append(_unknown_labels(codes, names, unknown, self.names, where))
         raise_all(faults)
@@ -152,14 +162,13 @@ def index_aliases(names: tuple[str, ...]) -> dict[str, int]:
 
 
 def label_column(
-    frame: pd.DataFrame, task: TaskSpec, *, where: str, named: bool = True
+    frame: pd.DataFrame, column: str, *, where: str, named: bool = True
 ) -> pd.Series[Any]:
     """Return the labels: those of ``datasets`` by their names, all others as they stand there.
 
     Args:
         frame: The rows.
-        task: The task, which names the column. For a number the integers stay, unless the names
-            of the classes are numbers all of them.
+        column: The label column.
         where: Which rows, for messages.
         named: Whether the integers of ``datasets`` are replaced by the names of their classes.
 
@@ -169,36 +178,42 @@ def label_column(
     Raises:
         DataError: If there is no such column; the message suggests near names.
     """
-    if task.label not in frame.columns:
-        raise no_column("label", task.label, frame.columns, where)
-    names = class_names(frame, task.label)
-    if names is None:
-        return frame[task.label]
-    if task.target == "number":
-        named = all(math.isfinite(to_number(name)) for name in names)
+    if column not in frame.columns:
+        raise no_column("label", column, frame.columns, where)
+    if class_names(frame, column) is None:
+        return frame[column]
     if named:
-        return read_named(frame, task.label)
-    cells = frame[task.label].astype(object)
+        return read_named(frame, column)
+    cells = frame[column].astype(object)
     return cells.where(cells != -1, None)
 
 
-def unlabelled(
-    values: Iterable[Any], task: TaskSpec, names: tuple[str, ...] | None
-) -> npt.NDArray[np.bool_]:
-    """Tell which rows have no label.
+def missing_cells(values: Iterable[Any]) -> npt.NDArray[np.bool_]:
+    """Tell which cells are empty.
 
     Args:
         values: Labels, (n,).
-        task: The task; -1 is a label like others where it is a number.
+
+    Returns:
+        A mask, (n,).
+    """
+    return coded(values)[0] < 0
+
+
+def without_class(values: Iterable[Any], names: tuple[str, ...] | None) -> npt.NDArray[np.bool_]:
+    """Tell which rows have no class: their cell is empty, or -1 where that is no class.
+
+    Args:
+        values: Labels, (n,).
         names: The classes, where they are known.
 
     Returns:
         A mask, (n,).
     """
-    codes, found = _coded(values)
+    codes, found = coded(values)
     missing = codes < 0
     known = names if names is not None else found
-    if task.target == "classes" and "-1" in found and _minus_one_is_none(known, found):
+    if "-1" in found and _minus_one_is_none(known, found):
         missing |= codes == found.index("-1")
     return missing
 
@@ -211,70 +226,18 @@ def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
     return known is found and numbered and ("0" in found or len(found) == 1)
 
 
-def guess_target(values: Iterable[Any]) -> Literal["classes", "number"]:
-    """Tell whether labels are classes or numbers: decimal fractions are numbers.
-
-    A column of many fractions stays one of numbers if a few of its cells are none.
+def coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
+    """Give each different label a number.
 
     Args:
         values: Labels, (n,).
 
     Returns:
-        ``classes`` or ``number``.
+        For each value the place of its spelling, -1 if missing, and the spellings.
 
     Raises:
-        DataError: If the labels are so many different whole numbers that they may be either.
+        DataError: If a cell holds several values, or truth values stand among numbers.
     """
-    codes, names = _coded(values)
-    numbers = [number for name in names if math.isfinite(number := to_number(name))]
-    slips = len(names) - len(numbers)
-    if not numbers or (slips and (len(numbers) <= MANY or slips > len(numbers) / 2)):
-        return "classes"
-    if not all(number.is_integer() for number in numbers):
-        return "number"
-    if slips:
-        return "classes"
-    if _too_many(names, len(codes)):
-        raise DataError(
-            "labels that are clearly classes or clearly numbers",
-            f"{len(names)} different whole numbers in {len(codes)} rows",
-            "Say which: --target number or --target classes.",
-        )
-    return "classes"
-
-
-def read_numbers(values: Iterable[Any], *, where: str = "the rows") -> Numbers:
-    """Turn labels into numbers.
-
-    Args:
-        values: Labels, (n,): numbers, or text that spells them.
-        where: Which rows, for messages.
-
-    Returns:
-        Numbers, (n,).
-
-    Raises:
-        DataError: If labels are missing or are no finite numbers.
-    """
-    cells = list(values)
-    numbers = np.array([to_number(cell) for cell in cells], np.float64)
-    wrong = ~np.isfinite(numbers)
-    missing = np.zeros(len(cells), np.bool_)
-    missing[wrong] = [_spelling(cells[place]) is None for place in np.flatnonzero(wrong)]
-    faults = [_missing(missing, where)] if missing.any() else []
-    if (others := wrong & ~missing).any():
-        texts = dict.fromkeys(repr(cells[place]) for place in np.flatnonzero(others))
-        comma = any(_DECIMAL_COMMA.fullmatch(str(cells[i]).strip()) for i in np.flatnonzero(others))
-        fix = "Write a point instead of the decimal comma. " if comma else ""
-        fix += "Correct these cells; a model of classes is trained with --target classes."
-        found = f"{some(texts)} in {row_numbers(others)} of {where}"
-        faults.append(DataError("a number in every label cell", found, fix))
-    raise_all(faults)
-    return numbers
-
-
-def _coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Return for each value the place of its spelling, -1 if missing, and the spellings."""
     cells = pd.Series(values if isinstance(values, pd.Series) else list(values), dtype=object)
     _refuse_truth_among_numbers(cells)
     try:
@@ -286,7 +249,7 @@ def _coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
             "Write one label for each row.",
         ) from None
     places: dict[str, int] = {}
-    spellings = [_spelling(value) for value in uniques]
+    spellings = [spelling(value) for value in uniques]
     merged = [-1 if s is None else places.setdefault(s, len(places)) for s in spellings]
     return np.array([*merged, -1], np.intp)[codes], list(places)
 
@@ -306,8 +269,15 @@ def _refuse_truth_among_numbers(cells: pd.Series[Any]) -> None:
         )
 
 
-def _spelling(value: Any) -> str | None:
-    """Return a label's one spelling; ``None`` if the cell is empty."""
+def spelling(value: Any) -> str | None:
+    """Return a label's one spelling.
+
+    Args:
+        value: A cell.
+
+    Returns:
+        The text; ``None`` if the cell is empty.
+    """
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, float | np.floating):
@@ -338,14 +308,31 @@ def to_number(value: Any) -> float:
         return math.nan
 
 
-def _in_order(names: list[str]) -> tuple[str, ...]:
+def in_order(names: Collection[str]) -> tuple[str, ...]:
+    """Put labels in order.
+
+    Args:
+        names: The labels.
+
+    Returns:
+        Numbers by value, everything else by alphabet.
+    """
     numbers = {name: to_number(name) for name in names}
     if all(math.isfinite(number) for number in numbers.values()):
         return tuple(sorted(names, key=lambda name: (numbers[name], name)))
     return tuple(sorted(names))
 
 
-def _too_many(names: list[str], rows: int) -> bool:
+def too_many(names: list[str], rows: int) -> bool:
+    """Tell whether so many different labels look like no classes.
+
+    Args:
+        names: The labels.
+        rows: Rows that have them.
+
+    Returns:
+        Whether they do.
+    """
     return len(names) > MANY and len(names) > rows / 2
 
 
@@ -359,14 +346,23 @@ def _class_faults(names: list[str], rows: int, where: str) -> Iterator[DataError
     if numeric and len(fractions) > MANY:
         found = f"{len(names)} different numbers ({some(fractions)}) in {where}"
         yield DataError("classes as labels", found, "For numbers, use --target number.")
-    elif _too_many(names, rows):
+    elif too_many(names, rows):
         found = f"{len(names)} different ones in {rows} rows: {some(map(quoted, names))}"
         fix = "Check which column holds the labels"
         fix += "; for numbers, use --target number." if numeric else "."
         yield DataError(f"labels that repeat in {where}", found, fix)
 
 
-def _missing(which: npt.NDArray[np.bool_], where: str) -> DataError:
+def missing_labels(which: npt.NDArray[np.bool_], where: str) -> DataError:
+    """Make the error for rows without a label.
+
+    Args:
+        which: A mask over the rows.
+        where: Which rows.
+
+    Returns:
+        The error.
+    """
     return DataError(
         f"a label in every row of {where}",
         f"none (an empty cell, or -1 beside other classes) in {row_numbers(which)}",

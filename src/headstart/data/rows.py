@@ -12,15 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
-from headstart.data.classnames import case_aliases, class_names, with_names
-from headstart.data.labels import (
-    Classes,
-    LabelMap,
-    Numbers,
-    index_aliases,
-    label_column,
-    read_numbers,
-)
+from headstart.data.classnames import with_names
+from headstart.data.labels import LabelReader, Labels
 from headstart.data.spans import Place, find_spans, mark
 from headstart.data.usable import is_empty
 from headstart.errors import (
@@ -45,14 +38,14 @@ class Rows:
     Args:
         texts: For each row one (first, second) pair per choice; a single pair where the task has
             no choices, its second ``None`` where there is one text only.
-        labels: Class indices as int64 or numbers as float64, (n,); ``None`` if not asked for.
+        labels: In the form of their kind of target, (n,) or (n, labels); ``None`` if not asked for.
         spans: For each row its targets, in the task's order; only where the model is given
             their vectors.
         choices: Pairs per row.
     """
 
     texts: list[tuple[TextPair, ...]]
-    labels: Classes | Numbers | None = None
+    labels: Labels | None = None
     spans: list[tuple[Target, ...]] | None = None
     choices: int = 1
 
@@ -79,10 +72,9 @@ class Rows:
 def build_rows(
     frame: pd.DataFrame,
     task: TaskSpec,
-    labels: LabelMap | None,
+    reader: LabelReader | None,
     *,
     where: str,
-    need_labels: bool = True,
     keep_empty: bool = False,
 ) -> Rows:
     """Make rows of a table.
@@ -90,9 +82,8 @@ def build_rows(
     Args:
         frame: The table.
         task: Which columns mean what.
-        labels: Class names and their order; ``None`` for a number.
+        reader: Reads the labels; ``None`` where they are not asked for and need not be there.
         where: Which rows, as messages shall call them: ``the training rows``.
-        need_labels: Whether the label column is read; if not, it need not be there.
         keep_empty: Whether a missing text is an empty one. It is a fault all the same where a
             target is looked for in it.
 
@@ -103,7 +94,7 @@ def build_rows(
         HeadstartError: For all faults together: missing columns; empty texts, targets that are
             not in their text, values without a replacement, faulty labels, with row numbers.
     """
-    faults = column_faults(frame, task, where=where, need_labels=need_labels)
+    faults = column_faults(frame, task, where=where, need_labels=reader is not None)
     if task.span_use == "vectors" and task.shape == "choice":
         fix = "Use span_use: mark, which works with every head."
         faults.append(ConfigError("span vectors in one text or a pair", "shape choice", fix))
@@ -117,7 +108,9 @@ def build_rows(
         for name in dict.fromkeys((*task.text, *task.choices))
     }
     found = [_read_span(frame, task, i, texts, where, faults) for i in range(len(task.spans))]
-    answers = _read_labels(frame, task, labels, where, faults) if need_labels else None
+    answers = None
+    with gathering(faults):
+        answers = reader.read(frame, task, where=where) if reader else None
     raise_all(faults)
     targets = None
     if found and task.span_use == "vectors":
@@ -149,7 +142,7 @@ def column_faults(
         **dict.fromkeys(task.columns, "span"),
         **dict.fromkeys(task.choices, "choice"),
         **dict.fromkeys(task.text, "text"),
-        **({task.label: "label"} if need_labels else {}),
+        **dict.fromkeys(task.answers if need_labels else (), "label"),
     }
     return [
         no_column(role, name, frame.columns, where)
@@ -234,37 +227,6 @@ def _marked(
         own = [f for span, f in zip(task.spans, found, strict=True) if span.column == column]
         places = zip(*own, strict=True)
         yield column, [mark(*row) for row in zip(texts[column], places, strict=True)]
-
-
-def _read_labels(
-    frame: pd.DataFrame,
-    task: TaskSpec,
-    labels: LabelMap | None,
-    where: str,
-    faults: list[HeadstartError],
-) -> Classes | Numbers | None:
-    with gathering(faults):
-        if labels is None:
-            return read_numbers(label_column(frame, task, where=where), where=where)
-        aliases = _aliases(frame, task, labels)
-        names = class_names(frame, task.label) or ()
-        # A checkpoint without names of its own knows its classes by number; so are candidates
-        # known, whose columns are seldom called like the classes: A, B, C, D.
-        by_number = labels.numbered or (
-            task.shape == "choice" and not {*names} & {*labels.names, *aliases}
-        )
-        values = label_column(frame, task, where=where, named=not by_number)
-        return labels.encode(values, where=where, aliases=aliases)
-    return None
-
-
-def _aliases(frame: pd.DataFrame, task: TaskSpec, labels: LabelMap) -> dict[str, int]:
-    """Return other spellings of the classes, where task or rows declare their names."""
-    found = case_aliases(labels.names, class_names(frame, task.label) or ())
-    if task.labels is None and task.shape != "choice":
-        return found
-    columns = {name: index for index, name in enumerate(task.choices)}
-    return {**found, **index_aliases(labels.names), **columns}
 
 
 def _combine(task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:

@@ -17,7 +17,7 @@ import pandas as pd
 from headstart.data._excel import read_excel
 from headstart.data._files import PACKINGS, check_encoding, member, read_bytes, suffix
 from headstart.data._text import read_csv, read_json, read_tsv
-from headstart.data.classnames import NAMES, names_in, unfold_categories
+from headstart.data.classnames import note_names, noted_features, unfold_categories
 from headstart.errors import DataError, did_you_mean
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.+-]+)?")
@@ -144,7 +144,7 @@ def from_arrow(table: Any) -> pd.DataFrame:
     table.validate(full=True)  # offsets of a damaged file may point anywhere
     # As objects, whole numbers and truth values with gaps stay what they are.
     frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
-    frame.attrs[NAMES] = names_in(table.schema.metadata)
+    note_names(frame, noted_features(table.schema.metadata))
     return unfold_categories(frame)
 
 
@@ -208,12 +208,7 @@ def from_dataset(
     if dataset is loaded and split and not or_all and str(dataset.split) != split:
         raise no_splits(source, split)
     frame = from_arrow(dataset.with_format("arrow")[:])
-    features = dataset.features or {}
-    frame.attrs[NAMES] = {
-        column: tuple(kind.names)
-        for column, kind in features.items()
-        if getattr(kind, "names", None)
-    }
+    note_names(frame, dataset.features.to_dict() if dataset.features else {})
     return frame
 
 

@@ -8,20 +8,16 @@ import numpy.typing as npt
 from headstart.errors import ConfigError, DataError
 
 Indices = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.int64] | npt.NDArray[np.float64]
 
 
-def carve(
-    labels: Labels, share: float, seed: int, stratify: bool = True
-) -> tuple[Indices, Indices]:
+def carve(strata: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
     """Part rows in two.
 
     Args:
-        labels: Class indices, or numbers, (n,).
+        strata: Group of each row, (n,). Both parts keep the shares of the groups: one with two rows
+            or more is in both where the size allows, and one with a single row in training.
         share: Share of the rows that becomes the validation split, between 0 and 1.
         seed: Seed; the same one gives the same rows.
-        stratify: Whether both parts keep the shares of the classes. A class with two rows or more
-            is then in both parts where the size allows, and one with a single row in training.
 
     Returns:
         Indices of the training and of the validation rows, each in rising order.
@@ -30,31 +26,30 @@ def carve(
         ConfigError: If ``share`` is not between 0 and 1.
         DataError: If there are too few rows.
     """
-    rows = len(labels)
+    rows = len(strata)
     if not 0 < share < 1:
         raise ConfigError(
             "a validation share between 0 and 1", f"{share:g}", "0.1 keeps a tenth of the rows."
         )
-    counts = np.unique(labels, return_counts=True)[1] if stratify else np.array([rows])
+    counts = np.unique(strata, return_counts=True)[1]
     size = max(1, round(rows * share))
     if counts.max(initial=0) < 2 or size >= rows:
-        found = f"{rows} rows" + (f" of {len(counts)} classes" if stratify else "")
+        found = f"{rows} rows" + (f" of {len(counts)} classes" if len(counts) > 1 else "")
         fix = "Give a validation file, or more rows."
         raise DataError(f"enough rows of a class to set {share:.0%} of them apart", found, fix)
     # What training must keep of each class bounds what validation may take.
-    held_out = _draw(labels, size, np.minimum(counts - 1, 1), counts - 1, seed, stratify)
+    held_out = _draw(strata, size, np.minimum(counts - 1, 1), counts - 1, seed)
     return np.setdiff1d(np.arange(rows), held_out), held_out
 
 
-def sample(labels: Labels, n: int, seed: int, stratify: bool = True) -> Indices:
+def sample(strata: Indices, n: int, seed: int) -> Indices:
     """Choose rows.
 
     Args:
-        labels: Class indices, or numbers, (n,).
+        strata: Group of each row, (n,). The sample keeps the shares of the groups; each is in it
+            where ``n`` allows.
         n: How many.
         seed: Seed; the same one gives the same rows.
-        stratify: Whether the sample keeps the shares of the classes; each class is then in it
-            where ``n`` allows.
 
     Returns:
         Indices in rising order.
@@ -62,21 +57,18 @@ def sample(labels: Labels, n: int, seed: int, stratify: bool = True) -> Indices:
     Raises:
         ConfigError: If there are not as many rows.
     """
-    if not 1 <= n <= len(labels):
+    if not 1 <= n <= len(strata):
         fix = "Ask for fewer rows, or leave the number out to take them all."
-        raise ConfigError(f"a number of rows from 1 to {len(labels)}", str(n), fix)
-    counts = np.unique(labels, return_counts=True)[1] if stratify else np.array([len(labels)])
-    return _draw(labels, n, np.ones_like(counts), counts, seed, stratify)
+        raise ConfigError(f"a number of rows from 1 to {len(strata)}", str(n), fix)
+    counts = np.unique(strata, return_counts=True)[1]
+    return _draw(strata, n, np.ones_like(counts), counts, seed)
 
 
-def _draw(
-    labels: Labels, n: int, low: Indices, high: Indices, seed: int, stratify: bool
-) -> Indices:
-    """Draw ``n`` rows at random, of each class between ``low`` and ``high``."""
+def _draw(strata: Indices, n: int, low: Indices, high: Indices, seed: int) -> Indices:
+    """Draw ``n`` rows at random, of each group between ``low`` and ``high``."""
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(labels))
-    none = np.zeros_like(order)
-    classes = np.unique(labels[order], return_inverse=True)[1] if stratify else none
+    order = rng.permutation(len(strata))
+    classes = np.unique(strata[order], return_inverse=True)[1]
     wanted = _allot(np.bincount(classes), n, low, high)
     chosen = [order[classes == c][:count] for c, count in enumerate(wanted)]
     return np.sort(np.concatenate(chosen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,8 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import NOTES, note
-from headstart.data.classnames import CATEGORIES, NAMES, with_names
-from headstart.data.labels import label_column, unlabelled
+from headstart.data.classnames import CATEGORIES, ITEM_NAMES, NAMES, with_names
 from headstart.errors import DataError
 from headstart.tasks.spec import TaskSpec
 
@@ -113,7 +113,7 @@ def fit_columns(frame: pd.DataFrame, task: TaskSpec, *, need_labels: bool = True
         The same table where all columns are there, or several would fit; else another one, on
         which it is noted.
     """
-    wanted = [*task.columns, *([task.label] if need_labels else [])]
+    wanted = [*task.columns, *(task.answers if need_labels else ())]
     free = [name for name in frame.columns if name not in wanted]
     found: dict[str, str] = {}
     for name in (name for name in wanted if name not in frame.columns):
@@ -123,7 +123,7 @@ def fit_columns(frame: pd.DataFrame, task: TaskSpec, *, need_labels: bool = True
     if not found:
         return frame
     named = frame.rename(columns=found)
-    for key in (NAMES, CATEGORIES):
+    for key in (NAMES, ITEM_NAMES, CATEGORIES):
         there = frame.attrs.get(key, {})
         named.attrs[key] = {found.get(name, name): names for name, names in there.items()}
     for other, name in found.items():
@@ -137,8 +137,7 @@ def usable_rows(
     gaps: Gaps,
     *,
     where: str,
-    names: tuple[str, ...] | None = None,
-    need_labels: bool = True,
+    unlabelled: Callable[[pd.DataFrame], npt.NDArray[np.bool_]] | None = None,
 ) -> Usable:
     """Leave out the rows with gaps, as far as that is wished.
 
@@ -147,8 +146,7 @@ def usable_rows(
         task: Which columns mean what.
         gaps: What is done about them.
         where: Which rows, for messages.
-        names: The classes, where they are known.
-        need_labels: Whether labels are looked at.
+        unlabelled: Tells which rows have no label; ``None`` where labels are not looked at.
 
     Returns:
         The rows that are left.
@@ -159,8 +157,8 @@ def usable_rows(
     empty, missing = np.zeros((2, len(frame)), np.bool_)
     if gaps.empty_text != "error":
         empty = _without_text(frame, task)
-    if need_labels and gaps.missing_label == "drop":
-        missing = unlabelled(label_column(frame, task, where=where), task, names)
+    if unlabelled and gaps.missing_label == "drop":
+        missing = unlabelled(frame)
     counts = Counts(len(frame))
     if gaps.empty_text == "drop":
         counts.dropped_text, missing = int(empty.sum()), missing & ~empty

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from headstart.data.labels import LabelMap
 from headstart.data.objects import is_table
 from headstart.errors import DataError, HeadstartError
 
 
-def after_training(fault: HeadstartError, labels: LabelMap | None) -> HeadstartError:
+def after_training(fault: HeadstartError, labels: tuple[str, ...]) -> HeadstartError:
     """Replace advice on labels that only helps before training: now the model's are settled.
 
     Args:
         fault: An error about rows.
-        labels: The model's; ``None`` for a number.
+        labels: The model's; empty for a number.
 
     Returns:
         The same error, or one with other advice.
@@ -24,7 +23,7 @@ def after_training(fault: HeadstartError, labels: LabelMap | None) -> HeadstartE
         return fault
     near = f"{fault.fix.partition('?')[0]}? " if fault.fix.startswith("Did") else ""
     gives = "The model was trained on these labels" if labels else "The model predicts a number"
-    if labels and all(name.startswith("LABEL_") for name in labels.names):
+    if labels and all(name.startswith("LABEL_") for name in labels):
         gives = "The checkpoint has no names for its classes, so number them 0, 1 … in its order"
     fix = f"{near}{gives}: correct the rows, give a file that fits, or another --label COLUMN."
     return DataError(fault.expected, fault.found, fix)

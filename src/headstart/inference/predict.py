@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import pandas as pd
 from headstart.config import FitConfig
 from headstart.data._faults import counting_all, counting_from, notes
 from headstart.data.encode import encode, resolve_max_length
-from headstart.data.labels import LabelMap
 from headstart.data.objects import as_frame
 from headstart.data.rows import Rows, build_rows, column_faults
 from headstart.data.stream import ROWS_AT_ONCE
@@ -40,11 +40,12 @@ from headstart.steps.output.saved import (
 )
 from headstart.steps.task import find_task
 from headstart.steps.types import gold_labels
-from headstart.tasks.calibration import measure, softmax
+from headstart.targets._base import Floats, TargetKind
+from headstart.targets._model import kind_of
 from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
-from headstart.training.evaluate import Floats, Judge, decide, predict_logits
+from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.first_token import first_token_only
 from headstart.training.loader import EncodedLoader
 from headstart.training.precision import settle_precision
@@ -53,7 +54,8 @@ from headstart.untrusted import shown
 log = logging.getLogger("headstart")
 
 Text = str | tuple[str, str]
-COLUMNS = ("task", "text", "label", "choices", "span")
+LABELS = ("label", "label_columns", "label_separator")
+COLUMNS = ("task", "text", *LABELS, "choices", "span")
 """The settings that say how rows are read."""
 LONGEST_BY_DEFAULT = 512
 
@@ -63,11 +65,11 @@ class Prediction:
     """One prediction.
 
     Args:
-        label: The class name, or the number.
-        probabilities: Probability of each class by name; empty for a number.
+        label: The class name, the list of labels, or the number.
+        probabilities: Probability of each label by name; empty for a number.
     """
 
-    label: str | float
+    label: str | float | list[str]
     probabilities: dict[str, float]
 
 
@@ -129,7 +131,8 @@ class Classifier:
         """Read other columns than those the model was trained with.
 
         Args:
-            **columns: ``task``, or ``text``, ``label``, ``choices``, ``span`` as for ``fit``.
+            **columns: ``task``, or ``text``, ``label``, ``label_columns``, ``label_separator``,
+                ``choices``, ``span`` as for ``fit``.
 
         Returns:
             The same classifier.
@@ -148,12 +151,17 @@ class Classifier:
         before = self.task
         own = {} if given.keys() & {"task", "text"} else {"text": self._task().text}
         config = FitConfig.build({"model": "-", "train": "-", **own, **given})
-        task = find_task(config) if given.keys() - {"label"} else self._task()
+        task = find_task(config) if given.keys() - {*LABELS} else self._task()
         if before is None:
             # Rows for a checkpoint from elsewhere mostly number the classes, in its own order.
             task = replace(task, labels=task.labels or self.labels or None)
-        if config.label or (before and not config.task):
-            task = replace(task, label=config.label or (before or task).label)
+        said = before if before and not config.task else task
+        if given.keys() & {*LABELS}:
+            said = replace(
+                said, label=config.label or said.label, label_columns=config.label_columns,
+                label_separator=config.label_separator,
+            )  # fmt: skip
+        task = replace(task, **{name: getattr(said, name) for name in LABELS})
         self.task = fit_to_model(task, self.target)
         return self
 
@@ -188,9 +196,7 @@ class Classifier:
                 "Give (first, second) tuples." if wanted == 2 else "Give strings.",
             )
         frame = pd.DataFrame(pairs, columns=["text", "text2"][:wanted])
-        rows, usable = self._rows(
-            frame, from_columns(tuple(frame.columns), "label"), None, need_labels=False
-        )
+        rows, usable = self._rows(frame, from_columns(tuple(frame.columns), "label"))
         if usable.counts.dropped:
             raise DataError(
                 "a text for each prediction, which cannot be left out here",
@@ -206,10 +212,11 @@ class Classifier:
             frame: A data frame, or a ``Dataset``, with the columns that the model reads.
 
         Returns:
-            The same rows in the same order, with ``prediction`` and, for classes, the
-            probability of each as ``p_<label>``. For multiple choice the columns of the
-            candidates are the classes: ``prediction`` names the column of the chosen one, such as
-            ``choice1``, and ``p_choice1``, ``p_choice2`` … say how likely each is.
+            The same rows in the same order, with ``prediction`` (a list where a row may have
+            several labels) and the probability of each label as ``p_<label>``. For multiple
+            choice the columns of the candidates are the classes: ``prediction`` names the column
+            of the chosen one, such as ``choice1``, and ``p_choice1``, ``p_choice2`` … say how
+            likely each is.
 
         Raises:
             DataError: If the table lacks a column, or has one of those that are added.
@@ -225,14 +232,9 @@ class Classifier:
         answer = table.copy()
         if usable.counts.dropped:
             answer = table.iloc[usable.kept].reset_index(drop=True)
-        if not self._names:
-            answer["prediction"] = logits[:, 0]
-            return answer
-        chosen = decide(logits, number=False)
-        answer["prediction"] = [self._names[int(i)] for i in chosen]
-        for name, column in zip(self._names, softmax(logits).T, strict=True):
-            answer[f"p_{name}"] = column
-        return answer
+        found = self._kind.answers(logits)
+        added = {f"p_{name}": chances for name, chances in found.probabilities.items()}
+        return answer.assign(prediction=found.values, **added)
 
     def _unlabelled(self, table: pd.DataFrame) -> tuple[Rows, Usable]:
         taken = [n for n in ("prediction", *(f"p_{n}" for n in self._names)) if n in table.columns]
@@ -242,28 +244,26 @@ class Classifier:
                 ", ".join(taken),
                 "Rename or remove them.",
             )
-        return self._rows(table, self._task(), None, need_labels=False)
+        return self._rows(table, self._task())
 
     def _rows(
-        self, table: pd.DataFrame, task: TaskSpec, labels: LabelMap | None, *, need_labels: bool
+        self, table: pd.DataFrame, task: TaskSpec, kind: TargetKind | None = None
     ) -> tuple[Rows, Usable]:
-        """Read a table's rows as the model wants them, computing nothing."""
+        """Read a table's rows as the model wants them, with labels where their kind is given."""
+        need_labels, unlabelled = kind is not None, None
+        if kind:
+            names = kind.names or None
+            unlabelled = partial(kind.unlabelled, task=task, names=names, where="the data")
         fitted = fit_columns(table, task, need_labels=need_labels)
         raise_all(column_faults(fitted, task, where="the data", need_labels=need_labels))
         for told in notes(fitted):
             if told not in self._told:
                 log.warning(told)
             self._told.add(told)
-        names = labels.names if labels else None
-        usable = usable_rows(
-            fitted, task, self._gaps, where="the data", names=names, need_labels=need_labels
-        )
+        usable = usable_rows(fitted, task, self._gaps, where="the data", unlabelled=unlabelled)
         keep = self._gaps.empty_text == "keep"
         with counting_all(usable.kept):
-            rows = build_rows(
-                usable.frame, task, labels, where="the data", need_labels=need_labels,
-                keep_empty=keep,
-            )  # fmt: skip
+            rows = build_rows(usable.frame, task, kind, where="the data", keep_empty=keep)
         return rows, usable
 
     def _tell_gaps(self) -> None:
@@ -305,8 +305,8 @@ class Classifier:
             Metrics as from ``evaluate_frame``; and ``log_loss``, ``ece`` and ``brier`` of the
             probabilities, nothing for a model that predicts a number.
         """
-        task = self._task()
-        raise_all(class_faults(task.metrics, self._names) if task.target == "classes" else ())
+        task, kind = self._task(), self._kind
+        raise_all(class_faults(task.metrics, kind.names) if kind.names else ())
         self.counts, known = Counts(), []
         for part in parts:
             rows, usable = self._labelled(*part)
@@ -315,17 +315,15 @@ class Classifier:
         gold = np.concatenate(known)
         logits = np.concatenate([self._compute(self._labelled(*part)[0]) for part in parts])
         self._tell_gaps()
-        scores = Judge(gold, task.metrics)(logits)
-        classes = task.target == "classes" and np.isfinite(logits).all()
-        return scores, measure(logits, gold) if classes else {}
+        scores = Judge(kind, gold, task.metrics)(logits)
+        return scores, kind.probability_errors(logits, gold) if np.isfinite(logits).all() else {}
 
     def _labelled(self, before: int, table: pd.DataFrame) -> tuple[Rows, Usable]:
-        task = self._task()
-        labels = LabelMap(self.target.labels or task.choices) if task.target == "classes" else None
+        task, kind = self._task(), self._kind
         faults: list[HeadstartError] = []
         with gathering(faults), counting_from(before):
-            read = self._rows(table, task, labels, need_labels=True)
-        raise_all(after_training(fault, labels) for fault in faults)
+            read = self._rows(table, task, kind)
+        raise_all(after_training(fault, kind.names) for fault in faults)
         return read
 
     def predict_parts(self, parts: Iterable[tuple[int, pd.DataFrame]]) -> Iterator[pd.DataFrame]:
@@ -386,12 +384,17 @@ class Classifier:
             return self.task.choices if self.task else ()
         return self.target.labels
 
+    @property
+    def _kind(self) -> TargetKind:
+        """The kind of target, as the saved model says."""
+        kind = kind_of(self.target.problem_type)
+        return kind.of_model(self._names, self._split.model.config)
+
     def _predictions(self, logits: Floats) -> list[Prediction]:
-        if not self._names:
-            return [Prediction(float(value), {}) for value in logits[:, 0]]
+        found = self._kind.answers(logits)
+        columns = [column.tolist() for column in found.probabilities.values()]
+        rows = zip(*columns, strict=True) if columns else [()] * len(logits)
         return [
-            Prediction(
-                self._names[int(row.argmax())], dict(zip(self._names, map(float, row), strict=True))
-            )
-            for row in softmax(logits)
+            Prediction(label, dict(zip(found.probabilities, row, strict=True)))
+            for label, row in zip(found.values.tolist(), rows, strict=True)
         ]

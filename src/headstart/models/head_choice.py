@@ -12,6 +12,9 @@ from headstart.models.heads import POOLINGS, HeadSpec
 from headstart.models.model_config import is_decoder
 
 ModelKind = Literal["sequence", "choice"]
+ProblemType = Literal[
+    "single_label_classification", "multi_label_classification", "regression"
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -19,19 +22,29 @@ class Target:
     """What the model predicts.
 
     Args:
-        labels: Class names in the order of the logits; empty for a number.
+        labels: Label names in the order of the logits; empty for a number.
         kind: ``sequence`` for one text or a pair, ``choice`` for multiple choice.
         spans: Target spans whose vectors the head reads.
+        multilabel: Whether each label is there or not by itself, several or none of them.
     """
 
     labels: tuple[str, ...]
     kind: ModelKind = "sequence"
     spans: int = 0
+    multilabel: bool = False
 
     @property
     def outputs(self) -> int:
         """Logits that the model gives for each input text."""
         return 1 if self.kind == "choice" else max(1, len(self.labels))
+
+    @property
+    def problem_type(self) -> ProblemType:
+        """What transformers calls the loss that it is trained by."""
+        if self.multilabel:
+            return "multi_label_classification"
+        number = not self.labels and self.kind == "sequence"
+        return "regression" if number else "single_label_classification"
 
 
 def is_own(head: str, target: Target) -> bool:
@@ -61,10 +74,11 @@ def own_head(head: str, target: Target, dropout: float | None, pooling: str | No
     """
     pooling, spans = pooling or "first", target.spans
     if head == "mlp":
-        choices = target.kind == "choice"
-        return HeadSpec.mlp(target.outputs, choices=choices, spans=spans, pooling=pooling)
+        apart = target.multilabel or target.kind == "choice"
+        return HeadSpec.mlp(target.outputs, apart=apart, spans=spans, pooling=pooling)
     if head != "linear":
-        return HeadSpec.span(target.outputs, spans=spans, pooling=pooling)
+        apart = target.multilabel
+        return HeadSpec.span(target.outputs, apart=apart, spans=spans, pooling=pooling)
     rate = 0.1 if dropout is None else dropout
     return HeadSpec.linear(target.outputs, dropout=rate, spans=spans, pooling=pooling)
 

@@ -65,35 +65,39 @@ class HeadSpec:
 
     @classmethod
     def mlp(
-        cls, outputs: int, *, choices: bool = False, spans: int = 0, pooling: str = "first"
+        cls, outputs: int, *, apart: bool = False, spans: int = 0, pooling: str = "first"
     ) -> HeadSpec:
         """Return the paper's head (arXiv 2210.16771): 2048 wide, ReLU, weights N(0, 0.005).
 
         Args:
             outputs: Logits per input; two classes become one logit, as in the paper.
-            choices: Whether the logit belongs to one choice of several.
+            apart: Whether each output stands for itself: one choice of several, or one label
+                beside others.
             spans: Target spans.
             pooling: One of ``POOLINGS``.
 
         Returns:
             The form.
         """
-        one = outputs == 2 and not choices
+        one = outputs == 2 and not apart
         return cls("mlp", 1 if one else outputs, 2048, 0.0, 0.005, spans, one, pooling)
 
     @classmethod
-    def span(cls, outputs: int, *, spans: int, pooling: str = "first") -> HeadSpec:
+    def span(
+        cls, outputs: int, *, spans: int, apart: bool = False, pooling: str = "first"
+    ) -> HeadSpec:
         """Return the paper's head on a text with target spans, as in WiC and WSC.
 
         Args:
             outputs: Logits per input; two classes become one logit.
             spans: Target spans.
+            apart: Whether each output stands for itself.
             pooling: One of ``POOLINGS``.
 
         Returns:
             The form.
         """
-        return replace(cls.mlp(outputs, spans=spans, pooling=pooling), kind="span")
+        return replace(cls.mlp(outputs, apart=apart, spans=spans, pooling=pooling), kind="span")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form as plain data."""

@@ -86,7 +86,7 @@ def load_classifier(
     require_text_model(config, source, own=own)
     require_head_type(config, source, target, head, trust=trust_remote_code)
     require_pooling(pooling, own=own)
-    set_target(config, target.labels, choice=target.kind == "choice")
+    set_target(config, target.labels, None if target.kind == "choice" else target.problem_type)
     if dropout is not None:
         set_dropout(config, dropout)
     with torch.random.fork_rng(devices=[]), quiet():
@@ -101,7 +101,7 @@ def load_classifier(
                 _draw_head(split, seed)
     if (Path(folder) / OWN_HEAD_FILE).is_file():
         split.unused_head = folder
-    if not target.labels:
+    if target.problem_type == "regression":
         require_rescalable(split)
     split.model.train()
     return split
@@ -161,8 +161,10 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
             if missing := sorted(_not_provided(info)):
                 raise _no_head(source, f"no {', '.join(missing)}")
             names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
-            number = config.problem_type == "regression" or (kind == "sequence" and len(names) < 2)
-            target = Target(() if number else tuple(names), kind)
+            several = config.problem_type == "multi_label_classification"
+            alone = kind == "sequence" and len(names) < 2 and not several
+            number = config.problem_type == "regression" or alone
+            target = Target(() if number else tuple(names), kind, multilabel=several)
     split.model.eval()
     return split, target
 

@@ -31,6 +31,9 @@ _READS_IMAGES = ("layoutlmv2",)
 TEMPERATURE = "calibration_temperature"
 """Field of a saved config.json: what the logits have been divided by, for whoever wants to know."""
 
+THRESHOLD = "decision_threshold"
+"""Field of a saved config.json: the probability above which one of several labels is predicted."""
+
 
 def load_config(folder: str, *, trust_remote_code: bool) -> Any:
     """Load a checkpoint's configuration.
@@ -137,21 +140,23 @@ def require_text_model(config: Any, source: str, *, own: bool = False) -> None:
         )
 
 
-def set_target(config: Any, labels: Sequence[str], *, choice: bool) -> None:
+def set_target(config: Any, labels: Sequence[str], problem_type: str | None) -> None:
     """Write into a configuration what the model predicts.
 
     Args:
         config: Changed in place.
-        labels: Class names in the order of the logits; empty for a number.
-        choice: Whether the classes are the candidates of a multiple choice.
+        labels: Label names in the order of the logits; empty for a number.
+        problem_type: What transformers calls the loss; ``None`` for multiple choice, whose classes
+            have no use for it.
     """
     names = tuple(labels) or ("score",)
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
     config.num_labels = len(names)
-    vars(config).pop(TEMPERATURE, None)  # was that of another head
-    if not choice:
-        config.problem_type = "single_label_classification" if labels else "regression"
+    for name in (TEMPERATURE, THRESHOLD):
+        vars(config).pop(name, None)  # was that of another head
+    if problem_type is not None:
+        config.problem_type = problem_type
 
 
 def set_dropout(config: Any, rate: float) -> None:

@@ -83,6 +83,7 @@ def _write(split: SplitModel, target: Target, tokenizer: Any, folder: Path, card
         record = {
             "labels": list(target.labels),
             "kind": target.kind,
+            "multilabel": target.multilabel,
             "head": model.head.spec.to_dict(),
         }
         (folder / OWN_HEAD_FILE).write_text(json.dumps(record, indent=1), encoding="utf-8")

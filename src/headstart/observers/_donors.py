@@ -111,6 +111,6 @@ def _told(splits: Splits) -> str:
     kind, outputs, spans = _outputs(splits)
     if kind == "choice":
         return "a score for each choice"
-    names = ", ".join(splits.label_names)
+    names = ", ".join(splits.kind.names)
     told = f"{outputs} classes ({names})" if names else "a number"
     return f"{told} and {spans} marked words" if spans else told

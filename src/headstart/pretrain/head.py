@@ -14,11 +14,11 @@ import torch
 from headstart.config import FitConfig
 from headstart.data._faults import row_numbers, some
 from headstart.data.encode import Encoded
-from headstart.data.labels import Classes, LabelMap, Numbers
+from headstart.data.labels import LabelMap, Labels
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.loading import positions
-from headstart.models.rescale import require_rescalable, rescale_output
+from headstart.models.rescale import require_rescalable
 from headstart.pretrain.tokenised import class_names_of, encode_dataset
 from headstart.steps.callback import Callback
 from headstart.steps.stages.plan import plan_stages
@@ -27,12 +27,13 @@ from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.strategies.plan import lengths
 from headstart.strategies.presets import get_preset
 from headstart.strategies.stages import Strategy
-from headstart.tasks.metrics import default_metrics
+from headstart.targets import TARGETS
+from headstart.targets._base import TargetKind
+from headstart.tasks.metrics import DEFAULTS
 from headstart.training.evaluate import Judge
 from headstart.training.loader import EncodedLoader, SubsetLoader
 from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime, accelerate_as_found
-from headstart.training.stopping import chance_loss
 from headstart.tuners._bind import read_strategy
 
 NEVER = 10**9
@@ -97,13 +98,13 @@ def pretrain(
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))
     encoded = encode_dataset(dataset, label_column, pad=_pad_token(split))
     _require_fit(encoded, split)
-    encoded, mean, scale = _fitted_to_model(encoded, split)
+    encoded, kind = _fitted_to_model(encoded, split)
     with accelerate_as_found(), _as_it_was(split):
         runtime = Runtime(device)
-        runner = _runner(split, strategy, encoded, batch_size, seed, runtime)
+        runner = _runner(split, strategy, encoded, kind, batch_size, seed, runtime)
         runner.run(stages=1)
-        if runner.pretrained_head and scale:
-            rescale_output(split, mean, scale)
+        if runner.pretrained_head:
+            kind.save_units(split)
     for note in runner.guard_notes:
         warnings.warn(f"headstart: {note}", stacklevel=3)
 
@@ -112,13 +113,12 @@ def _runner(
     split: SplitModel,
     strategy: Strategy,
     encoded: Encoded,
+    kind: TargetKind,
     batch_size: int,
     seed: int,
     runtime: Runtime,
 ) -> StrategyRunner:
     labels = _labels(encoded)
-    outputs = _outputs(split)
-    classes = 0 if labels.dtype.kind == "f" else outputs
     preset = get_preset("default")
     numbers = lengths(strategy, rows=len(encoded), batch_size=batch_size, epochs=preset.epochs)
     size = sum(p.numel() for p in split.backbone.values())
@@ -126,11 +126,13 @@ def _runner(
     loader = EncodedLoader(encoded, runtime.device)
     settle_precision(split, [loader], runtime)
     few = np.arange(min(len(encoded), SHOWN_ROWS))
-    metrics = default_metrics("classes" if classes else "number")
     data = TrainingData(
-        split, loader, SubsetLoader(loader, few), labels, Judge(labels[few], metrics), outputs,
-        chance_loss(labels, classes),
-    )  # fmt: skip
+        split,
+        loader,
+        SubsetLoader(loader, few),
+        labels,
+        Judge(kind, labels[few], DEFAULTS[kind.name]),
+    )
     options = TrainingArguments(seed=seed, batch_size=batch_size, eval_every=NEVER)
     return StrategyRunner(strategy, plans, data, options, runtime, _Silent())
 
@@ -186,7 +188,7 @@ def _require_fit(encoded: Encoded, split: SplitModel) -> None:
         )
 
 
-def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, float, float]:
+def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, TargetKind]:
     """Check the labels against the model's outputs, and standardise numbers.
 
     Args:
@@ -194,7 +196,7 @@ def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, floa
         split: The model.
 
     Returns:
-        The rows, and mean and standard deviation of the numbers; 0 and 0 for classes.
+        The rows in the units of training, and the kind of target.
     """
     labels, outputs = _labels(encoded), _outputs(split)
     if len(np.unique(labels)) < 2:
@@ -217,13 +219,13 @@ def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, floa
                 f"{labels.min()} to {labels.max()}",
                 "Load the model with a larger num_labels, or remove these rows.",
             )
-        return encoded, 0.0, 0.0
+        return encoded, TARGETS.get("classes")(tuple(map(str, range(outputs))))
     require_rescalable(split)
-    mean, scale = float(labels.mean()), float(labels.std())
-    return replace(encoded, labels=np.asarray((labels - mean) / scale)), mean, scale
+    kind = TARGETS.get("number")().fit(labels)
+    return replace(encoded, labels=kind.standardise(labels)), kind
 
 
-def _labels(encoded: Encoded) -> Classes | Numbers:
+def _labels(encoded: Encoded) -> Labels:
     if encoded.labels is None:
         raise RuntimeError("encode_dataset reads the labels")
     return encoded.labels

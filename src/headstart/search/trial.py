@@ -21,7 +21,7 @@ from headstart.steps.callback import Callback
 from headstart.steps.plan import with_settings
 from headstart.steps.settings import changed_settings
 from headstart.steps.train import stage_runner
-from headstart.steps.types import TrainingPlan
+from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.training.seeds import stream
 from headstart.training.step_reports import Pause
 
@@ -125,7 +125,8 @@ class TrialRunner:
         return config.model_copy(
             update={
                 **scaled, "strategy": line, "seed": stream(config.seed, "auto", number),
-                "select": "last", "calibrate": False, "eval_every": _NO_POINTS,
+                "select": "last", "calibrate": False, "tune_threshold": False,
+                "eval_every": _NO_POINTS,
             }
         )  # fmt: skip
 
@@ -202,10 +203,9 @@ def split_rows(
     Raises:
         DataError: If there are too few.
     """
-    labels, classes = plan.encoded.train.labels, plan.splits.labels is not None
-    if labels is None:
-        raise RuntimeError("rows for training carry labels")
+    labels = gold_labels(plan.encoded.train)
     if len(labels) < FEWEST:
         expected = f"enough training rows to choose a strategy by, {FEWEST} or more"
         raise DataError(expected, f"{len(labels)}", "Name a strategy instead.")
-    return carve(labels, SHARE, stream(plan.config.seed, "auto split", number), stratify=classes)
+    strata = plan.splits.kind.strata(labels)
+    return carve(strata, SHARE, stream(plan.config.seed, "auto split", number))

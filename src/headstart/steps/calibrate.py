@@ -9,8 +9,9 @@ from headstart.models.model_config import TEMPERATURE
 from headstart.models.rescale import divide_logits
 from headstart.results import RunResult
 from headstart.steps.types import TrainingPlan, gold_labels
+from headstart.targets._base import Floats
 from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
-from headstart.training.evaluate import Floats, Judge, predict_logits
+from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loader import EncodedLoader
 from headstart.training.seeds import stream
 
@@ -79,9 +80,8 @@ def final_logits(plan: TrainingPlan, rows: Encoded) -> Floats:
     Returns:
         (n, outputs).
     """
-    outputs = max(1, len(plan.splits.label_names))
     loader = EncodedLoader(rows, plan.runtime.device)
-    return predict_logits(plan.model.model, loader, plan.runtime, outputs)
+    return predict_logits(plan.model.model, loader, plan.runtime, plan.splits.kind.outputs)
 
 
 def _fold(plan: TrainingPlan, temperature: float, result: RunResult) -> Floats:
@@ -91,9 +91,11 @@ def _fold(plan: TrainingPlan, temperature: float, result: RunResult) -> Floats:
     setattr(plan.model.model.config, TEMPERATURE, temperature)
     # Computed anew, since weights in bf16 round otherwise once they are divided.
     logits = final_logits(plan, encoded.validation)
-    scores = Judge(gold_labels(encoded.validation), plan.task.metrics)(logits)
+    kind = plan.splits.kind
+    scores = Judge(kind, gold_labels(encoded.validation), plan.task.metrics)(logits)
     setattr(result, result.selected, scores)
     if encoded.untouched is not None:
         logits = final_logits(plan, encoded.untouched)
-        result.untouched = Judge(gold_labels(encoded.untouched), plan.task.metrics)(logits)
+        gold = gold_labels(encoded.untouched)
+        result.untouched = Judge(kind, gold, plan.task.metrics)(logits)
     return logits

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from headstart.config import FitConfig
@@ -19,7 +18,7 @@ from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
 from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
 from headstart.models.model_config import is_decoder
-from headstart.models.rescale import require_divisible, rescale_output
+from headstart.models.rescale import require_divisible
 from headstart.steps.types import (
     EncodedSplits,
     Hyperparameters,
@@ -88,9 +87,8 @@ def _start_head(config: FitConfig, splits: Splits, model: SplitModel, tokenizer:
     ignore = config.ignore_backbone_mismatch
     head = Head.from_pretrained(config.head) if config.head else None
     if head is not None and config.takes_whole_head:
-        head.apply(model, splits.label_names, ignore_backbone=ignore)
-        if splits.labels is None:
-            rescale_output(model, -splits.mean / splits.scale, 1 / splits.scale)
+        head.apply(model, splits.kind.names, ignore_backbone=ignore)
+        splits.kind.load_units(model)
         return
     if head is not None:
         head.apply_hidden(model, splits.target.outputs, ignore_backbone=ignore)
@@ -110,21 +108,20 @@ def require_calibratable(
         model: The model.
 
     Raises:
-        HeadstartError: If the target is a number, the held-out rows are of one class only, or the
-            head does not end in a linear map.
+        HeadstartError: If the target has no temperature, the held-out rows are of one class only,
+            or the head does not end in a linear map.
     """
-    if splits.labels is None:
+    if not splits.kind.calibrates:
+        drop = "Drop --calibrate"
         raise ConfigError(
-            "--calibrate beside classes",
-            "a number as target, which has no probabilities",
-            "Drop --calibrate."
-            if config.task
-            else "Drop --calibrate, or give --target classes if the labels are classes.",
+            "--calibrate beside classes that exclude one another",
+            f"the target {splits.kind.name}, for which no temperature is fitted",
+            f"{drop}." if config.task else f"{drop}, or give --target classes if they are such.",
         )
     held_out = gold_labels(encoded.validation)
     if (held_out == held_out[0]).all():
         rows = "row" if len(held_out) == 1 else "rows"
-        only = splits.label_names[int(held_out[0])]
+        only = splits.kind.names[int(held_out[0])]
         raise DataError(
             "held-out rows of two classes or more to fit the temperature of --calibrate on",
             f"{len(held_out)} {rows}, all {shown(only)} ({splits.origin})",
@@ -185,7 +182,4 @@ def _require_mask(encoded: Encoded, pooling: str) -> None:
 
 
 def _standardised(encoded: Encoded, splits: Splits) -> Encoded:
-    if splits.labels is not None or encoded.labels is None:
-        return encoded
-    numbers = np.asarray(encoded.labels, np.float64)
-    return replace(encoded, labels=(numbers - splits.mean) / splits.scale)
+    return replace(encoded, labels=splits.kind.standardise(gold_labels(encoded)))

@@ -77,8 +77,7 @@ def _stages(
     splits: Splits,
     model: SplitModel,
 ) -> tuple[StagePlan, ...]:
-    if splits.labels is None:
-        _require_numbers(config.strategy)
+    _require_meaning(config.strategy, splits.kind.name)
     numbers = lengths(
         strategy,
         rows=len(splits.train),
@@ -91,22 +90,22 @@ def _stages(
     return plan_stages(strategy, numbers, config, hyperparameters.preset, size)
 
 
-def _require_numbers(line: str) -> None:
-    """Refuse techniques that have a meaning for classes only.
+def _require_meaning(line: str, target: str) -> None:
+    """Refuse techniques that have no meaning for a kind of target.
 
     Args:
-        line: The strategy line of a run whose target is a number.
+        line: The strategy line.
+        target: The kind's name.
 
     Raises:
         HeadstartError: If there are any; each points at its place.
     """
     raise_all(
         NotationError(
-            line, *addition.place, "a technique that has a meaning for numbers", addition.name,
-            "It changes or compares the probabilities of classes, and the target is a number; "
-            "drop it, or make the target classes.",
+            line, *addition.place, f"a technique that has a meaning for the target {target}",
+            addition.name, f"It is made for {' and '.join(targets)}; drop it.",
         )
         for stage in read_strategy(line).stages
         for addition in stage.techniques
-        if TECHNIQUES.get(addition.name).classes
+        if target not in (targets := TECHNIQUES.get(addition.name).targets)
     )  # fmt: skip

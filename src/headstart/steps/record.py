@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import datetime
 
-import numpy as np
-
 from headstart.config import FitConfig
 from headstart.results import RunResult
 from headstart.steps.calibrate import calibrate, final_logits
@@ -14,11 +12,11 @@ from headstart.steps.output.saved import task_record
 from headstart.steps.output.versions import versions
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.task import source_name
-from headstart.steps.types import TrainingPlan, data_record
+from headstart.steps.threshold import choose_threshold
+from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.strategies.stages import Strategy
-from headstart.training.evaluate import Floats, Judge
-from headstart.training.skill import skill
-from headstart.untrusted import shown
+from headstart.targets._base import Floats
+from headstart.training.evaluate import Judge
 
 _UNSEEN = "no score was looked at to choose it"
 _KEPT = "the held-out rows showed that it is better than the last one"
@@ -40,7 +38,7 @@ def make_record(plan: TrainingPlan) -> RunResult:
         task={
             "name": source_name(config, task), "version": task.version, "shape": task.shape,
             "target": task.target, "metrics": list(task.metrics),
-            "labels": list(splits.label_names), "max_length": plan.encoded.max_length,
+            "labels": list(splits.kind.names), "max_length": plan.encoded.max_length,
             "spec": task_record(task),
         },
         settings=plan.resolved.plain(),
@@ -87,7 +85,7 @@ def finish(
     Returns:
         The logits that the record's ``scores`` are about, (n, outputs).
     """
-    final, splits, told = result.stages[-1], plan.splits, len(result.warnings)
+    final, kind, told = result.stages[-1], plan.splits.kind, len(result.warnings)
     result.last, result.best = final.end, final.best
     if runner.kept_stage is not None:
         result.last = runner.data.judge(runner.last_logits)
@@ -101,21 +99,16 @@ def finish(
             )
         if stage.learned is False and stage.handed_on != "nothing":
             result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
-    if splits.labels is not None:
-        guesses = np.unique(runner.last_logits.argmax(axis=1))
-        gold = plan.encoded.validation.labels
-        if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
-            only = splits.label_names[int(guesses[0])]
-            result.collapsed = True
-            result.warnings.append(f"The model predicts one class only: {shown(only)}.")
-        elif gold is not None and skill(runner.last_logits, gold) < 0.02:
-            result.collapsed = True
-            result.warnings.append("The model is no better than chance on the validation rows.")
     untouched, logits = plan.encoded.untouched, runner.last_logits
-    if untouched is not None and untouched.labels is not None:
+    if untouched is not None:
         logits = final_logits(plan, untouched)
-        judge = Judge(untouched.labels, plan.task.metrics, splits.mean, splits.scale)
-        result.untouched = judge(logits)
+        result.untouched = Judge(kind, gold_labels(untouched), plan.task.metrics)(logits)
+    if plan.config.tune_threshold:
+        kind = choose_threshold(plan, runner.last_logits, logits, result)
+    told_so = kind.collapsed(runner.last_logits, gold_labels(plan.encoded.validation))
+    if told_so:
+        result.collapsed = True
+        result.warnings.append(told_so)
     if plan.config.calibrate:
         logits = calibrate(plan, logits, result)
     for warning in result.warnings[told:]:

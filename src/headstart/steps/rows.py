@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,20 +13,21 @@ import pandas as pd
 
 from headstart.config import FitConfig
 from headstart.data._faults import counting_all, notes
-from headstart.data.checks import check_training, duplicate_rows
-from headstart.data.classnames import class_names, ordered_classes
-from headstart.data.labels import LabelMap, guess_target, label_column
+from headstart.data.checks import duplicate_rows
 from headstart.data.rows import Rows, build_rows, column_faults
 from headstart.data.sources import read_table
 from headstart.data.splits import carve, sample
 from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
-from headstart.steps.types import Splits
+from headstart.steps.threshold import require_thresholds
+from headstart.steps.types import Splits, gold_labels
+from headstart.targets import TARGETS
+from headstart.targets._base import TargetKind
 from headstart.tasks.builtin import read_task_folder
 from headstart.tasks.metrics import (
+    DEFAULTS,
     canonical_names,
     class_faults,
-    default_metrics,
     metric_faults,
 )
 from headstart.tasks.spec import TaskSpec
@@ -52,24 +53,24 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
         HeadstartError: For all faults together that can be found in one pass.
     """
     read = _build(config, task, *_frames(config, task, frames or {}))
-    task, labels, rows, held_out = read.task, read.labels, read.train, read.validation
-    stratify, share, there = task.target == "classes", config.held_out_share, len(rows)
+    kind, rows, held_out = read.kind, read.train, read.validation
+    share, there = config.held_out_share, len(rows)
     origin = "validation file" if config.validation else "validation split of the task"
     untouched = None
     if share is not None:
         untouched = held_out
         seed = stream(config.seed, "split")
-        kept, carved = carve(_known(rows), share, seed, stratify=stratify)
+        kept, carved = carve(kind.strata(gold_labels(rows)), share, seed)
         rows, held_out = rows.take(kept), rows.take(carved)
         origin = f"{share:.0%} carved from the training rows, seed {config.seed}"
     if held_out is None:
         raise RuntimeError("without validation rows a share is held out")
     if config.train_rows:
-        _check_sample(config.train_rows, rows, there, stratify=stratify)
-        chosen = sample(_known(rows), config.train_rows, stream(config.seed, "sample"), stratify)
+        strata = kind.strata(gold_labels(rows))
+        _check_sample(config.train_rows, strata, there)
+        chosen = sample(strata, config.train_rows, stream(config.seed, "sample"))
         rows = rows.take(chosen)
-    warnings = list(read.notes)
-    warnings += check_training(rows.labels, labels) if labels else []  # type: ignore[arg-type]
+    warnings = [*read.notes, *kind.check(gold_labels(rows), gold_labels(held_out))]
     wanted = config.validation_rows or 0
     if wanted > len(held_out):
         warnings.append(
@@ -77,10 +78,12 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
         )
     elif wanted and wanted < len(held_out):
         # Not by the run's seed, so that the scores of several seeds are about the same rows.
-        held_out = held_out.take(sample(_known(held_out), wanted, 0, stratify))
+        held_out = held_out.take(sample(kind.strata(gold_labels(held_out)), wanted, 0))
     warnings += _repeated(rows, held_out) + (_repeated(rows, untouched) if untouched else [])
-    mean, scale = _scale(rows) if task.target == "number" else (0.0, 1.0)
-    return Splits(task, labels, rows, held_out, origin, untouched, mean, scale, warnings, read.gaps)
+    kind = kind.fit(gold_labels(rows))
+    if config.tune_threshold:
+        require_thresholds(kind)
+    return Splits(read.task, kind, rows, held_out, origin, untouched, warnings, read.gaps)
 
 
 @dataclass
@@ -88,7 +91,7 @@ class _Read:
     """What ``_build`` makes of two tables; as in ``Splits``, before rows are set apart."""
 
     task: TaskSpec
-    labels: LabelMap | None
+    kind: TargetKind
     train: Rows
     validation: Rows | None
     usable: dict[str, Usable]
@@ -119,70 +122,61 @@ def _build(
         if list(validation.columns) != list(train.columns):
             faults += column_faults(validation, task, where=VALIDATION)
     raise_all(faults)
-    gaps, labels = Gaps(config.empty_text, config.missing_label), None
+    gaps, kind = Gaps(config.empty_text, config.missing_label), None
     usable: dict[str, Usable] = {}
+
+    def read(table: pd.DataFrame, where: str) -> None:
+        known, names = TARGETS.get(task.target), kind.names if kind else task.labels
+        usable[where] = usable_rows(
+            table, task, gaps, where=where,
+            unlabelled=partial(known.unlabelled, task=task, names=names, where=where),
+        )  # fmt: skip
+
     with gathering(faults):
-        if not config.task and config.target == "auto":
+        # Both ways to write several labels say by themselves what the target is.
+        several = config.label_columns or config.label_separator
+        if not config.task and config.target == "auto" and not several:
             task = _settle_target(train, task, config.metrics)
-        names = class_names(train, task.label)
-        if names and task.target == "classes" and not task.choices:
-            # Declared, so that rows without the names may call the classes by these numbers.
-            task = replace(task, labels=task.labels or names)
-        usable[TRAINING] = usable_rows(train, task, gaps, where=TRAINING, names=task.labels)
+        task = TARGETS.get(task.target).declared(train, task)
+        read(train, TRAINING)
         with counting_all(usable[TRAINING].kept):
-            labels = _labels(usable[TRAINING].frame, task)
-        raise_all(class_faults(task.metrics, labels.names) if labels else ())
+            kind = TARGETS.get(task.target).learn(usable[TRAINING].frame, task, where=TRAINING)
+        raise_all(class_faults(task.metrics, kind.names) if kind.names else ())
     if validation is not None and not faults:
-        known = labels.names if labels else None
         with gathering(faults):
-            usable[VALIDATION] = usable_rows(validation, task, gaps, where=VALIDATION, names=known)
-    # Where it is not known what the labels are, the texts can still be looked at.
-    need_labels = not faults or labels is not None
+            read(validation, VALIDATION)
     made: list[Rows] = []
     for table, where in ((train, TRAINING), (validation, VALIDATION)):
         if table is not None:
             part = usable.get(where) or Usable(table, np.arange(len(table)), Counts())
             with gathering(faults), counting_all(part.kept):
-                made.append(
-                    build_rows(
-                        part.frame, task, labels, where=where, need_labels=need_labels,
-                        keep_empty=gaps.empty_text == "keep",
-                    )
-                )  # fmt: skip
+                # Where it is not known what the labels are, the texts can still be looked at.
+                keep = gaps.empty_text == "keep"
+                made.append(build_rows(part.frame, task, kind, where=where, keep_empty=keep))
     raise_all(faults)
-    return _Read(task, labels, made[0], made[1] if validation is not None else None, usable)
+    if kind is None:
+        raise RuntimeError("without faults the labels are known")
+    return _Read(task, kind, made[0], made[1] if validation is not None else None, usable)
 
 
-def _check_sample(n: int, rows: Rows, before: int, *, stratify: bool) -> None:
+def _check_sample(n: int, strata: npt.NDArray[np.int64], before: int) -> None:
     """Refuse a number of training rows that there are not, or that leaves out a class."""
-    if n > len(rows):
-        left = f"that are left of {before}" if before > len(rows) else "that there are"
+    rows = len(strata)
+    if n > rows:
+        left = f"that are left of {before}" if before > rows else "that there are"
         raise ConfigError(
-            f"--train-rows of at most {len(rows)}, the training rows {left}"
-            + (" when those for validation are set apart" if before > len(rows) else ""),
+            f"--train-rows of at most {rows}, the training rows {left}"
+            + (" when those for validation are set apart" if before > rows else ""),
             str(n),
             "Ask for fewer rows, or leave it out to take them all.",
         )
-    classes = len(np.unique(_known(rows))) if stratify else 0
+    classes = len(np.unique(strata))
     if n < classes:
         raise ConfigError(
             f"--train-rows of at least {classes}, one row of each class",
             str(n),
             "Ask for more rows.",
         )
-
-
-def _scale(rows: Rows) -> tuple[float, float]:
-    """Return mean and standard deviation of the training numbers."""
-    numbers = _known(rows)
-    mean, scale = float(numbers.mean()), float(numbers.std())
-    if scale == 0:
-        raise DataError(
-            "numbers that differ in the training rows",
-            f"{mean:g} in every row",
-            "There is nothing to learn; check the label column.",
-        )
-    return mean, scale
 
 
 def _repeated(rows: Rows, held_out: Rows) -> list[str]:
@@ -195,10 +189,11 @@ def _repeated(rows: Rows, held_out: Rows) -> list[str]:
 
 
 def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
-    """Let the labels of the user's own columns say whether they are classes or numbers."""
-    known = ordered_classes(train, task.label) is not None
-    target = "classes" if known else guess_target(label_column(train, task, where=TRAINING))
-    chosen = canonical_names(metrics) or default_metrics(target)
+    """Let the labels of the user's own columns say of which kind they are."""
+    kinds = map(TARGETS.get, TARGETS)
+    found = (kind.name for kind in kinds if kind.recognises(train, task, where=TRAINING))
+    target = next(found, task.target)
+    chosen = canonical_names(metrics) or DEFAULTS[target]
     raise_all(metric_faults(chosen, target))
     return replace(task, target=target, metrics=chosen)
 
@@ -237,20 +232,3 @@ def _sources(config: FitConfig, task: TaskSpec) -> dict[str, tuple[str | Path, s
     source = ":".join(part for part in task.hub if part)
     names = zip(("train", "validation"), task.splits, strict=True)
     return {name: (source, split) for name, split in names}
-
-
-def _labels(train: pd.DataFrame, task: TaskSpec) -> LabelMap | None:
-    if task.target == "number":
-        return None
-    declared = task.labels or task.choices or ordered_classes(train, task.label)
-    return (
-        LabelMap(declared)
-        if declared
-        else LabelMap.infer(label_column(train, task, where=TRAINING))
-    )
-
-
-def _known(rows: Rows) -> npt.NDArray[Any]:
-    if rows.labels is None:
-        raise RuntimeError("rows for training carry labels")
-    return rows.labels

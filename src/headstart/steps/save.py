@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
-from headstart.models.rescale import rescale_output
 from headstart.models.saving import has_sentence_form, save_classifier
 from headstart.results import RunResult
 from headstart.steps.output.card import model_card
@@ -31,7 +30,7 @@ def save_run(plan: TrainingPlan, runner: StrategyRunner, result: RunResult, fold
     split = plan.model
     split.model.to("cpu")
     _save_head(plan, runner, result, folder / HEAD)
-    _to_own_units(plan)
+    plan.splits.kind.save_units(split)
     own = isinstance(split.model, EncoderClassifier)
     card = model_card(result, own_head=own, sentence=has_sentence_form(split.model))
     target = plan.splits.target
@@ -54,16 +53,11 @@ def _save_head(plan: TrainingPlan, runner: StrategyRunner, result: RunResult, fo
         split.load_head(runner.pretrained_head)
         about["strategy"] = " > ".join(s.stage for s in handed)
         about["backbone"] = plan.config.model
-    _to_own_units(plan)
-    head = Head.of(split, plan.splits.label_names, scores=result.scores, **about)
+    plan.splits.kind.save_units(split)
+    head = Head.of(split, plan.splits.kind.names, scores=result.scores, **about)
     if runner.pretrained_head is not None and handed:
         # The next stage begins with this head on the restored backbone, before its first step.
         after = result.stages[result.stages.index(handed[-1]) + 1]
         head.fingerprint, head.scores = plan.fingerprint, after.start
     head.save(folder)
     split.load_head(final)
-
-
-def _to_own_units(plan: TrainingPlan) -> None:
-    if plan.splits.labels is None:
-        rescale_output(plan.model, plan.splits.mean, plan.splits.scale)

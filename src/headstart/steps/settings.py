@@ -45,10 +45,11 @@ def decide_settings(config: FitConfig) -> RunSettings:
     raise_all(unused_settings(config, strategy))
     require_use(config, strategy)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
-    if config.selection == "carve" and not (decides or config.calibrate):
+    uses = decides or config.calibrate or config.tune_threshold
+    if config.selection == "carve" and not uses:
         notes.append(
             "--selection carve takes rows from training, though no score selects anything here; "
-            "add --select best or --calibrate, or drop it."
+            "add --select best, --calibrate or --tune-threshold, or drop it."
         )
     return RunSettings(config, task, strategy, hyperparameters, tuple(notes))
 

@@ -11,9 +11,8 @@ from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.models.headfile import describe_pooling
 from headstart.steps.stages.plan import total_steps
 from headstart.steps.stages.types import StagePlan
-from headstart.steps.types import TrainingPlan
+from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.tuners._bind import bind, bind_techniques
-from headstart.untrusted import shown
 
 _SENTENCE = (
     "linear, on what the checkpoint pools for sentence vectors; loads with headstart or "
@@ -94,6 +93,9 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
         rows = plan.splits.validation
         both = "" if plan.splits.untouched else ", which also carry the scores"
         facts["calibration"] = f"a temperature, fitted on {len(rows):,} held-out rows{both}"
+    if config.tune_threshold:
+        rows = plan.splits.validation
+        facts["threshold"] = f"chosen by the score on {len(rows):,} held-out rows"
     if numbers.epochs > numbers.preset.epochs and not stages[-1].stage.has_length:
         few = f"{numbers.preset.epochs:g} would be few steps for so few rows"
         facts["length"] = f"{numbers.epochs:g} epochs of fine-tuning: {few}"
@@ -139,16 +141,6 @@ def _data_facts(plan: TrainingPlan) -> dict[str, str]:
         "rows cut": f"{int(train.truncated.sum()):,} training, "
         f"{int(plan.encoded.validation.truncated.sum()):,} validation",
     }
-    if splits.labels is None:
-        facts["target"] = f"a number, mean {splits.mean:g}, sd {splits.scale:g}"
-    else:
-        names = splits.label_names
-        facts["labels"] = ", ".join(f"{i} = {shown(name)}" for i, name in enumerate(names))
-        counts = np.bincount(splits.train.labels, minlength=len(names))  # type: ignore[arg-type]
-        shares = counts / max(1, counts.sum())
-        facts["class balance"] = ", ".join(
-            f"{shown(name)} {count:,} ({share:.0%})"
-            for name, count, share in zip(names, counts, shares, strict=True)
-        )
+    facts |= splits.kind.describe(gold_labels(splits.train))
     facts["metrics"] = " + ".join(splits.task.metrics)
     return facts

@@ -25,7 +25,7 @@ def find_task(config: FitConfig) -> TaskSpec:
     if config.task:
         task = get_task(config.task)
         if config.label:
-            task = replace(task, label=config.label)
+            task = replace(task, label=config.label, label_columns=())
         if config.metrics:
             chosen = canonical_names(config.metrics)
             raise_all(metric_faults(chosen, task.target))
@@ -37,6 +37,8 @@ def find_task(config: FitConfig) -> TaskSpec:
         choices=config.choices,
         span=config.span,
         target=config.target,
+        label_columns=config.label_columns,
+        label_separator=config.label_separator,
         metrics=config.metrics or None,
     )
 

@@ -15,12 +15,11 @@ from headstart.steps.stages.plan import stage_options
 from headstart.steps.stages.resume import origin_of, require_same
 from headstart.steps.stages.runner import Save, StrategyRunner
 from headstart.steps.stages.types import TrainingData
-from headstart.steps.types import TrainingPlan
+from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 from headstart.training.evaluate import Judge
 from headstart.training.loader import EncodedLoader
 from headstart.training.step_reports import Pause
-from headstart.training.stopping import chance_loss
 
 
 def never() -> int:
@@ -46,19 +45,14 @@ def stage_runner(
     Returns:
         The runner; nothing has trained yet.
     """
-    splits, encoded, runtime = plan.splits, plan.encoded, plan.runtime
-    train_labels, labels = encoded.train.labels, encoded.validation.labels
-    if train_labels is None or labels is None:
-        raise RuntimeError("rows for training carry labels")
-    classes = 0 if splits.labels is None else len(splits.label_names)
+    kind, encoded, runtime = plan.splits.kind, plan.encoded, plan.runtime
+    train_labels = gold_labels(encoded.train)
     data = TrainingData(
         plan.model,
         EncodedLoader(encoded.train, runtime.device),
         EncodedLoader(encoded.validation, runtime.device),
         train_labels,
-        Judge(labels, plan.task.metrics, splits.mean, splits.scale),
-        max(1, classes),
-        chance_loss(train_labels, classes),
+        Judge(kind, gold_labels(encoded.validation), plan.task.metrics),
         plan.pristine,
     )
     options = stage_options(plan.config, plan.hyperparameters, plan.stages)

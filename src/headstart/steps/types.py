@@ -7,17 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from headstart.config import FitConfig
 from headstart.data.encode import Encoded
-from headstart.data.labels import LabelMap
+from headstart.data.labels import Labels
 from headstart.data.rows import Rows
 from headstart.models.backbone import SplitModel
-from headstart.models.head_choice import Target
+from headstart.models.head_choice import ModelKind, Target
 from headstart.steps.stages.types import Pristine, StagePlan
 from headstart.strategies.presets import Preset
 from headstart.strategies.stages import Strategy
+from headstart.targets._base import TargetKind
 from headstart.tasks.spec import TaskSpec
 from headstart.training.runtime import Runtime
 
@@ -70,44 +70,36 @@ class Splits:
 
     Args:
         task: The task, with target and metrics decided.
-        labels: Label names and their order; ``None`` for a number.
+        kind: The kind of target, fitted to the training rows.
         train: Training rows.
         validation: Rows that scores are measured on along the way.
         origin: Where the validation rows come from, in words.
         untouched: Validation rows kept away from selection; ``None`` where selection uses them.
-        mean: Mean of the training numbers; 0 for classes.
-        scale: Their standard deviation; 1 for classes.
         warnings: What the user should know about the data.
         gaps: What was left out or kept of the rows with gaps, by split.
     """
 
     task: TaskSpec
-    labels: LabelMap | None
+    kind: TargetKind
     train: Rows
     validation: Rows
     origin: str
     untouched: Rows | None = None
-    mean: float = 0.0
-    scale: float = 1.0
     warnings: list[str] = field(default_factory=list)
     gaps: dict[str, dict[str, int]] = field(default_factory=dict)
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        """Class names in the order of the logits; empty for a number."""
-        return self.labels.names if self.labels else ()
 
     @property
     def target(self) -> Target:
         """What the model has to predict."""
         spans = len(self.task.spans) if self.task.span_use == "vectors" else 0
-        kind = "choice" if self.task.shape == "choice" else "sequence"
-        return Target(self.label_names, kind, spans)  # type: ignore[arg-type]
+        model: ModelKind = "choice" if self.task.shape == "choice" else "sequence"
+        several = self.kind.problem_type == "multi_label_classification"
+        return Target(self.kind.names, model, spans, several)
 
 
 @dataclass(frozen=True)
 class EncodedSplits:
-    """The rows of a run as tokens; numbers are standardised.
+    """The rows of a run as tokens, their labels in the units of training.
 
     Args:
         train: Training rows.
@@ -197,17 +189,17 @@ class TrainingPlan:
         return self.config.model_copy(update=decided)
 
 
-def gold_labels(rows: Encoded | Rows) -> npt.NDArray[Any]:
-    """Return the labels of rows that a model is measured on, which always carry some.
+def gold_labels(rows: Encoded | Rows) -> Labels:
+    """Return the labels of rows that train or measure a model, which always carry some.
 
     Args:
         rows: The rows, as text or as tokens.
 
     Returns:
-        Class indices or numbers, (n,).
+        In the form of their kind of target.
     """
     if rows.labels is None:
-        raise RuntimeError("rows that a model is measured on carry labels")
+        raise RuntimeError("rows that train or measure a model carry labels")
     return rows.labels
 
 
@@ -227,8 +219,7 @@ def data_record(splits: Splits) -> dict[str, Any]:
         "untouched_rows": len(splits.untouched) if splits.untouched is not None else 0,
         "train_fingerprint": _fingerprint(splits.train),
         "validation_fingerprint": _fingerprint(splits.validation),
-        "number_mean": splits.mean,
-        "number_scale": splits.scale,
+        **splits.kind.statistics(),
         **({"gaps": splits.gaps} if splits.gaps else {}),
     }
 

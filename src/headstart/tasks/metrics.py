@@ -18,11 +18,32 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.errors import ConfigError, DataError, HeadstartError, NumericalError, did_you_mean
-from headstart.tasks.calibration import brier_score, log_loss, softmax
+from headstart.tasks._functions import (
+    accuracy,
+    averaged,
+    brier_of,
+    correlation,
+    error,
+    log_loss_of,
+    one_against_rest,
+    scikit,
+    top_k,
+)
+from headstart.tasks._multilabel import (
+    hamming_loss,
+    mean_average_precision,
+    ranking_loss,
+    samples_f1,
+    subset_accuracy,
+)
 from headstart.tasks.spec import Target
 from headstart.untrusted import shown
 
 Array = npt.NDArray[Any]
+CLASSES: tuple[Target, ...] = ("classes",)
+MULTILABEL: tuple[Target, ...] = ("multilabel",)
+NUMBER: tuple[Target, ...] = ("number",)
+BOTH = (*CLASSES, *MULTILABEL)
 
 
 @dataclass(frozen=True)
@@ -30,10 +51,10 @@ class Metric:
     """One metric.
 
     Args:
-        function: Takes references, (n,), and what it ``reads``, in this order.
-        target: The kind of target it measures.
+        function: Takes references and what it ``reads``, in this order.
+        targets: The kinds of target it measures.
         summary: What it is, in a line.
-        reads: ``predictions``: class indices or numbers, (n,); ``logits``: (n, classes).
+        reads: ``predictions``, in the form of the references; or ``logits``, (n, outputs).
         lower_is_better: Whether it measures an error, which a score counts as negative.
         undefined: Its value where the rows do not define it: that of a guess.
         fewest: Classes that it needs.
@@ -41,7 +62,7 @@ class Metric:
     """
 
     function: Callable[[Array, Array], float]
-    target: Target
+    targets: tuple[Target, ...]
     summary: str
     reads: Literal["predictions", "logits"] = "predictions"
     lower_is_better: bool = False
@@ -50,89 +71,20 @@ class Metric:
     most: int | None = None
 
 
-def _accuracy(references: Array, predictions: Array) -> float:
-    return float(np.mean(references == predictions))
-
-
-def _averaged(name: str, average: str, references: Array, predictions: Array) -> float:
-    """Compute precision, recall or F1: of class 1 (``second``), or averaged over the classes."""
-    from sklearn import metrics
-
-    function = getattr(metrics, f"{name}_score")
-    if average == "second":
-        # Not average="binary", which refuses rows that all belong to one class.
-        (value,) = function(references, predictions, labels=[1], average=None, zero_division=0)
-    else:
-        value = function(references, predictions, average=average, zero_division=0)
-    return float(value)
-
-
-def _scikit(name: str, references: Array, predictions: Array) -> float:
-    from sklearn import metrics
-
-    return float(getattr(metrics, name)(references, predictions))
-
-
-def _one_against_rest(name: str, references: Array, logits: Array) -> float:
-    """Rank the rows by the probability of class 1; of three classes or more, of each in turn.
-
-    Args:
-        name: Function of scikit-learn for two classes.
-        references: True class indices, (n,).
-        logits: (n, classes).
-
-    Returns:
-        The mean over the classes that some rows belong to and others do not; NaN if none is such.
-    """
-    from sklearn import metrics
-
-    function, probabilities = getattr(metrics, name), softmax(logits)
-    classes = range(logits.shape[1]) if logits.shape[1] > 2 else (1,)
-    values = [
-        function(own, probabilities[:, c])
-        for c in classes
-        if (own := references == c).any() and not own.all()
-    ]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def _log_loss(references: Array, logits: Array) -> float:
-    return log_loss(logits, references)
-
-
-def _brier(references: Array, logits: Array) -> float:
-    return brier_score(softmax(logits), references)
-
-
-def _top_k(k: int, references: Array, logits: Array) -> float:
-    from sklearn.metrics import top_k_accuracy_score
-
-    classes = logits.shape[1]
-    if k >= classes:
-        return 1.0
-    return float(top_k_accuracy_score(references, logits, k=k, labels=range(classes)))
-
-
-def _correlation(name: str, references: Array, predictions: Array) -> float:
-    from scipy import stats
-
-    return float(getattr(stats, name)(references, predictions)[0]) if len(references) > 1 else 0.0
-
-
 def _of_classes(name: str, what: str) -> dict[str, Metric]:
     """Return precision, recall or F1 in its four forms."""
     second = f"{what} of the second class (label 1)" + (", as in MRPC and QQP" * (name == "f1"))
     forms = {
         "macro": f"mean of the classes' {what}; a rare class counts fully",
-        "micro": f"{what} over all rows together; equals accuracy",
+        "micro": f"{what} over all rows together; equals accuracy where a row has one class",
         "weighted": f"mean of the classes' {what}, weighted by their rows",
     }
     plural = {"precision": "precisions", "recall": "recalls"}.get(name, what)
     return {
-        name: Metric(partial(_averaged, name, "second"), "classes", second, most=2),
+        name: Metric(partial(averaged, name, "second"), CLASSES, second, most=2),
         **{
             f"{form}_{name}": Metric(
-                partial(_averaged, name, form), "classes", told.replace(f"' {what}", f"' {plural}")
+                partial(averaged, name, form), BOTH, told.replace(f"' {what}", f"' {plural}")
             )
             for form, told in forms.items()
         },
@@ -140,78 +92,102 @@ def _of_classes(name: str, what: str) -> dict[str, Metric]:
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(_accuracy, "classes", "share of rows predicted right"),
+    "accuracy": Metric(accuracy, CLASSES, "share of rows predicted right"),
     "balanced_accuracy": Metric(
-        partial(_scikit, "balanced_accuracy_score"),
-        "classes",
+        partial(scikit, "balanced_accuracy_score"),
+        CLASSES,
         "mean over the classes in the rows of the share predicted right",
     ),
     **_of_classes("f1", "F1"),
     **_of_classes("precision", "precision"),
     **_of_classes("recall", "recall"),
     "matthews": Metric(
-        partial(_scikit, "matthews_corrcoef"), "classes", "correlation; 0 for a constant guess"
+        partial(scikit, "matthews_corrcoef"), CLASSES, "correlation; 0 for a constant guess"
     ),
     "cohen_kappa": Metric(
-        partial(_scikit, "cohen_kappa_score"), "classes", "agreement beyond chance; 0 for a guess"
+        partial(scikit, "cohen_kappa_score"), CLASSES, "agreement beyond chance; 0 for a guess"
     ),
     "roc_auc": Metric(
-        partial(_one_against_rest, "roc_auc_score"),
-        "classes",
+        partial(one_against_rest, "roc_auc_score"),
+        CLASSES,
         "area under the ROC curve of the second class; of more than two classes the mean of each "
         "against the rest; 0.5 by chance and where all rows are of one class",
         "logits",
         undefined=0.5,
     ),
     "average_precision": Metric(
-        partial(_one_against_rest, "average_precision_score"),
-        "classes",
+        partial(one_against_rest, "average_precision_score"),
+        CLASSES,
         "area under the curve of precision and recall, of the second class or as a mean, as for "
         "`roc_auc`",
         "logits",
     ),
     **{
         f"top_{k}_accuracy": Metric(
-            partial(_top_k, k),
-            "classes",
+            partial(top_k, k),
+            CLASSES,
             f"share of rows whose class is among the {k} most probable",
             "logits",
             fewest=k + 1,
         )
         for k in (2, 3, 5, 10)
     },
-    "log_loss": Metric(_log_loss, "classes", "mean of -log(p) of the true class", "logits", True),
+    "log_loss": Metric(log_loss_of, CLASSES, "mean of -log(p) of the true class", "logits", True),
     "brier": Metric(
-        _brier,
-        "classes",
+        brier_of,
+        CLASSES,
         "squared error of the probabilities, summed over the classes: 0 to 2 (with two classes "
         "twice scikit-learn's)",
         "logits",
         True,
     ),
-    "pearson": Metric(partial(_correlation, "pearsonr"), "number", "linear correlation"),
-    "spearman": Metric(partial(_correlation, "spearmanr"), "number", "correlation of ranks"),
+    "pearson": Metric(partial(correlation, "pearsonr"), NUMBER, "linear correlation"),
+    "spearman": Metric(partial(correlation, "spearmanr"), NUMBER, "correlation of ranks"),
     "r2": Metric(
-        partial(_scikit, "r2_score"),
-        "number",
+        partial(error, "r2_score"),
+        NUMBER,
         "share of the variance explained; below 0 if worse than the mean",
     ),
     "mae": Metric(
-        partial(_scikit, "mean_absolute_error"),
-        "number",
+        partial(error, "mean_absolute_error"),
+        NUMBER,
         "mean absolute error, in the labels' unit",
         lower_is_better=True,
     ),
     "mse": Metric(
-        partial(_scikit, "mean_squared_error"), "number", "mean squared error", lower_is_better=True
+        partial(error, "mean_squared_error"), NUMBER, "mean squared error", lower_is_better=True
     ),
     "rmse": Metric(
-        partial(_scikit, "root_mean_squared_error"),
-        "number",
+        partial(error, "root_mean_squared_error"),
+        NUMBER,
         "root of the mean squared error, in the labels' unit",
         lower_is_better=True,
     ),
+    "samples_f1": Metric(samples_f1, MULTILABEL, "mean of the rows' F1 of their labels"),
+    "mean_average_precision": Metric(
+        mean_average_precision,
+        MULTILABEL,
+        "mean over the labels of the area under the curve of precision and recall (mAP)",
+        "logits",
+    ),
+    "subset_accuracy": Metric(
+        subset_accuracy, MULTILABEL, "share of rows of which all labels are right"
+    ),
+    "hamming_loss": Metric(
+        hamming_loss,
+        MULTILABEL,
+        "share of wrong entries of the table of rows and labels",
+        lower_is_better=True,
+    ),
+    "ranking_loss": Metric(
+        ranking_loss,
+        MULTILABEL,
+        "share of pairs of a row's label and another in the wrong order",
+        "logits",
+        lower_is_better=True,
+    ),
 }
+
 
 ALIASES = {
     **{
@@ -219,7 +195,10 @@ ALIASES = {
         for name in ("f1", "precision", "recall")
         for form in ("macro", "micro", "weighted")
     },
-    "acc": "accuracy", "auc": "roc_auc", "auroc": "roc_auc", "roc_auc_ovr": "roc_auc",
+    "map": "mean_average_precision", "label_ranking_loss": "ranking_loss",
+    "exact_match": "subset_accuracy", "exact_match_ratio": "subset_accuracy",
+    "f1_samples": "samples_f1", "acc": "accuracy",
+    "auc": "roc_auc", "auroc": "roc_auc", "roc_auc_ovr": "roc_auc",
     "top_k_accuracy": "top_2_accuracy", "brier_score": "brier", "brier_score_loss": "brier",
     "kappa": "cohen_kappa", "mcc": "matthews", "matthews_corrcoef": "matthews",
     "matthews_correlation": "matthews", "pearsonr": "pearson", "spearmanr": "spearman",
@@ -250,16 +229,12 @@ def _canonical(name: str) -> str:
     return name
 
 
-def default_metrics(target: Target) -> tuple[str, ...]:
-    """Return the metrics of a task that names none.
-
-    Args:
-        target: What the task predicts.
-
-    Returns:
-        Accuracy for classes; both correlations for a number, as in STS-B.
-    """
-    return ("accuracy",) if target == "classes" else ("pearson", "spearman")
+DEFAULTS: dict[Target, tuple[str, ...]] = {
+    "classes": ("accuracy",),
+    "multilabel": ("micro_f1", "macro_f1"),
+    "number": ("pearson", "spearman"),
+}
+"""The metrics of a task that names none, by its target; for numbers as in STS-B."""
 
 
 def compute(
@@ -272,9 +247,9 @@ def compute(
 
     Args:
         names: Keys of ``METRICS``.
-        predictions: Class indices, or numbers in the unit of the references, (n,).
-        references: The true ones, (n,).
-        logits: What the predictions come from, (n, classes); only metrics of probabilities need it.
+        predictions: Class indices, masks of labels, or numbers in the unit of the references.
+        references: The true ones, in the same form.
+        logits: What the predictions come from, (n, outputs); only metrics of probabilities need it.
 
     Returns:
         Value by name, in the order of ``names``.
@@ -367,14 +342,17 @@ def metric_faults(names: Iterable[str], target: Target | None = None) -> list[He
     Returns:
         One error for each metric that is unknown or does not measure this kind of target.
     """
-    fitting = [name for name, metric in METRICS.items() if target in (None, metric.target)]
+    fitting = [name for name, m in METRICS.items() if target is None or target in m.targets]
     faults: list[HeadstartError] = []
     for name in names:
         if name not in METRICS:
             fix = did_you_mean(name, fitting)
             faults.append(ConfigError("the name of a metric", repr(name), fix))
         elif name not in fitting:
-            measured, fix = METRICS[name].target, f"Use one of: {', '.join(fitting)}."
+            measured, fix = (
+                " and ".join(METRICS[name].targets),
+                f"Use one of: {', '.join(fitting)}.",
+            )
             faults.append(
                 ConfigError(f"metrics for {target}", f"{name!r}, which is for {measured}", fix)
             )
@@ -384,9 +362,6 @@ def metric_faults(names: Iterable[str], target: Target | None = None) -> list[He
 def _value(metric: Metric, references: Array, predictions: Array | None) -> float:
     if predictions is None:
         raise RuntimeError("metrics of probabilities are computed from logits")
-    if metric.target == "number":
-        # Sums over many rows in half or single precision would lose digits.
-        references, predictions = references.astype(float), predictions.astype(float)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # The libraries warn of constant input; what is reported for it is part of our definition.
         warnings.simplefilter("ignore")

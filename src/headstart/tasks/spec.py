@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 InputShape = Literal["single", "pair", "choice"]
-Target = Literal["classes", "number"]
+Target = Literal["classes", "multilabel", "number"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ class TaskSpec:
             are joined by a space to the first text.
         choices: Columns with the candidate second texts (``choice`` only).
         label: Label column.
-        target: ``classes`` or ``number`` (regression).
+        label_columns: Columns of 0 and 1, one a label, in place of ``label`` (``multilabel``).
+        label_separator: What stands between the labels in a cell of text (``multilabel``).
+        target: ``classes``, ``multilabel`` (any number of labels a row) or ``number`` (regression).
         labels: Class names in the order of the integer labels; ``None`` takes them from the
             training rows.
         metrics: Names from ``headstart.tasks.metrics``; the first-named are the official ones,
@@ -68,6 +70,8 @@ class TaskSpec:
     metrics: tuple[str, ...]
     choices: tuple[str, ...] = ()
     label: str = "label"
+    label_columns: tuple[str, ...] = ()
+    label_separator: str | None = None
     target: Target = "classes"
     labels: tuple[str, ...] | None = None
     spans: tuple[Span, ...] = ()
@@ -85,6 +89,11 @@ class TaskSpec:
         spans = (c for s in self.spans for c in (s.text, s.start, s.end, s.word_index) if c)
         return tuple(dict.fromkeys((*self.text, *self.choices, *spans)))
 
+    @property
+    def answers(self) -> tuple[str, ...]:
+        """The label column, or the columns of the labels."""
+        return self.label_columns or (self.label,)
+
 
 TASK_KEYS = {
     "name": "what to call the task; else the file's name",
@@ -92,9 +101,12 @@ TASK_KEYS = {
     "text": "the text column, or a list of two for a pair; must be there",
     "choices": "a list of the columns with the candidates of a multiple choice",
     "label": "the label column; else label",
-    "target": "classes or number; else classes",
+    "label_columns": "a list of columns of 0 and 1, one a label, for several labels a row",
+    "label_separator": "what stands between the labels in a cell, for several labels a row",
+    "target": "classes, multilabel (several labels a row) or number; else classes",
     "labels": "a list of the class names in order; else those in the training rows",
-    "metrics": "a list of metrics, whose mean is the score; else accuracy, or pearson and spearman",
+    "metrics": "a list of metrics, whose mean is the score; else accuracy, micro_f1 and macro_f1, "
+    "or pearson and spearman",
     "spans": "a list of targets in the text, each with the keys of a span",
     "span_use": "mark (the text is marked) or vectors (for a head of headstart); else mark",
     "values": "words for the raw values of a column: {column: {value: word}}",

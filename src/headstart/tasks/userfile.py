@@ -23,17 +23,17 @@ from pydantic import TypeAdapter, ValidationError
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
 from headstart.files.contents import UnreadableError, read_text
 from headstart.files.yamlfile import load_yaml
-from headstart.tasks.metrics import canonical_names, default_metrics, metric_faults
+from headstart.tasks.metrics import DEFAULTS, canonical_names, metric_faults
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS, InputShape, Span, Target, TaskSpec
 
-_LISTS = ("text", "choices", "metrics", "labels", "splits", "spans")
+_LISTS = ("text", "choices", "metrics", "labels", "label_columns", "splits", "spans")
 
 
 def read_task_file(path: Path) -> TaskSpec:
     """Read a task from a YAML file.
 
     ``name`` defaults to the file's name, ``shape`` to what the columns allow, ``metrics`` to
-    ``default_metrics``. Where a field takes several values, one alone needs no list. ``hub`` is
+    ``DEFAULTS``. Where a field takes several values, one alone needs no list. ``hub`` is
     written ``path`` or ``path:configuration``.
 
     Args:
@@ -68,6 +68,8 @@ def from_columns(
     target: Target | Literal["auto"] = "auto",
     metrics: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
+    label_columns: Sequence[str] = (),
+    label_separator: str | None = None,
     name: str = "custom",
 ) -> TaskSpec:
     """Make a task of column names.
@@ -83,6 +85,8 @@ def from_columns(
             caller replaces it when the labels turn out to be numbers.
         metrics: Names of metrics; none takes the default of the target.
         labels: Class names in order; none takes them from the training rows.
+        label_columns: Columns of 0 and 1, one a label.
+        label_separator: What stands between the labels of a row in the label column.
         name: The task's name.
 
     Returns:
@@ -91,19 +95,23 @@ def from_columns(
     Raises:
         HeadstartError: For all faults together.
     """
-    decided: Target = "classes" if target == "auto" else target
+    several = bool(label_columns or label_separator)
+    open_: Target = "multilabel" if several else "classes"
+    decided: Target = open_ if target == "auto" else target
     task = TaskSpec(
         name=name,
         shape=_shape(text, choices),
         text=tuple(text),
         choices=tuple(choices),
         label=label,
+        label_columns=tuple(label_columns),
+        label_separator=label_separator,
         target=decided,
         labels=tuple(labels) if labels else None,
-        metrics=canonical_names(metrics or ()) or default_metrics(decided),
+        metrics=canonical_names(metrics or ()) or DEFAULTS[decided],
         spans=_parse_spans(text, span),
     )
-    raise_all(task_faults(task, target_known=target != "auto"))
+    raise_all(task_faults(task, target_known=several or target != "auto"))
     return task
 
 
@@ -152,14 +160,14 @@ def _shape_faults(task: TaskSpec) -> Iterator[ConfigError]:
 
 
 def _label_faults(task: TaskSpec) -> Iterator[ConfigError]:
-    if task.label in task.columns:
+    for name in (name for name in task.answers if name in task.columns):
         fix = "Name another column as the label."
-        yield ConfigError("a label column that is not input", repr(task.label), fix)
-    if task.target == "number":
-        if task.labels is not None:
-            yield ConfigError("no labels for a number", ", ".join(task.labels), "Remove labels.")
-        if task.shape == "choice":
-            yield ConfigError("classes for multiple choice", "target number", "Remove target.")
+        yield ConfigError("a label column that is not input", repr(name), fix)
+    yield from _several_faults(task)
+    if task.target != "classes" and task.shape == "choice":
+        yield ConfigError("classes for multiple choice", f"target {task.target}", "Remove target.")
+    if task.target == "number" and task.labels is not None:
+        yield ConfigError("no labels for a number", ", ".join(task.labels), "Remove labels.")
     elif task.labels is not None:
         if len(set(task.labels)) != len(task.labels) or len(task.labels) < 2:
             found = ", ".join(task.labels) or "none"
@@ -167,6 +175,22 @@ def _label_faults(task: TaskSpec) -> Iterator[ConfigError]:
         if task.shape == "choice" and len(task.labels) != len(task.choices):
             found = f"{len(task.labels)} labels, {len(task.choices)} choice columns"
             yield ConfigError("a label for each choice column", found, "Make them equally many.")
+
+
+def _several_faults(task: TaskSpec) -> Iterator[ConfigError]:
+    """Yield what is wrong with the ways to give a row several labels."""
+    columns, separator = task.label_columns, task.label_separator
+    if (columns or separator) and task.target != "multilabel":
+        given = "label_columns" if columns else "label_separator"
+        yield ConfigError(f"target multilabel beside {given}", task.target, f"Remove {given}.")
+    if columns and separator:
+        yield ConfigError("label_columns or label_separator", "both", "Keep one of the two.")
+    if columns and (len(columns) < 2 or len(set(columns)) < len(columns)):
+        found, fix = ", ".join(columns), "Name the column of each label once."
+        yield ConfigError("two or more different label_columns", found, fix)
+    if columns and task.labels is not None:
+        fix = "Remove labels: the columns name them."
+        yield ConfigError("label_columns or labels", "both", fix)
 
 
 def _span_faults(task: TaskSpec) -> Iterator[ConfigError]:
@@ -228,8 +252,8 @@ def _with_defaults(values: dict[str, Any], name: str) -> dict[str, Any]:
         path, _, config = clean["hub"].partition(":")
         clean["hub"] = (path, config or None)
     clean.setdefault("shape", _shape(clean["text"], clean.get("choices", [])))
-    number = clean.get("target") == "number"
-    named = clean.get("metrics") or default_metrics("number" if number else "classes")
+    default = next((m for target, m in DEFAULTS.items() if target == clean.get("target")), ())
+    named = clean.get("metrics") or default or DEFAULTS["classes"]
     clean["metrics"] = canonical_names(named) if all(isinstance(n, str) for n in named) else named
     return clean
 

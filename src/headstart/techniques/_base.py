@@ -40,8 +40,8 @@ class TechniqueContext:
         split: The model, with the tuner attached.
         trained: What trains, by name, the head included.
         steps: Steps of the stage, or their upper bound.
-        labels: Number of classes; 1 for numbers.
-        counts: Training rows of each class, (classes,); empty for numbers.
+        labels: Number of labels; 1 for numbers.
+        counts: Training rows of each class, (classes,); empty where rows have no single class.
         generator: Gives a generator for a name and a step, the same in every repetition of the run.
         batches: Gives the training batches once, in order, for a pass before training.
         loss: Computes the summed loss of a batch with the model as it is.
@@ -99,8 +99,8 @@ class Technique:
     """Whether it needs every parameter that trains as the model holds it: the embedding rows that
     occur then do not train apart."""
 
-    classes: ClassVar[bool] = False
-    """Whether it has a meaning for classes only, and none for numbers."""
+    targets: ClassVar[tuple[str, ...]] = ("classes", "multilabel", "number")
+    """Kinds of target for which it has a meaning."""
     needs: ClassVar[Needs] = "nothing"
     """What has to train for it to act: ``layers`` of the backbone, or the ``full`` one."""
     why: ClassVar[str] = ""

@@ -40,7 +40,7 @@ class ClassWeights(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"power": A_SHARE}
-    classes: ClassVar[bool] = True
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     power: float = 1.0
 
     def begin(self, setting: TechniqueContext) -> None:

@@ -38,7 +38,7 @@ class Focal(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"gamma": NOT_NEGATIVE}
-    classes: ClassVar[bool] = True
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     gamma: float = 2.0
 
     def row_losses(

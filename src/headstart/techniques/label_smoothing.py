@@ -25,7 +25,7 @@ class LabelSmoothing(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"eps": A_RATE}
-    classes: ClassVar[bool] = True
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     eps: float = 0.1
 
     def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002

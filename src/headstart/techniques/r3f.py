@@ -29,7 +29,7 @@ class R3f(SecondPass):
 
     rivals: ClassVar[tuple[str, ...]] = ("smart",)
     ranges: ClassVar[Mapping[str, Range]] = {"weight": ABOVE_0, "eps": NOT_NEGATIVE}
-    classes: ClassVar[bool] = True
+    targets: ClassVar[tuple[str, ...]] = ("classes",)
     weight: float = 0.7
     eps: float = 1e-5
     noise: Literal["uniform", "normal"] = "uniform"

@@ -7,17 +7,16 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from headstart.data.batching import budget_batches
+from headstart.data.labels import Labels
+from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.metrics import compute, is_share, score
-from headstart.training.loader import BatchLoader, row_losses
+from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 
-Floats = npt.NDArray[np.float32]
 TOKENS_PER_BATCH = 4096
 ROWS_PER_BATCH = 256
 
@@ -72,16 +71,14 @@ class Judge:
     """Turns logits into metrics.
 
     Args:
-        labels: Gold labels: class indices, or numbers in the model's units, (n,).
+        kind: Of the labels.
+        labels: Gold labels in the units of training, (n,) or (n, labels).
         metrics: Names from ``headstart.tasks.metrics``.
-        mean: What was taken off the numbers before training.
-        scale: What they were divided by.
     """
 
-    labels: npt.NDArray[np.generic]
+    kind: TargetKind
+    labels: Labels
     metrics: tuple[str, ...]
-    mean: float = 0.0
-    scale: float = 1.0
 
     def __call__(self, logits: Floats) -> dict[str, float]:
         """Compute the metrics, their mean as ``score`` (errors negative), and the mean ``loss``.
@@ -92,28 +89,10 @@ class Judge:
         Returns:
             Values by name; the loss is in the units of training.
         """
-        number = np.issubdtype(self.labels.dtype, np.floating)
         gold = torch.from_numpy(self.labels)
-        loss = float(row_losses(torch.from_numpy(logits), gold.float() if number else gold).mean())
-        guesses, truth = decide(logits, number=bool(number)), self.labels
-        if number:
-            guesses, truth = (
-                v.astype(np.float64) * self.scale + self.mean for v in (guesses, truth)
-            )
+        loss = float(self.kind.row_losses(torch.from_numpy(logits), gold).mean())
         if not math.isfinite(loss):
             return {"score": 0.0 if is_share(self.metrics) else -math.inf, "loss": loss}
+        guesses, truth = self.kind.predict(logits), self.kind.restore(self.labels)
         values = compute(self.metrics, guesses, truth, logits)
         return {**values, "score": score(self.metrics, values), "loss": loss}
-
-
-def decide(logits: Floats, *, number: bool) -> npt.NDArray[np.generic]:
-    """Return each row's prediction.
-
-    Args:
-        logits: (n, outputs).
-        number: Whether the single output is the prediction itself.
-
-    Returns:
-        Class indices or numbers, (n,).
-    """
-    return logits[:, 0] if number else logits.argmax(axis=1)

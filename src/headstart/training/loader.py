@@ -1,4 +1,4 @@
-"""Rows to tensors on the device, and the loss of a batch.
+"""Rows to tensors on the device.
 
 A loader is all that the loop knows of the data: how many rows, how long, and a batch on demand.
 """
@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch.nn import functional
 
 from headstart.data.encode import Encoded
 
@@ -54,7 +53,7 @@ class EncodedLoader:
             rows: Row indices, (b,).
 
         Returns:
-            ``input_ids`` and the like, (b, L), and ``labels``, (b,).
+            ``input_ids`` and the like, (b, L), and ``labels``, (b,) or (b, labels).
         """
         batch = self._encoded.collate(rows)
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
@@ -139,18 +138,3 @@ def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
-
-
-def row_losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Return each row's loss: cross-entropy for class indices, squared error for numbers.
-
-    Args:
-        logits: (b, classes), or (b, 1) for numbers.
-        labels: Class indices as int64 or numbers as float32, (b,).
-
-    Returns:
-        Losses, (b,), in fp32.
-    """
-    if labels.is_floating_point():
-        return functional.mse_loss(logits.float().squeeze(-1), labels, reduction="none")
-    return functional.cross_entropy(logits.float(), labels, reduction="none")

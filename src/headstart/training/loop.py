@@ -27,21 +27,22 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from headstart.data.batching import BatchOrder
+from headstart.data.labels import Labels
 from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.results import Point
+from headstart.targets._base import TargetKind
+from headstart.targets._skill import skill_of_sums
 from headstart.techniques._base import Technique, Updated
 from headstart.training.loader import BatchLoader
 from headstart.training.masking import known_padding
 from headstart.training.optim import build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
-from headstart.training.skill import skill_of_sums, sums
 from headstart.training.solve import Fitted, fit_head
 from headstart.training.state import LoopState, StageSetup
 from headstart.training.step_reports import Pause, StepReports
@@ -64,6 +65,7 @@ class StageLoop:
         head: The head's parameters by name.
         tuner: What trains beside it, by name.
         loader: Training rows.
+        kind: Of their labels.
         evaluate: Gives the validation metrics of the model as it is.
         setup: The stage's settings.
         runtime: Device, precision, processes.
@@ -80,6 +82,7 @@ class StageLoop:
         head: dict[str, nn.Parameter],
         tuner: dict[str, nn.Parameter],
         loader: BatchLoader,
+        kind: TargetKind,
         evaluate: Callable[[], dict[str, float]],
         setup: StageSetup,
         runtime: Runtime,
@@ -90,10 +93,10 @@ class StageLoop:
         techniques: Sequence[Technique] = (),
     ) -> None:
         self.model, self.loader, self.evaluate = model.to(runtime.device), loader, evaluate
-        self.setup, self.runtime = setup, runtime
+        self.kind, self.setup, self.runtime = kind, setup, runtime
         self.on_step, self.on_point = on_step, on_point
         self.pause, self.checkpoint = pause, checkpoint
-        self.techniques = Techniques(techniques)
+        self.techniques = Techniques(techniques, kind)
         self.trained = {**tuner, **head}
         apart = not self.techniques.whole
         self._met = used_rows(model, tuner, loader, runtime) if apart else None
@@ -125,18 +128,18 @@ class StageLoop:
         whole = max(self.order.per_epoch, math.ceil(WINDOW_ROWS / setup.batch_size))
         self.window_steps = min(whole, WINDOW_STEPS)
 
-    def solve(self, labels: npt.NDArray[np.generic]) -> Fitted:
+    def solve(self, labels: Labels) -> Fitted:
         """Fit the head to its optimum on stored features instead of training it step by step.
 
         Args:
-            labels: Of the training rows, (n,).
+            labels: Of the training rows.
 
         Returns:
             What came of it; ``run`` then evaluates and is over.
         """
         began = time.perf_counter()
         self._point()
-        fitted = fit_head(self.model, self.trained, self.loader, labels, self.setup.seed)
+        fitted = fit_head(self.model, self.trained, self.loader, self.kind, labels, self.setup.seed)
         self.state.training_seconds = self.state.seconds = time.perf_counter() - began
         self.state.step, self.state.ended = fitted.iterations, "optimum"
         return fitted
@@ -204,7 +207,7 @@ class StageLoop:
                 runtime.backward(loss * runtime.world)
             total += loss.detach()
             if isinstance(self.rule, LearnedRule):
-                found = sums(logits.detach(), labels) * weight
+                found = self.kind.learned_sums(logits.detach(), labels) * weight
                 self._window = found if self._window is None else self._window + found
         self._row_gradients.make_dense(self._updated.values())
         self.techniques.gradients(state.step)
@@ -265,7 +268,7 @@ class StageLoop:
             state.ended = "nan"
             return
         if at_window and isinstance(self.rule, LearnedRule):
-            done = self.rule.update(skill_of_sums(np.array(self._window_sums())))
+            done = self.rule.update(skill_of_sums(self.kind, np.array(self._window_sums())))
             if done and state.step >= length.least and state.fall_from is None:
                 state.fall_from, end = state.step, self._schedule(0)[0]
             self._window = None

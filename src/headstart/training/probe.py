@@ -24,8 +24,9 @@ from torch.func import functional_call, vmap
 
 from headstart.data.batching import BatchOrder, budget_batches
 from headstart.models.backbone import SplitModel
-from headstart.training.evaluate import ROWS_PER_BATCH, TOKENS_PER_BATCH, Floats, evaluating
-from headstart.training.loader import BatchLoader, row_losses
+from headstart.targets._base import Floats, TargetKind
+from headstart.training.evaluate import ROWS_PER_BATCH, TOKENS_PER_BATCH, evaluating
+from headstart.training.loader import BatchLoader
 from headstart.training.optim import OptimizerSettings, rate_factor
 from headstart.training.seeds import stream
 
@@ -39,6 +40,7 @@ def train_heads(
     starts: Sequence[Mapping[str, torch.Tensor]],
     seeds: Sequence[int],
     rates: Sequence[float],
+    kind: TargetKind,
     *,
     steps: int,
     batch_size: int,
@@ -52,6 +54,7 @@ def train_heads(
         starts: The head of each seed to start from.
         seeds: Seeds of the data order.
         rates: Peak learning rates.
+        kind: Of the labels.
         steps: Optimizer steps.
         batch_size: Rows per step.
         settings: The optimizer's constants; its rates are not looked at.
@@ -75,7 +78,7 @@ def train_heads(
             epoch, place = divmod(step, per_epoch)
             if place == 0:
                 epochs = [order.epoch(epoch) for order in orders]
-            loss = _losses(split, loader, heads, [batches[place] for batches in epochs])
+            loss = _losses(split, loader, heads, kind, [batches[place] for batches in epochs])
             gradients = torch.autograd.grad(loss, list(heads.values()))
             adam.step(gradients, rate_factor(step, steps, warmup))
     return {name: tensor.detach() for name, tensor in heads.items()}
@@ -104,19 +107,24 @@ def probe_logits(split: SplitModel, loader: BatchLoader, heads: Heads, outputs: 
 
 
 def _losses(
-    split: SplitModel, loader: BatchLoader, heads: Heads, batches: Sequence[npt.NDArray[np.int64]]
+    split: SplitModel,
+    loader: BatchLoader,
+    heads: Heads,
+    kind: TargetKind,
+    batches: Sequence[npt.NDArray[np.int64]],
 ) -> torch.Tensor:
     """Return the sum over all heads of the mean loss on their seed's rows."""
     # The last batch of an epoch is smaller and comes at another step for every seed.
     size = max(map(len, batches))
     real = np.arange(size) < np.array([[len(rows)] for rows in batches])
     inputs = _inputs(split, loader, np.concatenate([np.resize(rows, size) for rows in batches]))
-    labels = inputs.pop("labels").view(len(batches), 1, size)
+    labels = inputs.pop("labels")
+    labels = labels.view(len(batches), 1, size, *labels.shape[1:])
     by_seed = {n: t.view(len(batches), -1, *t.shape[1:]) for n, t in inputs.items()}
     logits = _logits(split, heads, by_seed, 0)
     weights = torch.from_numpy(real / real.sum(axis=1, keepdims=True)).to(logits).unsqueeze(1)
-    told = labels.expand(logits.shape[:3]).flatten()
-    losses = row_losses(logits.flatten(0, 2), told).view(logits.shape[:3])
+    told = labels.expand(*logits.shape[:3], *labels.shape[3:]).flatten(0, 2)
+    losses = kind.row_losses(logits.flatten(0, 2), told).view(logits.shape[:3])
     return (losses * weights).sum()
 
 

@@ -23,9 +23,11 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from headstart.data.labels import Labels
 from headstart.models.backbone import Snapshot
+from headstart.targets._base import TargetKind
 from headstart.training.evaluate import evaluating
-from headstart.training.loader import BatchLoader, Indices, row_losses
+from headstart.training.loader import BatchLoader, Indices
 from headstart.training.seeds import stream
 
 Losses = npt.NDArray[np.float32]
@@ -64,7 +66,8 @@ def fit_head(
     model: nn.Module,
     head: Head,
     loader: BatchLoader,
-    labels: npt.NDArray[np.generic],
+    kind: TargetKind,
+    labels: Labels,
     seed: int,
 ) -> Fitted:
     """Fit the head to the features of the training rows; it is then in the model.
@@ -73,7 +76,8 @@ def fit_head(
         model: The classifier, inside ``frozen_features``; only its head has gradients.
         head: The head's parameters by name.
         loader: The training rows from there.
-        labels: Class indices or numbers, (n,).
+        kind: Of the labels.
+        labels: In the units of training.
         seed: Draws the folds.
 
     Returns:
@@ -82,9 +86,10 @@ def fit_head(
     start = Snapshot(head)
     everything = np.arange(len(labels))
     with evaluating(model):
-        problem = _Problem(model, head, loader, _scales(model, head, loader, everything))
+        scales = _scales(model, head, loader, everything)
+        problem = _Problem(model, head, loader, kind, scales)
         found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
-        for kept, held_out in folds(labels, seed):
+        for kept, held_out in folds(kind.strata(labels), seed):
             start.restore()
             for strength in STRENGTHS:
                 problem.solve(kept, strength)
@@ -121,32 +126,28 @@ def choose(rows: Mapping[float, Losses]) -> float:
     return best
 
 
-def folds(labels: npt.NDArray[np.generic], seed: int) -> list[tuple[Indices, Indices]]:
-    """Part rows for cross-validation, the classes spread evenly.
+def folds(strata: Indices, seed: int) -> list[tuple[Indices, Indices]]:
+    """Part rows for cross-validation, the groups spread evenly.
 
-    A row that is alone in its class is never held out.
+    A row that is alone in its group is never held out.
 
     Args:
-        labels: Class indices or numbers, (n,).
+        strata: Group of each row, (n,).
         seed: The run's; draws the parts.
 
     Returns:
         Pairs of kept and held-out rows; none where fewer than two rows could be held out.
     """
     rng = np.random.default_rng(stream(seed, "folds"))
-    order = rng.permutation(len(labels))
-    numbers = np.issubdtype(labels.dtype, np.floating)
-    part = np.full(len(labels), -1)
-    if numbers:
-        part[order] = np.arange(len(labels)) % FOLDS
-    else:
-        place = 0
-        for label in np.unique(labels):
-            rows = order[labels[order] == label]
-            if len(rows) > 1:
-                part[rows] = (place + np.arange(len(rows))) % FOLDS
-                place += len(rows)
-    count = 1 if len(labels) > MANY else FOLDS
+    order = rng.permutation(len(strata))
+    part = np.full(len(strata), -1)
+    place = 0
+    for group in np.unique(strata):
+        rows = order[strata[order] == group]
+        if len(rows) > 1:
+            part[rows] = (place + np.arange(len(rows))) % FOLDS
+            place += len(rows)
+    count = 1 if len(strata) > MANY else FOLDS
     pairs = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(count)]
     return [(kept, out) for kept, out in pairs if len(out) and len(kept) > 1]
 
@@ -158,13 +159,20 @@ class _Problem:
         model: The classifier, inside ``frozen_features``.
         head: The head's parameters by name.
         loader: The rows.
+        kind: Of their labels.
         scales: Mean squared norm of what each linear map reads, by the name of its weight.
     """
 
     def __init__(
-        self, model: nn.Module, head: Head, loader: BatchLoader, scales: Mapping[str, float]
+        self,
+        model: nn.Module,
+        head: Head,
+        loader: BatchLoader,
+        kind: TargetKind,
+        scales: Mapping[str, float],
     ) -> None:
-        self._model, self._head, self._loader, self._scales = model, head, loader, scales
+        self._model, self._head, self._loader = model, head, loader
+        self._kind, self._scales = kind, scales
 
     def solve(self, rows: Indices, strength: float) -> int:
         """Minimise from the present head on; return the iterations."""
@@ -202,7 +210,7 @@ class _Problem:
         for start in range(0, len(rows), ROWS_AT_ONCE):
             batch = self._loader.batch(rows[start : start + ROWS_AT_ONCE])
             labels = batch.pop("labels")
-            yield row_losses(self._model(**batch).logits, labels)
+            yield self._kind.row_losses(self._model(**batch).logits, labels)
 
 
 @torch.no_grad()

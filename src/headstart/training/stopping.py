@@ -10,25 +10,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
-
-def chance_loss(labels: npt.NDArray[np.generic], classes: int) -> float:
-    """Return the loss of the best guess that ignores the input.
-
-    Args:
-        labels: Class indices or numbers, (n,).
-        classes: Number of classes; 0 for a number.
-
-    Returns:
-        The entropy of the class shares in nats, or the variance.
-    """
-    if not classes:
-        return float(np.var(labels.astype(np.float64)))
-    shares = np.bincount(labels.astype(np.int64), minlength=classes) / len(labels)
-    return float(-sum(s * math.log(s) for s in shares if s > 0))
-
 
 @dataclass
 class LearnedRule:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 
+from headstart.targets._base import TargetKind
 from headstart.techniques._base import Batch, Technique, Updated
-from headstart.training.loader import row_losses
 
 
 class Techniques:
@@ -17,10 +17,11 @@ class Techniques:
 
     Args:
         parts: The techniques.
+        kind: Gives each row's plain loss.
     """
 
-    def __init__(self, parts: Sequence[Technique]) -> None:
-        self._parts = tuple(parts)
+    def __init__(self, parts: Sequence[Technique], kind: TargetKind) -> None:
+        self._parts, self._kind = tuple(parts), kind
 
     @property
     def whole(self) -> bool:
@@ -65,13 +66,13 @@ class Techniques:
         Args:
             batch: The model's inputs.
             logits: (b, outputs).
-            labels: (b,).
+            labels: (b,) or (b, labels).
             step: Counted from 0.
 
         Returns:
             Losses, (b,), in fp32.
         """
-        losses = row_losses(logits, labels)
+        losses = self._kind.row_losses(logits, labels)
         for part in self._parts:
             losses = part.row_losses(losses, logits, labels)
         for part in self._parts:

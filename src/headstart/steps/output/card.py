@@ -5,6 +5,7 @@ from __future__ import annotations
 import yaml
 
 from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration
+from headstart.targets import TARGETS
 from headstart.untrusted import markdown, markdown_code
 
 _PLAIN = """```python
@@ -47,7 +48,7 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
     choice = task["shape"] == "choice"
     use = _OWN if own_head else _CLASS if choice else _PLAIN
     use += _SENTENCE if sentence else ""
-    kind = "regression" if task["target"] == "number" else "classification"
+    kind = TARGETS.get(task["target"]).tag
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in result.scores.items())
     stages = "\n".join(
         f"| {markdown_code(s.stage)} | {s.steps} | {s.lr:g} | {s.head_lr:g} "

@@ -15,7 +15,8 @@ from headstart.models.head_choice import Target
 from headstart.models.source import find_model
 from headstart.results import RunResult
 from headstart.steps.output.folder import MODEL, RESULT
-from headstart.tasks.metrics import default_metrics
+from headstart.targets._model import kind_of
+from headstart.tasks.metrics import DEFAULTS
 from headstart.tasks.spec import TaskSpec
 from headstart.training.runtime import Runtime
 
@@ -118,11 +119,10 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
             needs_task_file("spans"),
         )
     task = replace(task, span_use="vectors" if target.spans else "mark")
-    if target.labels or target.kind == "choice":
-        metrics = task.metrics if task.target == "classes" else default_metrics("classes")
-        return replace(task, target="classes", metrics=metrics)
-    metrics = task.metrics if task.target == "number" else default_metrics("number")
-    return replace(task, target="number", metrics=metrics, labels=None)
+    name = kind_of(target.problem_type).name
+    metrics = task.metrics if task.target == name else DEFAULTS[name]
+    labels = task.labels if target.labels or target.kind == "choice" else None
+    return replace(task, target=name, metrics=metrics, labels=labels)
 
 
 def needs_task_file(key: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -13,7 +12,7 @@ from headstart.data.batching import BatchOrder
 from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.strategies.plan import Length
 from headstart.techniques._base import Batch, Technique, TechniqueContext
-from headstart.training.loader import BatchLoader, row_losses
+from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
 
@@ -56,8 +55,7 @@ def setting(
     Returns:
         The setting.
     """
-    labels, split = data.train_labels, data.split
-    numbers = bool(np.issubdtype(labels.dtype, np.floating))
+    split, kind = data.split, data.kind
 
     def generator(name: str, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(stream(arguments.seed, "technique", name, step))
@@ -71,9 +69,9 @@ def setting(
         inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
         with runtime.autocast():
             logits = split.model(**inputs).logits
-        return row_losses(logits, batch["labels"]).sum()
+        return kind.row_losses(logits, batch["labels"]).sum()
 
-    counts = [] if numbers else np.bincount(labels, minlength=data.outputs).tolist()
+    counts = kind.class_counts(data.train_labels)
     return TechniqueContext(
         split, {**trained, **split.head}, length.steps, data.outputs, counts,
         generator, batches, loss, arguments.micro_batch_size,

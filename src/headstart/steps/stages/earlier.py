@@ -10,15 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from scipy import stats
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
 from headstart.steps.stages.types import Pristine, StagePlan
-from headstart.training.evaluate import Floats, Judge, decide
+from headstart.targets._base import Floats
+from headstart.training.evaluate import Judge
 from headstart.training.seeds import seeded, stream
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind
@@ -63,8 +61,9 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     """Tell whether an earlier model is better than the final one by more than noise.
 
     Its score has to be higher, and a one-sided test on the held-out rows has to say so: of classes
-    the exact test of McNemar, of numbers Wilcoxon's signed-rank test of the squared errors. Neither
-    can be significant on fewer than five rows that the two models predict differently.
+    the exact test of McNemar, of numbers Wilcoxon's signed-rank test of the squared errors, of
+    several labels a row a sign test of the rows' F1. None can be significant on fewer than five
+    rows that the two models predict differently.
 
     Args:
         earlier: Its logits on the held-out rows, (n, outputs).
@@ -76,15 +75,10 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     """
     if judge(earlier)["score"] <= judge(final)["score"]:
         return False
-    gains = _goodness(earlier, judge) - _goodness(final, judge)
+    rows = judge.kind.row_scores
+    gains = rows(earlier, judge.labels) - rows(final, judge.labels)
     changed = gains[gains != 0]
-    if not len(changed):
-        return False
-    if np.issubdtype(judge.labels.dtype, np.floating):
-        found = stats.wilcoxon(changed, alternative="greater")
-    else:
-        found = stats.binomtest(int((changed > 0).sum()), len(changed), alternative="greater")
-    return bool(found.pvalue < SIGNIFICANT)
+    return bool(len(changed)) and judge.kind.p_better(changed) < SIGNIFICANT
 
 
 def best_of(kept: Sequence[Earlier], final: Floats, judge: Judge) -> Earlier | None:
@@ -126,16 +120,6 @@ def put_back(
         for name, parameter in {**trained, **split.head}.items():
             parameter.copy_(earlier.tensors[name])
     tuner.merge(split)
-
-
-def _goodness(logits: Floats, judge: Judge) -> npt.NDArray[np.float64]:
-    """Return for each row 1 where it is right and 0 where not, or minus the squared error."""
-    number = bool(np.issubdtype(judge.labels.dtype, np.floating))
-    guesses = decide(logits, number=number)
-    if number:
-        errors = guesses.astype(np.float64) - judge.labels.astype(np.float64)
-        return -errors * errors
-    return np.asarray(guesses == judge.labels, np.float64)
 
 
 _LOGITS = "logits of the validation rows"

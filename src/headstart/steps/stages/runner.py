@@ -44,14 +44,15 @@ from headstart.steps.stages.loaders import activation_memory, stage_loaders
 from headstart.steps.stages.pretrained import PretrainedBackbone
 from headstart.steps.stages.types import StagePlan, TrainingArguments, TrainingData
 from headstart.strategies.stages import Stage, Strategy
+from headstart.targets._base import Floats
+from headstart.targets._skill import skill
 from headstart.techniques._base import Technique
 from headstart.training.checkpoint import under
-from headstart.training.evaluate import Floats, predict_logits
+from headstart.training.evaluate import predict_logits
 from headstart.training.loader import BatchLoader, SubsetLoader
 from headstart.training.loop import StageLoop
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded, stream
-from headstart.training.skill import skill
 from headstart.training.state import StageSetup
 from headstart.training.step_reports import Pause
 from headstart.tuners._base import Tuner
@@ -305,7 +306,8 @@ class StrategyRunner:
             keep_best=last and arguments.select == "best",
         )
         return StageLoop(
-            self.split.model, self.split.head, trained, loaders[0], evaluate, setup, self.runtime,
+            self.split.model, self.split.head, trained, loaders[0], data.kind, evaluate, setup,
+            self.runtime,
             on_step=self.callback.step, on_point=self.callback.point,
             pause=self.pause, checkpoint=checkpoint, techniques=techniques,
         )  # fmt: skip
@@ -352,7 +354,7 @@ class StrategyRunner:
         rows = np.sort(rng.permutation(len(labels))[:SKILL_ROWS])
         part = SubsetLoader(train, rows)
         logits = predict_logits(self.split.model, part, self.runtime, self.data.outputs)
-        return skill(logits, labels[rows])
+        return skill(self.data.kind, logits, labels[rows])
 
     def _check_backbone(self, name: str) -> None:
         """Make sure that all is as it was."""

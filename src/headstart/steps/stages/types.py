@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
+from headstart.data.labels import Labels
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage
+from headstart.targets._base import TargetKind
 from headstart.training.evaluate import Judge
 from headstart.training.loader import BatchLoader
 from headstart.training.optim import OptimizerSettings
@@ -43,10 +44,8 @@ class TrainingData:
         split: The model.
         train: Training rows.
         validation: Rows that scores are measured on.
-        train_labels: Labels of the training rows, (n,).
+        train_labels: Labels of the training rows.
         judge: Turns validation logits into metrics.
-        outputs: Logits per row.
-        chance: Loss of the best constant guess on the training rows.
         pristine: Reads the checkpoint's backbone again, for going back to an earlier stage's
             model; ``None`` where none is gone back to.
     """
@@ -54,11 +53,24 @@ class TrainingData:
     split: SplitModel
     train: BatchLoader
     validation: BatchLoader
-    train_labels: npt.NDArray[np.generic]
+    train_labels: Labels
     judge: Judge
-    outputs: int
-    chance: float
     pristine: Pristine | None = None
+
+    @property
+    def kind(self) -> TargetKind:
+        """The kind of target."""
+        return self.judge.kind
+
+    @property
+    def outputs(self) -> int:
+        """Logits of a row."""
+        return self.kind.outputs
+
+    @cached_property
+    def chance(self) -> float:
+        """Loss of the best constant guess on the training rows."""
+        return self.kind.chance_loss(self.train_labels)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,18 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from headstart.training.skill import skill, skill_of_sums, sums
+from headstart.targets._skill import skill as skill_of
+from headstart.targets._skill import skill_of_sums
+from headstart.targets.classes import Classes
+from headstart.targets.number import Number
+
+
+def kind_of(logits: Any) -> Any:
+    return Number() if logits.shape[1] == 1 else Classes(tuple("abcdef"[: logits.shape[1]]))
+
+
+def skill(logits: Any, labels: Any) -> float:
+    return skill_of(kind_of(logits), logits, labels)
 
 
 def one_hot(guesses: Any, classes: int) -> Any:
@@ -56,11 +67,14 @@ def test_sums_of_parts_add_up_to_those_of_the_whole() -> None:
     classes = rng.normal(size=(90, 4)).astype(np.float32), rng.choice(3, 90)
     numbers = rng.normal(size=(90, 1)).astype(np.float32), rng.normal(size=90).astype(np.float32)
     for logits, labels in (classes, numbers):
+        kind = kind_of(logits)
         parts = [
-            sums(torch.from_numpy(logits[i : i + 7]), torch.from_numpy(labels[i : i + 7])).double()
+            kind.learned_sums(
+                torch.from_numpy(logits[i : i + 7]), torch.from_numpy(labels[i : i + 7])
+            ).double()
             for i in range(0, 90, 7)
         ]
-        whole = skill_of_sums(torch.stack(parts).sum(dim=0).numpy())
+        whole = skill_of_sums(kind, torch.stack(parts).sum(dim=0).numpy())
         assert whole == pytest.approx(skill(logits, labels), abs=1e-5)
 
 

@@ -1,0 +1,400 @@
+"""The contract of every kind of target: from the label column to the prediction.
+
+::
+
+    recognises, learn        which labels there are, from the training rows
+    read                     the labels of a table
+    check, describe          what a user should know of them before training
+    fit, standardise         to the units of training and, in save_units, back
+    row_losses, chance_loss  what is minimised, and what a constant guess would give
+    learned_sums, learned    how far above chance some rows are predicted
+    predict, answers         logits to predictions, and to columns for the user
+    row_scores, p_better     whether one model is better than another on the same rows
+
+``Labels`` are always an array with one entry, or one row, for each row of the table.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from headstart.data.labels import Labels
+from headstart.models.backbone import SplitModel
+from headstart.models.head_choice import ProblemType
+from headstart.tasks.spec import Target, TaskSpec
+
+Floats = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Predictions as a user gets them.
+
+    Args:
+        values: A label, a number, or a list of labels for each row, (n,).
+        probabilities: Probability of each label by name, (n,) each; empty for numbers.
+    """
+
+    values: npt.NDArray[Any]
+    probabilities: Mapping[str, Scores]
+
+
+@dataclass(frozen=True)
+class TargetKind(ABC):
+    """A kind of target, fitted to the training rows of a task, or read from a saved model.
+
+    Args:
+        names: Labels in the order of the logits; empty for a number.
+    """
+
+    name: ClassVar[Target]
+    """As the task and ``--target`` call it."""
+    problem_type: ClassVar[ProblemType]
+    """As transformers calls it in a model's config."""
+    tag: ClassVar[str]
+    """What the model card calls it."""
+    calibrates: ClassVar[bool] = False
+    """Whether ``probability_errors`` has a meaning, and a temperature can be fitted."""
+
+    names: tuple[str, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Logits of a row."""
+        return max(1, len(self.names))
+
+    # Labels of a table
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> bool:
+        """Tell whether labels whose kind is not said are of this kind.
+
+        Args:
+            frame: The training rows.
+            task: Which column holds the label.
+            where: Which rows, for messages.
+
+        Returns:
+            Whether they are.
+
+        Raises:
+            DataError: If they may be of several kinds.
+        """
+
+    @classmethod
+    def declared(cls, frame: pd.DataFrame, task: TaskSpec) -> TaskSpec:  # noqa: ARG003
+        """Take label names that the source of the rows declares.
+
+        Args:
+            frame: The training rows.
+            task: Which column holds the label.
+
+        Returns:
+            The task with them.
+        """
+        return task
+
+    @classmethod
+    @abstractmethod
+    def learn(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> Self:
+        """Learn which labels there are.
+
+        Args:
+            frame: The training rows.
+            task: Which column holds the label, and perhaps the names in order.
+            where: Which rows, for messages.
+
+        Returns:
+            The kind with its names.
+
+        Raises:
+            DataError: If there is nothing to learn.
+        """
+
+    @classmethod
+    @abstractmethod
+    def of_model(cls, names: tuple[str, ...], config: Any) -> Self:
+        """Make the kind of a saved model.
+
+        Args:
+            names: Labels in the order of the logits.
+            config: The model's configuration.
+
+        Returns:
+            The kind, in the units of the user.
+        """
+
+    @classmethod
+    @abstractmethod
+    def unlabelled(
+        cls, frame: pd.DataFrame, task: TaskSpec, names: tuple[str, ...] | None, *, where: str
+    ) -> Mask:
+        """Tell which rows have no label.
+
+        Args:
+            frame: The rows.
+            task: Which column holds the label.
+            names: The labels, where they are known.
+            where: Which rows, for messages.
+
+        Returns:
+            A mask, (n,).
+        """
+
+    @abstractmethod
+    def read(self, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> Labels:
+        """Read the labels of a table.
+
+        Args:
+            frame: The rows.
+            task: Which column holds the label.
+            where: Which rows, for messages.
+
+        Returns:
+            The labels, in the units of the user.
+
+        Raises:
+            HeadstartError: If labels are missing, unknown or of another kind.
+        """
+
+    @abstractmethod
+    def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
+        """Group rows so that parts of them can be drawn alike.
+
+        Args:
+            labels: Of the rows.
+
+        Returns:
+            A group for each row, (n,).
+        """
+
+    @abstractmethod
+    def check(self, train: Labels, held_out: Labels) -> list[str]:
+        """Check that there is something to learn, and warn of labels that cannot be learned.
+
+        Args:
+            train: Labels of the training rows.
+            held_out: Those of the validation rows.
+
+        Returns:
+            Warnings, each a sentence.
+
+        Raises:
+            DataError: If there is nothing to learn.
+        """
+
+    @abstractmethod
+    def describe(self, labels: Labels) -> dict[str, str]:
+        """Describe the labels for the plan.
+
+        Args:
+            labels: Of the training rows.
+
+        Returns:
+            Facts by name.
+        """
+
+    # Units of training
+
+    def fit(self, labels: Labels) -> Self:  # noqa: ARG002
+        """Measure what ``standardise`` needs.
+
+        Args:
+            labels: Of the training rows.
+
+        Returns:
+            The kind with it.
+        """
+        return self
+
+    def standardise(self, labels: Labels) -> Labels:
+        """Bring labels into the units of training.
+
+        Args:
+            labels: As from ``read``.
+
+        Returns:
+            The same, or others.
+        """
+        return labels
+
+    def restore(self, labels: Labels) -> Labels:
+        """Bring labels back into the units of the user.
+
+        Args:
+            labels: In the units of training.
+
+        Returns:
+            As from ``read``.
+        """
+        return labels
+
+    def load_units(self, split: SplitModel) -> None:  # noqa: B027
+        """Bring a head that was given from the units of the user into those of training.
+
+        Args:
+            split: The model.
+        """
+
+    def save_units(self, split: SplitModel) -> None:  # noqa: B027
+        """Bring the head from the units of training into those of the user.
+
+        Args:
+            split: The model.
+        """
+
+    def statistics(self) -> dict[str, float]:
+        """Return mean and standard deviation of the labels, 0 and 1 where they have none."""
+        return {"number_mean": 0.0, "number_scale": 1.0}
+
+    # Training
+
+    @abstractmethod
+    def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Compute each row's loss.
+
+        Args:
+            logits: (b, outputs).
+            labels: In the units of training, (b,) or (b, outputs).
+
+        Returns:
+            Losses, (b,), in fp32.
+        """
+
+    @abstractmethod
+    def chance_loss(self, labels: Labels) -> float:
+        """Compute the mean loss of the best guess that ignores the input.
+
+        Args:
+            labels: In the units of training.
+
+        Returns:
+            The loss.
+        """
+
+    @abstractmethod
+    def learned_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return what ``learned`` needs to know of some rows; the sums of more rows add up.
+
+        Args:
+            logits: (n, outputs).
+            labels: (n,) or (n, outputs).
+
+        Returns:
+            Two dimensions; in fp64 where the device has it.
+        """
+
+    @abstractmethod
+    def learned(self, sums: Scores) -> float:
+        """Return how far above chance rows are predicted.
+
+        Args:
+            sums: From ``learned_sums``; all finite.
+
+        Returns:
+            0 for chance, 1 for perfect; 0 where the rows say nothing.
+        """
+
+    def class_counts(self, labels: Labels) -> list[int]:  # noqa: ARG002
+        """Count the rows of each class, for techniques that weigh them.
+
+        Args:
+            labels: Of the training rows.
+
+        Returns:
+            One count for each; empty where rows have no class.
+        """
+        return []
+
+    # Predictions
+
+    @abstractmethod
+    def predict(self, logits: Floats) -> Labels:
+        """Return each row's prediction.
+
+        Args:
+            logits: (n, outputs).
+
+        Returns:
+            In the form and the units of ``read``.
+        """
+
+    @abstractmethod
+    def answers(self, logits: Floats) -> Answers:
+        """Return predictions as a user gets them.
+
+        Args:
+            logits: (n, outputs).
+
+        Returns:
+            Labels by their names, and probabilities.
+        """
+
+    def thresholds(self) -> dict[float, Self]:
+        """Return the thresholds that can be chosen, and the kind with each of them.
+
+        Returns:
+            Probabilities above which a label is predicted; none where each row has one answer.
+        """
+        return {}
+
+    @abstractmethod
+    def row_scores(self, logits: Floats, labels: Labels) -> Scores:
+        """Score each row, for the comparison of two models.
+
+        Args:
+            logits: (n, outputs).
+            labels: In the units of training.
+
+        Returns:
+            Higher is better, (n,).
+        """
+
+    def p_better(self, gains: Scores) -> float:
+        """Test whether one model is better than another: by default a sign test.
+
+        Args:
+            gains: Differences of ``row_scores``, none of them 0, at least one.
+
+        Returns:
+            The one-sided p-value.
+        """
+        from scipy import stats
+
+        up = int((gains > 0).sum())
+        return float(stats.binomtest(up, len(gains), alternative="greater").pvalue)
+
+    def collapsed(self, logits: Floats, labels: Labels) -> str:  # noqa: ARG002
+        """Say whether a model has learned nothing, or predicts the same for every row.
+
+        Args:
+            logits: Of the validation rows, (n, outputs).
+            labels: Their labels.
+
+        Returns:
+            A sentence, or nothing.
+        """
+        return ""
+
+    def probability_errors(self, logits: Floats, labels: Labels) -> dict[str, float]:  # noqa: ARG002
+        """Measure how far the probabilities can be believed.
+
+        Args:
+            logits: (n, outputs), finite.
+            labels: Of the same rows.
+
+        Returns:
+            Log loss, Brier score and ECE; nothing where that has no meaning.
+        """
+        return {}

@@ -1,0 +1,168 @@
+"""What the metrics of classes and numbers compute.
+
+scikit-learn and scipy do the arithmetic; they are imported only when something is scored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.tasks.calibration import brier_score, log_loss, softmax
+
+Array = npt.NDArray[Any]
+
+
+def accuracy(references: Array, predictions: Array) -> float:
+    """Compute the share of rows predicted right.
+
+    Args:
+        references: True class indices, (n,).
+        predictions: Class indices, (n,).
+
+    Returns:
+        The metric.
+    """
+    return float(np.mean(references == predictions))
+
+
+def averaged(name: str, average: str, references: Array, predictions: Array) -> float:
+    """Compute precision, recall or F1: of class 1 (``second``), or averaged over the classes.
+
+    Args:
+        name: ``precision``, ``recall`` or ``f1``.
+        average: ``second``, or what scikit-learn calls an average.
+        references: Class indices, (n,), or which labels are there, (n, labels).
+        predictions: In the same form.
+
+    Returns:
+        The metric.
+    """
+    from sklearn import metrics
+
+    function = getattr(metrics, f"{name}_score")
+    if average == "second":
+        # Not average="binary", which refuses rows that all belong to one class.
+        (value,) = function(references, predictions, labels=[1], average=None, zero_division=0)
+    else:
+        value = function(references, predictions, average=average, zero_division=0)
+    return float(value)
+
+
+def scikit(name: str, references: Array, predictions: Array) -> float:
+    """Compute a metric of scikit-learn.
+
+    Args:
+        name: The function's.
+        references: (n,).
+        predictions: (n,).
+
+    Returns:
+        The metric.
+    """
+    from sklearn import metrics
+
+    return float(getattr(metrics, name)(references, predictions))
+
+
+def one_against_rest(name: str, references: Array, logits: Array) -> float:
+    """Rank the rows by the probability of class 1; of three classes or more, of each in turn.
+
+    Args:
+        name: Function of scikit-learn for two classes.
+        references: True class indices, (n,).
+        logits: (n, classes).
+
+    Returns:
+        The mean over the classes that some rows belong to and others do not; NaN if none is such.
+    """
+    from sklearn import metrics
+
+    function, probabilities = getattr(metrics, name), softmax(logits)
+    classes = range(logits.shape[1]) if logits.shape[1] > 2 else (1,)
+    values = [
+        function(own, probabilities[:, c])
+        for c in classes
+        if (own := references == c).any() and not own.all()
+    ]
+    return float(np.mean(values)) if values else float("nan")
+
+
+def log_loss_of(references: Array, logits: Array) -> float:
+    """Compute the mean of -log(p) of the true class.
+
+    Args:
+        references: True class indices, (n,).
+        logits: (n, classes).
+
+    Returns:
+        The metric.
+    """
+    return log_loss(logits, references)
+
+
+def brier_of(references: Array, logits: Array) -> float:
+    """Compute the Brier score.
+
+    Args:
+        references: True class indices, (n,).
+        logits: (n, classes).
+
+    Returns:
+        The metric.
+    """
+    return brier_score(softmax(logits), references)
+
+
+def top_k(k: int, references: Array, logits: Array) -> float:
+    """Compute the share of rows whose class is among the k most probable.
+
+    Args:
+        k: How many.
+        references: True class indices, (n,).
+        logits: (n, classes).
+
+    Returns:
+        The share.
+    """
+    from sklearn.metrics import top_k_accuracy_score
+
+    classes = logits.shape[1]
+    if k >= classes:
+        return 1.0
+    return float(top_k_accuracy_score(references, logits, k=k, labels=range(classes)))
+
+
+def correlation(name: str, references: Array, predictions: Array) -> float:
+    """Compute a correlation by scipy.
+
+    Args:
+        name: The function's.
+        references: Numbers, (n,).
+        predictions: Numbers, (n,).
+
+    Returns:
+        The correlation; 0 for a single row.
+    """
+    from scipy import stats
+
+    if len(references) < 2:
+        return 0.0
+    return float(getattr(stats, name)(references.astype(float), predictions.astype(float))[0])
+
+
+def error(name: str, references: Array, predictions: Array) -> float:
+    """Compute a metric of numbers by scikit-learn.
+
+    Args:
+        name: The function's.
+        references: Numbers, (n,).
+        predictions: Numbers, (n,).
+
+    Returns:
+        The metric.
+    """
+    # Sums over many rows in half or single precision would lose digits.
+    return scikit(name, references.astype(float), predictions.astype(float))

@@ -1,0 +1,84 @@
+"""Metrics of several labels a row, as scikit-learn defines them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+
+
+def samples_f1(references: Array, predictions: Array) -> float:
+    """Compute the F1 of each row's labels; a row without labels counts 1 if none is predicted.
+
+    Args:
+        references: (n, labels), truth values.
+        predictions: (n, labels).
+
+    Returns:
+        The mean over the rows.
+    """
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(references, predictions, average="samples", zero_division=1.0))
+
+
+def mean_average_precision(references: Array, logits: Array) -> float:
+    """Compute the area under the curve of precision and recall for each label.
+
+    Args:
+        references: (n, labels).
+        logits: (n, labels).
+
+    Returns:
+        The mean over the labels that some row has; NaN if there is none.
+    """
+    from sklearn.metrics import average_precision_score
+
+    there = references.any(axis=0)
+    if not there.any():
+        return float("nan")
+    return float(average_precision_score(references[:, there], logits[:, there], average="macro"))
+
+
+def ranking_loss(references: Array, logits: Array) -> float:
+    """Compute the share of pairs of a row's label and another that are in the wrong order.
+
+    Args:
+        references: (n, labels).
+        logits: (n, labels).
+
+    Returns:
+        The mean over the rows; 0 in a row with all labels or none.
+    """
+    from sklearn.metrics import label_ranking_loss
+
+    return float(label_ranking_loss(references, logits))
+
+
+def subset_accuracy(references: Array, predictions: Array) -> float:
+    """Compute the share of rows of which all labels are right.
+
+    Args:
+        references: (n, labels).
+        predictions: (n, labels).
+
+    Returns:
+        The share.
+    """
+    return float((references == predictions).all(axis=1).mean())
+
+
+def hamming_loss(references: Array, predictions: Array) -> float:
+    """Compute the share of wrong entries, a label of a row being one.
+
+    Args:
+        references: (n, labels).
+        predictions: (n, labels).
+
+    Returns:
+        The share.
+    """
+    return float(np.mean(references != predictions))
