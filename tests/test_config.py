@@ -29,6 +29,7 @@ EVERYTHING: dict[str, Any] = {
     "threads": 2, "trust_remote_code": True, "checkpoint_minutes": 0.5, "checkpoint_steps": 3,
     "resume": True, "overwrite": True, "gradient_checkpointing": True, "offload_optimizer": True,
     "encoding": "cp1252", "empty_text": "keep", "missing_label": "drop",
+    "label_columns": ("c, d", "e"), "label_separator": ";", "tune_threshold": True,
 }  # fmt: skip
 
 

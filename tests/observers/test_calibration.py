@@ -52,10 +52,10 @@ def test_a_number_has_no_probabilities(tmp_path: Path) -> None:
     table = tiny_runs.frame(24).assign(label=np.linspace(0, 1, 24))
     table.to_csv(tmp_path / "numbers.csv", index=False)
     numbers = {name: str(tmp_path / "numbers.csv") for name in ("train", "validation")}
-    with pytest.raises(ConfigError, match="whose target is a number"):
+    with pytest.raises(ConfigError, match="whose target is number"):
         trained(tmp_path, **{**settings, **numbers, "target": "number"})
     config = FitConfig.build({**settings, **numbers, "target": "number"})
-    with pytest.raises(ConfigError, match="whose target is a number"):  # before any run starts
+    with pytest.raises(ConfigError, match="whose target is number"):  # before any run starts
         observer({"name": "calibration"}).check(config)
 
 

@@ -124,8 +124,8 @@ def _lists_as_json(frame: pd.DataFrame) -> pd.DataFrame:
     def text(cell: Any) -> Any:
         return json.dumps(cell, ensure_ascii=False) if isinstance(cell, list) else cell
 
-    objects = frame.select_dtypes("object").columns
-    return frame.assign(**{str(name): frame[name].map(text) for name in objects})
+    objects = [str(name) for name in frame.columns if frame[name].dtype == object]
+    return frame.assign(**{name: frame[name].map(text) for name in objects})
 
 
 @contextlib.contextmanager

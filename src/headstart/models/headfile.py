@@ -49,6 +49,7 @@ class _Record(BaseModel):
     pooling: str = ""
     strategy: str = ""
     scores: Scores = Field(default_factory=dict)
+    multilabel: bool = False
     version: int
     shapes: dict[str, list[int]]
 
@@ -66,6 +67,7 @@ class Head:
         pooling: How the backbone's output becomes the head's input, in words.
         strategy: The stages that trained it.
         scores: Validation metrics of the head on that backbone, with nothing else attached.
+        multilabel: Whether each label is predicted by itself, several or none in a row.
         version: Version of this form.
     """
 
@@ -77,6 +79,7 @@ class Head:
     pooling: str = ""
     strategy: str = ""
     scores: dict[str, float] = field(default_factory=dict)
+    multilabel: bool = False
     version: int = FORMAT_VERSION
 
     def __repr__(self) -> str:
@@ -105,6 +108,7 @@ class Head:
             tuple(labels),
             split.fingerprint(),
             pooling=describe_pooling(split),
+            multilabel=_is_multilabel(split),
             **about,
         )
 
@@ -211,12 +215,13 @@ class Head:
         faults: list[HeadstartError] = []
         numbers = [str(index) for index in range(len(labels))]
         numbered = list(labels) == numbers and list(self.labels) == [f"LABEL_{n}" for n in numbers]
-        if tuple(labels) != self.labels and not numbered:
+        several = _is_multilabel(split)
+        if (tuple(labels) != self.labels and not numbered) or several != self.multilabel:
             part = f"{_HIDDEN} " if len(self.tensors) > MOST_OF_ONE_MAP else ""
             faults.append(
                 ModelError(
-                    f"a head for {_told(labels)}",
-                    f"one for {_told(self.labels)}",
+                    f"a head for {_told(labels, several=several)}",
+                    f"one for {_told(self.labels, several=self.multilabel)}",
                     f"Use data with the head's labels. {part}{_NEW}",
                 )
             )
@@ -331,8 +336,15 @@ def _pooling_of(words: str) -> str:
     return next((name for name, told in POOLINGS.items() if words.startswith(told)), "first")
 
 
-def _told(labels: Sequence[str]) -> str:
-    return f"the labels {[*map(shown, labels)]}, in this order" if labels else "a number"
+def _is_multilabel(split: SplitModel) -> bool:
+    config: Any = getattr(split.model, "config", None)
+    return getattr(config, "problem_type", None) == "multi_label_classification"
+
+
+def _told(labels: Sequence[str], *, several: bool) -> str:
+    of_a_row = ", several in a row" if several else ""
+    told = f"the labels {[*map(shown, labels)]}, in this order{of_a_row}"
+    return told if labels else "a number"
 
 
 def describe_pooling(split: SplitModel) -> str:

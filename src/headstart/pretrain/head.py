@@ -146,6 +146,12 @@ def _require_classifier(split: SplitModel) -> None:
             name,
             "Load it by AutoModelForSequenceClassification; for multiple choice use fit.",
         )
+    if cast(Any, split.model.config).problem_type == "multi_label_classification":
+        raise ModelError(
+            "a model of classes, or of a number",
+            f"{name} for several labels a row (its problem_type)",
+            "Use fit, which pretrains such heads too.",
+        )
 
 
 def _require_same_names(names: tuple[str, ...], split: SplitModel, label: str) -> None:

@@ -239,6 +239,12 @@ def _ordered(address: str, strategy: str) -> list[_Planned]:
             "Give the study a validation file and `selection: validation`: what one seed is scored "
             "on, another would have been trained on.",
         )
+    if any(run.settings.get("tune_threshold") for run in runs):
+        raise RunError(
+            "runs whose labels all have the threshold 0.5",
+            "tune_threshold: a mean of models has none of theirs",
+            "Make the study without tune_threshold.",
+        )
     if len(runs) < 2:
         raise RunError(
             f"at least two finished runs of {strategy}", str(len(runs)), "Add seeds to the study."

@@ -307,8 +307,7 @@ class StrategyRunner:
         )
         return StageLoop(
             self.split.model, self.split.head, trained, loaders[0], data.kind, evaluate, setup,
-            self.runtime,
-            on_step=self.callback.step, on_point=self.callback.point,
+            self.runtime, on_step=self.callback.step, on_point=self.callback.point,
             pause=self.pause, checkpoint=checkpoint, techniques=techniques,
         )  # fmt: skip
 
