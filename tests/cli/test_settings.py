@@ -23,7 +23,7 @@ SAMPLES: dict[str, Any] = {
     "model": "m", "train": "t.csv", "validation": "v.csv", "task": "rte", "label": "l", "span": "s",
     "strategy": "full", "preset": "paper", "head": "h", "out": "o", "data": "d",
     "budget": "5m", "pooling": "mean", "text": ["a", "b"], "choices": ["c", "d"], "metrics": ["f1"],
-    "encoding": "cp1252",
+    "encoding": "cp1252", "label_columns": ["e", "f"], "label_separator": ";",
 }  # fmt: skip
 
 
