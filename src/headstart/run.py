@@ -23,9 +23,8 @@ from headstart.config import FitConfig
 from headstart.errors import ConfigError, RunError
 from headstart.results import RunResult
 from headstart.search.auto import check_search, find_strategy, first_settings, with_search
-from headstart.steps.callback import Callback
+from headstart.steps.callback import Callback, Observer
 from headstart.steps.model import load_model
-from headstart.steps.observer import Observer
 from headstart.steps.output.folder import LOG, RESULT, RunFolder, require_space, told_when_full
 from headstart.steps.output.logfile import logging_to
 from headstart.steps.plan import make_plan, with_settings

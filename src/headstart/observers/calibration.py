@@ -9,7 +9,7 @@ from headstart.config import FitConfig
 from headstart.data.encode import Encoded
 from headstart.errors import ConfigError
 from headstart.steps.calibrate import final_logits
-from headstart.steps.observer import Observer
+from headstart.steps.callback import Observer
 from headstart.steps.rows import read_rows
 from headstart.steps.task import find_task
 from headstart.steps.types import Splits, TrainingPlan

@@ -19,7 +19,7 @@ from headstart.observers._heads import (
     shuffled,
 )
 from headstart.results import Point, StageResult
-from headstart.steps.observer import Observer
+from headstart.steps.callback import Observer
 from headstart.steps.settings import decide_hyperparameters
 from headstart.steps.task import find_task
 from headstart.steps.types import TrainingPlan
