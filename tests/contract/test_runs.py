@@ -32,12 +32,12 @@ LIKE_OTHERS = ("electra", "xlm-roberta", "camembert")
 FAMILIES = [family for family in tiny.FAMILIES if family not in LIKE_OTHERS]
 CASES = [pair for pair in PAIRS if pair[1] in FAMILIES]
 MERGEABLE = [name for name in TUNERS if not TUNERS.get(name).no_merge]
-FORMS = ("{}(steps=4) >> full(steps=3)", "{}(steps=4)")
+FORMATS = ("{}(steps=4) >> full(steps=3)", "{}(steps=4)")
 MERGED = [
     (tuner, family, form)
     for tuner in MERGEABLE
     for family in ("bert", "modernbert")
-    for form in FORMS
+    for form in FORMATS
     if (tuner, family) not in REFUSALS
 ]
 # All tests of a case follow one another, so that the process that has its run has them too.

@@ -12,7 +12,7 @@ import pytest
 
 from headstart.errors import HeadstartError
 from headstart.study.comparison import compare
-from headstart.study.forms import as_text
+from headstart.study.formats import as_text
 from headstart.study.summary import summarise
 from headstart.study.tables import (
     CSV_HEAD,

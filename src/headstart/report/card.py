@@ -11,7 +11,7 @@ from headstart.report.answer import answer
 from headstart.report.read import Evidence
 from headstart.results import RunResult
 from headstart.study import tables
-from headstart.study.forms import markdown
+from headstart.study.formats import markdown
 from headstart.study.tables import short_name
 from headstart.untrusted import markdown as markdown_text
 from headstart.writing import write_text
