@@ -36,7 +36,6 @@ LAYERS = (
     {"tuners", "techniques"},
     {"training"},
     {"steps"},
-    {"search"},
     {"run", "inference", "pretrain"},
     {"observers"},
     {"study"},

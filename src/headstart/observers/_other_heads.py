@@ -14,8 +14,7 @@ from headstart.steps.callback import Callback
 from headstart.steps.model import fresh_head
 from headstart.steps.plan import with_settings
 from headstart.steps.rows import read_rows
-from headstart.steps.settings import changed_settings
-from headstart.steps.task import find_task
+from headstart.steps.settings import changed_settings, find_task
 from headstart.steps.train import stage_runner
 from headstart.steps.types import Splits, TrainingPlan
 

@@ -24,8 +24,7 @@ from headstart.observers._other_heads import (
 )
 from headstart.results import Point, StageResult
 from headstart.steps.callback import Observer
-from headstart.steps.settings import decide_hyperparameters
-from headstart.steps.task import find_task
+from headstart.steps.settings import decide_hyperparameters, find_task
 from headstart.steps.types import TrainingPlan
 from headstart.training.seeds import stream
 from headstart.tuners._bind import read_strategy
