@@ -14,7 +14,7 @@ from headstart.steps.output.saved import task_record
 from headstart.steps.output.versions import versions
 from headstart.steps.settings import source_name
 from headstart.steps.stages.runner import StrategyRunner
-from headstart.steps.types import TrainingPlan, data_record
+from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.strategies.stages import Strategy
 from headstart.training.evaluate import Floats, Judge
 from headstart.training.skill import skill
@@ -102,15 +102,7 @@ def finish(
         if stage.learned is False and stage.handed_on != "nothing":
             result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
     if splits.labels is not None:
-        guesses = np.unique(runner.last_logits.argmax(axis=1))
-        gold = plan.encoded.validation.labels
-        if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
-            only = splits.label_names[int(guesses[0])]
-            result.collapsed = True
-            result.warnings.append(f"The model predicts one class only: {shown(only)}.")
-        elif gold is not None and skill(runner.last_logits, gold) < 0.02:
-            result.collapsed = True
-            result.warnings.append("The model is no better than chance on the validation rows.")
+        result.collapsed = _collapsed(runner.last_logits, plan, result.warnings)
     untouched, logits = plan.encoded.untouched, runner.last_logits
     if untouched is not None and untouched.labels is not None:
         logits = final_logits(plan, untouched)
@@ -121,3 +113,23 @@ def finish(
     for warning in result.warnings[told:]:
         callback.warning(warning)
     return logits
+
+
+def _collapsed(logits: Floats, plan: TrainingPlan, warnings: list[str]) -> bool:
+    """Return whether a classifier tells its classes apart no better than chance, and say so."""
+    names, gold = plan.splits.label_names, gold_labels(plan.encoded.validation)
+    guesses, classes = np.unique(logits.argmax(axis=1)), np.unique(gold)
+    if len(classes) == 1:
+        only = shown(names[int(classes[0])])
+        warnings.append(
+            f"All validation rows belong to {only}, so their scores cannot tell what the model has "
+            "learned of the other classes."
+        )
+        return False
+    if len(guesses) == 1:
+        warnings.append(f"The model predicts one class only: {shown(names[int(guesses[0])])}.")
+        return True
+    if skill(logits, gold) < 0.02:
+        warnings.append("The model is no better than chance on the validation rows.")
+        return True
+    return False
