@@ -32,6 +32,11 @@ os.environ.update(
 
 from hypothesis import settings  # noqa: E402  after the environment is set
 
+import forked  # noqa: E402
+from headstart.study import executors  # noqa: E402
+
+executors.START = forked.CONTEXT.get_start_method()
+
 # The same cases on every machine: a failure elsewhere is a failure here.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import forked
 import headstart as hs
 from headstart.errors import RunError
 from headstart.run import stages
@@ -297,12 +295,8 @@ hs.fit(listener=Mark(), **settings)
 """
 
 
-def child(settings: dict[str, Any], how: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", CHILD, json.dumps(settings), how],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(hs.__file__).parent.parent)},
-    )  # fmt: skip
+def child(settings: dict[str, Any], how: str) -> forked.Forked:
+    return forked.Forked(CHILD, json.dumps(settings), how)
 
 
 @pytest.mark.slow
@@ -327,15 +321,13 @@ def test_an_interrupted_process_saves_and_resumes(tmp_path: Path) -> None:
     )
     out = tmp_path / "run"
     process = child(settings | {"out": str(out)}, "wait")
-    assert process.stdout
-    while process.stdout.readline().strip() != "1 20":
-        assert process.poll() is None
+    process.wait_for("1 20\n")
     process.send_signal(signal.SIGINT)
     rest, errors = process.communicate(timeout=120)
     assert process.returncode in (1, 130, -signal.SIGINT)
     assert errors.strip().endswith("KeyboardInterrupt")
     assert not out.exists()
-    steps = [20, *(int(told.split()[1]) for told in rest.splitlines())]
+    steps = [int(told.split()[1]) for told in rest.splitlines()]
     assert state(out)["loop"]["step"] == max(steps) < 300
     hs.fit(out=out, resume=True, **settings)
     watched(out=tmp_path / "whole", **settings)
