@@ -16,7 +16,6 @@ from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome, begin, carry_out
 from headstart.training.threads import choose_threads
 
-
 START = "spawn"
 """How workers begin. Forked, one would share locks and threads of libraries with this process."""
 
