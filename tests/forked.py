@@ -16,7 +16,7 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["headstart.cli._display", "headstart.run.main", "transformers.models.bert.modeling_bert"]
+    ["headstart.cli._display", "headstart.run", "transformers.models.bert.modeling_bert"]
 )
 COMMAND = """
 from headstart.cli import main
