@@ -224,7 +224,7 @@ def _on_hub(name: str) -> str:
     except Exception as error:  # noqa: BLE001
         reason = f"no folder, not in the local cache, and the hub does not answer ({short(error)})"
     else:
-        if False:
+        if any(file.rfilename == ADAPTER for file in files):
             raise _is_adapter(name, _from_hub(name, ADAPTER))
         return name
     if isinstance(adapter, str):
