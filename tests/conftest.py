@@ -32,6 +32,14 @@ os.environ.update(
 
 from hypothesis import settings  # noqa: E402  after the environment is set
 
+import forked  # noqa: E402
+from headstart.study import executors  # noqa: E402
+
+executors.START = forked.CONTEXT.get_start_method()
+# To wait for the disk is a fifth of a tiny run. Whether it is asked for is tested by itself, and
+# the processes that are killed in tests do wait.
+os.fsync = lambda _: None
+
 # The same cases on every machine: a failure elsewhere is a failure here.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")

@@ -1,13 +1,35 @@
-"""Starts a script in two processes that train together."""
+"""Two processes that train together."""
 
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import forked
 import headstart
+
+
+def forked_twice(code: str, *words: object) -> None:
+    """Run code in two processes at once, without the launcher and without its imports.
+
+    Args:
+        code: Python code.
+        *words: What it finds in ``sys.argv[1:]``.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    common = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    both = [
+        forked.Forked(code, *words, RANK=rank, LOCAL_RANK=rank, LOCAL_WORLD_SIZE="2", **common)
+        for rank in "01"
+    ]
+    for process in both:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
 
 
 def two_processes(script: str, folder: Path, argument: Path, *paths: Path) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,7 +39,6 @@ LAYERS = (
     {"tuners", "techniques"},
     {"training"},
     {"steps"},
-    {"search"},
     {"run", "inference", "pretrain"},
     {"observers"},
     {"study"},
@@ -267,17 +268,45 @@ OTHERS = ("strategies", "explain", "demo", *ANALYZE)
 HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, *OTHERS)))
 
 
-@pytest.mark.parametrize("command", [*HELP, "tasks", "strategies", "explain lora", "explain eh-ft"])
-def test_command_line_answers_without_torch(command: str) -> None:
-    code = f"""
-import runpy
-sys.argv = ["headstart", *{command.split()!r}]
-try:
-    runpy.run_module("headstart", run_name="__main__")
-except SystemExit as end:
-    assert not end.code, end.code
+ANSWERED = (*HELP, "tasks", "strategies", "explain lora", "explain eh-ft")
+EACH = """
+import json, os, runpy
+import headstart.cli.fit, headstart.cli.study  # what commands share is imported once
+
+answers = {}
+for command in json.loads(sys.argv[1]):
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv = ["headstart", *command.split()]
+        code = None
+        try:
+            runpy.run_module("headstart", run_name="__main__")
+        except SystemExit as end:
+            code = end.code
+        answer = json.dumps([code or 0, *HEAVY()])
+        os.write(writing, answer.encode())
+        os._exit(0)
+    os.wait()
+    answers[command] = json.loads(os.read(reading, 10_000))
+print(json.dumps(answers))
 """
-    assert heavy_after(code) == []
+
+
+@pytest.fixture(scope="module")
+def answers() -> dict[str, list[Any]]:
+    """For each command: its exit code, and the heavy libraries that it imported."""
+    script = f"import sys\nHEAVY = lambda: {HEAVY}\n{EACH}"
+    command = [sys.executable, "-c", script, json.dumps(ANSWERED)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[Any]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("command", ANSWERED)
+def test_command_line_answers_without_torch(command: str, answers: dict[str, list[Any]]) -> None:
+    assert answers[command] == [0]
 
 
 LOOKS = ("study status", "study table", "study table --format csv", "study card", "report")
@@ -296,9 +325,12 @@ def test_looking_at_a_study_needs_no_torch(tmp_path: Path, command: str) -> None
     assert heavy_after(f"{code}; {slow}") == []
 
 
+HEAVY = "sorted({'pandas', 'torch', 'transformers'} & sys.modules.keys())"
+
+
 def heavy_after(code: str) -> list[str]:
     """Run code in a new interpreter and return the heavy libraries that it imported."""
-    report = "print('heavy:', *sorted({'pandas', 'torch', 'transformers'} & sys.modules.keys()))"
+    report = f"print('heavy:', *{HEAVY})"
     command = [sys.executable, "-c", f"import sys\n{code}\n{report}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import forked
 import headstart as hs
 import tiny_runs
 import tiny_studies
@@ -200,16 +200,13 @@ def test_workers_from_a_script_with_a_guard_work(tmp_path: Path) -> None:
 def test_ctrl_c_in_a_script_keeps_what_is_finished(tmp_path: Path) -> None:
     command = script(tmp_path, CALL, strategies=["full(steps=150)", "full(steps=30000)"])
     store = Store(tmp_path / "x")
-    with subprocess.Popen(command, text=True, stderr=subprocess.PIPE, env=os.environ) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while not (tmp_path / "x" / "results").is_dir() or not store.finished():
-                assert time.monotonic() < deadline
-                time.sleep(0.1)
-            time.sleep(0.3)
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
-        finally:
-            process.kill()
+    process = forked.Forked("import runpy, sys\nrunpy.run_path(sys.argv[1])", command[1])
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "x" / "results").is_dir() or not store.finished():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
     assert process.returncode != 0
     assert (len(store.finished()), store.failed(), store.names("claims")) == (1, set(), [])

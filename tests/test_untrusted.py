@@ -22,7 +22,7 @@ from headstart.report.document import escape
 from headstart.report.page import build
 from headstart.steps.output.card import model_card
 from headstart.steps.output.logfile import logging_to
-from headstart.study.forms import FORMS, as_text
+from headstart.study.formats import FORMATS, as_text
 from headstart.untrusted import (
     LONGEST,
     markdown,
@@ -133,7 +133,7 @@ def test_a_card_keeps_its_front_matter_and_its_parts() -> None:
 
 def test_a_study_of_hostile_names_is_told_in_every_form() -> None:
     study = tiny_records.evidence(tiny_records.noisy({}), seeds=6, tasks=("one", HOSTILE))
-    for form in FORMS:
+    for form in FORMATS:
         text = as_text(study.summary, form)
         if form == "csv":
             assert HOSTILE in text  # data, for programs

@@ -82,6 +82,7 @@ def whole(
     lines: Sequence[str],
     tasks: Sequence[str] = ("reviews",),
     ended: Callable[[int, int], bool] = lambda _place, _seed: True,
+    metric: str = "accuracy",
 ) -> Findings:
     """Return what an analysis says of three seeds of each of its variants, by its default options.
 
@@ -90,6 +91,7 @@ def whole(
         lines: Strategies, where it lets the user choose them.
         tasks: One case for each.
         ended: Whether the run of a variant, by its place, and of a seed has finished.
+        metric: What is measured.
 
     Returns:
         The findings.
@@ -98,7 +100,7 @@ def whole(
         (v, {s: measured(v, place, s) for s in range(3) if ended(place, s)})
         for place, v in enumerate(variants(name, lines))
     ]
-    return ANALYSES.get(name).findings([case(sides, task) for task in tasks])
+    return ANALYSES.get(name).findings([case(sides, task, metric) for task in tasks])
 
 
 def variants(name: str, lines: Sequence[str]) -> Sequence[Variant]:
@@ -125,7 +127,9 @@ def measured(variant: Variant, place: int, seed: int) -> Measured:
 
 
 def case(
-    sides: Iterable[tuple[Variant, Mapping[int, Measured]]], task: str = "reviews"
+    sides: Iterable[tuple[Variant, Mapping[int, Measured]]],
+    task: str = "reviews",
+    metric: str = "accuracy",
 ) -> Case:  # fmt: skip
     """Return a case with a run for each measurement, by seed."""
     made = []
@@ -135,7 +139,8 @@ def case(
             axes = tiny_records.axes(variant.strategy.replace(" >> ", " > "), seed, task) | dict(
                 variant.axes
             )
-            plain = tiny_records.result(axes, 0.7 + place / 20 + seed / 100).to_plain()
+            score = 0.7 + place / 20 + seed / 100
+            plain = tiny_records.result(axes, score, metric=metric).to_plain()
             runs[seed] = Run(f"{place}-{seed}", axes, RunResult.from_dict(plain), found)
         made.append(Side(variant, runs))
     return Case(task, "tiny-model", None, {}, made)

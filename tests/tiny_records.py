@@ -31,7 +31,9 @@ def curve(start: float, end: float, steps: int, points: int = 9) -> list[Point]:
     return made
 
 
-def result(axes: Mapping[str, Any], score: float, points: int = 9) -> RunResult:
+def result(
+    axes: Mapping[str, Any], score: float, points: int = 9, metric: str = "accuracy"
+) -> RunResult:
     """Return the record of a run that ends at a score."""
     lines, start, stages = axes["strategy"].split(" > "), 0.5, []
     for i, line in enumerate(lines):
@@ -48,20 +50,22 @@ def result(axes: Mapping[str, Any], score: float, points: int = 9) -> RunResult:
     rows = axes["train_rows"] or 5000
     return RunResult(
         axes["strategy"], axes["seed"],
-        {"name": axes["task"], "metrics": ["accuracy"], "labels": ["no", "yes"]},
+        {"name": axes["task"], "metrics": [metric], "labels": ["no", "yes"]},
         {"lr": 1e-4, "epochs": 3.0, "batch_size": 32, "strategy": axes["strategy"], "out": None},
         {"train_rows": rows, "validation_rows": 400, "untouched_rows": 0,
          "train_fingerprint": f"sha256:{rows:08x}"},
         {"source": axes["model"], "parameters": 22_713_216},
         {"device": "cpu", "precision": "fp32", "threads": 1},
         {"headstart": "0.1.0", "python": "3.11.7", "torch": "2.8.0"},
-        stages, {"accuracy": score, "score": score}, {"accuracy": score, "score": score},
+        stages, {metric: score, "score": score}, {metric: score, "score": score},
     )  # fmt: skip
 
 
-def record(axes: Mapping[str, Any], score: float, points: int = 9) -> dict[str, Any]:
+def record(
+    axes: Mapping[str, Any], score: float, points: int = 9, metric: str = "accuracy"
+) -> dict[str, Any]:
     """Return a finished run as it stands in ``results/``."""
-    plain = result(axes, score, points).to_plain()
+    plain = result(axes, score, points, metric).to_plain()
     return {"id": identity(axes), "axes": dict(axes), "result": plain, "measured": {}}
 
 
@@ -112,6 +116,7 @@ def evidence(
     sizes: Sequence[int | None] = (None,),
     lost: Sequence[dict[str, Any]] = (),
     points: int = 9,
+    metric: str = "accuracy",
     **more: Any,
 ) -> Evidence:
     """Return a whole study with a score for each strategy and seed."""
@@ -120,7 +125,7 @@ def evidence(
     planned = [
         PlannedRun(identity(a), a, {**a, "epochs": 3}) for a in [*runs, *(f["axes"] for f in lost)]
     ]
-    records = [record(a, score(a["strategy"], a["seed"]), points) for a in runs]
+    records = [record(a, score(a["strategy"], a["seed"]), points, metric) for a in runs]
     return gather("studies/x", records, lost, strategies[0], strategies, planned=planned, **more)
 
 

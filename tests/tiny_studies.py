@@ -71,10 +71,9 @@ class Here:
         self.closed = True
 
 
-def command(*words: str, first: str = "", **options: Any) -> subprocess.Popen[str]:
-    """Start ``headstart`` in a process of its own, after some code if need be."""
-    code = f"{first}; from headstart.cli import main; raise SystemExit(main())"
-    line = [sys.executable, *(["-c", code] if first else ["-m", "headstart"]), *words]
+def command(*words: str, **options: Any) -> subprocess.Popen[str]:
+    """Start ``headstart`` in a process of its own, as a user does."""
+    line = [sys.executable, "-m", "headstart", *words]
     return subprocess.Popen(
         line, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | options
     )

@@ -103,7 +103,7 @@ def _headstart(
     from headstart.data.rows import build_rows
     from headstart.run import run_in_memory
     from headstart.steps.calibrate import final_logits
-    from headstart.steps.observer import Observer
+    from headstart.steps.callback import Observer
 
     class Last(Observer):
         """Takes the time when training is over, then predicts the rows to judge."""

@@ -18,9 +18,9 @@ from headstart.errors import ConfigError, HeadstartError, ModelError, gathering,
 from headstart.inference.predict import Classifier, Prediction
 from headstart.models.backbone import SplitModel
 from headstart.pretrain.head import pretrain
+from headstart.pretrain.probe import run_probe
 from headstart.results import RunResult
 from headstart.run import plan_run, run
-from headstart.search.probe import run_probe
 from headstart.steps.callback import Callback
 from headstart.steps.output.folder import interrupted_settings
 from headstart.steps.summary import PlanSummary

@@ -21,8 +21,6 @@ from headstart.writing import write_text
 VALIDATION_SHARE = 0.2
 MOST_SHOWN = 80
 """Characters of an unfit value that a message shows."""
-AUTO = "auto"
-"""As the strategy: search for one within ``--budget``."""
 _BUDGET = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 HeadKind = Literal["native", "linear", "mlp", "span"]
 Pooling = Literal["native", "first", "mean", "attention"]
@@ -109,11 +107,12 @@ class FitConfig(BaseModel):
 
     strategy: str = _option(
         "Strategy",
-        "Strategy line or alias (`headstart strategies`); auto searches for one.",
+        "Strategy line or alias (`headstart strategies`).",
         "default",
     )
     budget: str | None = _option(
-        "Strategy", "Wall-clock time of --strategy auto, search and training: 90s, 20m, 1h30m."
+        "Strategy",
+        "Wall-clock time of the run: the last stage is shortened to fit; 90s, 20m, 1h30m.",
     )
     preset: str = _option("Strategy", "Set of defaults: default or paper.", "default")
     epochs: float | None = _option("Strategy", "Epochs of fine-tuning, the last stage.", gt=0)
@@ -332,18 +331,13 @@ class FitConfig(BaseModel):
         return faults
 
     def _budget_faults(self) -> list[HeadstartError]:
-        """Return what is wrong about the search for a strategy."""
-        auto = self.strategy.strip() == AUTO
+        """Return what is wrong about the budget of time."""
         if self.budget is None:
-            fix = "Say how long search and training may take, for example --budget 20m."
-            return [ConfigError("--budget beside --strategy auto", "none", fix)] if auto else []
-        if not auto:
-            fix = "Nothing is searched for: write --strategy auto, or drop --budget."
-            return [ConfigError("--strategy auto beside --budget", self.strategy, fix)]
+            return []
         unit = "Write whole numbers with their units, s, m or h: --budget 20m."
-        head = "With a head given, the last stage alone runs and nothing is to choose. Drop one."
+        total = "The one counts seconds, the other epochs of all stages. Drop one."
         told = (not self.budget_seconds, "a time above 0 for --budget", repr(self.budget), unit)
-        both = (bool(self.head), "--head or --strategy auto", "both", head)
+        both = (bool(self.total_epochs), "--budget or --total-epochs", "both", total)
         return [ConfigError(*words) for wrong, *words in (told, both) if wrong]
 
     @property

@@ -116,7 +116,6 @@ class RunResult:
             were before and after; empty without it. All scores of the saved state are then those
             after it, those along the stages before. Where ``bound`` is not empty, the rows
             determined no temperature and the model is as it was.
-        search: What ``--strategy auto`` tried, in which order, and why it chose; empty without it.
         selected: ``last`` or ``best``: which of the two is saved.
         rule: The rule that selected, in words.
         warnings: What the user was warned of.
@@ -154,7 +153,6 @@ class RunResult:
     best: Scores = field(default_factory=dict)
     untouched: Scores = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
-    search: dict[str, Any] = field(default_factory=dict)
     selected: str = "last"
     rule: str = ""
     warnings: list[str] = field(default_factory=list)

@@ -22,17 +22,16 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, RunError
 from headstart.results import RunResult
-from headstart.search.auto import check_search, find_strategy, first_settings, with_search
-from headstart.steps.callback import Callback
+from headstart.steps.budget import fit_to_budget
+from headstart.steps.callback import Callback, Observer
 from headstart.steps.model import load_model
-from headstart.steps.observer import Observer
 from headstart.steps.output.folder import LOG, RESULT, RunFolder, require_space, told_when_full
 from headstart.steps.output.logfile import logging_to
-from headstart.steps.plan import make_plan, with_settings
+from headstart.steps.plan import make_plan
 from headstart.steps.record import finish, make_record
 from headstart.steps.rows import Frames, read_rows
 from headstart.steps.save import save_run
-from headstart.steps.settings import changed_settings, decide_settings, default_out
+from headstart.steps.settings import decide_settings, default_out
 from headstart.steps.stages.interrupt import Pauser
 from headstart.steps.summary import PlanSummary, summarise
 from headstart.steps.train import stage_runner, train, train_with_checkpoints
@@ -84,24 +83,23 @@ def run(
     """
     began = time.perf_counter()
     callback = callback or Callback()
-    read_strategy(first_settings(config).strategy)
+    read_strategy(config.strategy)
     folder = RunFolder(Path(config.out) if config.out else default_out(config))
     config = config.model_copy(update={"out": folder.out})
     folder.check(config)
     config = folder.settle(config)
     runtime = _runtime(config)
-    plan = prepare_run(first_settings(config), runtime, frames)
-    check_search(plan)
+    plan = fit_to_budget(prepare_run(config, runtime, frames), began)
     # Two checkpoints with moments and best state stand side by side while one replaces the other.
     require_space(folder.work, 8 * sum(p.nbytes for p in plan.model.model.parameters()))
     runtime.wait()
     with told_when_full(folder.out):
         if runtime.is_main:
-            folder.open(plan.resolved.model_copy(update={"strategy": config.strategy}))
+            folder.open(plan.resolved)
         runtime.wait()
         try:
             with logging_to(folder.work / LOG, active=runtime.is_main):
-                callback.planned(with_search(summarise(plan), plan))
+                callback.planned(summarise(plan))
                 result = _train_and_save(plan, folder, callback, began)
         except BaseException as error:
             folder.release()
@@ -117,15 +115,8 @@ def run(
 def _train_and_save(
     plan: TrainingPlan, folder: RunFolder, callback: Callback, began: float
 ) -> RunResult:
-    """Take the last two steps, after a search for the strategy where one was asked for."""
-    search = find_strategy(plan, folder, callback, began) if plan.config.budget else None
-    if search:
-        chosen = plan.config.model_copy(update={"strategy": search.chosen, "budget": None})
-        plan = with_settings(plan, changed_settings(chosen, plan.task))
+    """Take the last two steps."""
     result = make_record(plan)
-    if search:
-        result.search = search.record()
-        result.rule += "; the strategy was chosen on rows held out of the training rows"
     try:
         # Ctrl-C while the result is being saved waits until it is: that takes seconds.
         with Pauser(plan.config.checkpoint_minutes, plan.config.checkpoint_steps) as pauser:
@@ -157,9 +148,7 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
         folder = RunFolder(config.out)
         folder.check(config, look=True)
         config = folder.settle(config)
-    plan = prepare_run(first_settings(config), _runtime(config), frames)
-    check_search(plan)
-    return with_search(summarise(plan), plan)
+    return summarise(prepare_run(config, _runtime(config), frames))
 
 
 @dataclass

@@ -16,7 +16,7 @@ from headstart.report.card import section
 from headstart.report.page import build
 from headstart.report.read import Evidence, Run
 from headstart.report.read import read_study as read_evidence
-from headstart.study import forms, tables
+from headstart.study import formats, tables
 from headstart.study.inline import InlineExecutor, check_that_workers_can_start
 from headstart.study.main import begin, carry_out_study
 from headstart.study.plan import KEYS, full_name
@@ -86,10 +86,10 @@ class StudyResult:
         Returns:
             The text.
         """
-        if form not in forms.FORMS:
-            fix = f"Use one of {', '.join(forms.FORMS)}."
+        if form not in formats.FORMATS:
+            fix = f"Use one of {', '.join(formats.FORMATS)}."
             raise ConfigError("a known form of the table", repr(form), fix)
-        return forms.as_text(self.evidence.summary, form)
+        return formats.as_text(self.evidence.summary, form)
 
     def card(self) -> str:
         """Write the study as a section for a model card, in Markdown.

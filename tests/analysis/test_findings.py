@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def drifts(full: Numbers, other: Numbers) -> Findings:
 
 
 def test_drift_is_told_with_its_spread_and_a_paired_interval() -> None:
-    answer, compared, _ = drifts([4.0, 4.1, 4.2], [2.0, 2.1, 2.3]).sentences
+    answer, compared, *_ = drifts([4.0, 4.1, 4.2], [2.0, 2.1, 2.3]).sentences
     assert answer == (
         "reviews: features move least under bitfit > full (eh-ft), by 2.13 ± 0.15, and most under "
         "full (ft), by 4.10 ± 0.10 (mean L2 distance ± sd over 3 seeds)."
@@ -103,7 +104,7 @@ def test_change_on_a_toy() -> None:
                         "all query": "20.0", "all words": "0"}  # fmt: skip
     biases = {row[0]: row[1] for row in places[3].rows}
     assert biases == {"layer 0": "50.0", "layer 1": "-", "all query": "75.0"}  # layer 1 was 0
-    answer, compared, of_full, of_biases, of_other, _ = out.sentences
+    answer, compared, of_full, of_biases, of_other, *_ = out.sentences
     assert "least under bitfit > full (eh-ft), by 0 % of their mean size" in answer
     assert "most under full (ft), by 20.0 %" in answer
     assert "(-20 points, from one seed)" in compared
@@ -189,3 +190,23 @@ def test_every_analysis_says_something_in_plain_data(name: str) -> None:
     assert all(len(row) == len(table.head) for table in out.tables for row in table.rows)
     assert json.loads(json.dumps(out.values, allow_nan=False)) is not None
     assert len({figure.id for figure in out.figures}) == len(out.figures)
+
+
+@pytest.mark.parametrize("name", list(ANALYSES))
+@pytest.mark.parametrize(
+    ("metric", "scale"),
+    [("accuracy", "accuracy in %"), ("log_loss", "-log_loss × 100 (higher is better)")],
+)
+def test_scores_are_named_with_their_scale(name: str, metric: str, scale: str) -> None:
+    out = made.whole(name, [FULL, BITFIT], metric=metric)
+    assert f"Score: {scale}." in out.sentences
+    told = [text for text in out.sentences if text.startswith("log_loss: lower is better")]
+    assert len(told) == (metric == "log_loss")
+    columns = [head for table in out.tables for head in table.head if "score" in head]
+    assert columns or name in {"head", "convergence"}
+    axes = [figure.layout[a]["title"]["text"] for figure in out.figures for a in ("xaxis", "yaxis")]
+    assert (scale in axes) == (name not in {"change", "calibration"})
+    if metric == "log_loss":
+        assert all("-log_loss × 100" in column for column in columns)
+        page = f"{out.sentences} {out.tables} {[(f.caption, f.layout) for f in out.figures]}"
+        assert not re.findall(r".{20}scores? (?:in )?%", page)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import forked
 from cli.rows import Run
 from headstart.cli import _write, main
 
@@ -142,12 +143,12 @@ def test_interrupt_saves_and_says_how_to_go_on(
 ) -> None:
     out = tmp_path / "x"
     words = ("--model", model, "--train", files[0], "--text", "sentence", "--out", out)
-    with start("fit", *words, "--strategy", "full(steps=30000)", "--eval-every", 30000) as process:
-        assert process.stdout
-        assert any("step 0:" in line for line in process.stdout)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+    words = (*words, "--strategy", "full(steps=30000)", "--eval-every", 30000)
+    process = forked.command("fit", *words)
+    process.wait_for("step 0:")
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert f"headstart fit --resume --out {out}" in err
     assert "Traceback" not in err

@@ -88,10 +88,6 @@ def test_a_choice_of_words_is_told_by_its_words(cli: Run, name: str) -> None:
     assert "noise=uniform uniform or normal." in words(cli("explain", name).out)
 
 
-def test_the_search_is_told_apart_from_strategies(cli: Run) -> None:
-    assert "headstart fit --strategy auto --budget" in cli("explain", "auto").out
-
-
 @pytest.mark.parametrize("alias", list(ALIASES))
 def test_an_alias_tells_its_line_and_leads_to_its_parts(cli: Run, alias: str) -> None:
     answer = cli("explain", alias)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+import forked
 import tiny_records as made
 import tiny_studies
 from cli.rows import Answer, Run
@@ -204,8 +205,8 @@ def test_a_folder_that_vanishes_during_the_study(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     lines = [f"full(steps={n})" for n in (3, 200, 201, 202)]
     file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path, strategies=lines, seeds=3)))
-    process = tiny_studies.command(
-        "study", "run", "--config", str(file), "--out", str(tmp_path / "x"), "--threads", "1",
+    process = forked.command(
+        "study", "run", "--config", file, "--out", tmp_path / "x", "--threads", 1,
         first="from headstart.study import runner; runner.AWAY = 0.5",
     )  # fmt: skip
     results, deadline = tmp_path / "x" / "results", time.monotonic() + 120

@@ -23,27 +23,9 @@ from headstart.models.model_config import load_config
 from headstart.study.main import begin
 from headstart.study.plan import read_plan
 from headstart.study.soup import make_soup
-from tiny_runs import inputs
+from tiny_code import settings_with_code
 
 ASKED = "on your word, not on that of a file"
-CODE = """
-from pathlib import Path
-from transformers import BertConfig, BertForSequenceClassification, BertModel
-
-Path({ran!r}).touch()
-
-
-class OwnConfig(BertConfig):
-    model_type = "bert"
-
-
-class OwnModel(BertModel):
-    config_class = OwnConfig
-
-
-class OwnClassifier(BertForSequenceClassification):
-    config_class = OwnConfig
-"""
 
 
 @pytest.fixture
@@ -53,26 +35,12 @@ def ran(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, ran: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Settings for a model of a known family that brings code of its own.
 
     Without trust transformers' own class is taken, so nothing but trust decides what runs.
     """
-    monkeypatch.setattr(
-        "transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules")
-    )
-    given = inputs(tmp_path)
-    model = shutil.copytree(given["model"], tmp_path / "own")
-    config = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    classes = {
-        "AutoConfig": "OwnConfig",
-        "AutoModel": "OwnModel",
-        "AutoModelForSequenceClassification": "OwnClassifier",
-    }
-    config["auto_map"] = {auto: f"own_code.{name}" for auto, name in classes.items()}
-    (model / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    (model / "own_code.py").write_text(CODE.replace("{ran!r}", repr(str(ran))), encoding="utf-8")
-    return given | {"model": str(model), "strategy": "full(steps=2)"}
+    return settings_with_code(tmp_path, monkeypatch)
 
 
 def trusted_run(folder: Path, settings: dict[str, Any]) -> Path:

@@ -8,7 +8,7 @@ import io
 import json
 import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,11 @@ from fuzz.mutations import Write, as_json, as_yaml
 from headstart.cli import main
 from headstart.config import FitConfig
 from headstart.configfile import read_settings, without_trust
-from headstart.files.jsonfile import with_digest
 from headstart.models.head_choice import Target
 from headstart.models.headfile import Head
 from headstart.models.loading import load_classifier, load_saved, load_tokenizer
 from headstart.models.saving import save_classifier
 from headstart.models.sentence import sentence_pooling
-from headstart.search.state import STATE, Search, load_search
 from headstart.steps.output.saved import saved_precision, saved_task, task_record
 from headstart.study import damage
 from headstart.study.claims import Claims
@@ -213,15 +211,6 @@ def read_checkpoint(folder: Path) -> None:
     load_checkpoint(folder)
 
 
-def search(folder: Path) -> None:
-    (folder / STATE).write_text(json.dumps(with_digest(asdict(Search("5m", {})))))
-
-
-def as_search(values: Any) -> bytes:
-    rest = {k: v for k, v in values.items() if k != "digest"} if isinstance(values, dict) else None
-    return as_json(values if rest is None else with_digest(rest))
-
-
 def read_interrupted(folder: Path) -> None:
     shown("fit", "--resume", "--out", folder / "x", "--dry-run")
 
@@ -294,5 +283,4 @@ READERS: dict[str, Reader] = {
     "tensors in a checkpoint": Reader(
         checkpoint, "1/tensors.safetensors", read_checkpoint, None, None, cost=2
     ),
-    "record of a search": Reader(search, STATE, load_search, write=as_search),
 }  # fmt: skip

@@ -128,11 +128,11 @@ def test_a_head_that_reads_another_vector_is_refused(checkpoint: Make) -> None:
 def test_the_hidden_part_of_a_head_fits_other_labels(
     checkpoint: Make, head: str, pooling: str
 ) -> None:
-    donor = own(checkpoint(), pooling, TWO, head)
+    source = own(checkpoint(), pooling, TWO, head)
     with torch.no_grad():
-        for parameter in donor.head.values():
+        for parameter in source.head.values():
             parameter.add_(1)
-    given, split = Head.of(donor, TWO.labels), own(checkpoint(), pooling, THREE, head)
+    given, split = Head.of(source, TWO.labels), own(checkpoint(), pooling, THREE, head)
     before = split.head_state()
     with pytest.raises(HeadstartError, match="--head-part hidden"):
         given.apply(split, THREE.labels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
@@ -17,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 from headstart.errors import HeadstartError
 from headstart.models.head_choice import Target
 from headstart.models.loading import load_classifier
-from headstart.models.source import ADAPTER, find_model, locate
+from headstart.models.source import ADAPTER, CONFIG, find_model, locate
 
 PEFT_WARNS = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 
@@ -30,13 +31,14 @@ def refused(source: str | Path) -> HeadstartError:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A hub that has ``org/name`` alone; the names that it was asked for."""
+    """A hub that has ``org/name`` and an adapter alone; the names that it was asked for."""
     asked: list[str] = []
+    files = {"org/name": CONFIG, "org/adapter": ADAPTER}
 
     def model_info(_self: object, name: str, **_more: Any) -> object:
         asked.append(name)
-        if name == "org/name":
-            return object()
+        if name in files:
+            return SimpleNamespace(siblings=[SimpleNamespace(rfilename=files[name])])
         raise RepositoryNotFoundError.__new__(RepositoryNotFoundError)
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
@@ -136,7 +138,7 @@ def test_without_a_connection_the_cache_serves(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cached(name: str, file: str) -> str | None:
-        return str(folder / file) if name == "org/name" else None
+        return str(folder / file) if (name, file) == ("org/name", CONFIG) else None
 
     monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
     assert locate("org/name") == str(folder)
@@ -204,3 +206,52 @@ def test_the_advice_for_an_adapter_works(folder: Path, tmp_path: Path) -> None:
     line = advice.partition(before)[2].partition(after)[0]
     exec(line.replace("FOLDER", repr(str(tmp_path / "merged"))), {"peft": peft})  # noqa: S102
     assert load_classifier(str(tmp_path / "merged"), Target(("no", "yes"))).head
+
+
+NAMED = (
+    "Give the base model, 'org/base'; or merge the two first: in Python peft.AutoPeftModelForSeq"
+)
+
+
+def adapter_file(folder: Path) -> Path:
+    file = folder / ADAPTER
+    file.write_text('{"base_model_name_or_path": "org/base", "task_type": "SEQ_CLS"}')
+    return file
+
+
+def test_an_adapter_on_the_hub_names_its_base_model(
+    hub: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(name: str, file: str, **_more: Any) -> str:
+        assert (name, file) == ("org/adapter", ADAPTER)
+        return str(adapter_file(tmp_path))
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    error = refused("org/adapter")
+    assert error.found == "org/adapter, which holds a peft adapter for org/base"
+    assert error.fix.startswith(NAMED)
+    assert "from_pretrained('org/adapter')" in error.fix
+    assert hub == ["org/adapter"]
+
+
+@pytest.mark.usefixtures("hub")
+def test_an_adapter_whose_configuration_cannot_be_had_is_refused_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def download(*_: object, **_more: object) -> str:
+        raise RuntimeError("Name or service not known")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", download)
+    error = refused("org/adapter")
+    assert error.found == "org/adapter, which holds a peft adapter"
+    assert error.fix.startswith("Give the base model it was trained on")
+
+
+@pytest.mark.usefixtures("no_hub")
+def test_an_adapter_in_the_cache_names_its_base_model_without_a_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = str(adapter_file(tmp_path))
+    cached = lambda _, file: path if file == ADAPTER else None  # noqa: E731
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", cached)
+    assert refused("org/adapter").fix.startswith(NAMED)

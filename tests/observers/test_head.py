@@ -14,7 +14,6 @@ from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.observers import head as module
 from headstart.observers import observer
-from headstart.observers._donors import Donated
 from headstart.observers._heads import (
     Head,
     cosine,
@@ -25,6 +24,7 @@ from headstart.observers._heads import (
     rescaled,
     shuffled,
 )
+from headstart.observers._other_heads import OtherHead
 from headstart.run import Trained, run_in_memory
 from headstart.training.seeds import stream
 from tiny_runs import SeenStage, Watch, same
@@ -238,10 +238,10 @@ def test_heads_of_others_are_those_that_their_own_runs_make(
 
 def test_another_seed_has_the_same_sample_of_rows(folder: Path) -> None:
     run = Carried(folder, "other seed", train_rows=12)
-    donor, own, _ = run.stages
-    assert not same(donor.head, own.head)
-    assert donor.rows != own.rows
-    assert len({row for step in donor.rows for row in step}) == 12
+    source, own, _ = run.stages
+    assert not same(source.head, own.head)
+    assert source.rows != own.rows
+    assert len({row for step in source.rows for row in step}) == 12
     assert run.trained.result.data == Carried(folder, None, train_rows=12).trained.result.data
 
 
@@ -267,7 +267,7 @@ def test_another_head_that_has_not_learned_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     notes = ("bitfit did not learn: skill 0.02; trying",)
-    monkeypatch.setattr(module, "donated_head", lambda _ready, _other: Donated(None, notes))
+    monkeypatch.setattr(module, "head_of_another_run", lambda _plan, _other: OtherHead(None, notes))
     run = Carried(folder, "other seed")
     assert run.measured["given_up"] == "the stage 1 of the other seed did not learn"
     assert run.measured["notes"] == [*notes]

@@ -17,6 +17,7 @@ from headstart.cli.report import report
 from headstart.errors import ConfigError, RunError
 from headstart.report import repeat
 from headstart.report.answer import answer
+from headstart.report.card import section
 from headstart.report.curves import band, convergence, learning
 from headstart.report.document import Section, document, figures
 from headstart.report.figures import Figure, by_cost, by_seed, by_size, label, looks
@@ -49,6 +50,35 @@ def test_a_clear_win_is_told_with_interval_p_and_seeds() -> None:
     )
     assert re.search(r"\(\+\d\.\d points, 95 % interval \d\.\d to \d\.\d, 8 seeds\)", text)
     assert "unlikely to be chance (p = 0.008)" in text
+
+
+@pytest.mark.parametrize(
+    ("metric", "scale", "better"),
+    [
+        ("accuracy", "accuracy in %", False),
+        ("log_loss", "-log_loss × 100 (higher is better)", True),
+        ("mae", "-mae × 100 (higher is better)", True),
+    ],
+)
+def test_all_scores_are_named_with_their_scale(metric: str, scale: str, better: bool) -> None:
+    sign = -1 if better else 1
+    study = made.evidence(
+        lambda _, seed: sign * (0.3 + seed / 100), sizes=(100, 200), metric=metric
+    )
+    page = build(study)
+    assert "score in %" not in page
+    drawn = data_of(page)
+    assert {name.split("-")[0] for name in drawn} == {"seeds", "curve", "last", "sizes", "cost"}
+    assert {figure["layout"]["yaxis"]["title"]["text"] for figure in drawn.values()} == {scale}
+    text = re.sub(r"<[^>]+>", "", page[: page.index('id="figures"')])
+    assert text.count(f": {scale}, against full (ft)") == 2
+    for where in (f"Mean {scale} and", f"Mean {scale}, with bars", f"{scale}, mean over 8 seeds"):
+        assert where in text, where
+    told = [c for c in answer(study.summary).cautions if c.startswith(f"{metric}: lower is better")]
+    assert len(told) == text.count(told[0]) == 1 if better else not told
+    markdown = section(study).replace("\\", "")
+    assert markdown.count("lower is better") == better
+    assert f": {scale}, against" in markdown
 
 
 def test_p_is_corrected_over_the_strategies_and_the_next_best_is_named() -> None:

@@ -276,7 +276,7 @@ def test_a_plan_writes_nothing(settings: Settings) -> None:
 def test_checks_come_before_anything_is_loaded(
     settings: Settings, old: Tensors, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(main, "prepare_plan", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(main, "prepare_run", lambda *_: pytest.fail("loaded"))
     with pytest.raises(RunError):
         hs.fit(**settings)
 

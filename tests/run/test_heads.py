@@ -68,9 +68,9 @@ def test_the_hidden_part_of_another_tasks_head(tmp_path: Path) -> None:
     with watching(watch):
         hs.fit(out=tmp_path / "two", callback=watch, strategy=STRATEGY, **settings | given)
     assert len(watch.stages) == 2
-    start, donor = watch.stages[0].head, Head.from_pretrained(given["head"]).tensors
-    assert torch.equal(start["head.query"], donor["head.query"])
-    assert torch.equal(start["head.dense.weight"], donor["head.dense.weight"])
+    start, source = watch.stages[0].head, Head.from_pretrained(given["head"]).tensors
+    assert torch.equal(start["head.query"], source["head.query"])
+    assert torch.equal(start["head.dense.weight"], source["head.dense.weight"])
     assert start["head.out.weight"].shape == (3, 2048)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headstart.config import FitConfig
-from headstart.steps.settings import decide_hyperparameters, resolved, unused_settings
+from headstart.steps.settings import decide_hyperparameters, unused_settings
 from headstart.steps.stages.plan import plan_stages
 from headstart.strategies.plan import Length
 from headstart.tasks.userfile import from_columns
@@ -74,7 +74,8 @@ def test_a_stages_own_rates_go_before_those_of_the_command_line() -> None:
 def test_decided_settings_contradict_nothing(strategy: str, settings: dict[str, Any]) -> None:
     config = FitConfig(model="m", train="t", text=("s",), strategy=strategy, **settings)
     choices, stages = decide_hyperparameters(config, TASK), read_strategy(strategy)
-    decided = resolved(config, choices, stages, 64)
+    decided = choices.written_into(config, stages, 64)
     assert not decided.contradictions()
     assert not unused_settings(decided, stages)
-    assert resolved(decided, decide_hyperparameters(decided, TASK), stages, 64) == decided
+    again = decide_hyperparameters(decided, TASK)
+    assert again.written_into(decided, stages, 64) == decided

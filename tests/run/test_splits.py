@@ -10,7 +10,7 @@ import pytest
 
 from headstart.config import FitConfig
 from headstart.steps.rows import read_rows
-from headstart.steps.task import find_task
+from headstart.steps.settings import find_task
 from headstart.steps.types import Splits, data_record
 from headstart.targets.number import Number
 

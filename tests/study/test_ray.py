@@ -58,7 +58,7 @@ def runs_on_the_second():  # a run that is handed out may still wait for a worke
 
 
 def cut():
-    while not (Cut.done and runs_on_the_second()):
+    while not runs_on_the_second():
         time.sleep(0.05)
     cluster.remove_node(second, allow_graceful=False)
     Cut.cut = True

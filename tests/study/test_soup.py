@@ -72,7 +72,7 @@ def test_all_seeds_kept_give_the_mean_of_the_saved_models(
 
 def judged_alike(self: Any, trial: dict[str, torch.Tensor]) -> dict[str, float]:
     """Hold the weights, and find them as good as the best."""
-    self.ready.prepared.split.model.load_state_dict(trial)
+    self.plan.model.model.load_state_dict(trial)
     return {"score": self.score, "loss": 0.0}
 
 

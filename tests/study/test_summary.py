@@ -12,11 +12,10 @@ import pytest
 
 from headstart.errors import HeadstartError
 from headstart.study.comparison import compare
-from headstart.study.forms import as_text
+from headstart.study.formats import as_text
 from headstart.study.summary import summarise
 from headstart.study.tables import (
     CSV_HEAD,
-    ERRORS,
     HEAD,
     LEGEND,
     MARKED,
@@ -246,12 +245,13 @@ def test_every_form_tells_the_same_numbers() -> None:
     assert title(summary.groups[0], summary) == "one: accuracy in %, against full (ft)"
 
 
-def test_a_score_that_counts_errors_is_not_called_percent() -> None:
+def test_a_score_that_counts_errors_is_named_with_the_way_that_is_better() -> None:
     changes = {"task": {"metrics": ["accuracy", "rmse"]}}
     summary = summarise(study(**changes), [], A, [A, B])
-    assert title(summary.groups[0], summary) == "one: accuracy + -rmse × 100, against full (ft)"
-    assert ERRORS in notes(summary)
-    assert ERRORS not in notes(summarise(study(), [], A, [A, B]))
+    scale = "mean of accuracy, -rmse, × 100 (higher is better)"
+    assert title(summary.groups[0], summary) == f"one: {scale}, against full (ft)"
+    assert [note for note in notes(summary) if note.startswith("rmse: lower is better; in a score")]
+    assert not any("lower is better" in n for n in notes(summarise(study(), [], A, [A, B])))
 
 
 def test_what_a_user_typed_stays_text() -> None:

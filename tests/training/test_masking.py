@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, sdpa_mask
 
 import tiny
+from alike import spread
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.targets.classes import Classes
@@ -124,8 +125,10 @@ def test_no_step_waits(
     assert found == [[]] * loop.state.step
 
 
-@pytest.mark.parametrize("micro", [None, 2])
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "micro"),
+    spread([(family, micro) for family in tiny.FAMILIES for micro in (None, 2)], times=1),
+)
 def test_batches_are_all_that_goes_to_the_device(
     make_loader: Callable[..., Any], runtime: Runtime, family: str, micro: int | None
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import tiny
+from alike import spread
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.strategies.plan import Length
@@ -60,7 +61,7 @@ def alone(
     return split.head_state(), predict_logits(split.model, loader, runtime, 2)
 
 
-@pytest.mark.parametrize(("family", "kind"), CASES)
+@pytest.mark.parametrize(("family", "kind"), spread(CASES, times=1))
 def test_every_head_is_the_one_trained_alone(
     family: str, kind: str, make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:

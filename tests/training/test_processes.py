@@ -13,11 +13,12 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 import tiny
 from headstart.training.runtime import Runtime
-from launching import two_processes
+from launching import forked_twice
 
 CHILD = """
 import json, sys
 import torch
+sys.path.append(sys.argv[2])
 from headstart.training.runtime import Runtime
 from test_processes import Toy
 
@@ -57,8 +58,7 @@ class Toy(nn.Module):
 
 @pytest.mark.slow
 def test_the_search_changes_nothing_and_is_left_out_where_it_can_be(tmp_path: Path) -> None:
-    here = Path(__file__).parent
-    two_processes(CHILD, tmp_path, tmp_path / "found.json", here, here.parent)
+    forked_twice(CHILD, tmp_path / "found.json", Path(__file__).parent)
     found = json.loads((tmp_path / "found.json").read_text())
     assert [f[0] for f in found.values()] == [True, False, True, True]
     for unused in ("False", "True"):

@@ -76,6 +76,11 @@ class Side:
     variant: Variant
     runs: Mapping[int, Run]
 
+    @property
+    def metrics(self) -> list[str]:
+        """What its scores are the mean of; nothing without a finished run."""
+        return next((list(run.result.task["metrics"]) for run in self.runs.values()), [])
+
 
 @dataclass(frozen=True)
 class Case:
@@ -100,6 +105,11 @@ class Case:
         """What it is called."""
         rows = "" if self.train_rows is None else f", {self.train_rows:,} training rows"
         return f"{self.task}{rows}{''.join(f', {k} {v}' for k, v in self.settings.items())}"
+
+    @property
+    def metrics(self) -> list[str]:
+        """What its scores are the mean of; nothing without a finished run."""
+        return next((side.metrics for side in self.sides if side.metrics), [])
 
 
 @dataclass(frozen=True)

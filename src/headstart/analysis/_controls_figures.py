@@ -10,6 +10,7 @@ import numpy as np
 from headstart.analysis._base import Case
 from headstart.analysis._controls import Compared
 from headstart.report.figures import Figure, label, layout, look_of, points
+from headstart.study.tables import score_scale
 
 
 def figures(case: Case, found: Sequence[Compared], number: int) -> Iterator[Figure]:
@@ -60,12 +61,13 @@ def _scores(case: Case, found: Sequence[Compared], number: int) -> Figure:
         "hoverinfo": "text", "hovertext": [f"mean: {mean:.1f}" for mean in means],
     })  # fmt: skip
     told = "; ".join(f"{c.name} {mean:.1f}" for c, mean in zip(found, means, strict=True))
+    scale = score_scale(case.metrics)
     longest = max(len(line) for name in names for line in name.split("<br>"))
     return Figure(
         f"head-scores-{number}", f"Final score after each head, {case.name}",
-        f"Each mark is a seed, the bar their mean: {told}.", data,
+        f"{scale}; each mark is a seed, the bar their mean: {told}.", data,
         layout(
-            "score in %", "", 420, yaxis={"type": "category", "autorange": "reversed"},
+            scale, "", 420, yaxis={"type": "category", "autorange": "reversed"},
             margin={"l": 24 + 7 * longest},
         ),
     )  # fmt: skip

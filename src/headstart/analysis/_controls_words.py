@@ -9,7 +9,7 @@ import numpy as np
 from headstart.analysis._base import Case
 from headstart.analysis._controls import FRESH, WHOLE, Compared, Pair, significant
 from headstart.study.statistics import smallest_p
-from headstart.study.tables import show_interval
+from headstart.study.tables import score_scale, show_interval
 
 ALPHA = 0.05
 WITH_PLAIN, WITH_WHOLE = "against_plain", "against_whole"
@@ -47,9 +47,9 @@ def sentences(case: Case, found: Sequence[Compared]) -> Iterator[str]:
     yield f"{case.name}: {_answer(pair, found)}"
     yield from _lists(found)
     yield (
-        f"Before the first step of stage 2 the whole head scores {_percent(whole.step0)} and "
-        f"the fresh one {_percent(sides[FRESH].step0)}; after it {_percent(whole.final)} and "
-        f"{_percent(sides[FRESH].final)}."
+        f"Before the first step of stage 2 the whole head scores {_mean(whole.step0)} and "
+        f"the fresh one {_mean(sides[FRESH].step0)}; after it {_mean(whole.final)} and "
+        f"{_mean(sides[FRESH].final)} ({score_scale(case.metrics)})."
     )
     yield from _limits(found)
 
@@ -152,8 +152,8 @@ def _names(sides: Sequence[Compared], against: str) -> str:
     return ", ".join(f"{name} ({show_interval(pair.difference, 100)})" for name, pair in pairs)
 
 
-def _percent(values: Sequence[float]) -> str:
-    return f"{100 * float(np.mean(values)):.1f} %"
+def _mean(values: Sequence[float]) -> str:
+    return f"{100 * float(np.mean(values)):.1f}"
 
 
 def _listed(seeds: Sequence[int] | set[int]) -> str:

@@ -9,6 +9,8 @@ import numpy as np
 
 from headstart.analysis._base import Case, Side
 from headstart.study.statistics import mean_difference
+from headstart.study.tables import errors_note, score_scale
+from headstart.tasks.metrics import is_share, score_name
 
 BySeed = Mapping[int, float]
 MOST_PLACES = 6
@@ -55,9 +57,37 @@ def scores(side: Side) -> list[float]:
         side: The side.
 
     Returns:
-        In percent, one for each seed.
+        Times 100, one for each seed.
     """
     return [100 * side.runs[seed].result.scores["score"] for seed in sorted(side.runs)]
+
+
+def score_column(metrics: Sequence[str], title: str = "score") -> str:
+    """Return the title of a column of scores.
+
+    Args:
+        metrics: What they are the mean of.
+        title: Which scores they are.
+
+    Returns:
+        For example ``>score %``, or ``>score: -log_loss × 100``.
+    """
+    return f">{title} %" if is_share(metrics) else f">{title}: {score_name(metrics)} × 100"
+
+
+def scored(cases: Sequence[Case]) -> list[str]:
+    """Say what the scores are, and of errors which way is better.
+
+    Args:
+        cases: The cases.
+
+    Returns:
+        Sentences.
+    """
+    scales = dict.fromkeys(score_scale(case.metrics) for case in cases if case.metrics)
+    errors = errors_note(name for case in cases for name in case.metrics)
+    told = f"Score: {'; '.join(scales)}." if scales else ""
+    return [text for text in (told, f"{errors}." if errors else "") if text]
 
 
 def names(cases: Sequence[Case]) -> list[str]:

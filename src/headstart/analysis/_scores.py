@@ -10,6 +10,7 @@ import numpy as np
 
 from headstart.analysis._base import Case, Findings, Side, Table
 from headstart.analysis._fallen_back import without_head
+from headstart.analysis._numbers import score_column, scored
 from headstart.analysis._verdicts import Found, Value, Verdict, answers, score
 from headstart.report.answer import show_p
 from headstart.report.curves import kept
@@ -17,7 +18,7 @@ from headstart.report.figures import Figure, layout, look_of, points, with_bars
 from headstart.report.read import Run
 from headstart.study.comparison import Comparison
 from headstart.study.statistics import describe
-from headstart.study.tables import UNKNOWN, show_interval
+from headstart.study.tables import UNKNOWN, score_scale, show_interval
 
 LEGEND = (
     "Every difference is the mean over the seeds that both sides have finished, in points, with "
@@ -171,7 +172,7 @@ def percent(side: Side, value: Value = score) -> str:
         value: The score.
 
     Returns:
-        In percent.
+        Times 100.
     """
     found = describe(values_of(side, value))
     spread = "" if found.sd is None else f" ± {100 * found.sd:.1f}"
@@ -187,7 +188,7 @@ def score_table(
     sides: Sequence[Side],
     found: Sequence[Found],
     columns: Sequence[Column] = (),
-    value: tuple[str, Value] = (">score %", score),
+    value: tuple[str, Value] = ("score", score),
 ) -> Table:
     """Write the scores of sides and their paired differences.
 
@@ -196,13 +197,14 @@ def score_table(
         sides: The sides; those without a finished run are left out.
         found: Comparisons by the name of the side.
         columns: Further columns, before the score.
-        value: What is compared: its title, and the number.
+        value: What is compared: which score it is, and the number.
 
     Returns:
         The table.
     """
     by_name = {each.name: each.comparison for each in found}
-    head = ("strategy", ">runs", *(name for name, _ in columns), value[0], *DIFFERENCE)
+    column = score_column(_metrics(sides), value[0])
+    head = ("strategy", ">runs", *(name for name, _ in columns), column, *DIFFERENCE)
     rows = [
         [side.variant.name, str(len(side.runs)), *(cell(side) for _, cell in columns),
          percent(side, value[1]), *_cells(by_name.get(side.variant.name))]
@@ -251,7 +253,7 @@ def notes(cases: Sequence[Case]) -> list[str]:
         Sentences.
     """
     runs = [run for case in cases for side in case.sides for run in side.runs.values()]
-    told = [LEGEND]
+    told = [*scored(cases), LEGEND]
     given_up = sum(len(kept(run)) < len(run.result.stages) for run in runs)
     if given_up:
         told.append(
@@ -349,9 +351,13 @@ def score_figure(
         told += [f"{side.variant.name} {percent(side)}" for _, side in line.places if side.runs]
     if ticks:
         xaxis |= {"tickvals": list(ticks), "ticktext": list(ticks.values())}
-    text = f"Mean scores in %, bars of one standard deviation over the seeds: {'; '.join(told)}."
-    return Figure(*about, f"{text} {caption}".strip(), data,
-                  layout(axis, "score in %", xaxis=xaxis))  # fmt: skip
+    scale = score_scale(_metrics([side for line in lines for _, side in line.places]))
+    text = f"Mean {scale}, bars of one standard deviation over the seeds: {'; '.join(told)}."
+    return Figure(*about, f"{text} {caption}".strip(), data, layout(axis, scale, xaxis=xaxis))
+
+
+def _metrics(sides: Sequence[Side]) -> list[str]:
+    return next((side.metrics for side in sides if side.metrics), [])
 
 
 def _level(side: Side, edges: Sequence[float], *, logarithmic: bool) -> dict[str, Any]:

@@ -9,7 +9,15 @@ import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
 from headstart.analysis._fallen_back import without_head
-from headstart.analysis._numbers import against, names, scores, seeds, with_sd
+from headstart.analysis._numbers import (
+    against,
+    names,
+    score_column,
+    scored,
+    scores,
+    seeds,
+    with_sd,
+)
 from headstart.report.figures import COLOURS, Figure, layout
 
 WHEN = ("before", "after")
@@ -46,10 +54,10 @@ def findings(cases: Sequence[Case]) -> Findings:
          "seeds": sorted(side.runs), "runs": [side.runs[s].measured for s in sorted(side.runs)]}
         for name, case, side in done
     ]  # fmt: skip
-    head = ("strategy", ">seeds", ">score %", ">temperature",
-            *(f">{name}" for name in MEASURES.values()))  # fmt: skip
     tables = [
-        Table(f"{name}: before → after temperature scaling, means over the seeds", head,
+        Table(f"{name}: before → after temperature scaling, means over the seeds",
+              ("strategy", ">seeds", score_column(case.metrics), ">temperature",
+               *(f">{name}" for name in MEASURES.values())),
               [_row(side) for side in case.sides if side.runs])
         for name, case in named
     ]  # fmt: skip
@@ -64,9 +72,10 @@ def findings(cases: Sequence[Case]) -> Findings:
         *(sentence for name, case in named for sentence in _compared(name, case)),
         *without_head(named),
         *(_scaled(name, side) for name, _, side in done),
-        f"Over {first['rows']:,} rows; {judged}. Lower is better throughout. ECE: mean gap between "
-        "confidence and accuracy in 15 bins; log loss and Brier score also reward telling classes "
-        "apart. A temperature above 1 means that the model was too sure of itself.",
+        f"Over {first['rows']:,} rows; {judged}. Of these measures lower is better. ECE: mean gap "
+        "between confidence and accuracy in 15 bins; log loss and Brier score also reward telling "
+        "classes apart. A temperature above 1 means that the model was too sure of itself.",
+        *scored(cases),
     ]
     figures = [
         _diagram(f"calibration-{i}", name if len(cases) > 1 else "", side)

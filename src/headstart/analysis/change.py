@@ -28,7 +28,15 @@ from headstart.analysis._change_tensors import (
     tensors,
 )
 from headstart.analysis._fallen_back import without_head
-from headstart.analysis._numbers import against, names, scores, seeds, with_sd
+from headstart.analysis._numbers import (
+    against,
+    names,
+    score_column,
+    scored,
+    scores,
+    seeds,
+    with_sd,
+)
 from headstart.observers._places import ABOVE, BELOW
 
 SORTS = (("weights", False), ("biases", True))
@@ -78,7 +86,7 @@ def findings(cases: Sequence[Case]) -> Findings:
          "tensors": [{**t, "relative": relative([t])} for t in run.measured["tensors"]]}
         for name, case in named for side in case.sides for seed, run in sorted(side.runs.items())
     ]  # fmt: skip
-    return Findings([*answers, *told, DEFINITION], tables, figures, values)
+    return Findings([*answers, *told, DEFINITION, *scored(cases)], tables, figures, values)
 
 
 def _plain(found: Sequence[Tensor]) -> dict[str, Any]:
@@ -99,7 +107,7 @@ def _totals(name: str, case: Case) -> Table:
     return Table(
         f"{name}: change of the backbone from its pretrained state, relative in %, absolute in "
         "millionths (1e-6), mean ± sd",
-        [*head, ">score %"], rows,
+        [*head, score_column(case.metrics)], rows,
     )  # fmt: skip
 
 

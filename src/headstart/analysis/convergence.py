@@ -33,7 +33,7 @@ from headstart.errors import HeadstartError, raise_all
 from headstart.report.curves import band, drawn, kept
 from headstart.report.figures import Figure, layout, look_of
 from headstart.report.read import Run
-from headstart.study.tables import UNKNOWN, short_name
+from headstart.study.tables import UNKNOWN, score_scale, short_name
 
 RULE = Rule("--lengths", "numbers of epochs above 0", lambda epochs: epochs > 0, "1,2,4")
 DEFAULT = "1,2,4"
@@ -90,9 +90,9 @@ def _part(number: int, name: str, case: Case) -> Part:
     tables = [
         _steps_table(name, case),
         score_table(f"{name}: mean score along the last stage, and {caption}", case.sides,
-                    along, value=(">mean along it %", _along)),
+                    along, value=("mean along it", _along)),
         score_table(f"{name}: score at its end, and {caption}", case.sides, final,
-                    value=(">final score %", _final)),
+                    value=("final score", _final)),
     ]  # fmt: skip
     figure = _figure(number, name, case, said.text)
     return Part([said], sentences, tables, [figure], _values(name, case, along))
@@ -202,14 +202,15 @@ def _figure(number: int, name: str, case: Case, said: str) -> Figure:
          "line": {"dash": "dot", "width": 1, "color": "#888888"}} for y in goals
     ]  # fmt: skip
     lines = " The dotted lines are 90 and 95 % of where the thick one ends." if goals else ""
+    scale = score_scale(case.metrics)
     caption = (
-        f"Mean scores in % by optimizer step of the last stage, bands of one standard deviation; "
+        f"Mean {scale} by optimizer step of the last stage, bands of one standard deviation; "
         f"plain fine-tuning is the thick line: {'; '.join(told)}. By the mean along the stage, "
         f"{said}.{lines}"
     )
     return Figure(
         f"convergence-{number}", name, caption, data,
-        layout("step of the last stage", "score in %", shapes=shapes),
+        layout("step of the last stage", scale, shapes=shapes),
     )  # fmt: skip
 
 

@@ -18,9 +18,18 @@ from headstart.analysis._base import (
     measured_in_all,
 )
 from headstart.analysis._fallen_back import without_head
-from headstart.analysis._numbers import against, names, scores, seeds, with_sd
+from headstart.analysis._numbers import (
+    against,
+    names,
+    score_column,
+    scored,
+    scores,
+    seeds,
+    with_sd,
+)
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure, label, layout, look_of
+from headstart.study.tables import score_scale
 
 FIRST = "first token"
 BESIDE = 0.28
@@ -69,7 +78,15 @@ def findings(cases: Sequence[Case]) -> Findings:
     tables = [
         Table(
             f"{name}: features at the first token, before and after training, mean ± sd",
-            ("strategy", ">seeds", ">rows", ">L2", ">L2, relative %", ">CKA", ">score %"),
+            (
+                "strategy",
+                ">seeds",
+                ">rows",
+                ">L2",
+                ">L2, relative %",
+                ">CKA",
+                score_column(case.metrics),
+            ),
             [_row(side) for side in case.sides if side.runs],
         )
         for name, case in named
@@ -79,7 +96,7 @@ def findings(cases: Sequence[Case]) -> Findings:
         "L2: mean Euclidean distance between the final-layer features of a training row in the "
         "pretrained backbone and after training, at the first token, without dropout; relative: "
         "divided by the mean norm of the features before. CKA: linear centred kernel alignment, 1 "
-        "where features are the same up to rotation, scale and shift.",
+        "where features are the same up to rotation, scale and shift.", *scored(cases),
     ]  # fmt: skip
     return Findings(sentences, tables, [*_figures(named)], values)
 
@@ -207,18 +224,19 @@ def _against_scores(identity: str, name: str, done: Sequence[tuple[int, Side]]) 
             "name": label(side.variant.name), "hoverinfo": "text",
             "marker": {"symbol": look.marker, "size": 11, "color": look.colour},
             "hovertext": [
-                f"{label(side.variant.name)}<br>seed {seed}: distance {x:.3g}, score {y:.1f} %"
+                f"{label(side.variant.name)}<br>seed {seed}: distance {x:.3g}, score {y:.1f}"
                 for (seed, x), y in zip(far.items(), scores(side), strict=True)
             ],
         })  # fmt: skip
+    scale = score_scale(done[0][1].metrics)
     told = "; ".join(
         f"{side.variant.name}: distance {with_sd([*_by_seed(side, 'l2').values()])}, "
-        f"score {with_sd(scores(side), '.1f')} %"
+        f"score {with_sd(scores(side), '.1f')}"
         for _, side in done
     )
     return Figure(
-        identity, f"{name}: distance and score", f"Each mark is a run. {told}.", data,
-        layout("mean L2 distance of features", "score in %", xaxis={"rangemode": "tozero"}),
+        identity, f"{name}: distance and score", f"Each mark is a run; score: {scale}. {told}.",
+        data, layout("mean L2 distance of features", scale, xaxis={"rangemode": "tozero"}),
     )  # fmt: skip
 
 

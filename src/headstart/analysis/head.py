@@ -12,6 +12,7 @@ from headstart.analysis._base import Analysis, Case, Findings, Option, Table, Va
 from headstart.analysis._controls import FRESH, WHOLE, Compared, compared
 from headstart.analysis._controls_figures import figures
 from headstart.analysis._controls_words import DEFINITIONS, left_out, sentences
+from headstart.analysis._numbers import score_column, scored
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure
@@ -104,12 +105,13 @@ def findings(cases: Sequence[Case]) -> Findings:
         tables += [_scores(case, found), _heads(case, found)]
         drawn += figures(case, found, number)
         values += [{"case": case.name, "model": case.model, **each.plain()} for each in found]
-    return Findings([*told, *DEFINITIONS], tables, drawn, values)
+    return Findings([*told, *DEFINITIONS, *scored(cases)], tables, drawn, values)
 
 
 def _scores(case: Case, found: Sequence[Compared]) -> Table:
+    columns = [score_column(case.metrics, title) for title in ("step 0", "final")]
     head = (
-        "head of stage 2", ">seeds", ">step 0 %", ">final %", ">over fresh [95 %]", ">p (Holm)",
+        "head of stage 2", ">seeds", *columns, ">over fresh [95 %]", ">p (Holm)",
         ">over whole [95 %]", ">p (Holm) ",
     )  # fmt: skip
     rows = []

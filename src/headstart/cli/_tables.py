@@ -138,8 +138,6 @@ def closing(result: RunResult) -> str:
         f"Score ({result.reported_on}): {show_scores(result.scores)}",
         f"Saved: the {result.selected} state; {result.rule}.",
     ]
-    if result.search:
-        lines.append(f"Chosen: {result.strategy}. {result.search['why']}")
     other = "last" if result.selected == "best" else "best"
     unsaved = result.last if other == "last" else result.best
     if unsaved.get("score") != result.selecting.get("score"):

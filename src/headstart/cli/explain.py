@@ -34,18 +34,13 @@ def explain(
 ) -> None:
     """Tell what a tuner or a technique is: idea, knobs, when it helps, and what was measured."""
     from headstart.catalogue import find_part
-    from headstart.config import AUTO
     from headstart.errors import ConfigError, did_you_mean
     from headstart.strategies.builtin import ALIASES, OVER_SEEDS
     from headstart.techniques import TECHNIQUES
     from headstart.tuners import TUNERS
 
     part = find_part(name)
-    if name == AUTO:
-        show(
-            "auto is no strategy but a search for one: headstart fit --strategy auto --budget 20m."
-        )
-    elif part:
+    if part:
         _show_part(part)
     elif name in ALIASES or any(sign in name for sign in ">(+"):
         _show_line(name)

@@ -122,12 +122,10 @@ def _print_result(result: RunResult, *, quiet: bool) -> None:
 
 
 def _tell_how_to_resume(settings: FitConfig) -> None:
-    from headstart.search.state import STATE
     from headstart.steps.output.folder import CHECKPOINTS, RunFolder
 
     folder = RunFolder(Path(str(settings.out)))
-    kept = folder.work / CHECKPOINTS
-    if any((kept / name).is_file() for name in ("latest.json", STATE)):
+    if (folder.work / CHECKPOINTS / "latest.json").is_file():
         trust = " --trust-remote-code" if settings.trust_remote_code else ""
         text = f"interrupted; go on with: headstart fit --resume --out {folder.out}{trust}"
     else:

@@ -194,7 +194,7 @@ def table(
 ) -> None:
     """Print the comparison of the strategies, with what has ended so far."""
     from headstart.cli._study import describe_summary
-    from headstart.study.forms import as_text
+    from headstart.study.formats import as_text
     from headstart.study.read import read_summary, split_lines
 
     summary = read_summary(folder, baseline, split_lines(strategies or ""))

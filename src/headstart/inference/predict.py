@@ -38,7 +38,7 @@ from headstart.steps.output.saved import (
     saved_runtime,
     saved_task,
 )
-from headstart.steps.task import find_task
+from headstart.steps.settings import find_task
 from headstart.steps.types import gold_labels
 from headstart.targets._base import Floats, TargetKind
 from headstart.targets._model import kind_of

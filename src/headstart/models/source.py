@@ -65,7 +65,7 @@ def locate(source: str) -> str:
         raise _is_a_file(path)
     if name and path.is_dir():
         if (path / ADAPTER).is_file():
-            raise _is_adapter(path)
+            raise _is_adapter(str(path), path / ADAPTER)
         if not (path / CONFIG).is_file():
             require_finished(path)
             raise _no_config(path)
@@ -167,19 +167,20 @@ def _is_a_file(path: Path) -> ModelError:
     )
 
 
-def _is_adapter(path: Path) -> ModelError:
+def _is_adapter(source: str, file: str | Path | None) -> ModelError:
+    """Say which model an adapter is for, as its configuration tells, where that can be had."""
     try:
-        record = json.loads((path / ADAPTER).read_text(encoding="utf-8"))
+        record = json.loads(Path(file or "").read_text(encoding="utf-8"))
         base, kind = record["base_model_name_or_path"], record.get("task_type")
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         base = kind = None
     named = isinstance(base, str) and base
     give = f"Give the base model, {base!r}" if named else "Give the base model it was trained on"
     return ModelError(
-        "the folder of a whole model",
-        f"{path}, which holds a peft adapter" + (f" for {base}" if named else ""),
+        "a whole model",
+        f"{source}, which holds a peft adapter" + (f" for {base}" if named else ""),
         f"{give}; or merge the two first: in Python "
-        f"peft.AutoPeftModel{_PEFT_CLASSES.get(str(kind), '')}.from_pretrained({str(path)!r})"
+        f"peft.AutoPeftModel{_PEFT_CLASSES.get(str(kind), '')}.from_pretrained({source!r})"
         ".merge_and_unload()"
         ".save_pretrained(FOLDER), and give that folder.",
     )
@@ -209,11 +210,12 @@ def _is_model(folder: Path) -> bool:
 
 def _on_hub(name: str) -> str:
     """Ask the hub once for a model; the libraries themselves ask for half a minute."""
-    cached = None
+    cached = adapter = None
     near = f" {_near(Path(name))}".rstrip()
     try:
         cached = huggingface_hub.try_to_load_from_cache(name, CONFIG)
-        huggingface_hub.HfApi().model_info(name, timeout=PATIENCE)
+        adapter = huggingface_hub.try_to_load_from_cache(name, ADAPTER)
+        files = huggingface_hub.HfApi().model_info(name, timeout=PATIENCE).siblings or ()
     except HFValidationError:
         reason = "no folder, and no name that a model on the hub can have"
     except RepositoryNotFoundError:
@@ -222,7 +224,11 @@ def _on_hub(name: str) -> str:
     except Exception as error:  # noqa: BLE001
         reason = f"no folder, not in the local cache, and the hub does not answer ({short(error)})"
     else:
+        if any(file.rfilename == ADAPTER for file in files):
+            raise _is_adapter(name, _from_hub(name, ADAPTER))
         return name
+    if isinstance(adapter, str):
+        raise _is_adapter(name, adapter)
     if isinstance(cached, str):
         return str(Path(cached).parent)
     raise ModelError(
@@ -230,3 +236,11 @@ def _on_hub(name: str) -> str:
         f"{name}: {reason}",
         f"Check the spelling and, for a hub name, the connection.{near}",
     ) from None
+
+
+def _from_hub(name: str, file: str) -> str | None:
+    """Fetch a small file of a model that the hub has; ``None`` if that fails."""
+    try:
+        return huggingface_hub.hf_hub_download(name, file, etag_timeout=PATIENCE)
+    except Exception:  # noqa: BLE001  the errors of the HTTP library below change with its version
+        return None

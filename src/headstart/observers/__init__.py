@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headstart.registry import Registry
 
 if TYPE_CHECKING:
-    from headstart.steps.observer import Observer
+    from headstart.steps.callback import Observer
 
 OBSERVERS: Registry[type[Observer]] = Registry("observer", "headstart.observers", "OBSERVER")
 

@@ -8,9 +8,9 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.steps.calibrate import final_logits
-from headstart.steps.observer import Observer
+from headstart.steps.callback import Observer
 from headstart.steps.rows import read_rows
-from headstart.steps.task import find_task
+from headstart.steps.settings import find_task
 from headstart.steps.types import Splits, TrainingPlan, gold_labels
 from headstart.tasks.calibration import (
     Array,

@@ -8,7 +8,7 @@ import torch
 
 from headstart.models.backbone import SplitModel
 from headstart.observers._places import ABOVE, BELOW
-from headstart.steps.observer import Observer
+from headstart.steps.callback import Observer
 from headstart.steps.types import TrainingPlan
 
 

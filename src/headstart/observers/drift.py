@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from headstart.observers._features import l2_distance, linear_cka
 from headstart.results import StageResult
-from headstart.steps.observer import Observer
+from headstart.steps.callback import Observer
 from headstart.steps.types import TrainingPlan
 from headstart.training.hidden import final_states
 from headstart.training.loader import EncodedLoader, SubsetLoader

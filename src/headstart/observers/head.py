@@ -7,7 +7,6 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, did_you_mean
-from headstart.observers._donors import donated_head, require_same_outputs, settings_of_donor
 from headstart.observers._heads import (
     Head,
     cosine,
@@ -18,10 +17,14 @@ from headstart.observers._heads import (
     rescaled,
     shuffled,
 )
+from headstart.observers._other_heads import (
+    head_of_another_run,
+    require_same_outputs,
+    settings_of_the_other,
+)
 from headstart.results import Point, StageResult
-from headstart.steps.observer import Observer
-from headstart.steps.settings import decide_hyperparameters
-from headstart.steps.task import find_task
+from headstart.steps.callback import Observer
+from headstart.steps.settings import decide_hyperparameters, find_task
 from headstart.steps.types import TrainingPlan
 from headstart.training.seeds import stream
 from headstart.tuners._bind import read_strategy
@@ -63,7 +66,7 @@ class HeadStart(Observer):
         self.given_up, self.handed_on, self.last = "", "", False
         self.fresh: Head = {}
         self.start: Head = {}
-        self.donated: Head | None = None
+        self.other_head: Head | None = None
         self.notes: tuple[str, ...] = ()
         self.facts: dict[str, Any] = {}
         self.points: list[dict[str, float]] = []
@@ -104,7 +107,7 @@ class HeadStart(Observer):
         """
         if self.control not in DONATED:
             return ()
-        return (settings_of_donor(config, self._differs(config)),)
+        return (settings_of_the_other(config, self._differs(config)),)
 
     def _differs(self, config: FitConfig) -> dict[str, Any]:
         """Return in which settings the run of the other stage 1 differs."""
@@ -122,9 +125,9 @@ class HeadStart(Observer):
         self.fresh = plan.model.head_state()
         if self.control in DONATED:
             self.message(f"{self.control}: its stage 1")
-            donated = donated_head(plan, self._differs(plan.config))
-            self.donated, self.notes = donated.head, donated.notes
-            if self.donated is None:
+            other_head = head_of_another_run(plan, self._differs(plan.config))
+            self.other_head, self.notes = other_head.head, other_head.notes
+            if self.other_head is None:
                 self.given_up = f"the stage 1 of the {self.control} did not learn"
 
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
@@ -155,8 +158,8 @@ class HeadStart(Observer):
         }
 
     def _head(self, pretrained: Head) -> Head:
-        if self.donated is not None:
-            return self.donated
+        if self.other_head is not None:
+            return self.other_head
         return CONTROLS[self.control](pretrained, self.fresh, self.plan.config.seed)
 
     def _last(self, *heads: Head) -> list[Head]:

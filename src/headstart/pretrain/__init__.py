@@ -1,1 +1,1 @@
-"""The head's first stage alone, on a model and rows of the user's own."""
+"""Heads alone: stage 1 on a model and rows of the user's own, and linear probes."""

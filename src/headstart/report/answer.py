@@ -10,7 +10,13 @@ import numpy as np
 from headstart.study.comparison import Comparison, compare
 from headstart.study.statistics import holm, smallest_p
 from headstart.study.summary import Entry, Summary
-from headstart.study.tables import FEWEST_PAIRS, SAME_ROWS, short_name, show_interval
+from headstart.study.tables import (
+    FEWEST_PAIRS,
+    SAME_ROWS,
+    errors_note,
+    short_name,
+    show_interval,
+)
 
 ALPHA = 0.05
 
@@ -215,6 +221,8 @@ def _cautions(summary: Summary) -> list[str]:
         told.append(f"{_count(collapsed, 'finished run')} ended at chance or in one class.")
     if any(run.same_rows for run in runs):
         told.append("Numbers with * rest on rows that also selected: they flatter.")
+    if errors := errors_note(name for group in summary.groups for name in group.metrics):
+        told.append(f"{errors}.")
     return told
 
 

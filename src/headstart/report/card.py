@@ -11,7 +11,7 @@ from headstart.report.answer import answer
 from headstart.report.read import Evidence
 from headstart.results import RunResult
 from headstart.study import tables
-from headstart.study.forms import markdown
+from headstart.study.formats import markdown
 from headstart.study.tables import short_name
 from headstart.untrusted import markdown as markdown_text
 from headstart.writing import write_text
@@ -41,7 +41,8 @@ def section(evidence: Evidence, model: RunResult | None = None) -> str:
     about = [] if model is None else list(_about(evidence, model))
     overall = tables.OVERALL_HEAD if summary.overall and summary.overall.ranks else ()
     shown = [name for name in tables.HEAD if name in HEAD or name in overall]
-    notes = [*found.cautions, *tables.legend(shown), *tables.notes(summary)]
+    told = [note for note in tables.notes(summary) if f"{note}." not in found.cautions]
+    notes = [*found.cautions, *tables.legend(shown), *told]
     lines = [
         BEGIN, "## Comparison of strategies", "",
         f"**{_safe(found.best)}** {_safe(found.sure)}", "",

@@ -15,7 +15,7 @@ from headstart.report.figures import looks as looks_of
 from headstart.report.read import Evidence, Run
 from headstart.results import StageResult
 from headstart.study.summary import GIVEN_UP, Key, group_key
-from headstart.study.tables import short_name
+from headstart.study.tables import score_scale, short_name
 
 _TECHNIQUE = re.compile(r"\+[A-Za-z_]")
 """What a stage's name holds where a technique acts in it; the ``+`` of 1e+06 is not one."""
@@ -23,7 +23,7 @@ _TECHNIQUE = re.compile(r"\+[A-Za-z_]")
 
 @dataclass(frozen=True)
 class Band:
-    """Scores of several seeds by step, in percent.
+    """Scores of several seeds by step, times 100.
 
     Args:
         steps: Steps at which at least half of the runs were evaluated.
@@ -98,11 +98,12 @@ def learning(evidence: Evidence) -> Iterator[Figure]:
         for place, (strategy, parts) in enumerate(bands.items()):
             if any(part.steps for _, part in parts):
                 title = f"{short_name(strategy)}{where}"
-                yield _stages(f"curve-{number}-{place}", title, parts, limits)
+                scale = score_scale(group.metrics)
+                yield _stages(f"curve-{number}-{place}", title, parts, limits, scale)
 
 
 def _stages(
-    name: str, title: str, parts: Sequence[tuple[str, Band]], limits: list[float]
+    name: str, title: str, parts: Sequence[tuple[str, Band]], limits: list[float], scale: str
 ) -> Figure:
     data: list[dict[str, Any]] = []
     told, begins = [], 0
@@ -122,8 +123,8 @@ def _stages(
          "line": {"dash": "dot", "width": 1, "color": "#888888"}} for x in marks[:-1]
     ]  # fmt: skip
     return Figure(
-        name, title, f"Mean over {parts[0][1].runs} seeds; {'; '.join(told)}.", data,
-        layout("step", "score in %", 320, yaxis={"range": limits}, shapes=shapes,
+        name, title, f"{scale}, mean over {parts[0][1].runs} seeds; {'; '.join(told)}.", data,
+        layout("step", scale, 320, yaxis={"range": limits}, shapes=shapes,
                legend={"y": -0.24}),
         small=True,
     )  # fmt: skip
@@ -153,7 +154,7 @@ def convergence(evidence: Evidence) -> Iterator[Figure]:
             data += drawn(own, short_name(name), looks[name], 0, thick=name == plain)
         yield Figure(
             f"last-{number}", group_name(group, summary), _reached(bands, plain), data,
-            layout("step of the last stage", "score in %"),
+            layout("step of the last stage", score_scale(group.metrics)),
         )  # fmt: skip
 
 

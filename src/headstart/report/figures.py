@@ -12,7 +12,7 @@ import numpy as np
 from headstart.report.read import Evidence, Run
 from headstart.study.statistics import Description
 from headstart.study.summary import Entry, Group, Key, Summary, group_key
-from headstart.study.tables import short_name, show_interval
+from headstart.study.tables import score_scale, short_name, show_interval
 from headstart.untrusted import one_line, shortened
 
 COLOURS = ("#4f86d6", "#d07a2d", "#2f9e77", "#c25a9c", "#8b73d6", "#8f8a3a", "#c9504f", "#4b98a8")
@@ -110,10 +110,10 @@ def label(text: str, longest: int = LONGEST_NAME) -> str:
 
 
 def points(value: float) -> float:
-    """Return a score in percent, short enough for a page.
+    """Return a score times 100, short enough for a page.
 
     Args:
-        value: A score of at most 1.
+        value: A score, as a part of 1 or in a unit.
 
     Returns:
         For example 73.25.
@@ -137,8 +137,8 @@ def layout(x: str, y: str, height: int = 380, **more: Any) -> dict[str, Any]:
         "height": height,
         # page.js makes room for the legend, whose height depends on the width of the page.
         "margin": {"l": 58, "r": 14, "t": 10, "b": 90, "autoexpand": False},
-        "xaxis": {"title": {"text": x}, "zeroline": False},
-        "yaxis": {"title": {"text": y}, "zeroline": False},
+        "xaxis": {"title": {"text": label(x, LONGEST_LABEL)}, "zeroline": False},
+        "yaxis": {"title": {"text": label(y, LONGEST_LABEL)}, "zeroline": False},
         "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "maxheight": 2000},
         "showlegend": True,
         "hovermode": "closest",
@@ -205,7 +205,7 @@ def _pairs(
         f"{ours} against {theirs}{_where(group, summary)}",
         f"{len(better)} of {len(seeds)} seeds are better than the baseline, {len(worse)} worse"
         f"{shown}.",
-        data, layout("", "score in %", 320, **axes), small=True,
+        data, layout("", score_scale(group.metrics), 320, **axes), small=True,
     )  # fmt: skip
 
 
@@ -248,6 +248,7 @@ def by_size(evidence: Evidence) -> Iterator[Figure]:
     several = [sorted(found, key=lambda f: f[0]) for found in families.values() if len(found) > 1]
     for number, found in enumerate(several):
         first = found[0][1]
+        scale = score_scale(first.metrics)
         lines: dict[str, list[tuple[float, Entry]]] = defaultdict(list)
         for rows, group in found:
             for entry in group.entries:
@@ -263,8 +264,8 @@ def by_size(evidence: Evidence) -> Iterator[Figure]:
         axis = {"type": "log", "tickvals": ticks, "ticktext": [f"{t:,}" for t in ticks]}
         yield Figure(
             f"sizes-{number}", f"{first.task}{_settings(first, evidence.summary)}",
-            f"Mean scores, with bars of one standard deviation over the seeds: {told}.",
-            data, layout("training rows", "score in %", xaxis=axis),
+            f"Mean {scale}, with bars of one standard deviation over the seeds: {told}.",
+            data, layout("training rows", scale, xaxis=axis),
         )  # fmt: skip
 
 
@@ -282,6 +283,7 @@ def by_cost(summary: Summary) -> Iterator[Figure]:
         done = [e for e in group.entries if e.scores and e.seconds is not None]
         if not done:
             continue
+        scale = score_scale(group.metrics)
         data = [_with_spread(e.strategy, look[e.strategy], [(e.seconds or 0, e)], "s")
                 | {"mode": "markers"} for e in done]  # fmt: skip
         told = "; ".join(
@@ -290,10 +292,9 @@ def by_cost(summary: Summary) -> Iterator[Figure]:
         )
         yield Figure(
             f"cost-{number}", group_name(group, summary),
-            f"Mean score and mean wall time of a run, with bars of one standard deviation over the "
-            f"seeds. {told}.",
-            data,
-            layout("seconds for a run", "score in %", 340, xaxis={"rangemode": "tozero"}),
+            f"Mean {scale} and mean wall time of a run, with bars of one standard deviation over "
+            f"the seeds. {told}.",
+            data, layout("seconds for a run", scale, 340, xaxis={"rangemode": "tozero"}),
         )  # fmt: skip
 
 

@@ -1,1 +1,1 @@
-"""The only place that wires everything: settings -> data, model, stages -> result."""
+"""The six steps of a run, and what they share; ``headstart.run`` takes them in order."""

@@ -1,4 +1,4 @@
-"""What a finished run leaves: the model, the head, the record."""
+"""Step 6: the model, the head and the record, written into the run's folder."""
 
 from __future__ import annotations
 

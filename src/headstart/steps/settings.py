@@ -13,11 +13,13 @@ from headstart.models.heads import EncoderClassifier
 from headstart.models.model_config import load_config
 from headstart.models.sentence import sentence_pooling
 from headstart.models.source import find_model, locate
-from headstart.steps.task import find_task, source_name
 from headstart.steps.types import Hyperparameters, RunSettings
 from headstart.strategies.presets import Preset, get_preset
 from headstart.strategies.stages import Strategy
+from headstart.tasks.builtin import get_task
+from headstart.tasks.metrics import canonical_names, metric_faults
 from headstart.tasks.spec import TaskSpec
+from headstart.tasks.userfile import from_columns
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 from headstart.tuners._bind import read_strategy
@@ -199,3 +201,46 @@ def require_use(config: FitConfig, strategy: Strategy) -> None:
             "--offload-optimizer",
             f"Drop it, or {inside[0]}, which acts inside the update.",
         )
+
+
+def find_task(config: FitConfig) -> TaskSpec:
+    """Return the task that the settings describe, built in or made of the user's columns.
+
+    Args:
+        config: The settings.
+
+    Returns:
+        The task; the target of user columns may still be open.
+    """
+    if config.task:
+        task = get_task(config.task)
+        if config.label:
+            task = replace(task, label=config.label, label_columns=())
+        if config.metrics:
+            chosen = canonical_names(config.metrics)
+            raise_all(metric_faults(chosen, task.target))
+            return replace(task, metrics=chosen)
+        return task
+    return from_columns(
+        config.text,
+        config.label or "label",
+        choices=config.choices,
+        span=config.span,
+        target=config.target,
+        label_columns=config.label_columns,
+        label_separator=config.label_separator,
+        metrics=config.metrics or None,
+    )
+
+
+def source_name(config: FitConfig, task: TaskSpec) -> str:
+    """Return a short name for the data, for folders and cards.
+
+    Args:
+        config: The settings.
+        task: The task.
+
+    Returns:
+        The task's name, or the training file's stem.
+    """
+    return Path(config.train).stem if config.train and not config.task else task.name

@@ -44,6 +44,31 @@ class Hyperparameters:
     pooling: str
     sentence: bool = False
 
+    def written_into(self, config: FitConfig, strategy: Strategy, max_length: int) -> FitConfig:
+        """Return settings in which only the stages' own learning rates may still be open.
+
+        Args:
+            config: The settings as given.
+            strategy: The stages that will run.
+            max_length: Longest input in tokens.
+
+        Returns:
+            Settings that repeat the run by themselves.
+        """
+        decided = {
+            "total_epochs": self.total_epochs,
+            "epochs": None if self.total_epochs or strategy.length_name else self.epochs,
+            "validation_share": config.held_out_share,
+            "head_type": self.head,
+            "pooling": self.pooling,
+            "max_length": max_length,
+            **{
+                name: getattr(self.preset, name)
+                for name in ("batch_size", "weight_decay", "clip", "warmup")
+            },
+        }
+        return config.model_copy(update=decided)
+
 
 @dataclass(frozen=True)
 class RunSettings:
@@ -171,22 +196,10 @@ class TrainingPlan:
 
     @property
     def resolved(self) -> FitConfig:
-        """The settings with what was decided, so that they repeat the run by themselves.
-
-        Only the stages' own learning rates may still be open in them.
-        """
-        numbers, preset = self.hyperparameters, self.hyperparameters.preset
-        has_length = numbers.total_epochs or self.strategy.length_name
-        decided = {
-            "total_epochs": numbers.total_epochs,
-            "epochs": None if has_length else numbers.epochs,
-            "validation_share": self.config.held_out_share,
-            "head_type": numbers.head,
-            "pooling": numbers.pooling,
-            "max_length": self.encoded.max_length,
-            **{k: getattr(preset, k) for k in ("batch_size", "weight_decay", "clip", "warmup")},
-        }
-        return self.config.model_copy(update=decided)
+        """The settings with what was decided, for the run's folder."""
+        return self.hyperparameters.written_into(
+            self.config, self.strategy, self.encoded.max_length
+        )
 
 
 def gold_labels(rows: Encoded | Rows) -> Labels:

@@ -16,6 +16,9 @@ from headstart.study.store import PlannedRun
 from headstart.study.worker import Outcome, begin, carry_out
 from headstart.training.threads import choose_threads
 
+START = "spawn"
+"""How workers begin. Forked, one would share locks and threads of libraries with this process."""
+
 
 class WorkerDied(RunError):  # noqa: N818  it says what has happened
     """The process that a run was in has ended without a word."""
@@ -81,8 +84,7 @@ class LocalExecutor:
         return promised
 
     def _start(self) -> ProcessPoolExecutor:
-        # Forked, a worker would share locks and threads of libraries with this process.
-        context = multiprocessing.get_context("spawn")
+        context = multiprocessing.get_context(START)
         log = None if self._log is None else str(self._log / f"{os.getpid()}-{len(self._idle)}.txt")
         return ProcessPoolExecutor(
             1, context, initializer=begin, initargs=(log, self.threads.count)

@@ -23,7 +23,7 @@ NOT_IN_A_STUDY = {
     "checkpoint_minutes": "the runs of a study write no checkpoints",
     "checkpoint_steps": "the runs of a study write no checkpoints",
     "threads": "whoever carries out the runs decides; say how many by --threads, or threads=…",
-    "budget": "what the clock chooses on one machine cannot be paired over seeds",
+    "budget": "what the clock allows differs from run to run; nothing could be paired",
 }
 """Settings of a run that a study decides itself, with the reason."""
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.models.source import locate
-from headstart.steps.settings import decide_hyperparameters
-from headstart.steps.task import find_task
+from headstart.steps.settings import decide_hyperparameters, find_task
 from headstart.strategies.stages import Strategy
 from headstart.tasks.builtin import read_task_folder
 from headstart.tasks.spec import TaskSpec

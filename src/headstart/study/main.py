@@ -10,7 +10,7 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError, gathering, raise_all
 from headstart.steps.rows import read_rows
-from headstart.steps.task import find_task
+from headstart.steps.settings import find_task
 from headstart.study.executors import Executor, closing
 from headstart.study.identity import Digests
 from headstart.study.plan import StudyPlan

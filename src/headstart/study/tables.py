@@ -10,7 +10,7 @@ from headstart.study.comparison import Comparison
 from headstart.study.power import detectable_difference, seeds_needed
 from headstart.study.statistics import Interval, smallest_p
 from headstart.study.summary import Entry, Group, Overall, Summary
-from headstart.tasks.metrics import is_share, score_name
+from headstart.tasks.metrics import METRICS, is_share, score_name
 
 HEAD = (
     "strategy", ">seeds", ">mean ± sd", ">median", ">worst", ">best", ">failed",
@@ -32,10 +32,6 @@ LEGEND = {
 MARKED = (
     f"{SAME_ROWS} rests on scores of rows that also selected the state or the length, which "
     "flatters them; --selection carve keeps the two apart"
-)
-ERRORS = (
-    "an error, such as log_loss or rmse, counts as negative in a score, so that higher is better; "
-    "a point is a hundredth of its unit"
 )
 FEWEST_PAIRS = 6
 """Pairs of seeds below which no p is under 0.05, however large the difference."""
@@ -89,9 +85,43 @@ def title(group: Group, summary: Summary) -> str:
     """
     models = {g.model for g in summary.groups}
     model = f", {group.model}" if len(models) > 1 else ""
-    metrics = score_name(group.metrics) or "no score yet"
-    unit = "in %" if is_share(group.metrics) else "× 100"
-    return f"{group.name}{model}: {metrics} {unit}, against {short_name(summary.baseline)}"
+    scale = score_scale(group.metrics) if group.metrics else "no score yet"
+    return f"{group.name}{model}: {scale}, against {short_name(summary.baseline)}"
+
+
+def score_scale(metrics: Sequence[str]) -> str:
+    """Write what a score is, in the scale in which tables and figures show it.
+
+    Args:
+        metrics: What it is the mean of.
+
+    Returns:
+        For example ``accuracy in %``, or ``-log_loss × 100 (higher is better)``.
+    """
+    if is_share(metrics):
+        return f"{score_name(metrics) or 'score'} in %"
+    mean = (
+        f"mean of {', '.join(score_name([name]) for name in metrics)}," if len(metrics) > 1 else ""
+    )
+    return f"{mean or score_name(metrics)} × 100 (higher is better)"
+
+
+def errors_note(metrics: Iterable[str]) -> str:
+    """Say how errors count in a score.
+
+    Args:
+        metrics: What the scores are made from.
+
+    Returns:
+        A sentence without a full stop; empty where none of them is an error.
+    """
+    errors = [n for n in dict.fromkeys(metrics) if n in METRICS and METRICS[n].lower_is_better]
+    if not errors:
+        return ""
+    return (
+        f"{' and '.join(errors)}: lower is better; in a score it counts as negative, so that a "
+        "higher score is better, and a point is a hundredth of its unit"
+    )
 
 
 def overall_title(summary: Summary) -> str:
@@ -170,8 +200,9 @@ def notes(summary: Summary) -> Iterator[str]:
     entries = [entry for group in summary.groups for entry in group.entries]
     if any(entry.same_rows for entry in entries):
         yield MARKED
-    if not all(is_share(group.metrics) for group in summary.groups):
-        yield ERRORS
+    errors = errors_note(name for group in summary.groups for name in group.metrics)
+    if errors:
+        yield errors
     yield from _run_notes(entries)
     found = [e.comparison for e in entries if e.comparison]
     fewest = min((comparison.seeds for comparison in found), default=0)

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from types import NoneType
 from typing import Any, TypeVar, cast
 
-from headstart.config import AUTO
-from headstart.errors import ConfigError, NotationError, did_you_mean
+from headstart.errors import NotationError, did_you_mean
 from headstart.strategies.notation import parse
 from headstart.strategies.stages import SETTINGS, Addition, Scalar, Stage, Strategy
 from headstart.techniques import TECHNIQUES
@@ -30,16 +29,9 @@ def read_strategy(line: str) -> Strategy:
         The strategy.
 
     Raises:
-        ConfigError: If it is ``auto``, which is no strategy but a search for one.
         NotationError: If the line cannot be read, a knob is unknown or unfit, or the last stage
             leaves nothing that a plain checkpoint can hold.
     """
-    if line.strip() == AUTO:
-        raise ConfigError(
-            "a strategy of stages",
-            f"{AUTO}, which searches for one by the clock",
-            "It is for headstart fit alone, whose result says what it chose; name that line here.",
-        )
     strategy = parse(line, TUNERS, TECHNIQUES)
     for stage in strategy.stages:
         bind(stage, line)

@@ -82,7 +82,7 @@ on {result.data["train_rows"]:,} rows.
 {scores}
 
 Saved is the `{result.selected}` state: {markdown(result.rule)}.
-{_calibration(result)}{_search(result)}
+{_calibration(result)}
 ## Training
 
 | stage | steps | lr | head lr | trainable (tuner + head) | seconds |
@@ -111,22 +111,3 @@ saved model holds it already. {describe_calibration(found)}
 |---|---|---|
 {rows}
 """
-
-
-def _search(result: RunResult) -> str:
-    """Write the section on the choice of the strategy; empty where the user chose it."""
-    found = result.search
-    if not found:
-        return ""
-    rows = "\n".join(
-        f"| {tried['splits']} | {', '.join(map(markdown_code, tried['order']))} |"
-        for tried in found["rounds"]
-    )
-    table = f"\n| splits | from best to worst |\n|---|---|\n{rows}\n" if rows else ""
-    return f"""
-## Choice of the strategy
-
-{markdown_code(result.strategy)} was chosen by a search within {found["budget"]}, on rows held out
-of the training rows; it did not look at the rows that the scores above are about.
-{markdown(found["why"])}
-{table}"""

@@ -1,4 +1,4 @@
-"""A run's folder: whole or not there.
+"""A run's folder, which is there as a whole or not at all.
 
 What stands where, and how it gets there, is told in ``models.folders``.
 """

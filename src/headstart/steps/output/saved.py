@@ -1,4 +1,4 @@
-"""What the folder of a run says of its model, beside the model itself."""
+"""Task, precision and labels of a saved model, as its run's folder records them."""
 
 from __future__ import annotations
 

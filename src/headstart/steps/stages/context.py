@@ -1,4 +1,4 @@
-"""What techniques find when their stage begins."""
+"""The context that techniques are given when their stage begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the stages of a run are given: their plan, the model and data, the common arguments."""
+"""The inputs of a stage: its plan, the model and the data, and arguments that all stages share."""
 
 from __future__ import annotations
 

@@ -14,8 +14,7 @@ from headstart.steps.callback import Callback
 from headstart.steps.model import fresh_head
 from headstart.steps.plan import with_settings
 from headstart.steps.rows import read_rows
-from headstart.steps.settings import changed_settings
-from headstart.steps.task import find_task
+from headstart.steps.settings import changed_settings, find_task
 from headstart.steps.train import stage_runner
 from headstart.steps.types import Splits, TrainingPlan
 
@@ -26,7 +25,7 @@ _OF_A_TASK = (
 
 
 @dataclass(frozen=True)
-class Donated:
+class OtherHead:
     """What came of another stage 1.
 
     Args:
@@ -38,7 +37,7 @@ class Donated:
     notes: tuple[str, ...]
 
 
-def donated_head(plan: TrainingPlan, other: Mapping[str, Any]) -> Donated:
+def head_of_another_run(plan: TrainingPlan, other: Mapping[str, Any]) -> OtherHead:
     """Carry out another stage 1 and take its head.
 
     Args:
@@ -49,21 +48,21 @@ def donated_head(plan: TrainingPlan, other: Mapping[str, Any]) -> Donated:
     Returns:
         What came of it.
     """
-    own = settings_of_donor(plan.config, other)
+    own = settings_of_the_other(plan.config, other)
     if "task" in other:
-        donor = prepare_run(own, plan.runtime)
+        source = prepare_run(own, plan.runtime)
     else:
-        donor = with_settings(plan, changed_settings(own, plan.task))
-    model = donor.model
+        source = with_settings(plan, changed_settings(own, plan.task))
+    model = source.model
     before = model.head_state()
-    fresh_head(model, donor.splits, donor.tokenizer, donor.config.head_init, donor.config.seed)
-    runner = stage_runner(donor, Callback())
-    runner.run(stages=len(donor.stages) - 1)
+    fresh_head(model, source.splits, source.tokenizer, source.config.head_init, source.config.seed)
+    runner = stage_runner(source, Callback())
+    runner.run(stages=len(source.stages) - 1)
     model.load_head(before)
-    return Donated(runner.pretrained_head, tuple(runner.guard_notes))
+    return OtherHead(runner.pretrained_head, tuple(runner.guard_notes))
 
 
-def settings_of_donor(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
+def settings_of_the_other(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
     """Return the settings of the run whose stage 1 gives the head.
 
     Args:
@@ -89,7 +88,7 @@ def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
     Raises:
         ConfigError: If its head has another number of outputs.
     """
-    own, theirs = _splits(config), _splits(settings_of_donor(config, other))
+    own, theirs = _splits(config), _splits(settings_of_the_other(config, other))
     if _outputs(own) != _outputs(theirs):
         raise ConfigError(
             f"another task with {_told(own)}, as these rows have",

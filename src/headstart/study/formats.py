@@ -22,7 +22,7 @@ from headstart.study.tables import (
 from headstart.untrusted import markdown as markdown_text
 from headstart.untrusted import one_line
 
-FORMS = ("text", "md", "csv", "latex")
+FORMATS = ("text", "md", "csv", "latex")
 
 
 def as_text(summary: Summary, form: str) -> str:
@@ -30,13 +30,13 @@ def as_text(summary: Summary, form: str) -> str:
 
     Args:
         summary: The summary.
-        form: One of ``FORMS``.
+        form: One of ``FORMATS``.
 
     Returns:
         The text, with a line break at its end.
     """
     writers = (_text, _markdown, _csv, _latex)
-    return dict(zip(FORMS, writers, strict=True))[form](summary)
+    return dict(zip(FORMATS, writers, strict=True))[form](summary)
 
 
 def markdown(summary: Summary, head: Sequence[str] = HEAD) -> list[str]:

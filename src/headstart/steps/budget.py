@@ -1,0 +1,183 @@
+"""A budget of time: the last stage is made as short as the clock asks for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from headstart.errors import ConfigError
+from headstart.models.backbone import BufferSnapshot, Snapshot
+from headstart.results import Point, StageResult
+from headstart.steps.callback import Callback
+from headstart.steps.plan import with_settings
+from headstart.steps.train import stage_runner
+from headstart.steps.types import RunSettings, TrainingPlan
+from headstart.strategies.stages import Strategy
+
+MEASURED = 8
+"""Steps of the last stage by which the machine's speed is measured."""
+_NOT_COUNTED = 2  # the first steps load and compile
+MARGIN = 1.2
+"""Estimates are made so much longer: batches differ, and so does what else the machine does."""
+SHORTEST = 0.5
+"""Epochs of the last stage below which it is left out."""
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast this machine is.
+
+    Args:
+        step: Seconds for a step of the last stage; no stage's is slower by much.
+        row: Seconds to evaluate a row.
+    """
+
+    step: float
+    row: float
+
+
+class _Silent(Callback):
+    """Says nothing of what happens, and notes when steps end."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.steps: list[float] = []
+
+    def warning(self, text: str) -> None: ...
+
+    def stage_started(self, stage: StageResult, number: int, of: int) -> None: ...
+
+    def stage_ended(self, stage: StageResult) -> None: ...
+
+    def message(self, text: str) -> None: ...
+
+    def point(self, point: Point) -> None: ...
+
+    def step(self, step: int, loss: float) -> None:  # noqa: ARG002
+        self.steps.append(self.clock())
+
+
+def fit_to_budget(
+    plan: TrainingPlan, began: float, clock: Clock = time.perf_counter
+) -> TrainingPlan:
+    """Shorten the last stage, so that the run ends within its budget of time.
+
+    A few steps are timed on the run's own rows; the model is then as it was. These are estimates:
+    a training that has begun is not cut short.
+
+    Args:
+        plan: The run; one without a budget is given back as it is.
+        began: When it began, by the clock.
+        clock: Gives seconds.
+
+    Returns:
+        The run, its last stage no longer than was planned. Where not even half an epoch is left and
+        the first stage fits the head to its optimum, it is that stage alone.
+
+    Raises:
+        ConfigError: If there are several processes, whose clocks differ, or the time does not
+            suffice.
+    """
+    config, strategy = plan.config, plan.strategy
+    if not config.budget:
+        return plan
+    if plan.runtime.world > 1:
+        fix = "Drop --budget, or train in one process."
+        found = f"{plan.runtime.world} processes, whose clocks differ"
+        raise ConfigError("one process for --budget", found, fix)
+    speed = measure(plan, clock)
+    left = config.budget_seconds - (clock() - began)
+    epochs, planned = epochs_within(plan, speed, left), _planned_epochs(plan)
+    within = f"within {config.budget}"
+    last = len(strategy.stages) - 1
+    if epochs >= planned:
+        note = f"{strategy.name} is expected to end {within}."
+    elif epochs >= SHORTEST:
+        shorter = float(f"{epochs:.2g}")
+        strategy = strategy.with_stage(last, epochs=shorter, steps=None)
+        note = f"To end {within}, the last stage has {shorter:g} epochs, not {planned:.3g}."
+    elif last and strategy.stages[0].until == "optimum":
+        strategy = Strategy(strategy.stages[:1], strategy.line)
+        note = f"There is time {within} for a head on the frozen model alone."
+    else:
+        more = MARGIN * (SHORTEST - epochs) * _epoch(plan, speed)
+        least = math.ceil(config.budget_seconds + more)
+        raise ConfigError(
+            f"time for {SHORTEST:g} epochs of the last stage of {strategy.name}, about {least}s",
+            config.budget,
+            "Give more time, or use the default strategy, which can do with less.",
+        )
+    decided = config.model_copy(update=_decided(plan, strategy))
+    settings = RunSettings(decided, plan.task, strategy, plan.hyperparameters)
+    return replace(with_settings(plan, settings), notes=(*plan.notes, note))
+
+
+def _decided(plan: TrainingPlan, strategy: Strategy) -> dict[str, object]:
+    """Return the settings by which the run is repeated, or goes on, without looking at a clock."""
+    if strategy == plan.strategy:
+        return {"budget": None}
+    return {"budget": None, "strategy": strategy.name, "epochs": None}
+
+
+def measure(plan: TrainingPlan, clock: Clock) -> Speed:
+    """Time a few steps of the last stage; the model is then as it was.
+
+    Args:
+        plan: The run.
+        clock: Gives seconds.
+
+    Returns:
+        The speed.
+    """
+    last = replace(plan.strategy.stages[-1], steps=MEASURED, epochs=None, until=None, share=None)
+    config = plan.config.model_copy(
+        update={"select": "last", "calibrate": False, "eval_every": 10**9}
+    )
+    numbers = replace(plan.hyperparameters, total_epochs=None, share=None)
+    strategy = Strategy((last,), plan.strategy.line)
+    trial = with_settings(plan, RunSettings(config, plan.task, strategy, numbers))
+    pretrained = Snapshot({**plan.model.backbone, **plan.model.head})
+    buffers, silent = BufferSnapshot(plan.model), _Silent(clock)
+    began = clock()
+    try:
+        stage_runner(trial, silent).run()
+    finally:
+        pretrained.restore()
+        buffers.restore()
+    counted = silent.steps[_NOT_COUNTED - 1 :]
+    step = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
+    rest = clock() - began - (silent.steps[-1] - silent.steps[0]) - step
+    return Speed(step, max(0.0, rest) / (2 * len(plan.encoded.validation)))
+
+
+def epochs_within(plan: TrainingPlan, speed: Speed, seconds: float) -> float:
+    """Return the epochs of the last stage for which the time suffices.
+
+    Args:
+        plan: The run.
+        speed: The machine's.
+        seconds: What is left of the budget.
+
+    Returns:
+        Epochs; 0 or less if there is no time for any.
+    """
+    rows = len(plan.encoded.train) + len(plan.encoded.validation)
+    spent = 2 * len(plan.encoded.validation) * speed.row  # before the first step, and for scores
+    for stage in plan.stages[:-1]:
+        spent += stage.length.expected * speed.step + rows * speed.row
+    return (seconds / MARGIN - spent) / _epoch(plan, speed)
+
+
+def _epoch(plan: TrainingPlan, speed: Speed) -> float:
+    """Return the seconds that an epoch of the last stage takes, its evaluation included."""
+    steps = math.ceil(len(plan.encoded.train) / plan.hyperparameters.preset.batch_size)
+    return max(1e-9, steps * speed.step + len(plan.encoded.validation) * speed.row)
+
+
+def _planned_epochs(plan: TrainingPlan) -> float:
+    steps = math.ceil(len(plan.encoded.train) / plan.hyperparameters.preset.batch_size)
+    return plan.stages[-1].length.steps / steps
