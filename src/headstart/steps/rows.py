@@ -70,7 +70,7 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
         _check_sample(config.train_rows, strata, there)
         chosen = sample(strata, config.train_rows, stream(config.seed, "sample"))
         rows = rows.take(chosen)
-    warnings = [*read.notes, *kind.check(gold_labels(rows), gold_labels(held_out))]
+    warnings = list(read.notes)
     wanted = config.validation_rows or 0
     if wanted > len(held_out):
         warnings.append(
@@ -79,6 +79,7 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
     elif wanted and wanted < len(held_out):
         # Not by the run's seed, so that the scores of several seeds are about the same rows.
         held_out = held_out.take(sample(kind.strata(gold_labels(held_out)), wanted, 0))
+    warnings += kind.check(gold_labels(rows), gold_labels(held_out))
     warnings += _repeated(rows, held_out) + (_repeated(rows, untouched) if untouched else [])
     kind = kind.fit(gold_labels(rows))
     if config.tune_threshold:

@@ -82,9 +82,15 @@ class Classes(TargetKind):
         """Return the classes; see ``TargetKind.strata``."""
         return labels
 
-    def check(self, train: Labels, held_out: Labels) -> list[str]:  # noqa: ARG002
+    def check(self, train: Labels, held_out: Labels) -> list[str]:
         """Check that there are two classes, and warn of rare ones; see ``TargetKind.check``."""
-        return check_training(train, LabelMap(self.names))
+        told = check_training(train, LabelMap(self.names))
+        if (held_out == held_out[0]).all():
+            told.append(
+                f"All validation rows belong to {shown(self.names[int(held_out[0])])}, so their "
+                "scores cannot tell what the model has learned of the other classes."
+            )
+        return told
 
     def describe(self, labels: Labels) -> dict[str, str]:
         """Say names and balance of the classes; see ``TargetKind.describe``."""
@@ -150,8 +156,10 @@ class Classes(TargetKind):
 
     def collapsed(self, logits: Floats, labels: Labels) -> str:
         """Say whether one class alone is predicted, or no better than by chance."""
+        if len(np.unique(labels)) < 2:
+            return ""  # such rows cannot tell
         guesses = np.unique(self.predict(logits))
-        if len(guesses) == 1 and len(np.unique(labels)) > 1:
+        if len(guesses) == 1:
             return f"The model predicts one class only: {shown(self.names[int(guesses[0])])}."
         return no_better(self, logits, labels)
 
