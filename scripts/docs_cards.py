@@ -93,8 +93,8 @@ def _body(part: Part) -> Iterator[str]:
         yield f"**Learning rates.** {_sentence(part.rates)}"
         yield f"**Can be merged** (`>>`, or the end of a line). {prose(part.merges)}"
         yield f"**Made for.** Models of {', '.join(part.serves)}."
-    elif part.facts.get("classes"):
-        yield "**Made for.** Classes, not numbers."
+    elif part.targets:
+        yield f"**Targets.** {part.targets}."
     if card.notes:
         yield f"**Notes.** {prose(card.notes)}"
     yield f"**Deviations from the source.** {prose(card.deviations)}"
@@ -131,7 +131,7 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         Titles and rows, for the page ``docs/catalogue.md``.
     """
     measured = read_measured()
-    own = ("numbers that train", "merges") if kind == "tuner" else ("for numbers too",)
+    own = ("numbers that train", "merges") if kind == "tuner" else ("for the targets",)
     scores = "`X > full` against `full`" if kind == "tuner" else "`full+X` against `full`"
     head = ("name", "what it is", "knobs", *own, "trains", "step", "memory", scores)
     rows: list[tuple[str, ...]] = []
@@ -141,7 +141,7 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         told = (
             (prose(part.facts.get("formula", "")), "no" if part.facts.get("no_merge") else "yes")
             if kind == "tuner"
-            else ("no" if part.facts.get("classes") else "yes",)
+            else (part.targets,)
         )
         knobs = ", ".join(f"`{k.name}={k.default}`" for k in part.knobs) or "none"
         link = f"[`{part.name}`]({FOLDERS[kind]}/{part.name}.md)"

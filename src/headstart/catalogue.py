@@ -89,6 +89,11 @@ class Part:
         return tuple(kind for kind in ("text", "image", "audio") if kind in self.facts["serves"])
 
     @property
+    def targets(self) -> str:
+        """Kinds of target that a technique is made for; empty for other parts."""
+        return ", ".join(self.facts.get("targets", ())) if self.kind == "technique" else ""
+
+    @property
     def rates(self) -> str:
         """A tuner's default learning rates: that of its own parameters and that of the head."""
         facts = self.facts

@@ -133,8 +133,8 @@ def _told(part: Part) -> Iterator[tuple[str, object]]:
         yield "made for", ", ".join(part.serves)
         yield "learning rates", part.rates
         yield "also takes", f"what any stage takes: {', '.join(SETTINGS)}"
-    elif part.facts.get("classes"):
-        yield "made for", "classes, not numbers"
+    elif part.targets:
+        yield "targets", part.targets
     if card:
         yield "when it helps", card.helps
         yield "when not", card.harms
