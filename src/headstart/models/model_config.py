@@ -30,6 +30,8 @@ _READS_IMAGES = ("layoutlmv2",)
 """Families with a vocabulary that need an image beside each text."""
 TEMPERATURE = "calibration_temperature"
 """Field of a saved config.json: what the logits have been divided by, for whoever wants to know."""
+LONG_TEXTS = "long_texts"
+"""Field of a saved config.json: length and overlap of the windows that long texts are read in."""
 
 
 def load_config(folder: str, *, trust_remote_code: bool) -> Any:
@@ -149,7 +151,8 @@ def set_target(config: Any, labels: Sequence[str], *, choice: bool) -> None:
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
     config.num_labels = len(names)
-    vars(config).pop(TEMPERATURE, None)  # was that of another head
+    for name in (TEMPERATURE, LONG_TEXTS):  # were those of another head
+        vars(config).pop(name, None)
     if not choice:
         config.problem_type = "single_label_classification" if labels else "regression"
 

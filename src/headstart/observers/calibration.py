@@ -6,13 +6,12 @@ import math
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.data.encode import Encoded
 from headstart.errors import ConfigError
 from headstart.steps.calibrate import final_logits
 from headstart.steps.observer import Observer
 from headstart.steps.rows import read_rows
 from headstart.steps.task import find_task
-from headstart.steps.types import Splits, TrainingPlan
+from headstart.steps.types import Splits, TrainingPlan, gold_labels
 from headstart.tasks.calibration import (
     Array,
     cross_fitted,
@@ -77,12 +76,12 @@ class Calibration(Observer):
         before: Array
         after: Array
         fitting = final_logits(self.plan, encoded.validation)
-        found = fit_temperature(fitting, _gold(encoded.validation))
+        found = fit_temperature(fitting, gold_labels(encoded.validation))
         if encoded.untouched is None:
-            gold, before = _gold(encoded.validation), fitting
+            gold, before = gold_labels(encoded.validation), fitting
             after = cross_fitted(before, gold, stream(self.plan.config.seed, "calibration"))
         else:
-            gold = _gold(encoded.untouched)
+            gold = gold_labels(encoded.untouched)
             before = final_logits(self.plan, encoded.untouched)
             after = before / (1.0 if found.bound else found.value)
         return {
@@ -90,12 +89,6 @@ class Calibration(Observer):
             "temperature": None if found.bound else found.value, "rows": len(gold),
             "same": encoded.untouched is None,
         }  # fmt: skip
-
-
-def _gold(rows: Encoded) -> Any:
-    if rows.labels is None:
-        raise RuntimeError("held-out rows of a run carry labels")
-    return rows.labels
 
 
 def _judged(logits: Array, gold: Any) -> dict[str, Any]:

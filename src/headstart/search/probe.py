@@ -10,7 +10,7 @@ from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.steps.model import fresh_head, load_model
 from headstart.steps.rows import Frames, read_rows
 from headstart.steps.settings import decide_settings
-from headstart.steps.types import Hyperparameters
+from headstart.steps.types import Hyperparameters, gold_labels
 from headstart.training.evaluate import Judge
 from headstart.training.features import frozen_features
 from headstart.training.loader import EncodedLoader
@@ -58,10 +58,8 @@ def run_probe(
     starts = [fresh_head(model, splits, loaded.tokenizer, config.head_init, seed) for seed in seeds]
     loaders = [EncodedLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
     settle_precision(model, loaders, runtime, training=False)
-    labels, numbers = encoded.validation.labels, settings.hyperparameters
-    if labels is None:
-        raise RuntimeError("rows for training carry labels")
-    judge = Judge(labels, splits.task.metrics, splits.mean, splits.scale)
+    numbers, gold = settings.hyperparameters, gold_labels(encoded.validation)
+    judge = Judge(gold, splits.task.metrics, splits.mean, splits.scale)
     with frozen_features(model, list(loaders), runtime) as stored:
         if stored is None:
             raise ConfigError(
@@ -70,7 +68,7 @@ def run_probe(
                 "Use headstart fit --strategy head, with fewer or shorter rows.",
             )
         heads = train_heads(
-            model, stored[0], starts, seeds, rates, steps=_steps(len(splits.train), numbers),
+            model, stored[0], starts, seeds, rates, steps=_steps(len(encoded.train), numbers),
             batch_size=numbers.preset.batch_size, settings=_optimizer(numbers),
         )  # fmt: skip
         logits = probe_logits(model, stored[1], heads, max(1, len(splits.label_names)))

@@ -21,7 +21,7 @@ from headstart.steps.callback import Callback
 from headstart.steps.plan import with_settings
 from headstart.steps.settings import changed_settings
 from headstart.steps.train import stage_runner
-from headstart.steps.types import TrainingPlan
+from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.training.seeds import stream
 from headstart.training.step_reports import Pause
 
@@ -202,9 +202,7 @@ def split_rows(
     Raises:
         DataError: If there are too few.
     """
-    labels, classes = plan.encoded.train.labels, plan.splits.labels is not None
-    if labels is None:
-        raise RuntimeError("rows for training carry labels")
+    labels, classes = gold_labels(plan.encoded.train), plan.splits.labels is not None
     if len(labels) < FEWEST:
         expected = f"enough training rows to choose a strategy by, {FEWEST} or more"
         raise DataError(expected, f"{len(labels)}", "Name a strategy instead.")

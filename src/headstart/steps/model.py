@@ -10,7 +10,8 @@ import torch
 
 from headstart.config import FitConfig
 from headstart.data.checks import length_warnings
-from headstart.data.encode import Encoded, resolve_max_length
+from headstart.data.encode import Encoded
+from headstart.data.lengths import decide_overlap, resolve_max_length
 from headstart.data.tokencache import encode_cached
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.imports import without_collection
@@ -55,8 +56,11 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     longest = resolve_max_length(
         tokenizer, positions(model), config.max_length, default=hyperparameters.preset.max_length
     )
+    overlap = _overlap(config, splits, tokenizer, longest)
     train, validation, untouched = (
-        _standardised(encode_cached(rows, tokenizer, longest), splits) if rows is not None else None
+        _standardised(encode_cached(rows, tokenizer, longest, overlap), splits)
+        if rows is not None
+        else None
         for rows in (splits.train, splits.validation, splits.untouched)
     )
     if train is None or validation is None:
@@ -65,7 +69,7 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     if is_decoder(model_config):
         # Decoders find a row's last token by the padding token.
         model_config.pad_token_id = train.padding.values["input_ids"]
-    encoded = EncodedSplits(train, validation, untouched, longest)
+    encoded = EncodedSplits(train, validation, untouched, longest, overlap)
     if config.calibrate:
         require_calibratable(config, splits, encoded, model)
     fingerprint, warnings = model.fingerprint(), length_warnings(train, "training rows")
@@ -81,6 +85,14 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
         return {**again.backbone, **dict(again.buffers())}
 
     return LoadedModel(model, tokenizer, encoded, fingerprint, pristine, tuple(warnings))
+
+
+def _overlap(config: FitConfig, splits: Splits, tokenizer: Any, longest: int) -> int | None:
+    """Return the tokens that the windows of long rows share; ``None`` where they are cut."""
+    if config.long_texts == "cut":
+        return None
+    pair = splits.task.shape == "pair"
+    return decide_overlap(tokenizer, longest, config.window_overlap, pair=pair)
 
 
 def _start_head(config: FitConfig, splits: Splits, model: SplitModel, tokenizer: Any) -> None:

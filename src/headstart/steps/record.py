@@ -14,7 +14,7 @@ from headstart.steps.output.saved import task_record
 from headstart.steps.output.versions import versions
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.task import source_name
-from headstart.steps.types import TrainingPlan, data_record
+from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.strategies.stages import Strategy
 from headstart.training.evaluate import Floats, Judge
 from headstart.training.skill import skill
@@ -103,18 +103,18 @@ def finish(
             result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
     if splits.labels is not None:
         guesses = np.unique(runner.last_logits.argmax(axis=1))
-        gold = plan.encoded.validation.labels
-        if len(guesses) == 1 and gold is not None and len(np.unique(gold)) > 1:
+        gold = gold_labels(plan.encoded.validation)
+        if len(guesses) == 1 and len(np.unique(gold)) > 1:
             only = splits.label_names[int(guesses[0])]
             result.collapsed = True
             result.warnings.append(f"The model predicts one class only: {shown(only)}.")
-        elif gold is not None and skill(runner.last_logits, gold) < 0.02:
+        elif skill(runner.last_logits, gold) < 0.02:
             result.collapsed = True
             result.warnings.append("The model is no better than chance on the validation rows.")
     untouched, logits = plan.encoded.untouched, runner.last_logits
-    if untouched is not None and untouched.labels is not None:
+    if untouched is not None:
         logits = final_logits(plan, untouched)
-        judge = Judge(untouched.labels, plan.task.metrics, splits.mean, splits.scale)
+        judge = Judge(gold_labels(untouched), plan.task.metrics, splits.mean, splits.scale)
         result.untouched = judge(logits)
     if plan.config.calibrate:
         logits = calibrate(plan, logits, result)

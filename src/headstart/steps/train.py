@@ -15,7 +15,7 @@ from headstart.steps.stages.plan import stage_options
 from headstart.steps.stages.resume import origin_of, require_same
 from headstart.steps.stages.runner import Save, StrategyRunner
 from headstart.steps.stages.types import TrainingData
-from headstart.steps.types import TrainingPlan
+from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 from headstart.training.evaluate import Judge
 from headstart.training.loader import EncodedLoader
@@ -47,18 +47,18 @@ def stage_runner(
         The runner; nothing has trained yet.
     """
     splits, encoded, runtime = plan.splits, plan.encoded, plan.runtime
-    train_labels, labels = encoded.train.labels, encoded.validation.labels
-    if train_labels is None or labels is None:
+    labels = encoded.train.labels
+    if labels is None:
         raise RuntimeError("rows for training carry labels")
     classes = 0 if splits.labels is None else len(splits.label_names)
     data = TrainingData(
         plan.model,
         EncodedLoader(encoded.train, runtime.device),
         EncodedLoader(encoded.validation, runtime.device),
-        train_labels,
-        Judge(labels, plan.task.metrics, splits.mean, splits.scale),
+        labels,
+        Judge(gold_labels(encoded.validation), plan.task.metrics, splits.mean, splits.scale),
         max(1, classes),
-        chance_loss(train_labels, classes),
+        chance_loss(gold_labels(encoded.train), classes),
         plan.pristine,
     )
     options = stage_options(plan.config, plan.hyperparameters, plan.stages)

@@ -114,12 +114,14 @@ class EncodedSplits:
         validation: Validation rows.
         untouched: The untouched rows, if there are any.
         max_length: Longest input in tokens.
+        overlap: Tokens that the windows of longer rows share; ``None`` where they are cut.
     """
 
     train: Encoded
     validation: Encoded
     untouched: Encoded | None
     max_length: int
+    overlap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -192,6 +194,7 @@ class TrainingPlan:
             "head_type": numbers.head,
             "pooling": numbers.pooling,
             "max_length": self.encoded.max_length,
+            "window_overlap": self.encoded.overlap,
             **{k: getattr(preset, k) for k in ("batch_size", "weight_decay", "clip", "warmup")},
         }
         return self.config.model_copy(update=decided)
@@ -206,9 +209,10 @@ def gold_labels(rows: Encoded | Rows) -> npt.NDArray[Any]:
     Returns:
         Class indices or numbers, (n,).
     """
-    if rows.labels is None:
+    labels = rows.row_labels if isinstance(rows, Encoded) else rows.labels
+    if labels is None:
         raise RuntimeError("rows that a model is measured on carry labels")
-    return rows.labels
+    return labels
 
 
 def data_record(splits: Splits) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from headstart.data.windows import of_rows
 from headstart.models.backbone import Snapshot
 from headstart.training.evaluate import evaluating
 from headstart.training.loader import BatchLoader, Indices, row_losses
@@ -74,17 +75,19 @@ def fit_head(
         head: The head's parameters by name.
         loader: The training rows from there.
         labels: Class indices or numbers, (n,).
-        seed: Draws the folds.
+        seed: Draws the folds; the windows of a row are never parted.
 
     Returns:
         What was chosen.
     """
     start = Snapshot(head)
     everything = np.arange(len(labels))
+    row_of = everything if loader.row_of is None else loader.row_of
     with evaluating(model):
         problem = _Problem(model, head, loader, _scales(model, head, loader, everything))
         found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
-        for kept, held_out in folds(labels, seed):
+        for pair in folds(of_rows(labels, loader.row_of), seed):
+            kept, held_out = (np.flatnonzero(np.isin(row_of, rows)) for rows in pair)
             start.restore()
             for strength in STRENGTHS:
                 problem.solve(kept, strength)
@@ -165,10 +168,15 @@ class _Problem:
         self, model: nn.Module, head: Head, loader: BatchLoader, scales: Mapping[str, float]
     ) -> None:
         self._model, self._head, self._loader, self._scales = model, head, loader, scales
+        row_of = loader.row_of
+        self._row_of = row_of
+        self._weights = None if row_of is None else 1 / np.bincount(row_of)[row_of]
 
     def solve(self, rows: Indices, strength: float) -> int:
         """Minimise from the present head on; return the iterations."""
         head = list(self._head.values())
+        # Rows of data: all windows of one weigh as much as one row that is whole.
+        n = len(rows) if self._weights is None else round(self._weights[rows].sum())
         optimizer = torch.optim.LBFGS(
             head, max_iter=ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, history_size=10,
             line_search_fn="strong_wolfe",
@@ -178,10 +186,10 @@ class _Problem:
             optimizer.zero_grad()
             total = torch.zeros((), device=head[0].device)
             for losses in self._losses(rows):
-                part = losses.sum() / len(rows)
+                part = losses.sum() / n
                 part.backward()  # type: ignore[no-untyped-call]
                 total += part.detach()
-            penalty = self._penalty() / (2 * len(rows) * strength)
+            penalty = self._penalty() / (2 * n * strength)
             penalty.backward()  # type: ignore[no-untyped-call]
             return total + penalty.detach()
 
@@ -191,8 +199,13 @@ class _Problem:
 
     @torch.no_grad()
     def losses(self, rows: Indices) -> Losses:
-        """Return the losses of some rows, (n,)."""
-        return np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        """Return the losses of some rows, (n,); of rows in windows the mean over those of each."""
+        found = np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        if self._row_of is None:
+            return found
+        # The weights are in the losses already.
+        own = np.unique(self._row_of[rows], return_inverse=True)[1]
+        return np.bincount(own, found).astype(np.float32)
 
     def _penalty(self) -> torch.Tensor:
         weights = [scale * self._head[n].square().sum() for n, scale in self._scales.items()]
@@ -200,9 +213,13 @@ class _Problem:
 
     def _losses(self, rows: Indices) -> Iterator[torch.Tensor]:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            batch = self._loader.batch(rows[start : start + ROWS_AT_ONCE])
+            part = rows[start : start + ROWS_AT_ONCE]
+            batch = self._loader.batch(part)
             labels = batch.pop("labels")
-            yield row_losses(self._model(**batch).logits, labels)
+            losses = row_losses(self._model(**batch).logits, labels)
+            if self._weights is not None:
+                losses = losses * torch.from_numpy(self._weights[part]).to(losses)
+            yield losses
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from headstart.data.batching import BatchOrder
+from headstart.data.windows import of_rows
 from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.strategies.plan import Length
 from headstart.techniques._base import Batch, Technique, TechniqueContext
@@ -73,7 +74,8 @@ def setting(
             logits = split.model(**inputs).logits
         return row_losses(logits, batch["labels"]).sum()
 
-    counts = [] if numbers else np.bincount(labels, minlength=data.outputs).tolist()
+    of_each = of_rows(labels, train.row_of)
+    counts = [] if numbers else np.bincount(of_each, minlength=data.outputs).tolist()
     return TechniqueContext(
         split, {**trained, **split.head}, length.steps, data.outputs, counts,
         generator, batches, loss, arguments.micro_batch_size,
