@@ -133,7 +133,7 @@ def _window_facts(encoded: EncodedSplits) -> dict[str, str]:
     if encoded.untouched is not None:
         splits["for the final score"] = encoded.untouched
     told = ", ".join(
-        f"{rows.n_parted:,} of {rows.n_rows:,} {name}, {len(rows):,} windows in all"
+        f"{rows.n_parted:,} of {rows.n_rows:,} {name} ({len(rows):,} windows in all)"
         for name, rows in splits.items()
     )
     share = f"{encoded.max_length} tokens, {encoded.overlap} of them shared with the one before"
@@ -146,7 +146,7 @@ def _data_facts(plan: TrainingPlan) -> dict[str, str]:
         "rows": f"{len(splits.train):,} training, {len(splits.validation):,} validation "
         f"({splits.origin})"
         + (f", {len(splits.untouched):,} for the final score" if splits.untouched else ""),
-        "tokens a row": f"median {np.median(train.lengths):.0f}, "
+        f"tokens a {'row' if plan.encoded.overlap is None else 'window'}": f"median {np.median(train.lengths):.0f}, "
         f"95 % {np.percentile(train.lengths, 95):.0f}, longest {train.lengths.max()}, "
         f"cut at {plan.encoded.max_length}",
         "rows cut": f"{train.n_cut:,} training, {plan.encoded.validation.n_cut:,} validation",
