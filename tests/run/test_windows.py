@@ -40,7 +40,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("windows")
     long_rows(24, 0).to_csv(folder / "train.csv", index=False)
     long_rows(12, 1).to_csv(folder / "validation.csv", index=False)
-    return inputs(folder, epochs=2, lr=1e-4, head_lr=1e-3, **WINDOWS)
+    return inputs(folder, epochs=2, lr=1e-3, head_lr=1e-2, **WINDOWS)
 
 
 @pytest.fixture(scope="module")

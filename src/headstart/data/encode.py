@@ -232,7 +232,7 @@ def encode(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None = No
         ModelError: If the tokenizer has neither a padding nor an end token, or rows have targets
             and it cannot tell the place of a token in the text.
     """
-    padding = _padding(tokenizer)
+    padding = padding_of(tokenizer)
     if rows.spans is not None and not tokenizer.is_fast:
         raise ModelError(
             "a fast tokenizer, which tells the place of each token in the text",
@@ -274,7 +274,18 @@ class _Chunk:
     counts: Indices  # windows of each row
 
 
-def _padding(tokenizer: Any) -> Padding:
+def padding_of(tokenizer: Any) -> Padding:
+    """Return how a tokenizer pads.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+
+    Returns:
+        The values and the side; the end token stands in for a padding token that there is none of.
+
+    Raises:
+        ModelError: If the tokenizer has neither.
+    """
     pad = tokenizer.pad_token_id
     if pad is None:
         pad = tokenizer.eos_token_id

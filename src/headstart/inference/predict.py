@@ -46,6 +46,7 @@ from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Floats, Judge, decide, predict_logits
 from headstart.training.first_token import first_token_only
 from headstart.training.loader import EncodedLoader
+from headstart.training.padding import settle_padding
 from headstart.training.precision import settle_precision
 from headstart.untrusted import shown
 
@@ -109,6 +110,7 @@ class Classifier:
         self._tokenizer = load_tokenizer(
             source, config.vocab_size, trust_remote_code=trust_remote_code
         )
+        settle_padding(self._split, self._tokenizer, self.target)
         task, asked = saved_task(source)
         self.task = fit_to_model(task, self.target) if task else None
         self._length = InputLength(

@@ -19,7 +19,6 @@ from headstart.models.backbone import SplitModel
 from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
 from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
-from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible, rescale_output
 from headstart.steps.types import (
     EncodedSplits,
@@ -29,6 +28,7 @@ from headstart.steps.types import (
     Splits,
     gold_labels,
 )
+from headstart.training.padding import settle_padding
 from headstart.training.seeds import stream
 from headstart.untrusted import shown
 
@@ -56,6 +56,7 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     longest = resolve_max_length(
         tokenizer, positions(model), config.max_length, default=hyperparameters.preset.max_length
     )
+    settle_padding(model, tokenizer, splits.target)
     overlap = _overlap(config, splits, tokenizer, longest)
     train, validation, untouched = (
         _standardised(encode_cached(rows, tokenizer, longest, overlap), splits)
@@ -66,9 +67,6 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     if train is None or validation is None:
         raise RuntimeError("rows for training and validation are there")
     _require_mask(train, hyperparameters.pooling)
-    if is_decoder(model_config):
-        # Decoders find a row's last token by the padding token.
-        model_config.pad_token_id = train.padding.values["input_ids"]
     encoded = EncodedSplits(train, validation, untouched, longest, overlap)
     if config.calibrate:
         require_calibratable(config, splits, encoded, model)

@@ -142,11 +142,12 @@ def _window_facts(encoded: EncodedSplits) -> dict[str, str]:
 
 def _data_facts(plan: TrainingPlan) -> dict[str, str]:
     splits, train = plan.splits, plan.encoded.train
+    unit = "row" if plan.encoded.overlap is None else "window"
     facts = {
         "rows": f"{len(splits.train):,} training, {len(splits.validation):,} validation "
         f"({splits.origin})"
         + (f", {len(splits.untouched):,} for the final score" if splits.untouched else ""),
-        f"tokens a {'row' if plan.encoded.overlap is None else 'window'}": f"median {np.median(train.lengths):.0f}, "
+        f"tokens a {unit}": f"median {np.median(train.lengths):.0f}, "
         f"95 % {np.percentile(train.lengths, 95):.0f}, longest {train.lengths.max()}, "
         f"cut at {plan.encoded.max_length}",
         "rows cut": f"{train.n_cut:,} training, {plan.encoded.validation.n_cut:,} validation",
