@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 from torch import nn
@@ -15,6 +15,7 @@ from headstart.data.objects import as_frame, is_table
 from headstart.data.stream import TableParts
 from headstart.data.usable import EmptyText, Gaps, MissingLabel
 from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
+from headstart.inference.longtexts import LongTexts
 from headstart.inference.predict import Classifier, Prediction
 from headstart.models.backbone import SplitModel
 from headstart.pretrain.head import pretrain
@@ -70,6 +71,8 @@ def load(
     trust_remote_code: bool = False,
     empty_text: EmptyText = "error",
     missing_label: MissingLabel = "error",
+    long_texts: Literal["cut", "windows"] | None = None,
+    window_overlap: int | None = None,
 ) -> Classifier:
     """Load a finished model for prediction.
 
@@ -83,6 +86,9 @@ def load(
         empty_text: Rows without text: an ``error``, left out (``drop``), or read as empty
             (``keep``).
         missing_label: Rows without a label: an ``error``, or left out (``drop``).
+        long_texts: Texts over the longest input: ``cut``, or read in ``windows`` whose logits are
+            averaged; by default as in training.
+        window_overlap: Tokens that a window shares with the one before; by default as in training.
 
     Returns:
         The classifier. Its ``counts`` say how many rows of the last call had gaps.
@@ -90,14 +96,19 @@ def load(
     Raises:
         HeadstartError: If there is no trained model.
     """
-    asked = {"empty_text": empty_text, "missing_label": missing_label}
+    given = long_texts or (None if window_overlap is None else "windows")
     config = FitConfig.build(
-        {"model": "-", "task": "-", "device": device, "precision": precision, **asked}
-    )
+        {
+            "model": "-", "task": "-", "device": device, "precision": precision,
+            "empty_text": empty_text, "missing_label": missing_label, "long_texts": given,
+            "window_overlap": window_overlap,
+        }
+    )  # fmt: skip
     where = source.out if isinstance(source, RunResult) else source
     return Classifier(
         str(where), config.device, config.precision, trust_remote_code=trust_remote_code,
         gaps=Gaps(config.empty_text, config.missing_label),
+        long_texts=LongTexts(long_texts and config.long_texts, config.window_overlap),
     )  # fmt: skip
 
 
@@ -111,6 +122,8 @@ def evaluate(
     trust_remote_code: bool = False,
     empty_text: EmptyText = "error",
     missing_label: MissingLabel = "error",
+    long_texts: Literal["cut", "windows"] | None = None,
+    window_overlap: int | None = None,
     **columns: Any,
 ) -> dict[str, float]:
     """Measure a finished model on labelled rows.
@@ -124,6 +137,8 @@ def evaluate(
         trust_remote_code: Whether code that comes with the model may run.
         empty_text: As for ``load``.
         missing_label: As for ``load``.
+        long_texts: As for ``load``.
+        window_overlap: As for ``load``.
         **columns: ``task``, or ``text``, ``label``, ``label_columns``, ``label_separator``,
             ``choices``, ``span`` as for ``fit``, where the run's own do not fit.
 
@@ -132,7 +147,7 @@ def evaluate(
     """
     classifier = load(
         source, device=device, trust_remote_code=trust_remote_code, empty_text=empty_text,
-        missing_label=missing_label,
+        missing_label=missing_label, long_texts=long_texts, window_overlap=window_overlap,
     )  # fmt: skip
     classifier.use_columns(**columns)
     if isinstance(data, str | Path):

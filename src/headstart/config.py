@@ -103,7 +103,18 @@ class FitConfig(BaseModel):
     missing_label: Literal["error", "drop"] = _option(
         "Data", "Rows without a label: an error, or left out (drop).", "error"
     )
-    max_length: int | None = _option("Data", "Longest input in tokens; longer ones are cut.", ge=4)
+    max_length: int | None = _option(
+        "Data", "Longest input in tokens; for longer texts see --long-texts.", ge=4
+    )
+    long_texts: Literal["cut", "windows"] = _option(
+        "Data",
+        "Texts over the largest length: cut, or read in overlapping windows whose logits are "
+        "averaged.",
+        "cut",
+    )
+    window_overlap: int | None = _option(
+        "Data", "Tokens that a window shares with the one before. Default: a quarter.", ge=0
+    )
 
     strategy: str = _option(
         "Strategy",
@@ -290,6 +301,9 @@ class FitConfig(BaseModel):
         if self.label and self.label_columns:
             fix = "Drop the one that does not hold the labels."
             faults.append(ConfigError("--label or --label-columns", "both", fix))
+        if self.window_overlap is not None and self.long_texts != "windows":
+            fix = "Add --long-texts windows, or drop --window-overlap."
+            faults.append(ConfigError("--long-texts windows beside --window-overlap", "cut", fix))
         faults += self._unused_rows()
         faults += self._budget_faults()
         if self.epochs and self.total_epochs:

@@ -163,3 +163,26 @@ def test_dry_run_shows_the_plan_and_writes_nothing(
         assert part in answer.out, part
     assert re.search(r"optimum +none +none", answer.out)  # no learning rate where none is used
     assert list(tmp_path.iterdir()) == []
+
+
+def test_long_texts_are_read_in_windows_as_in_training(
+    cli: Run, model: Path, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    words = ["--model", model, "--train", files[0], "--validation", files[1], "--text", "sentence"]
+    words += ["--max-length", 8, "--long-texts", "windows", "--strategy", "full(steps=2)"]
+    plan = cli("fit", *words, "--dry-run")
+    assert plan.code == 0
+    assert "rows in windows" in plan.out
+    assert cli("fit", *words, "--out", out).code == 0
+    told = json.loads((out / "result.json").read_text())["last"]
+    asked = ("evaluate", out, "--data", files[1], "--json")
+    found, cut = (
+        json.loads(cli(*asked, *more).out)["scores"] for more in ((), ("--long-texts", "cut"))
+    )
+    assert found["loss"] == pytest.approx(told["loss"])
+    assert cut["loss"] != pytest.approx(told["loss"])
+    for wrong in (["--long-texts", "slide"], ["--window-overlap", "6"], ["--window-overlap", "-1"]):
+        answer = cli("predict", out, "--data", files[1], *wrong)
+        assert answer.code == 1
+        assert "what to do" in answer.err

@@ -10,7 +10,8 @@ import torch
 from transformers import CanineTokenizer
 
 from headstart.data import encode as module
-from headstart.data.encode import encode, resolve_max_length
+from headstart.data.encode import encode
+from headstart.data.lengths import resolve_max_length
 from headstart.data.rows import Rows
 from headstart.errors import ConfigError, ModelError
 

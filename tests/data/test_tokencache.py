@@ -74,6 +74,18 @@ def test_what_is_read_back_is_what_was_tokenised(case: str, folder: Path, calls:
     assert [path.suffix for path in folder.iterdir()] == [".npz"]
 
 
+def test_windows_are_read_back_and_count_in_the_name(folder: Path, calls: list[int]) -> None:
+    tokenizer = tiny.tokenizer()
+    expected = encode(ONE, tokenizer, 6, 1)
+    assert expected.row_of is not None
+    for _ in range(3):
+        assert same(encode_cached(ONE, tokenizer, 6, 1), expected)
+    assert calls == [3]
+    names = {cache_key(ONE, tokenizer, 6, overlap) for overlap in (None, 0, 1, 2)}
+    assert len(names) == 4
+    assert cache_key(ONE, tokenizer, 6) in names
+
+
 def test_labels_do_not_count_but_all_else_does(folder: Path, calls: list[int]) -> None:
     encode_cached(ONE, tiny.tokenizer(), 8)
     found = encode_cached(replace(ONE, labels=np.array([1, 1, 1])), tiny.tokenizer(), 8)

@@ -43,7 +43,8 @@ class Linear(nn.Module):
 class Rows:
     left_padded = False
 
-    def __init__(self, x: np.ndarray, y: np.ndarray) -> None:
+    def __init__(self, x: np.ndarray, y: np.ndarray, row_of: Indices | None = None) -> None:
+        self.row_of = row_of
         self.x, self.y = torch.from_numpy(x).float(), torch.from_numpy(y)
         self.y = self.y.float() if self.y.is_floating_point() else self.y
         self.lengths = np.ones(len(y), np.int64)
@@ -98,6 +99,21 @@ def test_numbers_get_the_ridge_regression_of_scikit_learn() -> None:
     with torch.no_grad():
         ours = model(torch.from_numpy(x).float()).logits[:, 0].numpy()
     assert ours == pytest.approx(theirs.predict(x), abs=0.02)
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+def test_the_windows_of_a_row_weigh_as_one_row_and_are_held_out_together(classes: int) -> None:
+    x, y = problem(classes)
+    row_of = np.repeat(np.arange(ROWS), np.random.default_rng(0).integers(1, 5, ROWS))
+    model, found = fitted(x, y, max(1, classes))
+    parted = Linear(max(1, classes))
+    rows = Rows(x[row_of], y[row_of], row_of)
+    again = fit_head(parted, dict(parted.named_parameters()), rows, y[row_of], 0)
+    assert again.strength == found.strength
+    assert again.losses == pytest.approx(found.losses, rel=0.05)
+    with torch.no_grad():
+        ours, theirs = (m(torch.from_numpy(x).float()).logits.numpy() for m in (model, parted))
+    assert theirs == pytest.approx(ours, abs=0.05)
 
 
 def test_rows_that_tell_nothing_get_a_strong_penalty_and_a_loss_of_chance() -> None:

@@ -85,6 +85,22 @@ _Empty = Annotated[
         help="Rows without text: an error, left out (drop), or read as empty (keep).",
     ),
 ]
+_LongTexts = Annotated[
+    str | None,
+    typer.Option(
+        "--long-texts",
+        metavar="[cut|windows]",
+        help="Texts over the longest input; default: as in training.",
+    ),
+]
+_Overlap = Annotated[
+    int | None,
+    typer.Option(
+        "--window-overlap",
+        metavar="TOKENS",
+        help="Tokens that a window shares with the one before; default: as in training.",
+    ),
+]
 _Device = Annotated[
     str, typer.Option("--device", metavar="[auto|cpu|cuda|mps]", help="Where to compute.")
 ]
@@ -118,6 +134,8 @@ def evaluate(
             help="Rows without a label: an error, or left out (drop).",
         ),
     ] = "error",
+    long_texts: _LongTexts = None,
+    window_overlap: _Overlap = None,
     device: _Device = "auto",
     trust_remote_code: _Trust = False,
     as_json: Annotated[
@@ -132,12 +150,15 @@ def evaluate(
     from headstart.results import CALIBRATION_FIGURES
 
     parts = TableParts(data, split=split, encoding=encoding)
-    gaps = {"empty_text": empty_text, "missing_label": missing_label}
+    reading = {
+        "empty_text": empty_text, "missing_label": missing_label, "long_texts": long_texts,
+        "window_overlap": window_overlap,
+    }  # fmt: skip
     columns = {
         "task": task, "text": text, "label": label, "label_columns": label_columns,
         "label_separator": label_separator,
     }  # fmt: skip
-    classifier = _load(run, device, trust_remote_code, gaps, columns)
+    classifier = _load(run, device, trust_remote_code, reading, columns)
     scores, probabilities = classifier.measure_parts(parts)
     measured = parts.rows - classifier.counts.dropped
     if as_json:
@@ -183,6 +204,8 @@ def predict(
     text: _Text = None,
     encoding: _Encoding = None,
     empty_text: _Empty = "error",
+    long_texts: _LongTexts = None,
+    window_overlap: _Overlap = None,
     device: _Device = "auto",
     trust_remote_code: _Trust = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
@@ -213,7 +236,10 @@ def predict(
         raise no_splits("the input" if data == "-" else data, split)
     parts = None if lines else TableParts(data, split=split, encoding=encoding)
     columns = {"task": task, "text": text}
-    classifier = _load(run, device, trust_remote_code, {"empty_text": empty_text}, columns)
+    reading = {
+        "empty_text": empty_text, "long_texts": long_texts, "window_overlap": window_overlap
+    }  # fmt: skip
+    classifier = _load(run, device, trust_remote_code, reading, columns)
     given = [(0, read_lines(classifier, data, encoding))] if parts is None else parts
     if parts is None and out is None:
         for predictions in classifier.predict_parts(given):
@@ -231,11 +257,11 @@ def predict(
 
 
 def _load(
-    run: str, device: str, trust: bool, gaps: dict[str, Any], columns: dict[str, Any]
+    run: str, device: str, trust: bool, reading: dict[str, Any], columns: dict[str, Any]
 ) -> Classifier:
     from headstart.api import load
 
-    return load(run, device=device, trust_remote_code=trust, **gaps).use_columns(**columns)
+    return load(run, device=device, trust_remote_code=trust, **reading).use_columns(**columns)
 
 
 def _print_lines(frame: pd.DataFrame) -> None:

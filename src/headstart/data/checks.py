@@ -88,7 +88,7 @@ def length_warnings(encoded: Encoded, where: str) -> list[str]:
     Returns:
         Warnings, each a sentence.
     """
-    cut, rows, lost = int(encoded.truncated.sum()), len(encoded), encoded.lost_spans
+    cut, rows, lost = encoded.n_cut, encoded.n_rows, encoded.lost_spans
     warnings = []
     if cut:
         warnings.append(

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from headstart.data.batching import round_width
 from headstart.data.labels import Labels
 from headstart.data.rows import Rows, Target, TextPair
-from headstart.errors import ConfigError, ModelError
+from headstart.data.windows import of_rows, with_windows
+from headstart.errors import ModelError
 from headstart.imports import without_collection
 
 if TYPE_CHECKING:
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 
 Indices = npt.NDArray[np.int64]
 Tokens = npt.NDArray[np.int32]
-
-UNBOUNDED = 1_000_000
-"""From here on a tokenizer's largest length only says that it has none."""
-FALLBACK_LENGTH = 512
-"""The largest length where neither model nor tokenizer nor user gives one."""
 
 _TOKENS = ("input_ids", "token_type_ids")
 _CHUNK = 4096  # rows tokenised at a time, which bounds the memory of the intermediate lists
@@ -62,6 +58,8 @@ class Encoded:
         choices: Sequences per row.
         span_tokens: For each row, for each of its targets, the places of the target's tokens.
         lost_spans: Rows of which a target was cut off entirely; its mask is empty.
+        row_of: Where rows were parted into windows, the row of each window, in order; the windows
+            are then what is called rows above. ``None`` where each is a row of its own.
     """
 
     features: dict[str, Tokens]
@@ -74,9 +72,43 @@ class Encoded:
     choices: int = 1
     span_tokens: list[tuple[Indices, ...]] | None = field(default=None, repr=False)
     lost_spans: int = 0
+    row_of: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.lengths)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of data, each of which may have several windows."""
+        return len(self) if self.row_of is None else int(self.row_of.max(initial=-1)) + 1
+
+    @property
+    def n_cut(self) -> int:
+        """Rows of data of which something is cut off."""
+        rows = np.arange(len(self)) if self.row_of is None else self.row_of
+        return len(np.unique(rows[self.truncated]))
+
+    @property
+    def n_parted(self) -> int:
+        """Rows of data that have several windows."""
+        return 0 if self.row_of is None else int((np.bincount(self.row_of) > 1).sum())
+
+    @property
+    def row_labels(self) -> Labels | None:
+        """Labels of the rows of data, (n_rows,)."""
+        return None if self.labels is None else of_rows(self.labels, self.row_of)
+
+    def with_labels(self, labels: Labels | None) -> Encoded:
+        """Return the same tokens with other labels.
+
+        Args:
+            labels: Those of the rows of data, (n_rows,).
+
+        Returns:
+            The rows, or their windows, with labels.
+        """
+        known = labels is not None and self.row_of is not None
+        return replace(self, labels=labels[self.row_of] if known else labels)  # type: ignore[index]
 
     @property
     def n_tokens(self) -> int:
@@ -87,11 +119,16 @@ class Encoded:
         """Return some of the rows.
 
         Args:
-            rows: Which, in the order they shall have.
+            rows: Which rows of data, in the order they shall have.
 
         Returns:
-            Those rows, copied.
+            Those rows, with all their windows, copied.
         """
+        row_of = None
+        if self.row_of is not None:
+            windows = np.split(np.arange(len(self)), np.cumsum(np.bincount(self.row_of))[:-1])
+            row_of = np.repeat(np.arange(len(rows)), [len(windows[row]) for row in rows])
+            rows = np.concatenate([np.zeros(0, np.int64), *(windows[row] for row in rows)])
         begins, sizes = self._sequences(rows)
         starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
         source = np.repeat(begins - starts[:-1], sizes) + np.arange(starts[-1])
@@ -103,6 +140,7 @@ class Encoded:
             truncated=self.truncated[rows],
             labels=None if self.labels is None else self.labels[rows],
             span_tokens=self.span_tokens and [self.span_tokens[row] for row in rows],
+            row_of=row_of,
         )
 
     def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
@@ -176,7 +214,7 @@ class Encoded:
         return masks
 
 
-def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
+def encode(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None = None) -> Encoded:
     """Tokenise rows.
 
     Args:
@@ -184,6 +222,8 @@ def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
         tokenizer: A tokenizer of transformers.
         max_length: Tokens, special ones included, above which a row is cut: of a pair, the text
             that is the longer one at that moment loses its tokens (``longest_first``).
+        overlap: Tokens that the windows of a longer row share, which is then not cut; ``None``
+            cuts it. Rows have neither choices nor targets then.
 
     Returns:
         The tokens.
@@ -192,7 +232,7 @@ def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
         ModelError: If the tokenizer has neither a padding nor an end token, or rows have targets
             and it cannot tell the place of a token in the text.
     """
-    padding = _padding(tokenizer)
+    padding = padding_of(tokenizer)
     if rows.spans is not None and not tokenizer.is_fast:
         raise ModelError(
             "a fast tokenizer, which tells the place of each token in the text",
@@ -202,61 +242,27 @@ def encode(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
     with (
         without_collection()
     ):  # a chunk's lists set it off, and it would look at all that is loaded
-        chunks = list(_tokenise(rows, tokenizer, max_length))
+        chunks = list(_tokenise(rows, tokenizer, max_length, overlap))
     names = [name for name in _TOKENS if name in tokenizer.model_input_names]
     lengths = _join((chunk.lengths for chunk in chunks), np.int64)
     cut = _join((chunk.truncated for chunk in chunks), np.bool_)
     spans = [row for chunk in chunks for row in chunk.span_tokens]
-    shape = (len(rows), rows.choices)
-    return Encoded(
+    counts = _join((chunk.counts for chunk in chunks), np.int64)
+    row_of = np.repeat(np.arange(len(counts)), counts) if (counts > 1).any() else None
+    shape = (-1, rows.choices)
+    found = Encoded(
         features={n: _join((chunk.features[n] for chunk in chunks), np.int32) for n in names},
         starts=np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)]),
         lengths=lengths.reshape(shape).max(axis=1),
         truncated=np.asarray(cut.reshape(shape).any(axis=1)),
         padding=padding,
         attention_mask="attention_mask" in tokenizer.model_input_names,
-        labels=rows.labels,
         choices=rows.choices,
         span_tokens=None if rows.spans is None else spans,
         lost_spans=sum(not all(len(target) for target in row) for row in spans),
+        row_of=row_of,
     )
-
-
-def resolve_max_length(
-    tokenizer: Any, positions: int | None, asked: int | None = None, *, default: int | None = None
-) -> int:
-    """Decide how many tokens a row may have.
-
-    Args:
-        tokenizer: A tokenizer of transformers; its ``model_max_length`` is a bound.
-        positions: Positions that the model has, if they are limited.
-        asked: What the user wants; an error if it is not possible.
-        default: What is taken where the user wants nothing, or less if that is not possible;
-            ``None`` takes as many as possible.
-
-    Returns:
-        Tokens, special ones included.
-
-    Raises:
-        ConfigError: If more is asked for than model and tokenizer allow, or not even one token of
-            text would fit.
-    """
-    bounds = {
-        "the tokenizer's model_max_length": tokenizer.model_max_length,
-        "the model's positions": positions,
-    }
-    real = {name: int(n) for name, n in bounds.items() if n and n < UNBOUNDED}
-    largest = min(real.values(), default=asked or default or FALLBACK_LENGTH)
-    if asked is None:
-        return min(largest, default or largest)
-    if asked > largest:
-        reason = next(name for name, bound in real.items() if bound == largest)
-        expected = f"a largest length of at most {largest} ({reason})"
-        raise ConfigError(expected, str(asked), f"Use --max-length {largest} or less.")
-    if asked < (least := tokenizer.num_special_tokens_to_add(pair=True) + 2):
-        fix = f"Use --max-length {least} or more."
-        raise ConfigError(f"room for special tokens and a pair: {least} tokens", str(asked), fix)
-    return asked
+    return found.with_labels(rows.labels)
 
 
 @dataclass(frozen=True)
@@ -265,9 +271,21 @@ class _Chunk:
     lengths: Indices
     truncated: npt.NDArray[np.bool_]
     span_tokens: list[tuple[Indices, ...]]
+    counts: Indices  # windows of each row
 
 
-def _padding(tokenizer: Any) -> Padding:
+def padding_of(tokenizer: Any) -> Padding:
+    """Return how a tokenizer pads.
+
+    Args:
+        tokenizer: A tokenizer of transformers.
+
+    Returns:
+        The values and the side; the end token stands in for a padding token that there is none of.
+
+    Raises:
+        ModelError: If the tokenizer has neither.
+    """
     pad = tokenizer.pad_token_id
     if pad is None:
         pad = tokenizer.eos_token_id
@@ -281,12 +299,12 @@ def _padding(tokenizer: Any) -> Padding:
     return Padding(values, tokenizer.padding_side == "left")
 
 
-def _tokenise(rows: Rows, tokenizer: Any, max_length: int) -> Iterator[_Chunk]:
+def _tokenise(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None) -> Iterator[_Chunk]:
     pairs = [pair for row in rows.texts for pair in row]
     for at in range(0, len(pairs), _CHUNK):
         # Rows with targets have one pair each, so that the two lists run in step.
         spans = None if rows.spans is None else rows.spans[at : at + _CHUNK]
-        yield _tokenise_chunk(pairs[at : at + _CHUNK], spans, tokenizer, max_length)
+        yield _tokenise_chunk(pairs[at : at + _CHUNK], spans, tokenizer, max_length, overlap)
 
 
 def _tokenise_chunk(
@@ -294,6 +312,7 @@ def _tokenise_chunk(
     spans: Sequence[tuple[Target, ...]] | None,
     tokenizer: Any,
     max_length: int,
+    overlap: int | None,
 ) -> _Chunk:
     """Tokenise without a limit, which tells exactly what is too long, and that again with it."""
     names = [name for name in _TOKENS if name in tokenizer.model_input_names]
@@ -301,8 +320,12 @@ def _tokenise_chunk(
     columns = {name: batch[name] for name in names}
     found = [_span_tokens(batch, i, s) for i, s in enumerate(spans or ())]
     truncated = np.array([len(tokens) > max_length for tokens in batch["input_ids"]])
-    long = np.flatnonzero(truncated).tolist()
-    if long:
+    long, counts = np.flatnonzero(truncated).tolist(), np.ones(len(pairs), np.int64)
+    if long and overlap is not None:
+        columns, counts, truncated = with_windows(
+            pairs, long, columns, tokenizer, max_length, overlap
+        )
+    elif long:
         again = _call(tokenizer, [pairs[i] for i in long], spans is not None, max_length)
         for new, old in enumerate(long):
             for name in names:
@@ -311,7 +334,7 @@ def _tokenise_chunk(
                 found[old] = _span_tokens(again, new, spans[old])
     lengths = np.array([len(tokens) for tokens in columns["input_ids"]], np.int64)
     features = {name: _flat(columns[name], int(lengths.sum())) for name in names}
-    return _Chunk(features, lengths, truncated, found)
+    return _Chunk(features, lengths, truncated, found, counts)
 
 
 def _call(

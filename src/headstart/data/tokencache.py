@@ -49,7 +49,9 @@ def cache_folder() -> Path | None:
         return None
 
 
-def encode_cached(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
+def encode_cached(
+    rows: Rows, tokenizer: Any, max_length: int, overlap: int | None = None
+) -> Encoded:
     """Tokenise rows, or read them back if the same has been tokenised before.
 
     A folder that cannot be written is no fault: the rows are then tokenised each time. So they are
@@ -59,6 +61,7 @@ def encode_cached(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
         rows: The rows.
         tokenizer: A tokenizer of transformers.
         max_length: Tokens above which a row is cut.
+        overlap: Tokens that the windows of a longer row share; ``None`` cuts it.
 
     Returns:
         What ``encode`` gives.
@@ -66,24 +69,25 @@ def encode_cached(rows: Rows, tokenizer: Any, max_length: int) -> Encoded:
     folder = cache_folder()
     known = tokenizer.is_fast and type(tokenizer).__module__.startswith("transformers.")
     if folder is None or not known:
-        return encode(rows, tokenizer, max_length)
-    path = folder / f"{cache_key(rows, tokenizer, max_length)}.npz"
+        return encode(rows, tokenizer, max_length, overlap)
+    path = folder / f"{cache_key(rows, tokenizer, max_length, overlap)}.npz"
     found = _read(path)
     if found is None:
-        found = encode(replace(rows, labels=None), tokenizer, max_length)
+        found = encode(replace(rows, labels=None), tokenizer, max_length, overlap)
         with contextlib.suppress(OSError):
             _write(found, path)
             _make_room(folder)
-    return replace(found, labels=rows.labels)
+    return found.with_labels(rows.labels)
 
 
-def cache_key(rows: Rows, tokenizer: Any, max_length: int) -> str:
+def cache_key(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None = None) -> str:
     """Return a digest of all that decides what rows look like as tokens.
 
     Args:
         rows: The rows; their labels do not count.
         tokenizer: A fast tokenizer of transformers.
         max_length: Tokens above which a row is cut.
+        overlap: Tokens that the windows of a longer row share; ``None`` cuts it.
 
     Returns:
         64 hexadecimal digits.
@@ -98,7 +102,9 @@ def cache_key(rows: Rows, tokenizer: Any, max_length: int) -> str:
         tokenizer.pad_token_type_id, tokenizer.padding_side, tokenizer.truncation_side,
         getattr(tokenizer, "split_special_tokens", False),
     ]  # fmt: skip
-    digest = hashlib.sha256(json.dumps(settings).encode())
+    # Without windows the name is that of files from before there were any.
+    windows = [] if overlap is None else [overlap]
+    digest = hashlib.sha256(json.dumps(settings + windows).encode())
     digest.update(core.to_str().encode())
     for at in range(0, len(rows), _ROWS):
         spans = rows.spans and rows.spans[at : at + _ROWS]
@@ -150,6 +156,8 @@ def _write(encoded: Encoded, path: Path) -> None:
         "truncated": encoded.truncated,
         **{f"feature/{name}": values for name, values in encoded.features.items()},
     }
+    if encoded.row_of is not None:
+        arrays["row_of"] = encoded.row_of
     if encoded.span_tokens is not None:
         places = [target for row in encoded.span_tokens for target in row]
         arrays["span_places"] = np.concatenate([np.zeros(0, np.int64), *places])

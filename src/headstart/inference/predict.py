@@ -14,10 +14,8 @@ import pandas as pd
 
 from headstart.config import FitConfig
 from headstart.data._faults import counting_all, counting_from, notes
-from headstart.data.encode import encode, resolve_max_length
 from headstart.data.objects import as_frame
 from headstart.data.rows import Rows, build_rows, column_faults
-from headstart.data.stream import ROWS_AT_ONCE
 from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import (
     ConfigError,
@@ -28,8 +26,9 @@ from headstart.errors import (
     raise_all,
 )
 from headstart.inference.inputs import after_training, read_texts
+from headstart.inference.longtexts import InputLength, LongTexts
 from headstart.models.folders import recover, require_finished
-from headstart.models.loading import load_saved, load_tokenizer, positions
+from headstart.models.loading import load_saved, load_tokenizer
 from headstart.models.source import at_home
 from headstart.steps.output.saved import (
     fit_to_model,
@@ -48,6 +47,7 @@ from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.first_token import first_token_only
 from headstart.training.loader import EncodedLoader
+from headstart.training.padding import settle_padding
 from headstart.training.precision import settle_precision
 from headstart.untrusted import shown
 
@@ -57,7 +57,6 @@ Text = str | tuple[str, str]
 LABELS = ("label", "label_columns", "label_separator")
 COLUMNS = ("task", "text", *LABELS, "choices", "span")
 """The settings that say how rows are read."""
-LONGEST_BY_DEFAULT = 512
 
 
 @dataclass(frozen=True)
@@ -82,6 +81,7 @@ class Classifier:
         precision: ``auto`` is that of the run, and ``fp32`` for a number.
         trust_remote_code: Whether code that comes with the model may run.
         gaps: What is done about rows without text or label.
+        long_texts: How texts over the longest input are read.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Classifier:
         *,
         trust_remote_code: bool = False,
         gaps: Gaps | None = None,
+        long_texts: LongTexts | None = None,
     ) -> None:
         recover(Path(at_home(source)))
         require_finished(Path(at_home(source)))
@@ -111,10 +112,11 @@ class Classifier:
         self._tokenizer = load_tokenizer(
             source, config.vocab_size, trust_remote_code=trust_remote_code
         )
+        settle_padding(self._split, self._tokenizer, self.target)
         task, asked = saved_task(source)
         self.task = fit_to_model(task, self.target) if task else None
-        self._max_length = asked or resolve_max_length(
-            self._tokenizer, positions(self._split), default=LONGEST_BY_DEFAULT
+        self._length = InputLength(
+            self._split, self._tokenizer, source, asked, long_texts or LongTexts()
         )
 
     def __repr__(self) -> str:
@@ -367,11 +369,8 @@ class Classifier:
     def _compute(self, rows: Rows) -> Floats:
         outputs = rows.choices if self.target.kind == "choice" else self.target.outputs
         parts: list[Floats] = [np.zeros((0, outputs), np.float32)]
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows.take(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))
-            loader = EncodedLoader(
-                encode(part, self._tokenizer, self._max_length), self._runtime.device
-            )
+        for encoded in self._length.encoded(rows, self.task):
+            loader = EncodedLoader(encoded, self._runtime.device)
             with first_token_only(self._split, loader):
                 self._settle_precision(loader)
                 parts.append(predict_logits(self._split.model, loader, self._runtime, outputs))

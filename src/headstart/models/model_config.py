@@ -30,6 +30,8 @@ _READS_IMAGES = ("layoutlmv2",)
 """Families with a vocabulary that need an image beside each text."""
 TEMPERATURE = "calibration_temperature"
 """Field of a saved config.json: what the logits have been divided by, for whoever wants to know."""
+LONG_TEXTS = "long_texts"
+"""Field of a saved config.json: length and overlap of the windows that long texts are read in."""
 
 THRESHOLD = "decision_threshold"
 """Field of a saved config.json: the probability above which one of several labels is predicted."""
@@ -153,7 +155,7 @@ def set_target(config: Any, labels: Sequence[str], problem_type: str | None) -> 
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
     config.num_labels = len(names)
-    for name in (TEMPERATURE, THRESHOLD):
+    for name in (TEMPERATURE, THRESHOLD, LONG_TEXTS):
         vars(config).pop(name, None)  # was that of another head
     if problem_type is not None:
         config.problem_type = problem_type

@@ -68,7 +68,7 @@ def run_probe(
                 "Use headstart fit --strategy head, with fewer or shorter rows.",
             )
         heads = train_heads(
-            model, stored[0], starts, seeds, rates, kind, steps=_steps(len(splits.train), numbers),
+            model, stored[0], starts, seeds, rates, kind, steps=_steps(len(encoded.train), numbers),
             batch_size=numbers.preset.batch_size, settings=_optimizer(numbers),
         )  # fmt: skip
         logits = probe_logits(model, stored[1], heads, kind.outputs)

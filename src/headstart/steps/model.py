@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import torch
 
 from headstart.config import FitConfig
 from headstart.data.checks import length_warnings
-from headstart.data.encode import Encoded, resolve_max_length
+from headstart.data.encode import Encoded
+from headstart.data.lengths import decide_overlap, resolve_max_length
 from headstart.data.tokencache import encode_cached
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.imports import without_collection
@@ -17,7 +17,6 @@ from headstart.models.backbone import SplitModel
 from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
 from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
-from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
 from headstart.steps.types import (
     EncodedSplits,
@@ -27,6 +26,7 @@ from headstart.steps.types import (
     Splits,
     gold_labels,
 )
+from headstart.training.padding import settle_padding
 from headstart.training.seeds import stream
 from headstart.untrusted import shown
 
@@ -54,17 +54,18 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     longest = resolve_max_length(
         tokenizer, positions(model), config.max_length, default=hyperparameters.preset.max_length
     )
+    settle_padding(model, tokenizer, splits.target)
+    overlap = _overlap(config, splits, tokenizer, longest)
     train, validation, untouched = (
-        _standardised(encode_cached(rows, tokenizer, longest), splits) if rows is not None else None
+        _standardised(encode_cached(rows, tokenizer, longest, overlap), splits)
+        if rows is not None
+        else None
         for rows in (splits.train, splits.validation, splits.untouched)
     )
     if train is None or validation is None:
         raise RuntimeError("rows for training and validation are there")
     _require_mask(train, hyperparameters.pooling)
-    if is_decoder(model_config):
-        # Decoders find a row's last token by the padding token.
-        model_config.pad_token_id = train.padding.values["input_ids"]
-    encoded = EncodedSplits(train, validation, untouched, longest)
+    encoded = EncodedSplits(train, validation, untouched, longest, overlap)
     if config.calibrate:
         require_calibratable(config, splits, encoded, model)
     fingerprint, warnings = model.fingerprint(), length_warnings(train, "training rows")
@@ -80,6 +81,14 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
         return {**again.backbone, **dict(again.buffers())}
 
     return LoadedModel(model, tokenizer, encoded, fingerprint, pristine, tuple(warnings))
+
+
+def _overlap(config: FitConfig, splits: Splits, tokenizer: Any, longest: int) -> int | None:
+    """Return the tokens that the windows of long rows share; ``None`` where they are cut."""
+    if config.long_texts == "cut":
+        return None
+    pair = splits.task.shape == "pair"
+    return decide_overlap(tokenizer, longest, config.window_overlap, pair=pair)
 
 
 def _start_head(config: FitConfig, splits: Splits, model: SplitModel, tokenizer: Any) -> None:
@@ -182,4 +191,4 @@ def _require_mask(encoded: Encoded, pooling: str) -> None:
 
 
 def _standardised(encoded: Encoded, splits: Splits) -> Encoded:
-    return replace(encoded, labels=splits.kind.standardise(gold_labels(encoded)))
+    return encoded.with_labels(splits.kind.standardise(gold_labels(encoded)))

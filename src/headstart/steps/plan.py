@@ -40,10 +40,10 @@ def make_plan(
     config, model, encoded = settings.config, loaded.model, loaded.encoded
     if config.gradient_checkpointing:
         require_recomputable(model)
-    hyperparameters = with_enough_steps(settings.hyperparameters, config, len(splits.train))
+    hyperparameters = with_enough_steps(settings.hyperparameters, config, len(encoded.train))
     loaders = [EncodedLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
     slower = settle_precision(model, loaders, runtime)
-    stages = _stages(config, hyperparameters, settings.strategy, splits, loaded.model)
+    stages = _stages(config, hyperparameters, settings.strategy, splits, model, len(encoded.train))
     notes = [*settings.notes, *loaded.warnings, *([slower] if slower else []), *splits.warnings]
     return TrainingPlan(
         config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
@@ -63,8 +63,9 @@ def with_settings(plan: TrainingPlan, settings: RunSettings) -> TrainingPlan:
         What can start; it shares the model.
     """
     config, strategy = settings.config, settings.strategy
-    hyperparameters = with_enough_steps(settings.hyperparameters, config, len(plan.splits.train))
-    stages = _stages(config, hyperparameters, strategy, plan.splits, plan.model)
+    hyperparameters = with_enough_steps(settings.hyperparameters, config, len(plan.encoded.train))
+    size = len(plan.encoded.train)
+    stages = _stages(config, hyperparameters, strategy, plan.splits, plan.model, size)
     return replace(
         plan, config=config, hyperparameters=hyperparameters, strategy=strategy, stages=stages
     )
@@ -76,11 +77,12 @@ def _stages(
     strategy: Strategy,
     splits: Splits,
     model: SplitModel,
+    rows: int,
 ) -> tuple[StagePlan, ...]:
     _require_meaning(config.strategy, splits.kind.name)
     numbers = lengths(
         strategy,
-        rows=len(splits.train),
+        rows=rows,
         batch_size=hyperparameters.preset.batch_size,
         epochs=hyperparameters.epochs,
         total_epochs=hyperparameters.total_epochs,

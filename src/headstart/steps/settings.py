@@ -45,6 +45,8 @@ def decide_settings(config: FitConfig) -> RunSettings:
         strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
         notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
     raise_all(unused_settings(config, strategy))
+    if config.long_texts == "windows":
+        require_windows(task)
     require_use(config, strategy)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
     uses = decides or config.calibrate or config.tune_threshold
@@ -54,6 +56,25 @@ def decide_settings(config: FitConfig) -> RunSettings:
             "add --select best, --calibrate or --tune-threshold, or drop it."
         )
     return RunSettings(config, task, strategy, hyperparameters, tuple(notes))
+
+
+def require_windows(task: TaskSpec) -> None:
+    """Refuse tasks whose rows cannot be parted into windows.
+
+    Args:
+        task: The task.
+
+    Raises:
+        ConfigError: If a row has candidates or target spans.
+    """
+    if task.shape == "choice" or task.spans:
+        choice = "candidates to choose from"
+        has = choice if task.shape == "choice" else "target spans, which most windows would lack"
+        raise ConfigError(
+            "rows of one text or a pair for --long-texts windows",
+            f"{task.name}, whose rows have {has}",
+            "Drop --long-texts: long rows are then cut. Raise --max-length to keep more of them.",
+        )
 
 
 def default_out(config: FitConfig) -> Path:

@@ -11,7 +11,7 @@ from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.models.headfile import describe_pooling
 from headstart.steps.stages.plan import total_steps
 from headstart.steps.stages.types import StagePlan
-from headstart.steps.types import TrainingPlan, gold_labels
+from headstart.steps.types import EncodedSplits, TrainingPlan, gold_labels
 from headstart.tuners._bind import bind, bind_techniques
 
 _SENTENCE = (
@@ -129,18 +129,33 @@ def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
     return count
 
 
+def _window_facts(encoded: EncodedSplits) -> dict[str, str]:
+    """Say how many rows are longer than the model's input, and how many windows they make."""
+    splits = {"training": encoded.train, "validation": encoded.validation}
+    if encoded.untouched is not None:
+        splits["for the final score"] = encoded.untouched
+    told = ", ".join(
+        f"{rows.n_parted:,} of {rows.n_rows:,} {name} ({len(rows):,} windows in all)"
+        for name, rows in splits.items()
+    )
+    share = f"{encoded.max_length} tokens, {encoded.overlap} of them shared with the one before"
+    return {"rows in windows": told, "windows": f"{share}; a step and its batch count windows"}
+
+
 def _data_facts(plan: TrainingPlan) -> dict[str, str]:
     splits, train = plan.splits, plan.encoded.train
+    unit = "row" if plan.encoded.overlap is None else "window"
     facts = {
         "rows": f"{len(splits.train):,} training, {len(splits.validation):,} validation "
         f"({splits.origin})"
         + (f", {len(splits.untouched):,} for the final score" if splits.untouched else ""),
-        "tokens a row": f"median {np.median(train.lengths):.0f}, "
+        f"tokens a {unit}": f"median {np.median(train.lengths):.0f}, "
         f"95 % {np.percentile(train.lengths, 95):.0f}, longest {train.lengths.max()}, "
         f"cut at {plan.encoded.max_length}",
-        "rows cut": f"{int(train.truncated.sum()):,} training, "
-        f"{int(plan.encoded.validation.truncated.sum()):,} validation",
+        "rows cut": f"{train.n_cut:,} training, {plan.encoded.validation.n_cut:,} validation",
     }
+    if plan.encoded.overlap is not None:
+        facts |= _window_facts(plan.encoded)
     facts |= splits.kind.describe(gold_labels(splits.train))
     facts["metrics"] = " + ".join(splits.task.metrics)
     return facts

@@ -46,12 +46,14 @@ def stage_runner(
         The runner; nothing has trained yet.
     """
     kind, encoded, runtime = plan.splits.kind, plan.encoded, plan.runtime
-    train_labels = gold_labels(encoded.train)
+    labels = encoded.train.labels
+    if labels is None:
+        raise RuntimeError("rows for training carry labels")
     data = TrainingData(
         plan.model,
         EncodedLoader(encoded.train, runtime.device),
         EncodedLoader(encoded.validation, runtime.device),
-        train_labels,
+        labels,
         Judge(kind, gold_labels(encoded.validation), plan.task.metrics),
         plan.pristine,
     )

@@ -44,13 +44,16 @@ class Hyperparameters:
     pooling: str
     sentence: bool = False
 
-    def written_into(self, config: FitConfig, strategy: Strategy, max_length: int) -> FitConfig:
+    def written_into(
+        self, config: FitConfig, strategy: Strategy, max_length: int, overlap: int | None = None
+    ) -> FitConfig:
         """Return settings in which only the stages' own learning rates may still be open.
 
         Args:
             config: The settings as given.
             strategy: The stages that will run.
             max_length: Longest input in tokens.
+            overlap: Tokens that windows of long texts share, where they are read so.
 
         Returns:
             Settings that repeat the run by themselves.
@@ -62,6 +65,7 @@ class Hyperparameters:
             "head_type": self.head,
             "pooling": self.pooling,
             "max_length": max_length,
+            "window_overlap": overlap,
             **{
                 name: getattr(self.preset, name)
                 for name in ("batch_size", "weight_decay", "clip", "warmup")
@@ -131,12 +135,14 @@ class EncodedSplits:
         validation: Validation rows.
         untouched: The untouched rows, if there are any.
         max_length: Longest input in tokens.
+        overlap: Tokens that the windows of longer rows share; ``None`` where they are cut.
     """
 
     train: Encoded
     validation: Encoded
     untouched: Encoded | None
     max_length: int
+    overlap: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,7 +204,7 @@ class TrainingPlan:
     def resolved(self) -> FitConfig:
         """The settings with what was decided, for the run's folder."""
         return self.hyperparameters.written_into(
-            self.config, self.strategy, self.encoded.max_length
+            self.config, self.strategy, self.encoded.max_length, self.encoded.overlap
         )
 
 
@@ -211,9 +217,10 @@ def gold_labels(rows: Encoded | Rows) -> Labels:
     Returns:
         In the form of their kind of target.
     """
-    if rows.labels is None:
+    labels = rows.row_labels if isinstance(rows, Encoded) else rows.labels
+    if labels is None:
         raise RuntimeError("rows that train or measure a model carry labels")
-    return rows.labels
+    return labels
 
 
 def data_record(splits: Splits) -> dict[str, Any]:

@@ -28,7 +28,10 @@ _NOT_PART = {
 """Settings that do not decide a result, or that stand in the digest by what they lead to."""
 
 
-_NONE_BY_DEFAULT = {"encoding": None, "empty_text": "error", "missing_label": "error"}
+_NONE_BY_DEFAULT = {
+    "encoding": None, "empty_text": "error", "missing_label": "error", "long_texts": "cut",
+    "window_overlap": None,
+}  # fmt: skip
 """Settings that are part of a digest where they say something, so that older ones stay valid."""
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from headstart.data.batching import budget_batches
 from headstart.data.labels import Labels
+from headstart.data.windows import mean_of_windows
 from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.metrics import compute, is_share, score
 from headstart.training.loader import BatchLoader
@@ -51,7 +52,7 @@ def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outp
         outputs: Logits per row.
 
     Returns:
-        Logits in the rows' own order, (n, outputs).
+        Logits in the rows' own order, (n, outputs); of rows in windows the mean over those of each.
     """
     logits = torch.zeros(len(loader.lengths), outputs)
     batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
@@ -63,7 +64,8 @@ def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outp
             logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
     if runtime.world > 1:
         logits = runtime.sum(logits.to(runtime.device)).cpu()
-    return logits.numpy()
+    found: Floats = logits.numpy()
+    return found if loader.row_of is None else mean_of_windows(found, loader.row_of)
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,7 @@ class _FeatureLoader:
         same = len({s.shape for s in states}) == 1
         self._table = torch.stack(states) if same else None
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
+        self.row_of = loader.row_of
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the inputs for some rows and hand their features to the stand-in."""

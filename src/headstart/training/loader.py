@@ -23,6 +23,9 @@ class BatchLoader(Protocol):
     """Tokens of each row, (n,)."""
     left_padded: bool
     """Whether shorter rows are filled up in front."""
+    row_of: Indices | None
+    """Where rows were parted into windows, the row of each window; what is called a row here is
+    then a window. ``None`` where each counts by itself."""
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows, ``labels`` among them where they are known."""
@@ -45,6 +48,7 @@ class EncodedLoader:
     def __init__(self, encoded: Encoded, device: torch.device) -> None:
         self._encoded, self._device = encoded, device
         self.lengths, self.left_padded = encoded.lengths, encoded.padding.left
+        self.row_of = encoded.row_of
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows.
@@ -80,12 +84,14 @@ class EncodedLoader:
 
 
 class SubsetLoader:
-    """Some rows of another loader.
+    """Some rows of another loader, each of which counts by itself, be it a window or not.
 
     Args:
         loader: The loader.
         rows: Which of its rows, (n,).
     """
+
+    row_of: Indices | None = None
 
     def __init__(self, loader: BatchLoader, rows: Indices) -> None:
         self._loader, self._rows = loader, rows

@@ -32,13 +32,14 @@ from torch import nn
 
 from headstart.data.batching import BatchOrder
 from headstart.data.labels import Labels
+from headstart.data.windows import window_weights
 from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.results import Point
 from headstart.targets._base import TargetKind
 from headstart.targets._skill import skill_of_sums
 from headstart.techniques._base import Technique, Updated
-from headstart.training.loader import BatchLoader
+from headstart.training.loader import BatchLoader, send
 from headstart.training.masking import known_padding
 from headstart.training.optim import build_optimizer, rate_factor, set_rates
 from headstart.training.runtime import Runtime
@@ -93,6 +94,8 @@ class StageLoop:
         techniques: Sequence[Technique] = (),
     ) -> None:
         self.model, self.loader, self.evaluate = model.to(runtime.device), loader, evaluate
+        row_of = loader.row_of
+        self._weights = None if row_of is None else torch.from_numpy(window_weights(row_of))
         self.kind, self.setup, self.runtime = kind, setup, runtime
         self.on_step, self.on_point = on_step, on_point
         self.pause, self.checkpoint = pause, checkpoint
@@ -202,6 +205,8 @@ class StageLoop:
                 with kernels, runtime.autocast():
                     logits = model(**batch).logits
                     losses = self.techniques.losses(batch, logits, labels, state.step)
+                if self._weights is not None:
+                    losses = losses * send(self._weights[torch.from_numpy(part)], runtime.device)
                 loss = losses.sum() * weight / len(rows)
                 # Gradients are averaged over processes, so each one's share is scaled up.
                 runtime.backward(loss * runtime.world)

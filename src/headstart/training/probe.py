@@ -23,6 +23,7 @@ import torch
 from torch.func import functional_call, vmap
 
 from headstart.data.batching import BatchOrder, budget_batches
+from headstart.data.windows import mean_of_windows, window_weights
 from headstart.models.backbone import SplitModel
 from headstart.targets._base import Floats, TargetKind
 from headstart.training.evaluate import ROWS_PER_BATCH, TOKENS_PER_BATCH, evaluating
@@ -103,7 +104,10 @@ def probe_logits(split: SplitModel, loader: BatchLoader, heads: Heads, outputs: 
         for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH):
             found = _logits(split, heads, _inputs(split, loader, rows), None)
             logits[:, :, torch.from_numpy(rows)] = found.float().cpu()
-    return logits.numpy()
+    if loader.row_of is None:
+        return logits.numpy()
+    by_window = np.moveaxis(logits.numpy(), 2, 0)
+    return np.moveaxis(mean_of_windows(by_window, loader.row_of), 0, 2)
 
 
 def _losses(
@@ -116,13 +120,17 @@ def _losses(
     """Return the sum over all heads of the mean loss on their seed's rows."""
     # The last batch of an epoch is smaller and comes at another step for every seed.
     size = max(map(len, batches))
-    real = np.arange(size) < np.array([[len(rows)] for rows in batches])
-    inputs = _inputs(split, loader, np.concatenate([np.resize(rows, size) for rows in batches]))
+    real = (np.arange(size) < np.array([[len(rows)] for rows in batches])).astype(np.float64)
+    real /= real.sum(axis=1, keepdims=True)
+    read = np.concatenate([np.resize(rows, size) for rows in batches])
+    if loader.row_of is not None:
+        real *= window_weights(loader.row_of)[read].reshape(real.shape)
+    inputs = _inputs(split, loader, read)
     labels = inputs.pop("labels")
     labels = labels.view(len(batches), 1, size, *labels.shape[1:])
     by_seed = {n: t.view(len(batches), -1, *t.shape[1:]) for n, t in inputs.items()}
     logits = _logits(split, heads, by_seed, 0)
-    weights = torch.from_numpy(real / real.sum(axis=1, keepdims=True)).to(logits).unsqueeze(1)
+    weights = torch.from_numpy(real).to(logits).unsqueeze(1)
     told = labels.expand(*logits.shape[:3], *labels.shape[3:]).flatten(0, 2)
     losses = kind.row_losses(logits.flatten(0, 2), told).view(logits.shape[:3])
     return (losses * weights).sum()

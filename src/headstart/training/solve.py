@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from headstart.data.labels import Labels
+from headstart.data.windows import of_rows
 from headstart.models.backbone import Snapshot
 from headstart.targets._base import TargetKind
 from headstart.training.evaluate import evaluating
@@ -77,19 +78,21 @@ def fit_head(
         head: The head's parameters by name.
         loader: The training rows from there.
         kind: Of the labels.
-        labels: In the units of training.
-        seed: Draws the folds.
+        labels: In the units of training; windows have those of their row.
+        seed: Draws the folds; the windows of a row are never parted.
 
     Returns:
         What was chosen.
     """
     start = Snapshot(head)
     everything = np.arange(len(labels))
+    row_of = everything if loader.row_of is None else loader.row_of
     with evaluating(model):
         scales = _scales(model, head, loader, everything)
         problem = _Problem(model, head, loader, kind, scales)
         found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
-        for kept, held_out in folds(kind.strata(labels), seed):
+        for pair in folds(kind.strata(of_rows(labels, loader.row_of)), seed):
+            kept, held_out = (np.flatnonzero(np.isin(row_of, rows)) for rows in pair)
             start.restore()
             for strength in STRENGTHS:
                 problem.solve(kept, strength)
@@ -172,11 +175,15 @@ class _Problem:
         scales: Mapping[str, float],
     ) -> None:
         self._model, self._head, self._loader = model, head, loader
-        self._kind, self._scales = kind, scales
+        self._kind, self._scales, self._row_of = kind, scales, loader.row_of
+        row_of = loader.row_of
+        self._weights = None if row_of is None else 1 / np.bincount(row_of)[row_of]
 
     def solve(self, rows: Indices, strength: float) -> int:
         """Minimise from the present head on; return the iterations."""
         head = list(self._head.values())
+        # Rows of data: all windows of one weigh as much as one row that is whole.
+        n = len(rows) if self._weights is None else round(self._weights[rows].sum())
         optimizer = torch.optim.LBFGS(
             head, max_iter=ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, history_size=10,
             line_search_fn="strong_wolfe",
@@ -186,10 +193,10 @@ class _Problem:
             optimizer.zero_grad()
             total = torch.zeros((), device=head[0].device)
             for losses in self._losses(rows):
-                part = losses.sum() / len(rows)
+                part = losses.sum() / n
                 part.backward()  # type: ignore[no-untyped-call]
                 total += part.detach()
-            penalty = self._penalty() / (2 * len(rows) * strength)
+            penalty = self._penalty() / (2 * n * strength)
             penalty.backward()  # type: ignore[no-untyped-call]
             return total + penalty.detach()
 
@@ -199,8 +206,13 @@ class _Problem:
 
     @torch.no_grad()
     def losses(self, rows: Indices) -> Losses:
-        """Return the losses of some rows, (n,)."""
-        return np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        """Return the losses of some rows, (n,); of rows in windows the mean over those of each."""
+        found = np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        if self._row_of is None:
+            return found
+        # The weights are in the losses already.
+        own = np.unique(self._row_of[rows], return_inverse=True)[1]
+        return np.bincount(own, found).astype(np.float32)
 
     def _penalty(self) -> torch.Tensor:
         weights = [scale * self._head[n].square().sum() for n, scale in self._scales.items()]
@@ -208,9 +220,13 @@ class _Problem:
 
     def _losses(self, rows: Indices) -> Iterator[torch.Tensor]:
         for start in range(0, len(rows), ROWS_AT_ONCE):
-            batch = self._loader.batch(rows[start : start + ROWS_AT_ONCE])
+            part = rows[start : start + ROWS_AT_ONCE]
+            batch = self._loader.batch(part)
             labels = batch.pop("labels")
-            yield self._kind.row_losses(self._model(**batch).logits, labels)
+            losses = self._kind.row_losses(self._model(**batch).logits, labels)
+            if self._weights is not None:
+                losses = losses * torch.from_numpy(self._weights[part]).to(losses)
+            yield losses
 
 
 @torch.no_grad()

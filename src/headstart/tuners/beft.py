@@ -9,8 +9,9 @@ from peft import BeftConfig, PeftConfig
 from torch import nn
 
 from headstart.cards import Card
+from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
-from headstart.tuners._peft import PeftTuner, keys_and_values, sizes
+from headstart.tuners._peft import PeftTuner, keys_and_values, sizes, wrapped
 
 
 @dataclass
@@ -46,6 +47,24 @@ class Beft(PeftTuner):
             The settings.
         """
         return BeftConfig(target_modules=names)
+
+    def require_merge(self, split: SplitModel) -> None:
+        """Refuse to keep the change where the values' maps have no bias that could hold it.
+
+        Args:
+            split: The model that the tuner is attached to.
+
+        Raises:
+            ConfigError: If a map has none.
+        """
+        super().require_merge(split)
+        if any(layer.get_base_layer().bias is None for layer in wrapped(split).values()):
+            raise ConfigError(
+                "maps of the values with a bias, to which beft's can be added in the end",
+                f"{type(split.base).__name__}, whose maps have none",
+                "Write 'beft > full', which throws the change away, or use another tuner, such as "
+                "'lora'.",
+            )
 
     def count(self, split: SplitModel) -> int:
         """Compute how many numbers will train beside the head.

@@ -33,6 +33,29 @@ logits = SentenceTransformer("{folder}").encode(["a text"])
 ```"""
 
 
+_LONG = """
+## Long texts
+
+Texts over {length} tokens were read in windows of {length}, of which {overlap} are shared with the
+window before; the logits of a text are the mean of those of its windows. headstart reads them so
+by itself, transformers and sentence-transformers cut them.
+"""
+_LONG_BY_HAND = """The same logits without headstart:
+
+```python
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+tokenizer = AutoTokenizer.from_pretrained("{folder}")
+model = AutoModelForSequenceClassification.from_pretrained("{folder}")
+windows = tokenizer(
+    {text}, max_length={length}, stride={overlap},
+    return_overflowing_tokens=True, padding=True, return_tensors="pt",
+)
+windows.pop("overflow_to_sample_mapping")
+logits = model(**windows).logits.mean(0)
+```
+"""
+
+
 def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> str:
     """Write the card.
 
@@ -44,7 +67,7 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
     Returns:
         Markdown with the hub's front matter.
     """
-    task = result.task
+    task, folder = result.task, "path/to/this/folder"
     choice = task["shape"] == "choice"
     use = _OWN if own_head else _CLASS if choice else _PLAIN
     use += _SENTENCE if sentence else ""
@@ -73,7 +96,7 @@ Fine-tuned with headstart {result.versions["headstart"]}
 from {markdown_code(source)}, seed {result.seed},
 on {result.data["train_rows"]:,} rows.
 
-{use.format(folder="path/to/this/folder")}
+{use.format(folder=folder)}
 
 ## Scores ({markdown(result.reported_on)})
 
@@ -82,7 +105,7 @@ on {result.data["train_rows"]:,} rows.
 {scores}
 
 Saved is the `{result.selected}` state: {markdown(result.rule)}.
-{_calibration(result)}
+{_long_texts(result, folder, own_head=own_head)}{_calibration(result)}
 ## Training
 
 | stage | steps | lr | head lr | trainable (tuner + head) | seconds |
@@ -111,3 +134,15 @@ saved model holds it already. {describe_calibration(found)}
 |---|---|---|
 {rows}
 """
+
+
+def _long_texts(result: RunResult, folder: str, *, own_head: bool) -> str:
+    """Write the section on windows; empty where long texts were cut."""
+    overlap = result.settings.get("window_overlap")
+    if overlap is None:
+        return ""
+    pair = result.task["shape"] == "pair"
+    text = 'first, second, truncation="only_second"' if pair else "text, truncation=True"
+    return (_LONG + ("" if own_head else _LONG_BY_HAND)).format(
+        length=result.task["max_length"], overlap=overlap, folder=folder, text=text
+    )

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from headstart.data.batching import BatchOrder
+from headstart.data.windows import of_rows
 from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.strategies.plan import Length
 from headstart.techniques._base import Batch, Technique, TechniqueContext
@@ -71,7 +72,7 @@ def setting(
             logits = split.model(**inputs).logits
         return kind.row_losses(logits, batch["labels"]).sum()
 
-    counts = kind.class_counts(data.train_labels)
+    counts = kind.class_counts(of_rows(data.train_labels, train.row_of))
     return TechniqueContext(
         split, {**trained, **split.head}, length.steps, data.outputs, counts,
         generator, batches, loss, arguments.micro_batch_size,

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 
 from headstart.data.labels import Labels
+from headstart.data.windows import of_rows
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage
@@ -44,7 +45,7 @@ class TrainingData:
         split: The model.
         train: Training rows.
         validation: Rows that scores are measured on.
-        train_labels: Labels of the training rows.
+        train_labels: Labels of the training rows; of rows in windows one for each window.
         judge: Turns validation logits into metrics.
         pristine: Reads the checkpoint's backbone again, for going back to an earlier stage's
             model; ``None`` where none is gone back to.
@@ -70,7 +71,7 @@ class TrainingData:
     @cached_property
     def chance(self) -> float:
         """Loss of the best constant guess on the training rows."""
-        return self.kind.chance_loss(self.train_labels)
+        return self.kind.chance_loss(of_rows(self.train_labels, self.train.row_of))
 
 
 @dataclass(frozen=True)
