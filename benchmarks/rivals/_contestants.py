@@ -109,13 +109,13 @@ def _headstart(
         """Takes the time when training is over, then predicts the rows to judge."""
 
         def end(self) -> dict[str, Any]:
-            prepared = self.plan.prepared
+            plan = self.plan
             seconds = time.perf_counter() - began
-            kind = prepared.splits.kind
-            built = build_rows(rows.judge, self.plan.task, kind, where="the judged rows")
-            encoded = encode(built, prepared.tokenizer, prepared.max_length)
+            kind = plan.splits.kind
+            built = build_rows(rows.judge, plan.task, kind, where="the judged rows")
+            encoded = encode(built, plan.tokenizer, plan.encoded.max_length)
             order = np.argsort(np.array(kind.names))
-            logits = final_logits(self.plan, encoded)[:, order]
+            logits = final_logits(plan, encoded)[:, order]
             return {"seconds": seconds, "logits": logits}
 
     # A few training rows to evaluate along the way: nothing that chooses sees the judged rows.

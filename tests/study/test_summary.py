@@ -223,6 +223,16 @@ def test_churn_is_that_of_the_logits() -> None:
     assert summarise(study(), [], A, [A, B]).groups[0].entries[0].churn is None
 
 
+def test_two_seeds_disagree_on_a_row_where_any_of_its_labels_differs() -> None:
+    records = study()
+    for record in records:
+        record["result"]["task"]["target"] = "multilabel"
+    rows = [[[3, -1], [1, 1], [-1, -1]], [[1, -3], [2, -1], [-9, -1]]]
+    logits = {f"one-full-{seed}": np.array(rows[seed % 2], np.float32) for seed in range(6)}
+    entry = summarise(records, [], A, [A, B], logits.get).groups[0].entries[0]
+    assert entry.churn == pytest.approx(9 / 15 / 3)
+
+
 def test_too_few_seeds_are_told() -> None:
     few = [r for r in study() if r["axes"]["seed"] < 3]
     assert any("with 3 pairs of seeds p cannot be below 0.25" in n for n in notes(

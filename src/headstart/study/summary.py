@@ -133,6 +133,7 @@ class Group:
         settings: Settings of the grid.
         metrics: What the score is the mean of.
         entries: The strategies, in the order of the plan.
+        several: Whether a row may have several labels.
     """
 
     task: str
@@ -141,6 +142,7 @@ class Group:
     settings: dict[str, Any]
     metrics: tuple[str, ...]
     entries: list[Entry]
+    several: bool = False
 
     @property
     def name(self) -> str:
@@ -241,6 +243,7 @@ def summarise(
         finished += 1
         result = RunResult.from_dict(record["result"])
         group.metrics = tuple(result.task["metrics"])
+        group.several = result.task.get("target") == "multilabel"
         entry.runs[axes["seed"]] = run_score(record["id"], result)
     if not found:
         raise RunError("at least one run that has ended", "none", "Wait for the first one.")
@@ -263,7 +266,7 @@ def _fill(
     group.entries = [entries[name] for name in strategies if name in entries]
     for entry in group.entries:
         entry.crashed.sort()
-        _describe(entry, entries.get(baseline), logits, number="r2" in group.metrics)
+        _describe(entry, entries.get(baseline), logits, several=group.several)
 
 
 def run_score(identity: str, result: RunResult) -> RunScore:
@@ -292,12 +295,12 @@ def _gave_up(result: RunResult) -> bool:
     return any(s.handed_on == GIVEN_UP and after.attempt == 1 for s, after in followed)
 
 
-def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, number: bool) -> None:
+def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, several: bool) -> None:
     seeds = sorted(entry.runs)
     if not seeds:
         return
     entry.scores = describe([entry.runs[seed].score for seed in seeds])
-    entry.churn = None if number else _churn([entry.runs[seed].id for seed in seeds], logits)
+    entry.churn = _churn([entry.runs[seed].id for seed in seeds], logits, several=several)
     if baseline is None or baseline is entry:
         return
     both = [seed for seed in seeds if seed in baseline.runs]
@@ -317,12 +320,17 @@ def _correct(families: Iterable[Sequence[Entry]]) -> None:
                 entry.comparison = replace(entry.comparison, adjusted=p)
 
 
-def _churn(identities: Sequence[str], logits: Logits) -> float | None:
+def _churn(identities: Sequence[str], logits: Logits, *, several: bool) -> float | None:
+    """Return the share of rows on which seeds disagree: in the class, or in any of the labels."""
     found = [logits(identity) for identity in identities]
     known = [f for f in found if f is not None and f.ndim == 2 and f.shape[1] > 1]
     if len(known) < FEWEST_TO_COMPARE or len({len(f) for f in known}) > 1:
         return None
-    return churn(np.stack([f.argmax(axis=1) for f in known]))
+    if not several:
+        return churn(np.stack([f.argmax(axis=1) for f in known]))
+    masks = np.stack([f > 0 for f in known])  # a threshold that was tuned stands in no logits
+    flat = masks.reshape(-1, masks.shape[-1])
+    return churn(np.unique(flat, axis=0, return_inverse=True)[1].reshape(masks.shape[:2]))
 
 
 def _overall(groups: Sequence[Group], strategies: Sequence[str], baseline: str) -> Overall:
