@@ -1,15 +1,16 @@
-"""Calibrating a run's model: one temperature, fitted on held-out rows, folded into the head."""
+"""What held-out rows decide after training: one temperature of the logits, one threshold."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from headstart.data.encode import Encoded
-from headstart.models.model_config import TEMPERATURE
+from headstart.errors import ConfigError
+from headstart.models.model_config import TEMPERATURE, THRESHOLD
 from headstart.models.rescale import divide_logits
 from headstart.results import RunResult
 from headstart.steps.types import TrainingPlan, gold_labels
-from headstart.targets._base import Floats
+from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loader import EncodedLoader
@@ -99,3 +100,59 @@ def _fold(plan: TrainingPlan, temperature: float, result: RunResult) -> Floats:
         gold = gold_labels(encoded.untouched)
         result.untouched = Judge(kind, gold, plan.task.metrics)(logits)
     return logits
+
+
+def require_thresholds(kind: TargetKind) -> None:
+    """Refuse ``--tune-threshold``, before any training, where labels have no threshold.
+
+    Args:
+        kind: The kind of target.
+
+    Raises:
+        ConfigError: If they have none.
+    """
+    if not kind.thresholds():
+        raise ConfigError(
+            "--tune-threshold beside several labels a row",
+            f"the target {kind.name}",
+            "Drop --tune-threshold.",
+        )
+
+
+def choose_threshold(
+    plan: TrainingPlan, held_out: Floats, reported: Floats, result: RunResult
+) -> TargetKind:
+    """Choose a threshold by the score on held-out rows, and save it with the model.
+
+    Rows that have been carved for selection choose it and the untouched validation rows judge it;
+    else the validation rows do both, which a warning says.
+
+    Args:
+        plan: The run.
+        held_out: Logits of the final state on the held-out rows, (n, labels).
+        reported: Those on the rows that the record's ``scores`` are about.
+        result: The record; its scores become those at the threshold.
+
+    Returns:
+        The kind of target with the threshold.
+    """
+    rows, untouched, metrics = plan.encoded.validation, plan.encoded.untouched, plan.task.metrics
+    kinds = plan.splits.kind.thresholds()
+    scores = {t: Judge(kind, gold_labels(rows), metrics)(held_out) for t, kind in kinds.items()}
+    # Of several that are best, the one nearest to the middle.
+    best = max(scores, key=lambda threshold: (scores[threshold]["score"], -abs(threshold - 0.5)))
+    setattr(plan.model.model.config, THRESHOLD, best)
+    before = result.selecting
+    for state in ("last", "best"):  # which may be the same
+        if getattr(result, state) == before:
+            setattr(result, state, scores[best])
+    where = f"the score on {len(rows):,} held-out rows, {plan.splits.origin}"
+    result.rule += f"; a label is predicted above a probability of {best:g}, chosen by {where}"
+    if untouched is not None:
+        result.untouched = Judge(kinds[best], gold_labels(untouched), metrics)(reported)
+    else:
+        result.warnings.append(
+            f"The threshold {best:g} was chosen on the rows that the scores are about, which "
+            "flatters them a little; --selection carve chooses it on other rows."
+        )
+    return kinds[best]

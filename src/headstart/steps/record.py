@@ -6,13 +6,12 @@ import datetime
 
 from headstart.config import FitConfig
 from headstart.results import RunResult
-from headstart.steps.calibrate import calibrate, final_logits
+from headstart.steps.calibrate import calibrate, choose_threshold, final_logits
 from headstart.steps.callback import Callback
 from headstart.steps.output.saved import task_record
 from headstart.steps.output.versions import versions
 from headstart.steps.settings import source_name
 from headstart.steps.stages.runner import StrategyRunner
-from headstart.steps.threshold import choose_threshold
 from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.strategies.stages import Strategy
 from headstart.targets._base import Floats

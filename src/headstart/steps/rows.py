@@ -19,7 +19,7 @@ from headstart.data.sources import read_table
 from headstart.data.splits import carve, sample
 from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
-from headstart.steps.threshold import require_thresholds
+from headstart.steps.calibrate import require_thresholds
 from headstart.steps.types import Splits, gold_labels
 from headstart.targets import TARGETS
 from headstart.targets._base import TargetKind
