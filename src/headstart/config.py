@@ -298,31 +298,26 @@ class FitConfig(BaseModel):
             faults.append(
                 ConfigError("--text COLUMN", "none", "Name the column that holds the text.")
             )
-        if self.label and self.label_columns:
-            fix = "Drop the one that does not hold the labels."
-            faults.append(ConfigError("--label or --label-columns", "both", fix))
-        if self.window_overlap is not None and self.long_texts != "windows":
-            fix = "Add --long-texts windows, or drop --window-overlap."
-            faults.append(ConfigError("--long-texts windows beside --window-overlap", "cut", fix))
         faults += self._unused_rows()
         faults += self._budget_faults()
-        if self.epochs and self.total_epochs:
-            faults.append(
-                ConfigError(
-                    "--epochs (of fine-tuning) or --total-epochs (of all stages)",
-                    "both",
-                    "Keep the one that you mean.",
-                )
-            )
-        if self.head_part != "all" and not self.head:
-            fix = "Name the head, or drop --head-part."
-            faults.append(ConfigError("--head beside --head-part", "none", fix))
-        if self.takes_whole_head and self.head_init != "normal":
-            fix = "Drop one, or add --head-part hidden: then only the last map starts anew."
-            found = f"--head and --head-init {self.head_init}"
-            faults.append(ConfigError("--head or --head-init", found, fix))
-        if self.resume and self.overwrite:
-            faults.append(ConfigError("--resume or --overwrite", "both", "Drop one."))
+        head = "Drop one, or add --head-part hidden: then only the last map starts anew."
+        start, windows = f"--head and --head-init {self.head_init}", self.long_texts == "windows"
+        table = (
+            (self.label and self.label_columns, "--label or --label-columns", "both",
+             "Drop the one that does not hold the labels."),
+            (self.window_overlap is not None and not windows,
+             "--long-texts windows beside --window-overlap", "cut",
+             "Add --long-texts windows, or drop --window-overlap."),
+            (self.epochs and self.total_epochs,
+             "--epochs (of fine-tuning) or --total-epochs (of all stages)", "both",
+             "Keep the one that you mean."),
+            (self.head_part != "all" and not self.head, "--head beside --head-part", "none",
+             "Name the head, or drop --head-part."),
+            (self.takes_whole_head and self.head_init != "normal", "--head or --head-init", start,
+             head),
+            (self.resume and self.overwrite, "--resume or --overwrite", "both", "Drop one."),
+        )  # fmt: skip
+        faults += [ConfigError(*words) for wrong, *words in table if wrong]
         return faults
 
     def _unused_rows(self) -> list[HeadstartError]:
