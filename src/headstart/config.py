@@ -277,8 +277,6 @@ class FitConfig(BaseModel):
     def contradictions(self) -> list[HeadstartError]:
         """Return what cannot be asked for together."""
         faults: list[HeadstartError] = []
-        if not self.model:
-            faults.append(ConfigError("--model", "none", "Give a folder or a hub name."))
         if self.task and self.text:
             faults.append(
                 ConfigError("--task or --text", "both", "A task brings its own columns; drop one.")
@@ -294,15 +292,14 @@ class FitConfig(BaseModel):
             nobody = ("--task NAME beside --data", "none", "Say whose files they are.")
             nothing = ("--train FILE or --task NAME", "neither", "Say what to train on.")
             faults.append(ConfigError(*(nobody if self.data else nothing)))
-        if not self.task and self.train and not self.text:
-            faults.append(
-                ConfigError("--text COLUMN", "none", "Name the column that holds the text.")
-            )
         faults += self._unused_rows()
         faults += self._budget_faults()
         head = "Drop one, or add --head-part hidden: then only the last map starts anew."
         start, windows = f"--head and --head-init {self.head_init}", self.long_texts == "windows"
         table = (
+            (not self.model, "--model", "none", "Give a folder or a hub name."),
+            (not self.task and self.train and not self.text, "--text COLUMN", "none",
+             "Name the column that holds the text."),
             (self.label and self.label_columns, "--label or --label-columns", "both",
              "Drop the one that does not hold the labels."),
             (self.window_overlap is not None and not windows,

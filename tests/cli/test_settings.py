@@ -213,7 +213,7 @@ def test_run_study_takes_the_settings_of_fit_by_their_names(
 
     monkeypatch.setattr(studies, "begin", begin)
     rows = {"train": "t.csv", "text": "a"} if name not in {"task", "data"} else {"task": "rte"}
-    beside = {"head": "h"} if name == "head_part" else {}
+    beside = {"head_part": {"head": "h"}, "window_overlap": {"long_texts": "windows"}}.get(name, {})
     own = {"strategies" if name == "strategy" else name: sample(name)}
     words = {"model": "m", "out": "o", "strategies": ["ft"], **rows, **beside, **own}
     if name in REFUSED_BY_A_STUDY:
