@@ -159,7 +159,8 @@ class Place:
 def run_digest(run: Path) -> str:
     """Return what must be the same in two runs of one command: weights, head, losses."""
     digest = hashlib.sha256()
-    for path in sorted(run.rglob("*.safetensors")):
+    # Not what the run has replaced, which stands inside until it is removed.
+    for path in sorted(p for part in ("head", "model") for p in run.glob(f"{part}/*.safetensors")):
         digest.update(str(path.relative_to(run)).encode() + path.read_bytes())
     result = json.loads((run / "result.json").read_text(encoding="utf-8"))
     curves = [[[p["step"], p["train_loss"], p["scores"]] for p in stage["curve"]]

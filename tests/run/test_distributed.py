@@ -23,11 +23,13 @@ LINES = {
     "parts": "full(steps=6)",
     "memory": "lora(steps=3) > full(steps=4)",
     "best": "full(steps=6, lr=1e-3)",
+    "windows": "head(steps=3) > full(steps=4)",
 }
 MORE: dict[str, dict[str, Any]] = {
     "parts": {"micro_batch_size": 3},
     "memory": {"micro_batch_size": 3, "gradient_checkpointing": True, "offload_optimizer": True},
     "best": {"select": "best", "selection": "carve"},
+    "windows": {"max_length": 6, "long_texts": "windows"},
 }
 CHILD = """
 import json, sys

@@ -179,10 +179,13 @@ FULL = [
         'left on device" }'
     ),
     SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
+    Exception("No space left on device (os error 28)"),  # of tokenizers
 ]
 
 
-@pytest.mark.parametrize("error", FULL, ids=["system", "safetensors 0.7", "safetensors"])
+@pytest.mark.parametrize(
+    "error", FULL, ids=["system", "old safetensors", "safetensors", "tokenizers"]
+)
 @pytest.mark.parametrize("where", ["checkpoint", "model", "result"])
 def test_a_full_disk_loses_nothing(
     where: str,

@@ -108,7 +108,8 @@ def test_the_windows_of_a_row_weigh_as_one_row_and_are_held_out_together(classes
     model, found = fitted(x, y, max(1, classes))
     parted = Linear(max(1, classes))
     rows = Rows(x[row_of], y[row_of], row_of)
-    again = fit_head(parted, dict(parted.named_parameters()), rows, y[row_of], 0)
+    kind = Classes(tuple(map(str, range(classes)))) if classes else Number()
+    again = fit_head(parted, dict(parted.named_parameters()), rows, kind, y[row_of], 0)
     assert again.strength == found.strength
     assert again.losses == pytest.approx(found.losses, rel=0.05)
     with torch.no_grad():

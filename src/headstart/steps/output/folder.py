@@ -324,8 +324,8 @@ def told_when_full(folder: Path) -> Iterator[None]:
 
 
 def _system_error(error: Exception) -> int:
-    """Return the system's number of an error; safetensors tells it in its text alone."""
+    """Return the system's number of an error; what is written in Rust tells it in text alone."""
     if isinstance(error, OSError):
         return error.errno or 0
-    told = re.search(r"I/O error.*\b(?:code:|os error) (\d+)", str(error))
-    return int(told[1]) if told else 0
+    told = re.search(r"\(os error (\d+)\)|I/O error.*\bcode: (\d+)", str(error))
+    return int(told[1] or told[2]) if told else 0
