@@ -184,5 +184,5 @@ def test_long_texts_are_read_in_windows_as_in_training(
     assert cut["loss"] != pytest.approx(told["loss"])
     for wrong in (["--long-texts", "slide"], ["--window-overlap", "6"], ["--window-overlap", "-1"]):
         answer = cli("predict", out, "--data", files[1], *wrong)
-        assert answer.code == 1
+        assert answer.code == 2
         assert "what to do" in answer.err
