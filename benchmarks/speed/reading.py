@@ -23,7 +23,8 @@ BATCH = 32
 def reading(arguments: argparse.Namespace) -> dict[str, float]:
     """Read, check and split the rows as a run does."""
     from headstart.config import FitConfig
-    from headstart.steps.rows import find_task, read_rows
+    from headstart.steps.rows import read_rows
+    from headstart.steps.settings import find_task
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.csv"
