@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-import forked
 import tiny_records as made
 import tiny_studies
 from cli.rows import Answer, Run
@@ -205,10 +206,14 @@ def test_a_folder_that_vanishes_during_the_study(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     lines = [f"full(steps={n})" for n in (3, 200, 201, 202)]
     file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path, strategies=lines, seeds=3)))
-    process = forked.command(
-        "study", "run", "--config", file, "--out", tmp_path / "x", "--threads", 1,
-        first="from headstart.study import runner; runner.AWAY = 0.5",
-    )  # fmt: skip
+    code = (
+        "from headstart.study import runner; runner.AWAY = 0.5\n"
+        "from headstart.cli import main; raise SystemExit(main())"
+    )
+    words = ["study", "run", "--config", file, "--out", tmp_path / "x", "--threads", 1]
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, words)], stderr=subprocess.PIPE, text=True
+    )
     results, deadline = tmp_path / "x" / "results", time.monotonic() + 120
     while not (results.is_dir() and list(results.iterdir())):
         assert time.monotonic() < deadline
