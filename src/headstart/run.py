@@ -90,7 +90,6 @@ def run(
     config = folder.settle(config)
     runtime = _runtime(config)
     plan = fit_to_budget(prepare_run(config, runtime, frames), began)
-    summary = summarise(plan)  # refuses what the model cannot carry, before anything is written
     # Two checkpoints with moments and best state stand side by side while one replaces the other.
     require_space(folder.work, 8 * sum(p.nbytes for p in plan.model.model.parameters()))
     runtime.wait()
@@ -100,7 +99,7 @@ def run(
         runtime.wait()
         try:
             with logging_to(folder.work / LOG, active=runtime.is_main):
-                callback.planned(summary)
+                callback.planned(summarise(plan))
                 result = _train_and_save(plan, folder, callback, began)
         except BaseException as error:
             folder.release()

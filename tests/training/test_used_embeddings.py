@@ -54,7 +54,7 @@ def test_the_outcome_is_that_of_the_whole_table(
     part, whole = build(family), build(family)
     before = table(part).detach().clone()
     found = loop(part, make_loader, runtime)
-    assert found._met is not None
+    assert found._used is not None
     monkeypatch.setattr(module, "used_rows", lambda *_: None)
     expected = loop(whole, make_loader, runtime)
     curves = [[point.scores["loss"] for point in x.run().curve] for x in (found, expected)]

@@ -246,7 +246,7 @@ def coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
         raise DataError(
             "one value in every label cell",
             f"a {next(type(c).__name__ for c in cells if isinstance(c, list | dict | set))}",
-            "Write one label for each row.",
+            "Write one label for each row, or give --target multilabel for several.",
         ) from None
     places: dict[str, int] = {}
     spellings = [spelling(value) for value in uniques]

@@ -33,12 +33,12 @@ class FastKernels(TorchFunctionMode):
 
     Args:
         seed: Decides the masks; drawn from torch's generator if ``None``.
-        met: Stands in for an embedding table.
+        used: Stands in for an embedding table.
     """
 
-    def __init__(self, seed: int | None = None, met: UsedRows | None = None) -> None:
+    def __init__(self, seed: int | None = None, used: UsedRows | None = None) -> None:
         super().__init__()
-        self._met = met
+        self._used = used
         self.random = Randomness(_draw_seed() if seed is None else seed)
         self._bias: tuple[torch.Tensor, torch.dtype, Bias] | None = None
         self._own: dict[Any, Callable[..., torch.Tensor | None]] = {
@@ -100,8 +100,8 @@ class FastKernels(TorchFunctionMode):
         *args: Any,
         **kwargs: Any,
     ) -> torch.Tensor | None:
-        if self._met is not None and weight is self._met.weight:
-            return self._met.look_up(input, padding_idx)
+        if self._used is not None and weight is self._used.weight:
+            return self._used.look_up(input, padding_idx)
         return sparse_embedding(input, weight, padding_idx, *args, **kwargs)
 
     def _attention(

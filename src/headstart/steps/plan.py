@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from headstart.config import FitConfig
 from headstart.errors import NotationError, raise_all
-from headstart.models.backbone import SplitModel
+from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.steps.stages.plan import plan_stages, with_enough_steps
 from headstart.steps.stages.types import StagePlan
 from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Splits, TrainingPlan
@@ -17,7 +17,7 @@ from headstart.training.loader import EncodedLoader
 from headstart.training.precision import settle_precision
 from headstart.training.recompute import require_recomputable
 from headstart.training.runtime import Runtime
-from headstart.tuners._bind import read_strategy
+from headstart.tuners._bind import bind, bind_techniques, read_strategy
 
 
 def make_plan(
@@ -47,7 +47,8 @@ def make_plan(
     notes = [*settings.notes, *loaded.warnings, *([slower] if slower else []), *splits.warnings]
     return TrainingPlan(
         config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
-        loaded.tokenizer, encoded, stages, loaded.fingerprint, loaded.pristine, tuple(notes),
+        loaded.tokenizer, encoded, stages, _counts(model, stages), loaded.fingerprint,
+        loaded.pristine, tuple(notes),
     )  # fmt: skip
 
 
@@ -67,8 +68,9 @@ def with_settings(plan: TrainingPlan, settings: RunSettings) -> TrainingPlan:
     size = len(plan.encoded.train)
     stages = _stages(config, hyperparameters, strategy, plan.splits, plan.model, size)
     return replace(
-        plan, config=config, hyperparameters=hyperparameters, strategy=strategy, stages=stages
-    )
+        plan, config=config, hyperparameters=hyperparameters, strategy=strategy, stages=stages,
+        counts=_counts(plan.model, stages),
+    )  # fmt: skip
 
 
 def _stages(
@@ -90,6 +92,25 @@ def _stages(
     )
     size = sum(p.numel() for p in model.backbone.values())
     return plan_stages(strategy, numbers, config, hyperparameters.preset, size)
+
+
+def _counts(model: SplitModel, stages: tuple[StagePlan, ...]) -> tuple[ParameterCount, ...]:
+    """Count what each stage trains; what the model cannot carry is refused."""
+    return tuple(_count(model, stage, last=stage is stages[-1]) for stage in stages)
+
+
+def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
+    for technique in bind_techniques(plan.stage):
+        technique.check(split)
+    tuner = bind(plan.stage)
+    count = split.train_only(tuner.attach(split, reversible=tuner.installs))
+    try:
+        if last or plan.stage.reserve:
+            tuner.require_merge(split)
+    finally:
+        if tuner.installs:
+            tuner.detach(split)
+    return count
 
 
 def _require_meaning(line: str, target: str) -> None:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from headstart.config import FitConfig
-from headstart.models.backbone import ParameterCount, SplitModel
+from headstart.models.backbone import ParameterCount
 from headstart.models.headfile import describe_pooling
 from headstart.steps.stages.plan import total_steps
 from headstart.steps.stages.types import StagePlan
 from headstart.steps.types import EncodedSplits, TrainingPlan, gold_labels
-from headstart.tuners._bind import bind, bind_techniques
 
 _SENTENCE = (
     "linear, on what the checkpoint pools for sentence vectors; loads with headstart or "
@@ -71,13 +70,13 @@ def _rates(plan: StagePlan) -> tuple[str, str]:
 
 
 def summarise(plan: TrainingPlan) -> PlanSummary:
-    """Count parameters and describe model, data and stages.
+    """Describe model, data and stages.
 
     Args:
         plan: The run.
 
     Returns:
-        The summary. The model is left as it was.
+        The summary.
     """
     config, numbers, stages = plan.config, plan.hyperparameters, plan.stages
     size = sum(p.numel() for p in plan.model.backbone.values())
@@ -102,9 +101,8 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
     total = total_steps(numbers, stages)
     if total and any(stage.length.until != "end" for stage in stages[:-1]):
         facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
-    counts = tuple(_count(plan.model, stage, last=stage is stages[-1]) for stage in stages)
     told = {**facts, **_data_facts(plan), "head input": describe_pooling(plan.model)}
-    return PlanSummary(plan.strategy.name, stages, counts, tuple(told.items()), plan.notes)
+    return PlanSummary(plan.strategy.name, stages, plan.counts, tuple(told.items()), plan.notes)
 
 
 def _start(config: FitConfig) -> str:
@@ -113,20 +111,6 @@ def _start(config: FitConfig) -> str:
     given = f", from {config.head}{part}" if config.head else ""
     init = {"normal": "", "zero": ", starting at zero", "labels": ", starting from the label names"}
     return given + init[config.head_init]
-
-
-def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
-    for technique in bind_techniques(plan.stage):
-        technique.check(split)
-    tuner = bind(plan.stage)
-    count = split.train_only(tuner.attach(split, reversible=tuner.installs))
-    try:
-        if last or plan.stage.reserve:
-            tuner.require_merge(split)
-    finally:
-        if tuner.installs:
-            tuner.detach(split)
-    return count
 
 
 def _window_facts(encoded: EncodedSplits) -> dict[str, str]:

@@ -12,7 +12,7 @@ from headstart.config import FitConfig
 from headstart.data.encode import Encoded
 from headstart.data.labels import Labels
 from headstart.data.rows import Rows
-from headstart.models.backbone import SplitModel
+from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.models.head_choice import ModelKind, Target
 from headstart.steps.stages.types import Pristine, StagePlan
 from headstart.strategies.presets import Preset
@@ -181,6 +181,7 @@ class TrainingPlan:
         tokenizer: The model's tokenizer.
         encoded: The rows as tokens.
         stages: The stages, decided.
+        counts: Trainable and frozen numbers, one for each stage.
         fingerprint: The pretrained backbone's.
         pristine: Reads the checkpoint's backbone again.
         notes: What was decided or found and may surprise.
@@ -196,6 +197,7 @@ class TrainingPlan:
     tokenizer: Any
     encoded: EncodedSplits
     stages: tuple[StagePlan, ...]
+    counts: tuple[ParameterCount, ...]
     fingerprint: str
     pristine: Pristine
     notes: tuple[str, ...] = ()

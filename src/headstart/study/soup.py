@@ -115,12 +115,12 @@ class _Run:
 
     def judge(self, weights: Weights) -> dict[str, float]:
         """Hold other weights, and measure them on the validation rows."""
-        model, materials = self.plan.model.model, self.runner.data
+        model, data = self.plan.model.model, self.runner.data
         model.load_state_dict(weights)
         self.runner.last_logits = predict_logits(
-            model, materials.validation, self.plan.runtime, materials.outputs
+            model, data.validation, self.plan.runtime, data.outputs
         )
-        return materials.judge(self.runner.last_logits)
+        return data.judge(self.runner.last_logits)
 
 
 def make_soup(

@@ -102,15 +102,15 @@ class StageLoop:
         self.techniques = Techniques(techniques, kind)
         self.trained = {**tuner, **head}
         apart = not self.techniques.whole
-        self._met = used_rows(model, tuner, loader, runtime) if apart else None
+        self._used = used_rows(model, tuner, loader, runtime) if apart else None
         swapped = {
-            n: self._met.table for n, p in tuner.items() if self._met and p is self._met.weight
+            n: self._used.table for n, p in tuner.items() if self._used and p is self._used.weight
         }
         self._updated = {**self.trained, **swapped}
         self.optimizer = build_optimizer(
             head, {**tuner, **swapped}, setup.optimizer, self.techniques.rate
         )
-        rows = {n: self._met.rows for n in swapped if self._met}
+        rows = {n: self._used.rows for n in swapped if self._used}
         updated = {n: Updated(p, rows.get(n)) for n, p in self._updated.items()}
         self.techniques.optimizer(self.optimizer, updated)
         self.state = LoopState()
@@ -194,7 +194,7 @@ class StageLoop:
         size = setup.micro_batch_size or len(mine)
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         runtime.seed(stream(setup.seed, "dropout", state.step, runtime.rank))
-        total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._met)
+        total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._used)
         self.techniques.before_step(state.step)
         for number, part in enumerate(parts):
             batch = self.loader.batch(part)
@@ -225,7 +225,7 @@ class StageLoop:
         stepper.zero_grad(set_to_none=True)
         self._row_gradients.clear()
         self.techniques.after_step(state.step)
-        if self._met:
+        if self._used:
             rate = setup.optimizer.lr * factor
             state.unmet *= 1 - rate * setup.optimizer.weight_decay
         state.step += 1
@@ -289,8 +289,8 @@ class StageLoop:
     def _point(self) -> None:
         state = self.state
         total, rows = state.since_point
-        if self._met:
-            self._met.write(state.unmet)
+        if self._used:
+            self._used.write(state.unmet)
             state.unmet = 1.0
         with self.techniques.evaluated():
             self._judge(Point(state.step, total / rows if rows else None, self.evaluate()))
@@ -312,8 +312,8 @@ class StageLoop:
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint must hold: parameters, moments and the best state."""
-        if self._met:
-            self._met.write()
+        if self._used:
+            self._used.write()
         found: dict[str, torch.Tensor] = {f"now/{n}": p for n, p in self.trained.items()}
         for name, parameter in self._updated.items():
             for key, value in self.optimizer.state.get(parameter, {}).items():
@@ -347,8 +347,8 @@ class StageLoop:
             self._window = share * torch.tensor(self.state.window, device=self.runtime.device)
         for name, parameter in self.trained.items():
             parameter.copy_(tensors[f"now/{name}"])
-        if self._met:
-            self._met.read()
+        if self._used:
+            self._used.read()
         for name, parameter in self._updated.items():
             where = torch.device("cpu") if self.setup.optimizer.offload else parameter.device
             moments = {

@@ -226,16 +226,16 @@ class Runtime:
         # What the loss scale of fp16 uses too: the gradient is divided by it inside the update.
         cast(Any, optimizer).grad_scale = ((total + 1e-6) / norm).clamp(min=1.0)
 
-    def kernels(self, met: UsedRows | None = None) -> contextlib.AbstractContextManager[Any]:
+    def kernels(self, used: UsedRows | None = None) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which a training step uses our kernels; a GPU has its own.
 
         Args:
-            met: Stands in for an embedding table; on the processor only.
+            used: Stands in for an embedding table; on the processor only.
 
         Returns:
             A context manager.
         """
-        return FastKernels(met=met) if self.device.type == "cpu" else contextlib.nullcontext()
+        return FastKernels(used=used) if self.device.type == "cpu" else contextlib.nullcontext()
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which matrix products run in the chosen precision."""

@@ -35,26 +35,26 @@ def closing(techniques: Iterable[Technique]) -> Iterator[None]:
             technique.close()
 
 
-def setting(
+def technique_context(
     data: TrainingData,
+    arguments: TrainingArguments,
+    runtime: Runtime,
     trained: Mapping[str, nn.Parameter],
     train: BatchLoader,
     length: Length,
-    arguments: TrainingArguments,
-    runtime: Runtime,
 ) -> TechniqueContext:
-    """Put it together.
+    """Gather what the techniques of a stage are told.
 
     Args:
         data: Model and data.
+        arguments: Settings of all stages.
+        runtime: Device and precision.
         trained: What trains beside the head, by name.
         train: The training rows as the stage reads them.
         length: The stage's.
-        arguments: Settings of all stages.
-        runtime: Device and precision.
 
     Returns:
-        The setting.
+        The context.
     """
     split, kind = data.split, data.kind
 

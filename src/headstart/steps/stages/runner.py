@@ -30,7 +30,7 @@ from headstart.errors import NumericalError
 from headstart.models.backbone import BufferSnapshot
 from headstart.results import StageResult, stage_from_dict
 from headstart.steps.callback import Callback
-from headstart.steps.stages.context import closing, setting
+from headstart.steps.stages.context import closing, technique_context
 from headstart.steps.stages.earlier import (
     Earlier,
     best_of,
@@ -224,13 +224,13 @@ class StrategyRunner:
         guarded, stored = self._detached_on_error(tuner, last), not any(t.live for t in techniques)
         loaders = stage_loaders(*parts, self.callback, stored=frozen and stored)
         saving = activation_memory(*parts, frozen=frozen)
-        with guarded, saving, loaders as (train, validation), closing(techniques):
-            found = setting(self.data, trained, train, plan.length, self.arguments, self.runtime)
+        with guarded, saving, loaders as read, closing(techniques):
+            train = read[0]
+            found = technique_context(*parts, trained, train, plan.length)
             if tuner.wants_rows:
                 tuner.prepare(self.split, found.batches, found.loss)
             for technique in techniques:
                 technique.begin(found)
-            read = train, validation
             loop = self._loop(index, attempt, plan, start, trained, read, last, techniques)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
