@@ -35,7 +35,7 @@ LAYERS = (
     {"config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},
-    {"targets"},
+    {"targets", "inputs"},
     {"tuners", "techniques"},
     {"training"},
     {"steps"},
@@ -61,6 +61,7 @@ LIGHT = (
     "headstart.strategies.notation",
     "headstart.tuners",
     "headstart.targets",
+    "headstart.inputs",
     "headstart.cli",
 )
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60

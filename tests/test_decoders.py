@@ -19,9 +19,9 @@ from alike import first
 from headstart.data.encode import encode
 from headstart.data.rows import Rows
 from headstart.errors import ConfigError, ModelError
+from headstart.inputs._padding import settle_padding
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import Target
-from headstart.training.padding import settle_padding
 from headstart.tuners import TUNERS
 from tiny_runs import frame
 from tiny_tuners import make

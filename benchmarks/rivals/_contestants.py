@@ -99,8 +99,7 @@ def _headstart(
     settings: dict[str, Any], model: str, text: tuple[str, ...], rows: Drawn, seed: int
 ) -> Outcome:
     from headstart.config import FitConfig
-    from headstart.data.encode import encode
-    from headstart.data.rows import build_rows
+    from headstart.inputs._rows import build_rows
     from headstart.run import run_in_memory
     from headstart.steps.calibrate import final_logits
     from headstart.steps.callback import Observer
@@ -113,7 +112,7 @@ def _headstart(
             seconds = time.perf_counter() - began
             kind = plan.splits.kind
             built = build_rows(rows.judge, plan.task, kind, where="the judged rows")
-            encoded = encode(built, plan.tokenizer, plan.encoded.max_length)
+            encoded = plan.preprocessor.encode(built)
             order = np.argsort(np.array(kind.names))
             logits = final_logits(plan, encoded)[:, order]
             return {"seconds": seconds, "logits": logits}

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from headstart.config import FitConfig
-from headstart.data.rows import build_rows
 from headstart.errors import HeadstartError
+from headstart.inputs._rows import build_rows
 from headstart.models.head_choice import ProblemType, Target
 from headstart.targets import TARGETS
 from headstart.targets._base import TargetKind

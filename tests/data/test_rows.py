@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from headstart.data.rows import Rows, build_rows
+from headstart.data.rows import Rows
 from headstart.errors import ConfigError, DataError, Faults
+from headstart.inputs._rows import build_rows
 from headstart.targets._base import TargetKind
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
@@ -39,7 +40,7 @@ def faults_of(frame: dict[str, list[object]], task: TaskSpec) -> list[str]:
 
 def test_single() -> None:
     built = rows({"text": ["a", "b "], "label": ["yes", "no"]}, SINGLE)
-    assert built.texts == [(("a", None),), (("b ", None),)]
+    assert built.inputs == [(("a", None),), (("b ", None),)]
     assert built.labels is not None
     assert built.labels.tolist() == [1, 0]
     assert built.labels.dtype == np.int64
@@ -49,7 +50,7 @@ def test_single() -> None:
 
 def test_pair_with_labels_by_index() -> None:
     built = rows({"one": ["a", "b"], "two": ["c", "d"], "label": [1, 0]}, PAIR)
-    assert built.texts == [(("a", "c"),), (("b", "d"),)]
+    assert built.inputs == [(("a", "c"),), (("b", "d"),)]
     assert built.labels is not None
     assert built.labels.tolist() == [1, 0]
 
@@ -64,7 +65,7 @@ def test_choice(label: object) -> None:
     cells = {"premise": "It fell.", "question": "cause", "choice1": "x", "choice2": "y"}
     frame = {name: [cell] for name, cell in {**cells, "label": label}.items()}
     built = rows(frame, CHOICE)
-    assert built.texts == [(("It fell. because", "x"), ("It fell. because", "y"))]
+    assert built.inputs == [(("It fell. because", "x"), ("It fell. because", "y"))]
     assert built.choices == 2
     assert built.labels is not None
     assert built.labels.tolist() == [1]
@@ -106,7 +107,7 @@ def test_empty_texts_are_told_by_row(empty: object) -> None:
 
 def test_numbers_are_text_and_lists_are_not() -> None:
     built = rows({"text": [4, "five"], "label": ["no", "yes"]}, SINGLE)
-    assert built.texts[0] == (("4", None),)
+    assert built.inputs[0] == (("4", None),)
     with pytest.raises(DataError, match=r"a list in 1 row \(2\)"):
         rows({"text": ["a", ["b"]], "label": ["no", "yes"]}, SINGLE)
 
@@ -133,7 +134,7 @@ WIC_FRAME: dict[str, list[object]] = {
 
 def test_targets_are_marked_each_in_its_own_text() -> None:
     built = rows(WIC_FRAME, WIC)
-    assert built.texts[0] == (("a * dog * ran", "dogs * ran *"),)
+    assert built.inputs[0] == (("a * dog * ran", "dogs * ran *"),)
     assert built.spans is None
 
 
@@ -141,12 +142,12 @@ def test_targets_in_one_text_have_marks_of_their_own() -> None:
     task = replace(SINGLE, spans=(Span("text", text="who"), Span("text", text="whom")))
     frame: dict[str, list[object]] = {"text": ["Ann saw her"], "who": ["her"], "whom": ["Ann"]}
     built = rows({**frame, "label": ["no"]}, task)
-    assert built.texts == [(("# Ann # saw * her *", None),)]
+    assert built.inputs == [(("# Ann # saw * her *", None),)]
 
 
 def test_targets_as_vectors_leave_the_text_alone() -> None:
     built = rows(WIC_FRAME, replace(WIC, span_use="vectors"))
-    assert built.texts[0] == (("a dog ran", "dogs ran"),)
+    assert built.inputs[0] == (("a dog ran", "dogs ran"),)
     assert built.spans == [((0, 2, 5), (1, 5, 8)), ((0, 2, 5), (1, 4, 7))]
 
 
@@ -159,14 +160,14 @@ def test_marks_work_inside_joined_texts() -> None:
     task = replace(CHOICE, spans=(Span("premise", text="word"),))
     cells = {"premise": "It fell.", "question": "cause", "choice1": "x", "choice2": "y"}
     frame = {name: [cell] for name, cell in {**cells, "word": "fell", "label": 0}.items()}
-    assert rows(frame, task).texts[0][0] == ("It * fell *. because", "x")
+    assert rows(frame, task).inputs[0][0] == ("It * fell *. because", "x")
     with pytest.raises(ConfigError, match="span vectors"):
         rows(frame, replace(task, span_use="vectors"))
 
 
 def test_take_keeps_rows_together() -> None:
     built = rows(WIC_FRAME, replace(WIC, span_use="vectors")).take(np.array([1]))
-    assert built.texts == [(("a cat", "the cat"),)]
+    assert built.inputs == [(("a cat", "the cat"),)]
     assert built.labels is not None
     assert built.labels.tolist() == [1]
     assert built.spans == [((0, 2, 5), (1, 4, 7))]

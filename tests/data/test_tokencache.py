@@ -91,7 +91,7 @@ def test_labels_do_not_count_but_all_else_does(folder: Path, calls: list[int]) -
     found = encode_cached(replace(ONE, labels=np.array([1, 1, 1])), tiny.tokenizer(), 8)
     assert found.labels is not None and found.labels.tolist() == [1, 1, 1]
     assert len(calls) == 1
-    changed = Rows([*ONE.texts[:2], (("else", None),)], ONE.labels)
+    changed = Rows([*ONE.inputs[:2], (("else", None),)], ONE.labels)
     right = tiny.tokenizer()
     right.padding_side = "left"
     front = tiny.tokenizer()

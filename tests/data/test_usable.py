@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from headstart.data._faults import counting_all, counting_from, notes, row_numbers
-from headstart.data.rows import build_rows, column_faults
+from headstart.data.rows import column_faults
 from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import DataError, HeadstartError
+from headstart.inputs import INPUTS
+from headstart.inputs._rows import build_rows
 from headstart.targets._base import TargetKind
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
@@ -26,7 +28,8 @@ def usable(
     frame: pd.DataFrame, task: TaskSpec, gaps: Gaps, kind: type[TargetKind] = Classes
 ) -> Usable:
     unlabelled = partial(kind.unlabelled, task=task, names=None, where="the rows")
-    return usable_rows(frame, task, gaps, where="the rows", unlabelled=unlabelled)
+    empty = partial(INPUTS.get(task.shape).missing, task=task)
+    return usable_rows(frame, gaps, where="the rows", empty=empty, unlabelled=unlabelled)
 
 
 @pytest.mark.parametrize("name", [" text", "Text", "TEXT ", "\ufefftext", "\xa0Text"])
@@ -92,14 +95,14 @@ def test_a_pair_lacks_text_where_either_does() -> None:
     frame = pd.DataFrame({"first": ["a", "", "c"], "second": ["", "b", "c"], "label": [0, 1, 0]})
     assert usable(frame, PAIR, Gaps("drop")).kept.tolist() == [2]
     rows = build_rows(frame, PAIR, Classes(("0", "1")), where="the rows", keep_empty=True)
-    assert rows.texts == [(("a", ""),), (("", "b"),), (("c", "c"),)]
+    assert rows.inputs == [(("a", ""),), (("", "b"),), (("c", "c"),)]
     with pytest.raises(DataError, match="rows with text and label in the rows; found 2 without"):
         usable(frame.head(2), PAIR, Gaps("drop"))
 
 
 def test_what_is_kept_is_empty_and_what_is_no_text_is_a_fault_all_the_same() -> None:
     rows = build_rows(ROWS, TASK, None, where="the rows", keep_empty=True)
-    assert rows.texts == [((text, None),) for text in ("a", "", "", "b", "", "c")]
+    assert rows.inputs == [((text, None),) for text in ("a", "", "", "b", "", "c")]
     lists = pd.DataFrame({"text": [["a"], "b"]})
     with pytest.raises(DataError, match=r"found a list in 1 row \(1\)\. Write one text"):
         build_rows(lists, TASK, None, where="the rows", keep_empty=True)

@@ -38,7 +38,7 @@ def test_windows_are_those_of_transformers(
     tokenizer = make_tokenizer(truncation_side=side)
     encoded = encode(rows, tokenizer, 12, 2)
     expected = tokenizer(
-        *(text for text in rows.texts[row][0] if text is not None),
+        *(text for text in rows.inputs[row][0] if text is not None),
         truncation=how, max_length=12, stride=2, return_overflowing_tokens=True,
     )  # fmt: skip
     assert len(expected["input_ids"]) > 3

@@ -245,12 +245,12 @@ def test_numbers_as_names_are_classes(model: str) -> None:
 def test_a_class_is_a_text_by_its_name(model: str) -> None:
     """A column of classes may also be what a model reads."""
     from headstart.data.objects import as_frame
-    from headstart.data.rows import build_rows
+    from headstart.inputs._rows import build_rows
     from headstart.tasks.userfile import from_columns
 
     table = as_frame(labelled(TRAIN))
     rows = build_rows(table, from_columns(("sentence", "label"), "-"), None, where="the rows")
-    assert [pair[1] for (pair,) in rows.texts] == TRAIN["label"].tolist()
+    assert [pair[1] for (pair,) in rows.inputs] == TRAIN["label"].tolist()
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from transformers import pipeline
 import headstart as hs
 from headstart.data.stream import TableParts
 from headstart.errors import ConfigError, HeadstartError
-from headstart.inference import longtexts
-from headstart.training.loader import EncodedLoader
+from headstart.inputs import _longtexts as longtexts
+from headstart.training.loader import ExamplesLoader
 from tiny_runs import Watch, inputs, same, saved, watched
 
 LENGTH, OVERLAP = 12, 3
@@ -131,14 +131,14 @@ def test_no_batch_is_larger_than_without_windows(
     table = long_rows(24, 0)
     table.loc[0, "sentence"] = "a b c d " * 100
     seen: list[tuple[int, int]] = []
-    batch = EncodedLoader.batch
+    batch = ExamplesLoader.batch
 
-    def noted(self: EncodedLoader, rows: Any) -> dict[str, torch.Tensor]:
+    def noted(self: ExamplesLoader, rows: Any) -> dict[str, torch.Tensor]:
         found = batch(self, rows)
         seen.append((len(rows), found["input_ids"].shape[1]))
         return found
 
-    monkeypatch.setattr(EncodedLoader, "batch", noted)
+    monkeypatch.setattr(ExamplesLoader, "batch", noted)
     hs.fit(**settings | {"train": table, "strategy": "ft", "epochs": 1}, out=tmp_path / "run")
     trained = [rows for rows, _ in seen if rows <= settings["batch_size"]]
     assert len(trained) > 8

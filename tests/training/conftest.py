@@ -15,7 +15,7 @@ from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.targets.classes import Classes
 from headstart.training.evaluate import Judge, predict_logits
-from headstart.training.loader import EncodedLoader
+from headstart.training.loader import ExamplesLoader
 from headstart.training.loop import StageLoop
 from headstart.training.optim import OptimizerSettings
 from headstart.training.runtime import Runtime
@@ -24,7 +24,7 @@ from headstart.training.state import StageSetup
 SEVEN = Length(7, 1, "end")
 
 
-class Rows(EncodedLoader):
+class Rows(ExamplesLoader):
     """A loader that remembers which rows it was asked for."""
 
     def __init__(self, encoded: Encoded) -> None:

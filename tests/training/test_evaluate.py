@@ -12,9 +12,10 @@ import torch
 
 import headstart.training.evaluate as module
 import tiny
+from headstart.models.evaluating import evaluating
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
-from headstart.training.evaluate import Judge, evaluating, predict_logits
+from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.runtime import Runtime
 
 

@@ -22,7 +22,7 @@ from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 from headstart.training.evaluate import predict_logits
 from headstart.training.features import frozen_features
-from headstart.training.loader import EncodedLoader
+from headstart.training.loader import ExamplesLoader
 from headstart.training.runtime import Runtime
 from headstart.training.seeds import seeded
 
@@ -114,7 +114,7 @@ def test_heads_of_ours_get_what_they_pool(pooling: str, width: int, runtime: Run
         {"input_ids": tokens}, starts, lengths, np.zeros(5, bool),
         Padding({"input_ids": tiny.PAD}), labels=np.array([0, 1, 1, 0, 1]),
     )  # fmt: skip
-    loader, rows = EncodedLoader(encoded, runtime.device), [1, 0, 2]
+    loader, rows = ExamplesLoader(encoded, runtime.device), [1, 0, 2]
     assert loader.batch(np.array(rows))["input_ids"].shape[1] == 24
     expected, gradients = logits_and_gradients(split, loader, rows)
     with frozen_features(split, [loader], runtime) as loaders:

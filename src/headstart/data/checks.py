@@ -125,4 +125,4 @@ def _odd_names(names: Iterable[str]) -> list[str]:
 
 
 def _questions(rows: Rows) -> list[object]:
-    return list(zip(rows.texts, rows.spans or [()] * len(rows), strict=True))
+    return list(zip(rows.inputs, rows.spans or [()] * len(rows), strict=True))

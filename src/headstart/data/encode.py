@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.batching import round_width
+from headstart.data.examples import Examples
 from headstart.data.labels import Labels
 from headstart.data.rows import Rows, Target, TextPair
-from headstart.data.windows import of_rows, with_windows
+from headstart.data.windows import with_windows
 from headstart.errors import ModelError
 from headstart.imports import without_collection
 
@@ -44,7 +45,7 @@ class Padding:
 
 
 @dataclass(frozen=True)
-class Encoded:
+class Encoded(Examples):
     """Rows as tokens.
 
     Args:
@@ -74,41 +75,16 @@ class Encoded:
     lost_spans: int = 0
     row_of: Indices | None = None
 
-    def __len__(self) -> int:
-        return len(self.lengths)
-
     @property
-    def n_rows(self) -> int:
-        """Rows of data, each of which may have several windows."""
-        return len(self) if self.row_of is None else int(self.row_of.max(initial=-1)) + 1
+    def left_padded(self) -> bool:  # type: ignore[override]
+        """Whether shorter rows are filled up in front."""
+        return self.padding.left
 
     @property
     def n_cut(self) -> int:
         """Rows of data of which something is cut off."""
         rows = np.arange(len(self)) if self.row_of is None else self.row_of
         return len(np.unique(rows[self.truncated]))
-
-    @property
-    def n_parted(self) -> int:
-        """Rows of data that have several windows."""
-        return 0 if self.row_of is None else int((np.bincount(self.row_of) > 1).sum())
-
-    @property
-    def row_labels(self) -> Labels | None:
-        """Labels of the rows of data, (n_rows,)."""
-        return None if self.labels is None else of_rows(self.labels, self.row_of)
-
-    def with_labels(self, labels: Labels | None) -> Encoded:
-        """Return the same tokens with other labels.
-
-        Args:
-            labels: Those of the rows of data, (n_rows,).
-
-        Returns:
-            The rows, or their windows, with labels.
-        """
-        known = labels is not None and self.row_of is not None
-        return replace(self, labels=labels[self.row_of] if known else labels)  # type: ignore[index]
 
     @property
     def n_tokens(self) -> int:
@@ -190,6 +166,15 @@ class Encoded:
         """
         lengths = self._sequences(np.asarray(indices, np.int64))[1]
         return bool((lengths != self._width(lengths)).any())
+
+    def vocabulary(self) -> Indices:
+        """Return every token id that a batch can hold.
+
+        Returns:
+            The ids, ascending, that of padding among them.
+        """
+        ids, padding = self.features["input_ids"], self.padding.values
+        return np.unique(np.append(np.unique(ids), padding["input_ids"])).astype(np.int64)
 
     def _width(self, lengths: Indices) -> int:
         """Return how wide a batch is; never wider than the longest row of all."""
@@ -300,7 +285,7 @@ def padding_of(tokenizer: Any) -> Padding:
 
 
 def _tokenise(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None) -> Iterator[_Chunk]:
-    pairs = [pair for row in rows.texts for pair in row]
+    pairs = [pair for row in rows.inputs for pair in row]
     for at in range(0, len(pairs), _CHUNK):
         # Rows with targets have one pair each, so that the two lists run in step.
         spans = None if rows.spans is None else rows.spans[at : at + _CHUNK]

@@ -108,7 +108,7 @@ def cache_key(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None =
     digest.update(core.to_str().encode())
     for at in range(0, len(rows), _ROWS):
         spans = rows.spans and rows.spans[at : at + _ROWS]
-        digest.update(json.dumps([rows.texts[at : at + _ROWS], spans]).encode())
+        digest.update(json.dumps([rows.inputs[at : at + _ROWS], spans]).encode())
     return digest.hexdigest()
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import NOTES, note
-from headstart.data.classnames import CATEGORIES, ITEM_NAMES, NAMES, with_names
+from headstart.data.classnames import CATEGORIES, ITEM_NAMES, NAMES
 from headstart.errors import DataError
 from headstart.tasks.spec import TaskSpec
 
@@ -133,19 +133,19 @@ def fit_columns(frame: pd.DataFrame, task: TaskSpec, *, need_labels: bool = True
 
 def usable_rows(
     frame: pd.DataFrame,
-    task: TaskSpec,
     gaps: Gaps,
     *,
     where: str,
+    empty: Callable[[pd.DataFrame], npt.NDArray[np.bool_]],
     unlabelled: Callable[[pd.DataFrame], npt.NDArray[np.bool_]] | None = None,
 ) -> Usable:
     """Leave out the rows with gaps, as far as that is wished.
 
     Args:
         frame: The rows, with the columns of the task.
-        task: Which columns mean what.
         gaps: What is done about them.
         where: Which rows, for messages.
+        empty: Tells which rows have no input.
         unlabelled: Tells which rows have no label; ``None`` where labels are not looked at.
 
     Returns:
@@ -154,18 +154,18 @@ def usable_rows(
     Raises:
         DataError: If none is.
     """
-    empty, missing = np.zeros((2, len(frame)), np.bool_)
+    without, missing = np.zeros((2, len(frame)), np.bool_)
     if gaps.empty_text != "error":
-        empty = _without_text(frame, task)
+        without = empty(frame)
     if unlabelled and gaps.missing_label == "drop":
         missing = unlabelled(frame)
     counts = Counts(len(frame))
     if gaps.empty_text == "drop":
-        counts.dropped_text, missing = int(empty.sum()), missing & ~empty
+        counts.dropped_text, missing = int(without.sum()), missing & ~without
         counts.dropped_label = int(missing.sum())
-        left = ~(empty | missing)
+        left = ~(without | missing)
     else:
-        counts.kept_text, counts.dropped_label = int((empty & ~missing).sum()), int(missing.sum())
+        counts.kept_text, counts.dropped_label = int((without & ~missing).sum()), int(missing.sum())
         left = ~missing
     if len(frame) and not left.any():
         found = f"{counts.dropped_text} without text, {counts.dropped_label} without a label"
@@ -190,14 +190,6 @@ def is_empty(value: Any) -> bool:
     if isinstance(value, str):
         return not value or value.isspace()
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
-
-
-def _without_text(frame: pd.DataFrame, task: TaskSpec) -> npt.NDArray[np.bool_]:
-    texts = (*task.text, *task.choices)
-    named = with_names(frame, texts)
-    masks = [[is_empty(cell) for cell in named[name].tolist()] for name in texts]
-    found: npt.NDArray[np.bool_] = np.logical_or.reduce(np.array(masks, np.bool_))
-    return found
 
 
 def _folded(name: object) -> str:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from headstart.data.objects import is_table
 from headstart.errors import DataError, HeadstartError
+
+
+@dataclass(frozen=True)
+class LongTexts:
+    """What the user says about texts over the longest input; ``None`` is as in training.
+
+    Args:
+        use: ``cut`` or ``windows``.
+        overlap: Tokens that a window shares with the one before.
+    """
+
+    use: Literal[cut, windows] | None = None
+    overlap: int | None = None
 
 
 def after_training(fault: HeadstartError, labels: tuple[str, ...]) -> HeadstartError:
@@ -27,33 +36,3 @@ def after_training(fault: HeadstartError, labels: tuple[str, ...]) -> HeadstartE
         gives = "The checkpoint has no names for its classes, so number them 0, 1 … in its order"
     fix = f"{near}{gives}: correct the rows, give a file that fits, or another --label COLUMN."
     return DataError(fault.expected, fault.found, fix)
-
-
-def read_texts(inputs: Any) -> list[tuple[str, ...]]:
-    """Return each input as a tuple of one text or two.
-
-    Args:
-        inputs: What was given to ``predict``.
-
-    Returns:
-        A tuple for each.
-
-    Raises:
-        DataError: If it is something else than texts or pairs.
-    """
-    if is_table(inputs):
-        raise DataError("texts", f"a {type(inputs).__name__}", "Use predict_frame for tables.")
-    if isinstance(inputs, str | tuple):
-        inputs = [inputs]
-    if isinstance(inputs, Mapping | bytes) or not hasattr(inputs, "__iter__"):
-        raise DataError("a list of texts", type(inputs).__name__, 'Give, for example, ["A film."].')
-    pairs = [tuple(item) if isinstance(item, list | tuple) else (item,) for item in inputs]
-    for place, pair in enumerate(pairs):
-        if len(pair) not in (1, 2) or not all(isinstance(text, str) for text in pair):
-            found = f"{' and '.join(type(text).__name__ for text in pair) or 'nothing'}"
-            raise DataError(
-                "a text, or a pair of texts, at every position",
-                f"{found} at position {place}",
-                "Give strings, or (first, second) tuples of strings.",
-            )
-    return pairs

@@ -15,7 +15,7 @@ import pandas as pd
 from headstart.config import FitConfig
 from headstart.data._faults import counting_all, counting_from, notes
 from headstart.data.objects import as_frame
-from headstart.data.rows import Rows, build_rows, column_faults
+from headstart.data.rows import Rows, column_faults
 from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import (
     ConfigError,
@@ -25,10 +25,13 @@ from headstart.errors import (
     gathering,
     raise_all,
 )
-from headstart.inference.inputs import after_training, read_texts
-from headstart.inference.longtexts import InputLength, LongTexts
+from headstart.inference.inputs import LongTexts, after_training
+from headstart.inputs import INPUTS
+from headstart.inputs._base import InputKind, InputSettings
+from headstart.inputs._model import kind_of_model
+from headstart.inputs._rows import build_rows
 from headstart.models.folders import recover, require_finished
-from headstart.models.loading import load_saved, load_tokenizer
+from headstart.models.loading import load_saved
 from headstart.models.source import at_home
 from headstart.steps.output.saved import (
     fit_to_model,
@@ -43,11 +46,9 @@ from headstart.targets._base import Floats, TargetKind
 from headstart.targets._model import kind_of
 from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
-from headstart.tasks.userfile import from_columns
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.first_token import first_token_only
-from headstart.training.loader import EncodedLoader
-from headstart.training.padding import settle_padding
+from headstart.training.loader import ExamplesLoader
 from headstart.training.precision import settle_precision
 from headstart.untrusted import shown
 
@@ -108,16 +109,15 @@ class Classifier:
         self._runtime = saved_runtime(device, precision, asked=own_choice)
         self._split.model.to(self._runtime.device)
         self._tried = 0
-        config: Any = self._split.model.config
-        self._tokenizer = load_tokenizer(
-            source, config.vocab_size, trust_remote_code=trust_remote_code
-        )
-        settle_padding(self._split, self._tokenizer, self.target)
         task, asked = saved_task(source)
         self.task = fit_to_model(task, self.target) if task else None
-        self._length = InputLength(
-            self._split, self._tokenizer, source, asked, long_texts or LongTexts()
-        )
+        told = long_texts or LongTexts()
+        self._preprocessor = self._input.for_saved(
+            self._split, self.target,
+            InputSettings(
+                source, trust_remote_code, asked, long_texts=told.use, window_overlap=told.overlap
+            ),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         reads = f"reads {', '.join(self.task.columns)}" if self.task else "knows no columns"
@@ -179,26 +179,10 @@ class Classifier:
         Raises:
             DataError: If they are not what the model was trained on.
         """
-        if self.target.kind == "choice" or self.target.spans or (self.task and self.task.spans):
-            raise DataError(
-                "rows with all columns that the model reads: candidates, or target spans",
-                "plain texts",
-                "Use predict_frame with a data frame.",
-            )
-        pairs = read_texts(inputs)
-        if not pairs:
+        frame, task = self._input.table(inputs, self.task)
+        if not len(frame):
             return []
-        wanted = len(self.task.text) if self.task else len(pairs[0])
-        wrong = next((i for i, p in enumerate(pairs) if len(p) != wanted), None)
-        if wrong is not None:
-            raise DataError(
-                f"{'pairs of texts' if wanted == 2 else 'single texts'}"
-                f"{', as in training' if self.task else ' throughout'}",
-                f"{len(pairs[wrong])} text(s) at position {wrong}",
-                "Give (first, second) tuples." if wanted == 2 else "Give strings.",
-            )
-        frame = pd.DataFrame(pairs, columns=["text", "text2"][:wanted])
-        rows, usable = self._rows(frame, from_columns(tuple(frame.columns), "label"))
+        rows, usable = self._rows(frame, task)
         if usable.counts.dropped:
             raise DataError(
                 "a text for each prediction, which cannot be left out here",
@@ -262,7 +246,10 @@ class Classifier:
             if told not in self._told:
                 log.warning(told)
             self._told.add(told)
-        usable = usable_rows(fitted, task, self._gaps, where="the data", unlabelled=unlabelled)
+        empty = partial(INPUTS.get(task.shape).missing, task=task)
+        usable = usable_rows(
+            fitted, self._gaps, where="the data", empty=empty, unlabelled=unlabelled
+        )
         keep = self._gaps.empty_text == "keep"
         with counting_all(usable.kept):
             rows = build_rows(usable.frame, task, kind, where="the data", keep_empty=keep)
@@ -345,7 +332,7 @@ class Classifier:
             yield self._answered(table)
         self._tell_gaps()
 
-    def _settle_precision(self, loader: EncodedLoader) -> None:
+    def _settle_precision(self, loader: ExamplesLoader) -> None:
         """Take fp32 where the model's code cannot do better; longer rows may take another path."""
         longest = int(loader.lengths.max(initial=0))
         if longest > self._tried:
@@ -356,21 +343,21 @@ class Classifier:
 
     def _task(self) -> TaskSpec:
         if self.task is None:
-            plain = self.target.kind == "sequence" and not self.target.spans
+            spans = needs_task_file("spans")
             raise DataError(
                 "the columns that the model reads",
                 f"{self._source}, a model without the record of a run, which would say",
-                "Pass --text COLUMN, or --task NAME. Labels are read from label, else pass --label."
-                if plain
-                else needs_task_file("spans" if self.target.spans else "choices"),
+                spans
+                if self.target.spans
+                else f"{self._input.advice} Labels are read from label, else pass --label.",
             )
         return self.task
 
     def _compute(self, rows: Rows) -> Floats:
-        outputs = rows.choices if self.target.kind == "choice" else self.target.outputs
+        outputs = rows.choices if rows.choices > 1 else self.target.outputs
         parts: list[Floats] = [np.zeros((0, outputs), np.float32)]
-        for encoded in self._length.encoded(rows, self.task):
-            loader = EncodedLoader(encoded, self._runtime.device)
+        for examples in self._preprocessor.encode_parts(rows, self.task):
+            loader = ExamplesLoader(examples, self._runtime.device)
             with first_token_only(self._split, loader):
                 self._settle_precision(loader)
                 parts.append(predict_logits(self._split.model, loader, self._runtime, outputs))
@@ -379,9 +366,12 @@ class Classifier:
     @property
     def _names(self) -> tuple[str, ...]:
         """Names of the answers in the order of the logits; the candidates' columns for a choice."""
-        if self.target.kind == "choice":
-            return self.task.choices if self.task else ()
-        return self.target.labels
+        return self._input.answers(self.task, self.target.labels)
+
+    @property
+    def _input(self) -> type[InputKind]:
+        """The kind of input, by the task or else by the model's class."""
+        return INPUTS.get(self.task.shape) if self.task else kind_of_model(self.target.kind)
 
     @property
     def _kind(self) -> TargetKind:

@@ -9,9 +9,9 @@ import transformers
 
 from headstart.errors import ModelError
 from headstart.models.heads import POOLINGS, HeadSpec
+from headstart.models.kinds import MODEL_CLASSES, ModelKind
 from headstart.models.model_config import is_decoder
 
-ModelKind = Literal["sequence", "choice"]
 ProblemType = Literal[
     "single_label_classification", "multi_label_classification", "regression"
 ]  # fmt: skip
@@ -23,7 +23,7 @@ class Target:
 
     Args:
         labels: Label names in the order of the logits; empty for a number.
-        kind: ``sequence`` for one text or a pair, ``choice`` for multiple choice.
+        kind: Which class of model carries the head.
         spans: Target spans whose vectors the head reads.
         multilabel: Whether each label is there or not by itself, several or none of them.
     """
@@ -43,7 +43,7 @@ class Target:
         """What transformers calls the loss that it is trained by."""
         if self.multilabel:
             return "multi_label_classification"
-        number = not self.labels and self.kind == "sequence"
+        number = not self.labels and self.kind != "choice"
         return "regression" if number else "single_label_classification"
 
 
@@ -92,8 +92,7 @@ def auto_class(kind: ModelKind) -> Any:
     Returns:
         An ``AutoModelFor…``.
     """
-    name = "SequenceClassification" if kind == "sequence" else "MultipleChoice"
-    return getattr(transformers, f"AutoModelFor{name}")
+    return getattr(transformers, f"AutoModelFor{MODEL_CLASSES[kind].suffix}")
 
 
 def has_class(config: Any, kind: ModelKind, trust: bool) -> bool:

@@ -22,7 +22,6 @@ from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
 from headstart.models.encoders import encoder_loader, has_decoder
 from headstart.models.head_choice import (
-    ModelKind,
     Target,
     auto_class,
     has_class,
@@ -32,10 +31,11 @@ from headstart.models.head_choice import (
     require_pooling,
 )
 from headstart.models.heads import POOLINGS, EncoderClassifier, HeadSpec, NoPooler, PooledHead
+from headstart.models.kinds import ModelKind, kind_of_architecture
 from headstart.models.model_config import (
     NO_MODEL,
     load_config,
-    require_text_model,
+    require_model,
     set_dropout,
     set_target,
 )
@@ -83,7 +83,7 @@ def load_classifier(
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     own = is_own(head, target)
-    require_text_model(config, source, own=own)
+    require_model(config, source, target.kind, own=own)
     require_head_type(config, source, target, head, trust=trust_remote_code)
     require_pooling(pooling, own=own)
     set_target(config, target.labels, None if target.kind == "choice" else target.problem_type)
@@ -143,18 +143,15 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
     own = Path(folder) / OWN_HEAD_FILE
-    require_text_model(config, source, own=own.is_file())
     with quiet():
         if own.is_file():
             target, spec, head = _read_own(Path(folder), config.hidden_size)
+            require_model(config, source, target.kind, own=True)
             split = _load_own(folder, config, spec, trust_remote_code)
             split.load_head(head)
         else:
-            kind: ModelKind = (
-                "choice"
-                if any("MultipleChoice" in a for a in config.architectures or ())
-                else "sequence"
-            )
+            kind = kind_of_architecture(config.architectures)
+            require_model(config, source, kind)
             if not has_class(config, kind, trust_remote_code):
                 raise _no_head(source, f"family {config.model_type}, which has no such class")
             split, info = _load_native(folder, config, kind, trust_remote_code)
@@ -162,7 +159,7 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
                 raise _no_head(source, f"no {', '.join(missing)}")
             names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
             several = config.problem_type == "multi_label_classification"
-            alone = kind == "sequence" and len(names) < 2 and not several
+            alone = kind != "choice" and len(names) < 2 and not several
             number = config.problem_type == "regression" or alone
             target = Target(() if number else tuple(names), kind, multilabel=several)
     split.model.eval()

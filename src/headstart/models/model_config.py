@@ -13,6 +13,7 @@ from headstart.errors import ModelError, did_you_mean
 from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import read_table
 from headstart.models.encoders import encoder_loader, has_decoder
+from headstart.models.kinds import MODEL_CLASSES, ModelKind
 from headstart.models.source import CONFIG, quiet, short
 
 NO_MODEL = (
@@ -100,19 +101,30 @@ def is_decoder(config: Any) -> bool:
     return bool(getattr(config, "is_decoder", False)) or alone
 
 
-def require_text_model(config: Any, source: str, *, own: bool = False) -> None:
-    """Refuse models that headstart cannot train.
+def require_model(config: Any, source: str, kind: ModelKind, *, own: bool = False) -> None:
+    """Refuse models that headstart cannot train, or that read something else.
 
     Args:
         config: The model's configuration.
         source: What the user called the model.
+        kind: Which class of model carries the head.
         own: Whether the head is one of ours, which needs an encoder alone.
 
     Raises:
-        ModelError: If the model reads no text, has both an encoder and a decoder, or needs what
-            rows of text do not tell.
+        ModelError: If the model reads something else, has both an encoder and a decoder, or needs
+            what the rows do not tell.
     """
     found = f"{source}, a model of the family {config.model_type}"
+    known = MODEL_CLASSES[kind]
+    if "input_ids" not in known.inputs:
+        if _main_input(config) not in known.inputs:
+            raise ModelError(
+                f"a model with a class for AutoModelFor{known.suffix}, which reads "
+                f"{' or '.join(known.inputs)}",
+                f"{found}, which reads {_main_input(config)}",
+                f"Choose one, for example {known.example}.",
+            )
+        return
     no_text = getattr(config, "vocab_size", None) is None or _main_input(config) != "input_ids"
     if no_text or config.model_type in _READS_IMAGES:
         raise ModelError(

@@ -24,11 +24,11 @@ from headstart.writing import whole_folder
 def save_classifier(
     split: SplitModel,
     target: Target,
-    tokenizer: Any,
+    processor: Any,
     folder: Path,
     card: str,
     *,
-    longest: int = 512,
+    longest: int | None = None,
     trust_remote_code: bool = False,
 ) -> None:
     """Write a checkpoint with tokenizer and model card, then read it back and compare.
@@ -41,19 +41,19 @@ def save_classifier(
     Args:
         split: The trained model, without tuner modules.
         target: What it predicts.
-        tokenizer: Its tokenizer.
+        processor: Its tokenizer, image processor or feature extractor.
         folder: Where to; what stands there is replaced.
         card: Text of the model card.
-        longest: Longest input in tokens, for sentence-transformers.
+        longest: Longest input in tokens, for sentence-transformers; 512 if not given.
         trust_remote_code: Whether code that comes with the model may run to read it back.
 
     Raises:
         ModelError: If what was written does not read back bit for bit.
     """
     with whole_folder(folder) as new:
-        _write(split, target, tokenizer, new, card)
+        _write(split, target, processor, new, card)
         if isinstance(split.model, EncoderClassifier) and has_sentence_form(split.model):
-            write_modules(split.model.head, new, longest)
+            write_modules(split.model.head, new, longest or 512)
         _compare(split.model, new, trust_remote_code)
 
 
@@ -70,13 +70,13 @@ def has_sentence_form(model: nn.Module) -> bool:
     return own and is_loaded_whole(model.config)
 
 
-def _write(split: SplitModel, target: Target, tokenizer: Any, folder: Path, card: str) -> None:
+def _write(split: SplitModel, target: Target, processor: Any, folder: Path, card: str) -> None:
     model = split.model
     own = isinstance(model, EncoderClassifier)
     plain = cast(Any, model.backbone if own else model)
     with quiet():
         plain.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        processor.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     if isinstance(model, EncoderClassifier):
         save_file(split.head_state(), folder / OWN_HEAD_WEIGHTS)

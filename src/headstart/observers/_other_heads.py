@@ -55,7 +55,9 @@ def head_of_another_run(plan: TrainingPlan, other: Mapping[str, Any]) -> OtherHe
         source = with_settings(plan, changed_settings(own, plan.task))
     model = source.model
     before = model.head_state()
-    fresh_head(model, source.splits, source.tokenizer, source.config.head_init, source.config.seed)
+    fresh_head(
+        model, source.splits, source.preprocessor, source.config.head_init, source.config.seed
+    )
     runner = stage_runner(source, Callback())
     runner.run(stages=len(source.stages) - 1)
     model.load_head(before)

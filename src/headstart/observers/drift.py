@@ -13,7 +13,7 @@ from headstart.results import StageResult
 from headstart.steps.callback import Observer
 from headstart.steps.types import TrainingPlan
 from headstart.training.hidden import final_states
-from headstart.training.loader import EncodedLoader, SubsetLoader
+from headstart.training.loader import ExamplesLoader, SubsetLoader
 from headstart.training.seeds import stream
 
 Floats = npt.NDArray[np.float32]
@@ -38,7 +38,7 @@ class Drift(Observer):
             plan: Model, rows and plan.
         """
         super().begin(plan)
-        loader = EncodedLoader(plan.encoded.train, plan.runtime.device)
+        loader = ExamplesLoader(plan.encoded.train, plan.runtime.device)
         rng = np.random.default_rng(stream(plan.config.seed, "drift"))
         chosen = np.sort(rng.permutation(len(loader.lengths))[: self.rows])
         self.loader = SubsetLoader(loader, chosen)

@@ -31,7 +31,7 @@ from headstart.targets import TARGETS
 from headstart.targets._base import TargetKind
 from headstart.tasks.metrics import DEFAULTS
 from headstart.training.evaluate import Judge
-from headstart.training.loader import EncodedLoader, SubsetLoader
+from headstart.training.loader import ExamplesLoader, SubsetLoader
 from headstart.training.precision import settle_precision
 from headstart.training.runtime import Runtime, accelerate_as_found
 from headstart.tuners._bind import read_strategy
@@ -123,7 +123,7 @@ def _runner(
     numbers = lengths(strategy, rows=len(encoded), batch_size=batch_size, epochs=preset.epochs)
     size = sum(p.numel() for p in split.backbone.values())
     plans = plan_stages(strategy, numbers, FitConfig(), preset, size)
-    loader = EncodedLoader(encoded, runtime.device)
+    loader = ExamplesLoader(encoded, runtime.device)
     settle_precision(split, [loader], runtime)
     few = np.arange(min(len(encoded), SHOWN_ROWS))
     data = TrainingData(

@@ -13,7 +13,7 @@ from headstart.steps.settings import decide_settings
 from headstart.steps.types import Hyperparameters, gold_labels
 from headstart.training.evaluate import Judge
 from headstart.training.features import frozen_features
-from headstart.training.loader import EncodedLoader
+from headstart.training.loader import ExamplesLoader
 from headstart.training.optim import OptimizerSettings
 from headstart.training.precision import settle_precision
 from headstart.training.probe import probe_logits, train_heads
@@ -55,8 +55,10 @@ def run_probe(
     model, encoded = loaded.model, loaded.encoded
     model.train_only({})
     model.model.to(runtime.device)
-    starts = [fresh_head(model, splits, loaded.tokenizer, config.head_init, seed) for seed in seeds]
-    loaders = [EncodedLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
+    starts = [
+        fresh_head(model, splits, loaded.preprocessor, config.head_init, seed) for seed in seeds
+    ]
+    loaders = [ExamplesLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
     settle_precision(model, loaders, runtime, training=False)
     kind, numbers = splits.kind, settings.hyperparameters
     judge = Judge(kind, gold_labels(encoded.validation), splits.task.metrics)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from headstart.data.encode import Encoded
+from headstart.data.examples import Examples
 from headstart.errors import ConfigError
 from headstart.models.model_config import TEMPERATURE, THRESHOLD
 from headstart.models.rescale import divide_logits
@@ -13,7 +13,7 @@ from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
 from headstart.training.evaluate import Judge, predict_logits
-from headstart.training.loader import EncodedLoader
+from headstart.training.loader import ExamplesLoader
 from headstart.training.seeds import stream
 
 
@@ -71,17 +71,17 @@ _NO_BETTER = (
 )
 
 
-def final_logits(plan: TrainingPlan, rows: Encoded) -> Floats:
+def final_logits(plan: TrainingPlan, rows: Examples) -> Floats:
     """Compute the logits of the model as it is now.
 
     Args:
         plan: The run.
-        rows: Encoded rows.
+        rows: The rows.
 
     Returns:
         (n, outputs).
     """
-    loader = EncodedLoader(rows, plan.runtime.device)
+    loader = ExamplesLoader(rows, plan.runtime.device)
     return predict_logits(plan.model.model, loader, plan.runtime, plan.splits.kind.outputs)
 
 

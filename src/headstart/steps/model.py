@@ -1,22 +1,19 @@
-"""Step 3: the model with a head for the task, and the rows in its tokens."""
+"""Step 3: the model with a head for the task, and the rows as it reads them."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 
 from headstart.config import FitConfig
-from headstart.data.checks import length_warnings
-from headstart.data.encode import Encoded
-from headstart.data.lengths import decide_overlap, resolve_max_length
-from headstart.data.tokencache import encode_cached
-from headstart.errors import ConfigError, DataError, ModelError
+from headstart.data.examples import Examples
+from headstart.errors import ConfigError, DataError
 from headstart.imports import without_collection
+from headstart.inputs import INPUTS
+from headstart.inputs._base import InputSettings, Preprocessor
 from headstart.models.backbone import SplitModel
 from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
-from headstart.models.loading import draw_head, load_classifier, load_tokenizer, positions
+from headstart.models.loading import draw_head, load_classifier
 from headstart.models.rescale import require_divisible
 from headstart.steps.types import (
     EncodedSplits,
@@ -26,20 +23,19 @@ from headstart.steps.types import (
     Splits,
     gold_labels,
 )
-from headstart.training.padding import settle_padding
 from headstart.training.seeds import stream
 from headstart.untrusted import shown
 
 
 def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
-    """Load the model, put a head on it, and turn the rows into its tokens.
+    """Load the model, put a head on it, and turn the rows into what it reads.
 
     Args:
         settings: What was decided before.
         splits: The rows.
 
     Returns:
-        Model, tokenizer, tokens.
+        Model, preprocessor, examples.
 
     Raises:
         HeadstartError: If model, head and rows do not fit together.
@@ -47,51 +43,44 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     config, hyperparameters = settings.config, settings.hyperparameters
     with without_collection():  # transformers imports a model's code when it is first asked for
         model = read_model(config, hyperparameters, splits)
-        model_config: Any = model.model.config
-        tokenizer = load_tokenizer(
-            config.model, model_config.vocab_size, trust_remote_code=config.trust_remote_code
+        preprocessor = INPUTS.get(splits.task.shape).for_training(
+            model, splits.target, _input_settings(config, hyperparameters)
         )
-    longest = resolve_max_length(
-        tokenizer, positions(model), config.max_length, default=hyperparameters.preset.max_length
-    )
-    settle_padding(model, tokenizer, splits.target)
-    overlap = _overlap(config, splits, tokenizer, longest)
     train, validation, untouched = (
-        _standardised(encode_cached(rows, tokenizer, longest, overlap), splits)
-        if rows is not None
-        else None
+        _standardised(preprocessor.encode(rows), splits) if rows is not None else None
         for rows in (splits.train, splits.validation, splits.untouched)
     )
     if train is None or validation is None:
         raise RuntimeError("rows for training and validation are there")
-    _require_mask(train, hyperparameters.pooling)
-    encoded = EncodedSplits(train, validation, untouched, longest, overlap)
+    encoded = EncodedSplits(train, validation, untouched)
     if config.calibrate:
         require_calibratable(config, splits, encoded, model)
-    fingerprint, warnings = model.fingerprint(), length_warnings(train, "training rows")
+    fingerprint, warnings = model.fingerprint(), preprocessor.warnings(train, "training rows")
     if model.unused_head and not config.head:
         warnings.insert(
             0, "The checkpoint's own head is not used; "
             f"give --head {model.unused_head} to start from it.",
         )  # fmt: skip
-    _start_head(config, splits, model, tokenizer)
+    _start_head(config, splits, model, preprocessor)
 
     def pristine() -> dict[str, torch.Tensor]:
         again = read_model(config, hyperparameters, splits)
         return {**again.backbone, **dict(again.buffers())}
 
-    return LoadedModel(model, tokenizer, encoded, fingerprint, pristine, tuple(warnings))
+    return LoadedModel(model, preprocessor, encoded, fingerprint, pristine, tuple(warnings))
 
 
-def _overlap(config: FitConfig, splits: Splits, tokenizer: Any, longest: int) -> int | None:
-    """Return the tokens that the windows of long rows share; ``None`` where they are cut."""
-    if config.long_texts == "cut":
-        return None
-    pair = splits.task.shape == "pair"
-    return decide_overlap(tokenizer, longest, config.window_overlap, pair=pair)
+def _input_settings(config: FitConfig, hyperparameters: Hyperparameters) -> InputSettings:
+    return InputSettings(
+        config.model, config.trust_remote_code, config.max_length,
+        hyperparameters.preset.max_length, config.long_texts, config.window_overlap,
+        hyperparameters.pooling,
+    )  # fmt: skip
 
 
-def _start_head(config: FitConfig, splits: Splits, model: SplitModel, tokenizer: Any) -> None:
+def _start_head(
+    config: FitConfig, splits: Splits, model: SplitModel, preprocessor: Preprocessor
+) -> None:
     """Put what the user gave for the head onto the one that was drawn."""
     ignore = config.ignore_backbone_mismatch
     head = Head.from_pretrained(config.head) if config.head else None
@@ -102,7 +91,7 @@ def _start_head(config: FitConfig, splits: Splits, model: SplitModel, tokenizer:
     if head is not None:
         head.apply_hidden(model, splits.target.outputs, ignore_backbone=ignore)
     # After the hidden layers, which label names go through.
-    initialise_head(model, config.head_init, splits.target, tokenizer)
+    initialise_head(model, config.head_init, splits.target, preprocessor.tokenizer)
 
 
 def require_calibratable(
@@ -113,7 +102,7 @@ def require_calibratable(
     Args:
         config: The settings.
         splits: The rows.
-        encoded: Their tokens.
+        encoded: Them as the model reads them.
         model: The model.
 
     Raises:
@@ -162,14 +151,14 @@ def read_model(config: FitConfig, hyperparameters: Hyperparameters, splits: Spli
 
 
 def fresh_head(
-    model: SplitModel, splits: Splits, tokenizer: Any, init: str, seed: int
+    model: SplitModel, splits: Splits, preprocessor: Preprocessor, init: str, seed: int
 ) -> dict[str, torch.Tensor]:
     """Draw a head anew, and start its last map as asked for; it is then in the model.
 
     Args:
         model: Backbone and head.
         splits: The rows.
-        tokenizer: The model's tokenizer.
+        preprocessor: The model's.
         init: ``normal``, ``zero`` or ``labels``.
         seed: The run's seed.
 
@@ -177,18 +166,9 @@ def fresh_head(
         Copies of the head's tensors by name.
     """
     draw_head(model, stream(seed, "head"))
-    initialise_head(model, init, splits.target, tokenizer)
+    initialise_head(model, init, splits.target, preprocessor.tokenizer)
     return model.head_state()
 
 
-def _require_mask(encoded: Encoded, pooling: str) -> None:
-    if pooling in ("mean", "attention") and not encoded.attention_mask:
-        raise ModelError(
-            f"a tokenizer that tells tokens from padding, for --pooling {pooling}",
-            "one whose model_input_names have no attention_mask",
-            "Use --pooling first, or add attention_mask to the tokenizer's model_input_names.",
-        )
-
-
-def _standardised(encoded: Encoded, splits: Splits) -> Encoded:
-    return encoded.with_labels(splits.kind.standardise(gold_labels(encoded)))
+def _standardised(examples: Examples, splits: Splits) -> Examples:
+    return examples.with_labels(splits.kind.standardise(gold_labels(examples)))

@@ -13,7 +13,7 @@ from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Spl
 from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.techniques import TECHNIQUES
-from headstart.training.loader import EncodedLoader
+from headstart.training.loader import ExamplesLoader
 from headstart.training.precision import settle_precision
 from headstart.training.recompute import require_recomputable
 from headstart.training.runtime import Runtime
@@ -41,13 +41,13 @@ def make_plan(
     if config.gradient_checkpointing:
         require_recomputable(model)
     hyperparameters = with_enough_steps(settings.hyperparameters, config, len(encoded.train))
-    loaders = [EncodedLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
+    loaders = [ExamplesLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
     slower = settle_precision(model, loaders, runtime)
     stages = _stages(config, hyperparameters, settings.strategy, splits, model, len(encoded.train))
     notes = [*settings.notes, *loaded.warnings, *([slower] if slower else []), *splits.warnings]
     return TrainingPlan(
         config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
-        loaded.tokenizer, encoded, stages, _counts(model, stages), loaded.fingerprint,
+        loaded.preprocessor, encoded, stages, _counts(model, stages), loaded.fingerprint,
         loaded.pristine, tuple(notes),
     )  # fmt: skip
 

@@ -37,7 +37,7 @@ def make_record(plan: TrainingPlan) -> RunResult:
         task={
             "name": source_name(config, task), "version": task.version, "shape": task.shape,
             "target": task.target, "metrics": list(task.metrics),
-            "labels": list(splits.kind.names), "max_length": plan.encoded.max_length,
+            "labels": list(splits.kind.names), "max_length": plan.preprocessor.max_length,
             "spec": task_record(task),
         },
         settings=plan.resolved.plain(),

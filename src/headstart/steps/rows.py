@@ -14,11 +14,13 @@ import pandas as pd
 from headstart.config import FitConfig
 from headstart.data._faults import counting_all, notes
 from headstart.data.checks import duplicate_rows
-from headstart.data.rows import Rows, build_rows, column_faults
+from headstart.data.rows import Rows, column_faults
 from headstart.data.sources import read_table
 from headstart.data.splits import carve, sample
 from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
+from headstart.inputs import INPUTS
+from headstart.inputs._rows import build_rows
 from headstart.steps.calibrate import require_thresholds
 from headstart.steps.types import Splits, gold_labels
 from headstart.targets import TARGETS
@@ -129,7 +131,7 @@ def _build(
     def read(table: pd.DataFrame, where: str) -> None:
         known, names = TARGETS.get(task.target), kind.names if kind else task.labels
         usable[where] = usable_rows(
-            table, task, gaps, where=where,
+            table, gaps, where=where, empty=partial(INPUTS.get(task.shape).missing, task=task),
             unlabelled=partial(known.unlabelled, task=task, names=names, where=where),
         )  # fmt: skip
 

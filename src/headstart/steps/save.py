@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from headstart.data.windows import Windows
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
-from headstart.models.model_config import LONG_TEXTS
 from headstart.models.saving import has_sentence_form, save_classifier
 from headstart.results import RunResult
 from headstart.steps.output.card import model_card
@@ -31,19 +29,16 @@ def save_run(plan: TrainingPlan, runner: StrategyRunner, result: RunResult, fold
     """
     split = plan.model
     split.model.to("cpu")
-    if plan.encoded.overlap is not None:
-        windows = Windows(plan.encoded.max_length, plan.encoded.overlap)
-        setattr(split.model.config, LONG_TEXTS, windows.to_dict())
+    plan.preprocessor.write_config(split.model.config)
     _save_head(plan, runner, result, folder / HEAD)
     plan.splits.kind.save_units(split)
     own = isinstance(split.model, EncoderClassifier)
     card = model_card(result, own_head=own, sentence=has_sentence_form(split.model))
     target = plan.splits.target
     trust = plan.config.trust_remote_code
-    tokenizer = plan.tokenizer
     save_classifier(
-        split, target, tokenizer, folder / MODEL, card,
-        longest=plan.encoded.max_length, trust_remote_code=trust,
+        split, target, plan.preprocessor.processor, folder / MODEL, card,
+        longest=plan.preprocessor.max_length, trust_remote_code=trust,
     )  # fmt: skip
     write_text(folder / RESULT, result.to_json())
 

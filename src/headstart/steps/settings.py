@@ -7,6 +7,8 @@ from pathlib import Path
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, NotationError, raise_all
+from headstart.inputs import INPUTS
+from headstart.inputs._longtexts import require_windows
 from headstart.models.encoders import encoder_loader, has_decoder
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
@@ -56,25 +58,6 @@ def decide_settings(config: FitConfig) -> RunSettings:
             "add --select best, --calibrate or --tune-threshold, or drop it."
         )
     return RunSettings(config, task, strategy, hyperparameters, tuple(notes))
-
-
-def require_windows(task: TaskSpec) -> None:
-    """Refuse tasks whose rows cannot be parted into windows.
-
-    Args:
-        task: The task.
-
-    Raises:
-        ConfigError: If a row has candidates or target spans.
-    """
-    if task.shape == "choice" or task.spans:
-        choice = "candidates to choose from"
-        has = choice if task.shape == "choice" else "target spans, which most windows would lack"
-        raise ConfigError(
-            "rows of one text or a pair for --long-texts windows",
-            f"{task.name}, whose rows have {has}",
-            "Drop --long-texts: long rows are then cut. Raise --max-length to keep more of them.",
-        )
 
 
 def default_out(config: FitConfig) -> Path:
@@ -149,7 +132,7 @@ def _sentence_pooling(config: FitConfig, task: TaskSpec, preset: Preset) -> str 
     A head that is given decides its own form, and so do tasks whose head reads more than one text.
     """
     open_ = config.head_type is None and config.pooling is None and preset.head == "native"
-    if not open_ or task.shape == "choice" or task.spans:
+    if not open_ or not INPUTS.get(task.shape).sentence_vectors or task.spans:
         return None
     name = find_model(config.model)
     pooled = sentence_pooling(name if Path(name).is_dir() else locate(name))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from headstart.config import FitConfig
 from headstart.models.backbone import ParameterCount
 from headstart.models.headfile import describe_pooling
 from headstart.steps.stages.plan import total_steps
 from headstart.steps.stages.types import StagePlan
-from headstart.steps.types import EncodedSplits, TrainingPlan, gold_labels
+from headstart.steps.types import TrainingPlan, gold_labels
 
 _SENTENCE = (
     "linear, on what the checkpoint pools for sentence vectors; loads with headstart or "
@@ -113,33 +111,14 @@ def _start(config: FitConfig) -> str:
     return given + init[config.head_init]
 
 
-def _window_facts(encoded: EncodedSplits) -> dict[str, str]:
-    """Say how many rows are longer than the model's input, and how many windows they make."""
-    splits = {"training": encoded.train, "validation": encoded.validation}
-    if encoded.untouched is not None:
-        splits["for the final score"] = encoded.untouched
-    told = ", ".join(
-        f"{rows.n_parted:,} of {rows.n_rows:,} {name} ({len(rows):,} windows in all)"
-        for name, rows in splits.items()
-    )
-    share = f"{encoded.max_length} tokens, {encoded.overlap} of them shared with the one before"
-    return {"rows in windows": told, "windows": f"{share}; a step and its batch count windows"}
-
-
 def _data_facts(plan: TrainingPlan) -> dict[str, str]:
-    splits, train = plan.splits, plan.encoded.train
-    unit = "row" if plan.encoded.overlap is None else "window"
+    splits = plan.splits
     facts = {
         "rows": f"{len(splits.train):,} training, {len(splits.validation):,} validation "
         f"({splits.origin})"
         + (f", {len(splits.untouched):,} for the final score" if splits.untouched else ""),
-        f"tokens a {unit}": f"median {np.median(train.lengths):.0f}, "
-        f"95 % {np.percentile(train.lengths, 95):.0f}, longest {train.lengths.max()}, "
-        f"cut at {plan.encoded.max_length}",
-        "rows cut": f"{train.n_cut:,} training, {plan.encoded.validation.n_cut:,} validation",
+        **plan.preprocessor.facts(plan.encoded.by_name()),
+        **splits.kind.describe(gold_labels(splits.train)),
     }
-    if plan.encoded.overlap is not None:
-        facts |= _window_facts(plan.encoded)
-    facts |= splits.kind.describe(gold_labels(splits.train))
     facts["metrics"] = " + ".join(splits.task.metrics)
     return facts

@@ -18,7 +18,7 @@ from headstart.steps.stages.types import TrainingData
 from headstart.steps.types import TrainingPlan, gold_labels
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 from headstart.training.evaluate import Judge
-from headstart.training.loader import EncodedLoader
+from headstart.training.loader import ExamplesLoader
 from headstart.training.step_reports import Pause
 
 
@@ -51,8 +51,8 @@ def stage_runner(
         raise RuntimeError("rows for training carry labels")
     data = TrainingData(
         plan.model,
-        EncodedLoader(encoded.train, runtime.device),
-        EncodedLoader(encoded.validation, runtime.device),
+        ExamplesLoader(encoded.train, runtime.device),
+        ExamplesLoader(encoded.validation, runtime.device),
         labels,
         Judge(kind, gold_labels(encoded.validation), plan.task.metrics),
         plan.pristine,

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from headstart.config import FitConfig
-from headstart.data.encode import Encoded
+from headstart.data.examples import Examples
 from headstart.data.labels import Labels
 from headstart.data.rows import Rows
+from headstart.inputs import INPUTS
+from headstart.inputs._base import Preprocessor
 from headstart.models.backbone import ParameterCount, SplitModel
-from headstart.models.head_choice import ModelKind, Target
+from headstart.models.head_choice import Target
 from headstart.steps.stages.types import Pristine, StagePlan
 from headstart.strategies.presets import Preset
 from headstart.strategies.stages import Strategy
@@ -45,14 +47,14 @@ class Hyperparameters:
     sentence: bool = False
 
     def written_into(
-        self, config: FitConfig, strategy: Strategy, max_length: int, overlap: int | None = None
+        self, config: FitConfig, strategy: Strategy, max_length: int | None, overlap: int | None
     ) -> FitConfig:
         """Return settings in which only the stages' own learning rates may still be open.
 
         Args:
             config: The settings as given.
             strategy: The stages that will run.
-            max_length: Longest input in tokens.
+            max_length: Longest input in tokens, where inputs have such a length.
             overlap: Tokens that windows of long texts share, where they are read so.
 
         Returns:
@@ -121,45 +123,46 @@ class Splits:
     def target(self) -> Target:
         """What the model has to predict."""
         spans = len(self.task.spans) if self.task.span_use == "vectors" else 0
-        model: ModelKind = "choice" if self.task.shape == "choice" else "sequence"
+        model = INPUTS.get(self.task.shape).model
         several = self.kind.problem_type == "multi_label_classification"
         return Target(self.kind.names, model, spans, several)
 
 
 @dataclass(frozen=True)
 class EncodedSplits:
-    """The rows of a run as tokens, their labels in the units of training.
+    """The rows of a run as the model reads them, their labels in the units of training.
 
     Args:
         train: Training rows.
         validation: Validation rows.
         untouched: The untouched rows, if there are any.
-        max_length: Longest input in tokens.
-        overlap: Tokens that the windows of longer rows share; ``None`` where they are cut.
     """
 
-    train: Encoded
-    validation: Encoded
-    untouched: Encoded | None
-    max_length: int
-    overlap: int | None = None
+    train: Examples
+    validation: Examples
+    untouched: Examples | None = None
+
+    def by_name(self) -> dict[str, Examples]:
+        """Return the splits by the names that the plan has for them."""
+        found = {"training": self.train, "validation": self.validation}
+        return found if self.untouched is None else {**found, "for the final score": self.untouched}
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A pretrained model with a head for the task, and the rows in its tokens.
+    """A pretrained model with a head for the task, and the rows as it reads them.
 
     Args:
         model: Backbone and head.
-        tokenizer: Its tokenizer.
-        encoded: The rows as tokens.
+        preprocessor: Turned the rows into what it reads: for texts its tokenizer.
+        encoded: The rows as it reads them.
         fingerprint: The pretrained backbone's.
         pristine: Reads the checkpoint's backbone again.
         warnings: What the user should know.
     """
 
     model: SplitModel
-    tokenizer: Any
+    preprocessor: Preprocessor
     encoded: EncodedSplits
     fingerprint: str
     pristine: Pristine
@@ -178,8 +181,8 @@ class TrainingPlan:
         runtime: Device and precision.
         splits: The rows.
         model: Backbone and head.
-        tokenizer: The model's tokenizer.
-        encoded: The rows as tokens.
+        preprocessor: Turned the rows into what the model reads: for texts its tokenizer.
+        encoded: The rows as the model reads them.
         stages: The stages, decided.
         counts: Trainable and frozen numbers, one for each stage.
         fingerprint: The pretrained backbone's.
@@ -194,7 +197,7 @@ class TrainingPlan:
     runtime: Runtime
     splits: Splits
     model: SplitModel
-    tokenizer: Any
+    preprocessor: Preprocessor
     encoded: EncodedSplits
     stages: tuple[StagePlan, ...]
     counts: tuple[ParameterCount, ...]
@@ -206,20 +209,20 @@ class TrainingPlan:
     def resolved(self) -> FitConfig:
         """The settings with what was decided, for the run's folder."""
         return self.hyperparameters.written_into(
-            self.config, self.strategy, self.encoded.max_length, self.encoded.overlap
+            self.config, self.strategy, self.preprocessor.max_length, self.preprocessor.overlap
         )
 
 
-def gold_labels(rows: Encoded | Rows) -> Labels:
+def gold_labels(rows: Examples | Rows) -> Labels:
     """Return the labels of rows that train or measure a model, which always carry some.
 
     Args:
-        rows: The rows, as text or as tokens.
+        rows: The rows, as read or as examples.
 
     Returns:
         In the form of their kind of target.
     """
-    labels = rows.row_labels if isinstance(rows, Encoded) else rows.labels
+    labels = rows.row_labels if isinstance(rows, Examples) else rows.labels
     if labels is None:
         raise RuntimeError("rows that train or measure a model carry labels")
     return labels
@@ -248,8 +251,8 @@ def data_record(splits: Splits) -> dict[str, Any]:
 
 def _fingerprint(rows: Rows) -> str:
     digest = hashlib.sha256()
-    for texts in rows.texts:
-        digest.update(repr(texts).encode())
+    for values in rows.inputs:
+        digest.update(repr(values).encode())
     if rows.labels is not None:
         digest.update(np.ascontiguousarray(rows.labels).tobytes())
     return f"sha256:{digest.hexdigest()[:32]}"

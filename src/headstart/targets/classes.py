@@ -67,14 +67,12 @@ class Classes(TargetKind):
         """Read class indices as int64; see ``TargetKind.read``."""
         labels, names = LabelMap(self.names), class_names(frame, task.label) or ()
         aliases = case_aliases(self.names, names)
-        if task.labels is not None or task.shape == "choice":
+        if task.labels is not None or task.choices:
             columns = {name: index for index, name in enumerate(task.choices)}
             aliases = {**aliases, **index_aliases(self.names), **columns}
         # A checkpoint without names of its own knows its classes by number; so are candidates
         # known, whose columns are seldom called like the classes: A, B, C, D.
-        by_number = labels.numbered or (
-            task.shape == "choice" and not {*names} & {*self.names, *aliases}
-        )
+        by_number = labels.numbered or (task.choices and not {*names} & {*self.names, *aliases})
         cells = label_column(frame, task.label, where=where, named=not by_number)
         return labels.encode(cells, where=where, aliases=aliases)
 

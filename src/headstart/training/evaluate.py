@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +11,7 @@ from torch import nn
 from headstart.data.batching import budget_batches
 from headstart.data.labels import Labels
 from headstart.data.windows import mean_of_windows
+from headstart.models.evaluating import evaluating
 from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.metrics import compute, is_share, score
 from headstart.training.loader import BatchLoader
@@ -20,25 +19,6 @@ from headstart.training.runtime import Runtime
 
 TOKENS_PER_BATCH = 4096
 ROWS_PER_BATCH = 256
-
-
-@contextlib.contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and afterwards each module into the mode it had.
-
-    Args:
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in before.items():
-            module.training = mode
 
 
 @torch.inference_mode()

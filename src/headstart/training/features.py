@@ -20,8 +20,8 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAtte
 
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
+from headstart.models.evaluating import evaluating
 from headstart.models.heads import EncoderClassifier, mean_of_tokens
-from headstart.training.evaluate import evaluating
 from headstart.training.first_token import first_token_only
 from headstart.training.loader import BatchLoader, send
 from headstart.training.runtime import Runtime

@@ -21,7 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.training.evaluate import evaluating
+from headstart.models.evaluating import evaluating
 from headstart.training.loader import BatchLoader
 
 Forward = Callable[..., torch.Tensor]
@@ -85,7 +85,7 @@ def _reads_first_only(split: SplitModel, layer: nn.Module, loader: BatchLoader) 
     batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
     batch.pop("labels", None)
     # What a head reads beside the first token may differ from row to row.
-    if "span_masks" in batch or batch["input_ids"].shape[-1] < 2:
+    if "span_masks" in batch or "input_ids" not in batch or batch["input_ids"].shape[-1] < 2:
         return False
 
     def spoil(_: nn.Module, __: Any, states: torch.Tensor) -> torch.Tensor:

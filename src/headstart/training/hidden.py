@@ -10,7 +10,7 @@ import torch
 
 from headstart.data.batching import budget_batches
 from headstart.models.backbone import SplitModel
-from headstart.training.evaluate import evaluating
+from headstart.models.evaluating import evaluating
 from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 

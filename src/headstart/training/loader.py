@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from headstart.data.encode import Encoded
+from headstart.data.examples import Examples
 
 Indices = npt.NDArray[np.int64]
 
@@ -37,18 +37,18 @@ class BatchLoader(Protocol):
         """Return every token id that a batch can hold, ascending; ``None`` if not known."""
 
 
-class EncodedLoader:
-    """Batches of encoded text on a device.
+class ExamplesLoader:
+    """Batches of rows on a device.
 
     Args:
-        encoded: The rows.
+        examples: The rows.
         device: Where the tensors go.
     """
 
-    def __init__(self, encoded: Encoded, device: torch.device) -> None:
-        self._encoded, self._device = encoded, device
-        self.lengths, self.left_padded = encoded.lengths, encoded.padding.left
-        self.row_of = encoded.row_of
+    def __init__(self, examples: Examples, device: torch.device) -> None:
+        self._examples, self._device = examples, device
+        self.lengths, self.left_padded = examples.lengths, examples.left_padded
+        self.row_of = examples.row_of
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows.
@@ -57,9 +57,9 @@ class EncodedLoader:
             rows: Row indices, (b,).
 
         Returns:
-            ``input_ids`` and the like, (b, L), and ``labels``, (b,) or (b, labels).
+            The model's inputs, such as ``input_ids``, (b, L), and ``labels``.
         """
-        batch = self._encoded.collate(rows)
+        batch = self._examples.collate(rows)
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
 
     def padded(self, rows: Indices) -> bool:
@@ -71,16 +71,15 @@ class EncodedLoader:
         Returns:
             Whether the attention mask hides anything.
         """
-        return self._encoded.padded(rows)
+        return self._examples.padded(rows)
 
-    def vocabulary(self) -> Indices:
+    def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold.
 
         Returns:
-            The ids, ascending, that of padding among them.
+            The ids, ascending, that of padding among them; ``None`` where there are no tokens.
         """
-        ids, padding = self._encoded.features["input_ids"], self._encoded.padding.values
-        return np.unique(np.append(np.unique(ids), padding["input_ids"])).astype(np.int64)
+        return self._examples.vocabulary()
 
 
 class SubsetLoader:

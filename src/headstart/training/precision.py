@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from headstart.models.backbone import BufferSnapshot, SplitModel
+from headstart.models.evaluating import evaluating
 from headstart.models.source import short
-from headstart.training.evaluate import evaluating
 from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
 

@@ -26,8 +26,8 @@ from torch import nn
 from headstart.data.labels import Labels
 from headstart.data.windows import of_rows
 from headstart.models.backbone import Snapshot
+from headstart.models.evaluating import evaluating
 from headstart.targets._base import TargetKind
-from headstart.training.evaluate import evaluating
 from headstart.training.loader import BatchLoader, Indices
 from headstart.training.seeds import stream
 

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import yaml
 
+from headstart.inputs import INPUTS
 from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration
 from headstart.targets import TARGETS
 from headstart.untrusted import markdown, markdown_code
 
-_PLAIN = """```python
-from transformers import pipeline
-classify = pipeline("text-classification", model="{folder}")
-```"""
-_CLASS = """```python
-from transformers import AutoModelForMultipleChoice
-model = AutoModelForMultipleChoice.from_pretrained("{folder}")
-```"""
 _OWN = """The head is one of headstart's own, so the model needs headstart to load:
 
 ```python
@@ -68,8 +61,7 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
         Markdown with the hub's front matter.
     """
     task, folder = result.task, "path/to/this/folder"
-    choice = task["shape"] == "choice"
-    use = _OWN if own_head else _CLASS if choice else _PLAIN
+    use = _OWN if own_head else INPUTS.get(task["shape"]).usage
     use += _SENTENCE if sentence else ""
     kind = TARGETS.get(task["target"]).tag
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in result.scores.items())
@@ -82,7 +74,7 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
     source = str(result.backbone.get("source", ""))
     about = {
         "library_name": "headstart" if own_head else "transformers",
-        "pipeline_tag": "text-classification",
+        "pipeline_tag": INPUTS.get(task["shape"]).pipeline,
         "base_model": source,
         "tags": ["headstart", kind],
     }

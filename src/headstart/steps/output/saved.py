@@ -11,6 +11,8 @@ from pydantic import PositiveInt
 
 from headstart.errors import ConfigError, RunError
 from headstart.files.schema import as_record
+from headstart.inputs import INPUTS
+from headstart.inputs._model import kind_of_model
 from headstart.models.head_choice import Target
 from headstart.models.source import find_model
 from headstart.results import RunResult
@@ -53,7 +55,8 @@ def saved_task(source: str) -> tuple[TaskSpec | None, int | None]:
         if about is None:
             return None, None
         task = as_record(TaskSpec, about["spec"])
-        return task, as_record(PositiveInt, about["max_length"])
+        longest = about["max_length"]
+        return task, None if longest is None else as_record(PositiveInt, longest)
     except (RunError, KeyError, TypeError, ValueError) as error:
         reason = error.found if isinstance(error, RunError) else f"{record}: no task in it"
         log.warning(
@@ -103,14 +106,12 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
     Raises:
         ConfigError: If the model wants other input than the task gives.
     """
-    if (task.shape == "choice") != (target.kind == "choice"):
-        wants = target.kind == "choice"
+    kind, wanted = INPUTS.get(task.shape), kind_of_model(target.kind)
+    if kind.model != target.kind:
         raise ConfigError(
-            f"a task {'with candidates' if wants else 'of texts or pairs'}, as this model reads it",
-            f"one of shape {task.shape}",
-            needs_task_file("choices")
-            if wants
-            else "Use another task, or a multiple-choice model.",
+            f"a task of {wanted.noun}, as this model reads it",
+            f"one of {kind.noun}, shape {task.shape}",
+            f"Use another task, or a model for {kind.noun}. {wanted.advice}",
         )
     if target.spans and len(task.spans) != target.spans:
         raise ConfigError(
@@ -121,7 +122,7 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
     task = replace(task, span_use="vectors" if target.spans else "mark")
     name = kind_of(target.problem_type).name
     metrics = task.metrics if task.target == name else DEFAULTS[name]
-    labels = task.labels if target.labels or target.kind == "choice" else None
+    labels = task.labels if target.labels or task.choices else None
     return replace(task, target=name, metrics=metrics, labels=labels)
 
 

@@ -8,9 +8,9 @@ import torch
 
 from headstart.data.encode import padding_of
 from headstart.models.backbone import SplitModel
+from headstart.models.evaluating import evaluating
 from headstart.models.head_choice import Target
 from headstart.models.model_config import is_decoder
-from headstart.training.evaluate import evaluating
 
 _ADDED = 3  # padding tokens that are tried
 _TEXT = "a b c"

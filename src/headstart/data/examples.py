@@ -1,0 +1,114 @@
+"""Rows in the form in which a model is given them: what all kinds of input have in common."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.data.labels import Labels
+from headstart.data.windows import of_rows
+
+if TYPE_CHECKING:
+    import torch
+
+Indices = npt.NDArray[np.int64]
+
+
+class Examples(ABC):
+    """Rows in the form in which a model is given them; each kind has it as a frozen dataclass.
+
+    Attributes:
+        lengths: What each row costs, by which rows are put together to batches: its tokens, or the
+            places that the model makes of it, (n,).
+        labels: In the form of their kind of target, one for each row; ``None`` if not known.
+        row_of: Where rows were parted into windows, the row of each window, in order; the windows
+            are then what is called rows above. ``None`` where each is a row of its own.
+    """
+
+    lengths: Indices
+    labels: Labels | None
+    row_of: Indices | None = None
+    left_padded = False
+    """Whether shorter rows are filled up in front."""
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def n_rows(self) -> int:
+        """Rows of data, each of which may have several windows."""
+        return len(self) if self.row_of is None else int(self.row_of.max(initial=-1)) + 1
+
+    @property
+    def n_parted(self) -> int:
+        """Rows of data that have several windows."""
+        return 0 if self.row_of is None else int((np.bincount(self.row_of) > 1).sum())
+
+    @property
+    def n_cut(self) -> int:
+        """Rows of data of which something is cut off."""
+        return 0
+
+    @property
+    def n_tokens(self) -> int:
+        """The lengths of all rows together."""
+        return int(self.lengths.sum())
+
+    @property
+    def row_labels(self) -> Labels | None:
+        """Labels of the rows of data, (n_rows,)."""
+        return None if self.labels is None else of_rows(self.labels, self.row_of)
+
+    def with_labels(self, labels: Labels | None) -> Self:
+        """Return the same rows with other labels.
+
+        Args:
+            labels: Those of the rows of data, (n_rows,).
+
+        Returns:
+            The rows, or their windows, with labels.
+        """
+        known = labels is not None and self.row_of is not None
+        found = labels[self.row_of] if known else labels  # type: ignore[index]
+        return cast(Self, replace(cast(Any, self), labels=found))
+
+    @abstractmethod
+    def take(self, rows: Indices) -> Self:
+        """Return some of the rows.
+
+        Args:
+            rows: Which rows of data, in the order they shall have.
+
+        Returns:
+            Those rows, with all their windows, copied.
+        """
+
+    @abstractmethod
+    def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+        """Make a batch.
+
+        Args:
+            indices: Which rows, (b,).
+
+        Returns:
+            The model's inputs by name, (b, …), and ``labels`` if they are known.
+        """
+
+    def padded(self, indices: npt.ArrayLike) -> bool:  # noqa: ARG002
+        """Tell whether anything in a batch is filled up.
+
+        Args:
+            indices: Which rows, (b,).
+
+        Returns:
+            Whether a row is shorter than the batch is wide.
+        """
+        return False
+
+    def vocabulary(self) -> Indices | None:
+        """Return every token id that a batch can hold, ascending; ``None`` where there are none."""
+        return None

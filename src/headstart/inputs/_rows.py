@@ -1,0 +1,51 @@
+"""A table and a task to rows: inputs and labels, checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from headstart.data.classnames import with_names
+from headstart.data.labels import LabelReader
+from headstart.data.rows import Rows, column_faults
+from headstart.errors import gathering, raise_all
+from headstart.inputs import INPUTS
+from headstart.tasks.spec import TaskSpec
+
+
+def build_rows(
+    frame: pd.DataFrame,
+    task: TaskSpec,
+    reader: LabelReader | None,
+    *,
+    where: str,
+    keep_empty: bool = False,
+) -> Rows:
+    """Make rows of a table.
+
+    Args:
+        frame: The table.
+        task: Which columns mean what.
+        reader: Reads the labels; ``None`` where they are not asked for and need not be there.
+        where: Which rows, as messages shall call them: ``the training rows``.
+        keep_empty: Whether a missing text is an empty one. It is a fault all the same where a
+            target is looked for in it.
+
+    Returns:
+        The rows, in the table's order.
+
+    Raises:
+        HeadstartError: For all faults together: missing columns; empty texts, targets that are
+            not in their text, values without a replacement, faulty labels, with row numbers.
+    """
+    faults = column_faults(frame, task, where=where, need_labels=reader is not None)
+    raise_all(faults)
+    frame, kind = with_names(frame, task.columns), INPUTS.get(task.shape)
+    answers, rows = None, Rows([])
+    with gathering(faults):
+        rows = kind.read(frame, task, where=where, keep_empty=keep_empty)
+    with gathering(faults):
+        answers = reader.read(frame, task, where=where) if reader else None
+    raise_all(faults)
+    return replace(rows, labels=answers)

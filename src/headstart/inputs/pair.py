@@ -1,0 +1,37 @@
+"""Two texts a row, which the model reads together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headstart.data.rows import TextPair
+from headstart.inputs._text import TextInput
+from headstart.tasks.spec import TaskSpec
+
+
+class Pair(TextInput):
+    """Two texts a row, which the model reads together."""
+
+    name = "pair"
+    model = "sequence"
+    noun = "pairs of texts"
+    advice = "Pass --text COLUMN twice, or --task NAME."
+    windows = True
+    sentence_vectors = True
+
+    @classmethod
+    def combine(cls, task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
+        """Put the texts of columns together to rows.
+
+        Args:
+            task: Which columns hold them.
+            texts: By column.
+
+        Returns:
+            A pair for each row.
+        """
+        first, second = task.text
+        return [(pair,) for pair in zip(texts[first], texts[second], strict=True)]
+
+
+INPUT = Pair

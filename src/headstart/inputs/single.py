@@ -1,0 +1,36 @@
+"""One text a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from headstart.data.rows import TextPair
+from headstart.inputs._text import TextInput
+from headstart.tasks.spec import TaskSpec
+
+
+class Single(TextInput):
+    """One text a row."""
+
+    name = "single"
+    model = "sequence"
+    noun = "single texts"
+    advice = "Pass --text COLUMN, or --task NAME."
+    windows = True
+    sentence_vectors = True
+
+    @classmethod
+    def combine(cls, task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
+        """Put the texts of columns together to rows.
+
+        Args:
+            task: Which columns hold them.
+            texts: By column.
+
+        Returns:
+            A pair without second text for each row.
+        """
+        return [((text, None),) for text in texts[task.text[0]]]
+
+
+INPUT = Single
