@@ -15,7 +15,8 @@ from headstart.data.objects import as_frame, is_table
 from headstart.data.stream import TableParts
 from headstart.data.usable import EmptyText, Gaps, MissingLabel
 from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
-from headstart.inference.predict import Classifier, LongTexts, Prediction
+from headstart.inference.inputs import LongTexts
+from headstart.inference.predict import Classifier, Prediction
 from headstart.models.backbone import SplitModel
 from headstart.pretrain.head import pretrain
 from headstart.pretrain.probe import run_probe

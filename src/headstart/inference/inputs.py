@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from headstart.errors import DataError, HeadstartError
 
 
@@ -14,7 +17,7 @@ class LongTexts:
         overlap: Tokens that a window shares with the one before.
     """
 
-    use: Literal[cut, windows] | None = None
+    use: Literal["cut", "windows"] | None = None
     overlap: int | None = None
 
 

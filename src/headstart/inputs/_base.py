@@ -91,7 +91,7 @@ class Preprocessor(ABC):
             rows: The rows.
             task: How they were read, if that is known.
 
-        Yields:
+        Returns:
             Them as the model reads them, in order.
         """
 
