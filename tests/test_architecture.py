@@ -32,7 +32,7 @@ LAYERS = (
         "untrusted",
         "kernels",
     },
-    {"config", "results"},
+    {"contradictions", "config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},
     {"targets", "inputs"},

@@ -15,6 +15,7 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from headstart.contradictions import contradictions
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
 from headstart.writing import write_text
 
@@ -58,6 +59,8 @@ class FitConfig(BaseModel):
         "Data", "Folder with the task's split files; else the hub is asked."
     )
     text: tuple[str, ...] = _option("Data", "Text column; give it twice for pairs of texts.", ())
+    image: str | None = _option("Data", "Column with images or their paths, in place of --text.")
+    audio: str | None = _option("Data", "Column with sound or its paths, in place of --text.")
     label: str | None = _option("Data", "Label column. Default: label.")
     choices: tuple[str, ...] = _option(
         "Data", "Columns with the candidates (multiple choice); give it twice or more.", ()
@@ -253,7 +256,7 @@ class FitConfig(BaseModel):
         named = {key.replace("-", "_"): value for key, value in values.items()}
         given = {k: v for k, v in named.items() if v is not None}
         clean: dict[str, Any] = {k: str(v) if isinstance(v, Path) else v for k, v in given.items()}
-        for name in ("label", "span"):
+        for name in ("label", "span", "image", "audio"):
             clean |= {name: _column(clean[name])} if name in clean else {}
         for name in ("text", "choices", "metrics", "label_columns"):
             value = _column(clean.get(name))
@@ -271,80 +274,8 @@ class FitConfig(BaseModel):
         except ValidationError as error:
             faults += [_explain(item, cls.model_fields) for item in error.errors()]
             config = cls()
-        raise_all([*faults, *(() if faults else config.contradictions())])
+        raise_all([*faults, *(() if faults else contradictions(config))])
         return config
-
-    def contradictions(self) -> list[HeadstartError]:
-        """Return what cannot be asked for together."""
-        faults: list[HeadstartError] = []
-        if self.task and self.text:
-            faults.append(
-                ConfigError("--task or --text", "both", "A task brings its own columns; drop one.")
-            )
-        own = {
-            "--choices": self.choices, "--span": self.span, "--target": self.target != "auto",
-            "--label-columns": self.label_columns, "--label-separator": self.label_separator,
-        }  # fmt: skip
-        for option in (name for name, given in own.items() if self.task and given):
-            fix = f"Drop {option}, or describe the task by --text."
-            faults.append(ConfigError(f"--task or {option}", "both", f"A task says it. {fix}"))
-        if not self.task and not self.train:
-            nobody = ("--task NAME beside --data", "none", "Say whose files they are.")
-            nothing = ("--train FILE or --task NAME", "neither", "Say what to train on.")
-            faults.append(ConfigError(*(nobody if self.data else nothing)))
-        faults += self._unused_rows()
-        faults += self._budget_faults()
-        head = "Drop one, or add --head-part hidden: then only the last map starts anew."
-        start, windows = f"--head and --head-init {self.head_init}", self.long_texts == "windows"
-        table = (
-            (not self.model, "--model", "none", "Give a folder or a hub name."),
-            (not self.task and self.train and not self.text, "--text COLUMN", "none",
-             "Name the column that holds the text."),
-            (self.label and self.label_columns, "--label or --label-columns", "both",
-             "Drop the one that does not hold the labels."),
-            (self.window_overlap is not None and not windows,
-             "--long-texts windows beside --window-overlap", "cut",
-             "Add --long-texts windows, or drop --window-overlap."),
-            (self.epochs and self.total_epochs,
-             "--epochs (of fine-tuning) or --total-epochs (of all stages)", "both",
-             "Keep the one that you mean."),
-            (self.head_part != "all" and not self.head, "--head beside --head-part", "none",
-             "Name the head, or drop --head-part."),
-            (self.takes_whole_head and self.head_init != "normal", "--head or --head-init", start,
-             head),
-            (self.resume and self.overwrite, "--resume or --overwrite", "both", "Drop one."),
-        )  # fmt: skip
-        faults += [ConfigError(*words) for wrong, *words in table if wrong]
-        return faults
-
-    def _unused_rows(self) -> list[HeadstartError]:
-        """Return what is said about rows and would not be looked at."""
-        faults: list[HeadstartError] = []
-        if self.train and self.data:
-            fix = "Drop one: the rows come from a file, or from the folder of a task."
-            faults.append(ConfigError("--train or --data", "both", fix))
-        if self.validation and not self.train:
-            fix = "Name the training rows too, or drop it: a task brings its own validation rows."
-            faults.append(ConfigError("--train beside --validation", "none", fix))
-        elif self.validation_share and self.held_out_share is None:
-            faults.append(
-                ConfigError(
-                    "--validation-share where no validation rows are there already",
-                    "--validation" if self.validation else "a task, which brings its own",
-                    "Drop it, or set rows apart all the same by --selection carve.",
-                )
-            )
-        return faults
-
-    def _budget_faults(self) -> list[HeadstartError]:
-        """Return what is wrong about the budget of time."""
-        if self.budget is None:
-            return []
-        unit = "Write whole numbers with their units, s, m or h: --budget 20m."
-        total = "The one counts seconds, the other epochs of all stages. Drop one."
-        told = (not self.budget_seconds, "a time above 0 for --budget", repr(self.budget), unit)
-        both = (bool(self.total_epochs), "--budget or --total-epochs", "both", total)
-        return [ConfigError(*words) for wrong, *words in (told, both) if wrong]
 
     @property
     def budget_seconds(self) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from headstart.config import FitConfig
+from headstart.contradictions import contradictions
 from headstart.steps.settings import decide_hyperparameters, unused_settings
 from headstart.steps.stages.plan import plan_stages
 from headstart.strategies.plan import Length
@@ -75,7 +76,7 @@ def test_decided_settings_contradict_nothing(strategy: str, settings: dict[str, 
     config = FitConfig(model="m", train="t", text=("s",), strategy=strategy, **settings)
     choices, stages = decide_hyperparameters(config, TASK), read_strategy(strategy)
     decided = choices.written_into(config, stages, 64)
-    assert not decided.contradictions()
+    assert not contradictions(decided)
     assert not unused_settings(decided, stages)
     again = decide_hyperparameters(decided, TASK)
     assert again.written_into(decided, stages, 64) == decided

@@ -78,6 +78,7 @@ def column_faults(
         **dict.fromkeys(task.columns, "span"),
         **dict.fromkeys(task.choices, "choice"),
         **dict.fromkeys(task.text, "text"),
+        **{name: role for role in ("image", "audio") if (name := getattr(task, role))},
         **dict.fromkeys(task.answers if need_labels else (), "label"),
     }
     return [

@@ -56,7 +56,8 @@ log = logging.getLogger("headstart")
 
 Text = str | tuple[str, str]
 LABELS = ("label", "label_columns", "label_separator")
-COLUMNS = ("task", "text", *LABELS, "choices", "span")
+INPUT_COLUMNS = ("text", "image", "audio")
+COLUMNS = ("task", *INPUT_COLUMNS, *LABELS, "choices", "span")
 """The settings that say how rows are read."""
 
 
@@ -133,8 +134,8 @@ class Classifier:
         """Read other columns than those the model was trained with.
 
         Args:
-            **columns: ``task``, or ``text``, ``label``, ``label_columns``, ``label_separator``,
-                ``choices``, ``span`` as for ``fit``.
+            **columns: ``task``, or ``text``, ``image``, ``audio``, ``label``, ``label_columns``,
+                ``label_separator``, ``choices``, ``span`` as for ``fit``.
 
         Returns:
             The same classifier.
@@ -151,7 +152,9 @@ class Classifier:
         if not given:
             return self
         before = self.task
-        own = {} if given.keys() & {"task", "text"} else {"text": self._task().text}
+        own = {}
+        if not given.keys() & {"task", *INPUT_COLUMNS}:
+            own = {name: value for name in INPUT_COLUMNS if (value := getattr(self._task(), name))}
         config = FitConfig.build({"model": "-", "train": "-", **own, **given})
         task = find_task(config) if given.keys() - {*LABELS} else self._task()
         if before is None:

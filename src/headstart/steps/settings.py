@@ -228,6 +228,8 @@ def find_task(config: FitConfig) -> TaskSpec:
     return from_columns(
         config.text,
         config.label or "label",
+        image=config.image,
+        audio=config.audio,
         choices=config.choices,
         span=config.span,
         target=config.target,

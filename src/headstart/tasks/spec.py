@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-InputShape = Literal["single", "pair", "choice"]
+InputShape = Literal["single", "pair", "choice", "tokens", "image", "audio"]
 Target = Literal["classes", "multilabel", "number"]
 
 
@@ -38,9 +38,12 @@ class TaskSpec:
 
     Args:
         name: Unique name; also the folder's name under ``--data``.
-        shape: ``single`` text, ``pair`` of texts, or ``choice`` among several second texts.
+        shape: ``single`` text, ``pair`` of texts, ``choice`` among several second texts,
+            ``tokens`` of a text, ``image`` or ``audio``.
         text: Text columns: one for ``single``, two for ``pair``; for ``choice`` the columns that
             are joined by a space to the first text.
+        image: Column with an image, or its path (``image`` only).
+        audio: Column with sound, or its path (``audio`` only).
         choices: Columns with the candidate second texts (``choice`` only).
         label: Label column.
         label_columns: Columns of 0 and 1, one a label, in place of ``label`` (``multilabel``).
@@ -68,6 +71,8 @@ class TaskSpec:
     shape: InputShape
     text: tuple[str, ...]
     metrics: tuple[str, ...]
+    image: str | None = None
+    audio: str | None = None
     choices: tuple[str, ...] = ()
     label: str = "label"
     label_columns: tuple[str, ...] = ()
@@ -87,7 +92,8 @@ class TaskSpec:
     def columns(self) -> tuple[str, ...]:
         """Every input column the task reads, without the label, each once, in order."""
         spans = (c for s in self.spans for c in (s.text, s.start, s.end, s.word_index) if c)
-        return tuple(dict.fromkeys((*self.text, *self.choices, *spans)))
+        media = filter(None, (self.image, self.audio))
+        return tuple(dict.fromkeys((*self.text, *media, *self.choices, *spans)))
 
     @property
     def answers(self) -> tuple[str, ...]:
@@ -98,7 +104,9 @@ class TaskSpec:
 TASK_KEYS = {
     "name": "what to call the task; else the file's name",
     "shape": "single (a text), pair or choice (multiple choice); else what the columns allow",
-    "text": "the text column, or a list of two for a pair; must be there",
+    "text": "the text column, or a list of two for a pair; must be there without image or audio",
+    "image": "the column with images or their paths, in place of text",
+    "audio": "the column with sound or its paths, in place of text",
     "choices": "a list of the columns with the candidates of a multiple choice",
     "label": "the label column; else label",
     "label_columns": "a list of columns of 0 and 1, one a label, for several labels a row",

@@ -50,9 +50,10 @@ def read_task_file(path: Path) -> TaskSpec:
     clean = _with_defaults(known, path.stem)
     task, mistyped = _build(clean)
     faults: list[HeadstartError] = [*_unknown_keys(values), *map(_explain, mistyped)]
-    if not clean["text"]:
-        faults.append(ConfigError(f"text: the text columns, in {path}", "none", "Add them."))
-    if task.text:
+    if not (clean["text"] or clean.get("image") or clean.get("audio")):
+        expected = f"text: the text columns, in {path}; or image or audio"
+        faults.append(ConfigError(expected, "none", "Add them."))
+    else:
         wrong = {item["loc"][0] for item in mistyped}
         faults += task_faults(task, target_known="target" not in wrong)
     raise_all(faults)
@@ -63,6 +64,8 @@ def from_columns(
     text: Sequence[str],
     label: str = "label",
     *,
+    image: str | None = None,
+    audio: str | None = None,
     choices: Sequence[str] = (),
     span: str | Sequence[str] | None = None,
     target: Target | Literal["auto"] = "auto",
@@ -77,6 +80,8 @@ def from_columns(
     Args:
         text: One text column, two for a pair; with ``choices``, those that make up the first text.
         label: Label column.
+        image: Column with images or their paths, in place of text.
+        audio: Column with sound or its paths, in place of text.
         choices: Columns with the candidates of a multiple-choice task.
         span: Targets inside the text: the column with a target's words, or ``START:END``, the
             columns with its offsets. Several are separated by commas. In a pair the first belongs
@@ -100,8 +105,10 @@ def from_columns(
     decided: Target = open_ if target == "auto" else target
     task = TaskSpec(
         name=name,
-        shape=_shape(text, choices),
+        shape=_shape({"text": text, "choices": choices, "image": image, "audio": audio}),
         text=tuple(text),
+        image=image,
+        audio=audio,
         choices=tuple(choices),
         label=label,
         label_columns=tuple(label_columns),
@@ -139,12 +146,16 @@ def task_faults(task: TaskSpec, *, target_known: bool = True) -> list[HeadstartE
 
 
 def _shape_faults(task: TaskSpec) -> Iterator[ConfigError]:
-    wanted = {"single": 1, "pair": 2}.get(task.shape)
+    wanted = {"single": 1, "pair": 2, "tokens": 1, "image": 0, "audio": 0}.get(task.shape)
     given = len(task.text)
-    if wanted and given != wanted:
-        expected = f"{wanted} text column{'s' * (wanted > 1)} for shape {task.shape}"
+    for shape, column in (("image", task.image), ("audio", task.audio)):
+        if (task.shape == shape) != bool(column):
+            fix = f"Name the column as {shape}, or leave out both."
+            yield ConfigError(f"{shape}: a column, for shape {shape}", repr(column), fix)
+    if wanted is not None and given != wanted:
+        expected = f"{wanted} text column{'s' * (wanted != 1)} for shape {task.shape}"
         fix = "Give one text column, two for a pair, or choice columns for multiple choice."
-        yield ConfigError(expected, f"{given}: {', '.join(task.text)}", fix)
+        yield ConfigError(expected, f"{given}: {', '.join(task.text)}" if given else "none", fix)
     if task.shape == "choice" and len(task.choices) < 2:
         found = ", ".join(task.choices) or "none"
         yield ConfigError("two or more choice columns", found, "Name the column of each candidate.")
@@ -251,7 +262,7 @@ def _with_defaults(values: dict[str, Any], name: str) -> dict[str, Any]:
     if isinstance(clean.get("hub"), str):
         path, _, config = clean["hub"].partition(":")
         clean["hub"] = (path, config or None)
-    clean.setdefault("shape", _shape(clean["text"], clean.get("choices", [])))
+    clean.setdefault("shape", _shape(clean))
     default = next((m for target, m in DEFAULTS.items() if target == clean.get("target")), ())
     named = clean.get("metrics") or default or DEFAULTS["classes"]
     clean["metrics"] = canonical_names(named) if all(isinstance(n, str) for n in named) else named
@@ -269,10 +280,12 @@ def _build(clean: dict[str, Any]) -> tuple[TaskSpec, list[Any]]:
         return adapter.validate_python(_with_defaults(rest, "")), list(error.errors())
 
 
-def _shape(text: Sequence[Any], choices: Sequence[Any]) -> InputShape:
-    if choices:
-        return "choice"
-    return "single" if len(text) < 2 else "pair"
+def _shape(columns: Mapping[str, Any]) -> InputShape:
+    """Return what a row is, by which of its columns are named."""
+    media: tuple[InputShape, ...] = ("image", "audio", "choice")
+    named = {"choice": columns.get("choices")}
+    found = (shape for shape in media if named.get(shape, columns.get(shape)))
+    return next(found, "single" if len(columns["text"]) < 2 else "pair")
 
 
 def _parse_spans(text: Sequence[str], span: str | Sequence[str] | None) -> tuple[Span, ...]:
