@@ -47,7 +47,11 @@ class Hyperparameters:
     sentence: bool = False
 
     def written_into(
-        self, config: FitConfig, strategy: Strategy, max_length: int | None, overlap: int | None
+        self,
+        config: FitConfig,
+        strategy: Strategy,
+        max_length: int | None,
+        overlap: int | None = None,
     ) -> FitConfig:
         """Return settings in which only the stages' own learning rates may still be open.
 
