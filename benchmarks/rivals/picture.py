@@ -18,7 +18,7 @@ import matplotlib as mpl
 from _store import RESULTS, Store
 
 mpl.use("svg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 NAMES = {
     "default": "headstart's default", "lr": "logistic regression\non frozen features",
@@ -77,8 +77,10 @@ def by_set(records: list[dict[str, Any]], seeds: int) -> dict[str, dict[str, flo
 
 
 def timed(records: list[dict[str, Any]]) -> dict[str, float]:
-    """Return each contestant's mean seconds over the runs that were timed."""
+    """Return each contestant's mean seconds over the sets on which all of them were timed."""
     kept = [r for r in records if r["seconds"] is not None]
+    named = {n: {r["set"] for r in kept if r["name"] == n} for n in NAMES}
+    kept = [r for r in kept if r["set"] in set.intersection(*named.values())]
     return {n: statistics.mean(r["seconds"] for r in kept if r["name"] == n) for n in NAMES}
 
 
