@@ -77,7 +77,7 @@ class _FeatureLoader:
         same = len({s.shape for s in states}) == 1
         self._table = torch.stack(states) if same else None
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
-        self.row_of = loader.row_of
+        self.row_of, self.units = loader.row_of, loader.units
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the inputs for some rows and hand their features to the stand-in."""
@@ -103,6 +103,10 @@ class _FeatureLoader:
     def vocabulary(self) -> Indices | None:
         """Return nothing: the base model, which would read tokens, is not there."""
         return None
+
+    def whole(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the logits of the data from those of the rows; see ``Examples.whole``."""
+        return self._loader.whole(values)
 
 
 @contextlib.contextmanager
@@ -226,9 +230,11 @@ def _reading(
         return None
     split.model.zero_grad(set_to_none=True)
     states = outputs[0].last_hidden_state
-    choices, output = len(states) // len(logits), type(outputs[0])
+    choices, output = len(states) // min(2, len(loader.lengths)), type(outputs[0])
     if states.grad is None:
         return "first", choices, output
+    if loader.units is not None:
+        return "all", choices, output
     if isinstance(split.model, EncoderClassifier) and not _reads_spans(loader):
         pooling = split.model.head.spec.pooling
         return ("all" if pooling == "attention" else cast(Kept, pooling)), choices, output
