@@ -182,7 +182,7 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
     def for_training(
         cls,
         split: SplitModel,
-        target: Target,
+        target: Target,  # noqa: ARG003
         settings: InputSettings,
     ) -> Preprocessor:
         """Load the tokenizer and decide the longest input; see ``InputKind.for_training``."""
