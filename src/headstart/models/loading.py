@@ -30,7 +30,14 @@ from headstart.models.head_choice import (
     require_head_type,
     require_pooling,
 )
-from headstart.models.heads import POOLINGS, EncoderClassifier, HeadSpec, NoPooler, PooledHead
+from headstart.models.heads import (
+    EACH_STATE,
+    POOLINGS,
+    EncoderClassifier,
+    HeadSpec,
+    NoPooler,
+    PooledHead,
+)
 from headstart.models.kinds import ModelKind, kind_of_architecture
 from headstart.models.model_config import (
     NO_MODEL,
@@ -41,6 +48,7 @@ from headstart.models.model_config import (
 )
 from headstart.models.rescale import require_rescalable
 from headstart.models.source import CONFIG, locate, quiet, short
+from headstart.models.words import ask_for_words
 
 OWN_HEAD_FILE = "headstart.json"
 """Beside a backbone whose head needs headstart: the head's form and the label names."""
@@ -86,7 +94,8 @@ def load_classifier(
     require_model(config, source, target.kind, own=own)
     require_head_type(config, source, target, head, trust=trust_remote_code)
     require_pooling(pooling, own=own)
-    set_target(config, target.labels, None if target.kind == "choice" else target.problem_type)
+    alone = target.kind in ("choice", "tokens")  # classes of transformers with one loss each
+    set_target(config, target.labels, None if alone else target.problem_type)
     if dropout is not None:
         set_dropout(config, dropout)
     with torch.random.fork_rng(devices=[]), quiet():
@@ -159,20 +168,23 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
                 raise _no_head(source, f"no {', '.join(missing)}")
             names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
             several = config.problem_type == "multi_label_classification"
-            alone = kind != "choice" and len(names) < 2 and not several
+            alone = kind not in ("choice", "tokens") and len(names) < 2 and not several
             number = config.problem_type == "regression" or alone
             target = Target(() if number else tuple(names), kind, multilabel=several)
     split.model.eval()
     return split, target
 
 
-def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(
+    source: str, vocabulary: int, *, trust_remote_code: bool = False, **settings: Any
+) -> Any:
     """Load a checkpoint's tokenizer.
 
     Args:
         source: Folder or hub name.
         vocabulary: Rows of the model's embedding table.
         trust_remote_code: Whether code that comes with the checkpoint may run.
+        **settings: The tokenizer's own, in place of those that it was saved with.
 
     Returns:
         The tokenizer.
@@ -185,7 +197,7 @@ def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = Fa
     try:
         with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=trust_remote_code
+                folder, trust_remote_code=trust_remote_code, **settings
             )
     # The files' parser, written in Rust, raises plain Exceptions.
     except Exception as error:  # noqa: BLE001
@@ -224,6 +236,8 @@ def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tupl
     """Load a model class's own head; return the loading info beside the model."""
     model, info = _from_pretrained(auto_class(kind), folder, config, trust)
     missing = _not_provided(info)
+    if kind == "tokens":
+        ask_for_words(model)
     split = SplitModel(model, missing)
     _refuse_holes(split, missing, folder)
     return split, info
@@ -285,7 +299,7 @@ def _read_own(folder: Path, width: int) -> tuple[Target, HeadSpec, dict[str, tor
         target = as_record(Target, {**saved, "spans": spec.spans})
         head = read_tensors(folder / OWN_HEAD_WEIGHTS)
         logits = 1 if spec.one_logit and len(target.labels) == 2 else target.outputs
-        if spec.pooling not in POOLINGS or spec.outputs != logits:
+        if spec.pooling not in (*POOLINGS, EACH_STATE) or spec.outputs != logits:
             raise UnreadableError(f"no head for {target.outputs} classes that pools one vector")
         with torch.device("meta"):
             wanted = PooledHead(width, spec).state_dict(prefix="head.")

@@ -9,6 +9,7 @@
     row_losses, chance_loss  what is minimised, and what a constant guess would give
     learned_sums, learned    how far above chance some rows are predicted
     predict, answers         logits to predictions, and to columns for the user
+    flat, tags               labels of words: as the logits have them, as sequences
     row_scores, p_better     whether one model is better than another on the same rows
 
 ``Labels`` are always an array with one entry, or one row, for each row of the table.
@@ -27,9 +28,10 @@ import pandas as pd
 import torch
 
 from headstart.data.labels import Labels
+from headstart.data.rows import Rows
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import ProblemType
-from headstart.tasks.spec import Target, TaskSpec
+from headstart.tasks.spec import InputShape, Target, TaskSpec
 
 Floats = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
@@ -41,12 +43,14 @@ class Answers:
     """Predictions as a user gets them.
 
     Args:
-        values: A label, a number, or a list of labels for each row, (n,).
-        probabilities: Probability of each label by name, (n,) each; empty for numbers.
+        values: A label, a number, a list of labels, or one of entities for each row, (n,).
+        probabilities: Probability of each label by name, (n,) each; empty for numbers and tags.
+        tags: The tag of each word of each row, (n,); ``None`` where words have none.
     """
 
     values: npt.NDArray[Any]
     probabilities: Mapping[str, Scores]
+    tags: npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,9 @@ class TargetKind(ABC):
     """What the model card calls it."""
     calibrates: ClassVar[bool] = False
     """Whether ``probability_errors`` has a meaning, and a temperature can be fitted."""
+
+    shape: ClassVar[InputShape | None] = None
+    """The only kind of input whose rows have such labels; ``None`` for any but those of others."""
 
     names: tuple[str, ...] = ()
 
@@ -167,6 +174,30 @@ class TargetKind(ABC):
         Raises:
             HeadstartError: If labels are missing, unknown or of another kind.
         """
+
+    def flat(self, labels: Labels) -> Labels:
+        """Return labels as the logits have them.
+
+        Args:
+            labels: Of rows.
+
+        Returns:
+            The same; where each word of a row has a label, those of all words end to end.
+        """
+        return labels
+
+    def tags(self, guesses: Labels, labels: Labels) -> tuple[Labels, Labels] | None:  # noqa: ARG002
+        """Return sequences of tags, for metrics that read them.
+
+        Args:
+            guesses: From ``predict``.
+            labels: The true labels of the same rows.
+
+        Returns:
+            The true and the predicted tags of each row, by their names, (n,) each; ``None`` where
+            labels are no sequences.
+        """
+        return None
 
     @abstractmethod
     def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
@@ -331,11 +362,12 @@ class TargetKind(ABC):
         """
 
     @abstractmethod
-    def answers(self, logits: Floats) -> Answers:
+    def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:
         """Return predictions as a user gets them.
 
         Args:
             logits: (n, outputs).
+            rows: What was predicted; only where a row has several words with a label each.
 
         Returns:
             Labels by their names, and probabilities.

@@ -25,7 +25,7 @@ def skill(kind: TargetKind, logits: Floats, labels: Labels) -> float:
     """
     if not np.isfinite(logits).all():
         return 0.0
-    found = kind.learned_sums(torch.from_numpy(logits), torch.from_numpy(labels))
+    found = kind.learned_sums(torch.from_numpy(logits), torch.from_numpy(kind.flat(labels)))
     return skill_of_sums(kind, found.numpy())
 
 

@@ -27,6 +27,7 @@ from headstart.data.labels import (
     to_number,
     too_many,
 )
+from headstart.data.rows import Rows
 from headstart.errors import DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import rescale_output
@@ -150,7 +151,7 @@ class Number(TargetKind):
         """Return the single output in the user's units; see ``TargetKind.predict``."""
         return self.restore(logits[:, 0])
 
-    def answers(self, logits: Floats) -> Answers:
+    def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:  # noqa: ARG002
         """Return the numbers; see ``TargetKind.answers``."""
         return Answers(logits[:, 0], {})
 

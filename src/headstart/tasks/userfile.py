@@ -105,7 +105,9 @@ def from_columns(
     decided: Target = open_ if target == "auto" else target
     task = TaskSpec(
         name=name,
-        shape=_shape({"text": text, "choices": choices, "image": image, "audio": audio}),
+        shape=_shape(
+            {"text": text, "choices": choices, "image": image, "audio": audio, "target": decided}
+        ),
         text=tuple(text),
         image=image,
         audio=audio,
@@ -177,6 +179,10 @@ def _label_faults(task: TaskSpec) -> Iterator[ConfigError]:
     yield from _several_faults(task)
     if task.target != "classes" and task.shape == "choice":
         yield ConfigError("classes for multiple choice", f"target {task.target}", "Remove target.")
+    if (task.shape == "tokens") != (task.target == "tags"):
+        fix = "Give the words of each row and a tag for each as --text and --label, or drop target."
+        found = f"shape {task.shape}, target {task.target}"
+        yield ConfigError("target tags for rows of words, shape tokens", found, fix)
     if task.target == "number" and task.labels is not None:
         yield ConfigError("no labels for a number", ", ".join(task.labels), "Remove labels.")
     elif task.labels is not None:
@@ -285,6 +291,8 @@ def _shape(columns: Mapping[str, Any]) -> InputShape:
     media: tuple[InputShape, ...] = ("image", "audio", "choice")
     named = {"choice": columns.get("choices")}
     found = (shape for shape in media if named.get(shape, columns.get(shape)))
+    if columns.get("target") == "tags" and not any(columns.get(name) for name in media):
+        return "tokens"
     return next(found, "single" if len(columns["text"]) < 2 else "pair")
 
 
