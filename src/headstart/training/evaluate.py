@@ -35,7 +35,7 @@ def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outp
         Logits in the rows' own order, (n, outputs); of rows in windows the mean over those of each.
     """
     logits = torch.zeros(len(loader.lengths), outputs)
-    batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
+    batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH, loader.apart)
     # Weights are cast once for all batches: autocast keeps what it casts until it is left.
     with evaluating(model), runtime.autocast():
         for rows in batches[runtime.rank :: runtime.world]:
