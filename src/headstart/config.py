@@ -109,6 +109,11 @@ class FitConfig(BaseModel):
     max_length: int | None = _option(
         "Data", "Longest input in tokens; for longer texts see --long-texts.", ge=4
     )
+    max_seconds: float | None = _option(
+        "Data",
+        "Longest sound in seconds; longer ones are cut. Default: the model's, else 30.",
+        gt=0,
+    )
     long_texts: Literal["cut", "windows"] = _option(
         "Data",
         "Texts over the largest length: cut, or read in overlapping windows whose logits are "

@@ -33,6 +33,9 @@ class Examples(ABC):
     lengths: Indices
     labels: Labels | None
     row_of: Indices | None = None
+    apart: Indices | None = None
+    """Where a row's logits depend on what it is filled up to, numbers that are equal for rows which
+    may be evaluated together, (n,); else ``None``."""
     left_padded = False
     """Whether shorter rows are filled up in front."""
 

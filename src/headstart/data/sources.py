@@ -18,6 +18,7 @@ from headstart.data._excel import read_excel
 from headstart.data._files import PACKINGS, check_encoding, member, read_bytes, suffix
 from headstart.data._text import read_csv, read_json, read_tsv
 from headstart.data.classnames import note_names, noted_features, unfold_categories
+from headstart.data.mediafolder import note_folder, read_classes
 from headstart.errors import DataError, did_you_mean
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.+-]+)?")
@@ -34,8 +35,9 @@ def read_table(
 
     Args:
         source: A file with one of the endings of ``READERS``, plain or packed as one of
-            ``PACKINGS``; a folder written by ``save_to_disk`` of ``datasets``; or the name of a
-            data set on the hub, ``path`` or ``path:config``.
+            ``PACKINGS``; a folder written by ``save_to_disk`` of ``datasets``; a folder of pictures
+            or sound with a folder for each class; or the name of a data set on the hub, ``path`` or
+            ``path:config``.
         split: Which split of a saved or hub data set; not needed where there is one only.
         or_all: Whether a source without splits, such as a file, gives all its rows whatever
             ``split`` says.
@@ -59,7 +61,7 @@ def read_table(
         reader = _reader(path)
         if not path.stat().st_size:
             raise DataError("a file with rows", f"an empty file: {path}", "Check the path.")
-        frame = reader(path, encoding)
+        frame = note_folder(reader(path, encoding), path)
     elif _is_hub_name(str(source)):
         frame = _read_hub(str(source), split)
     else:
@@ -150,16 +152,21 @@ def from_arrow(table: Any) -> pd.DataFrame:
 
 def _read_saved(path: Path, split: str | None, or_all: bool) -> pd.DataFrame:
     if not any((path / name).is_file() for name in ("dataset_dict.json", "state.json")):
+        files = read_classes(path, split)
+        if files is not None:
+            return files
         there = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
         raise DataError(
-            "a file, or a folder saved by datasets",
+            "a file, a folder saved by datasets, or one with a folder of pictures or sound for each "
+            "class",
             f"folder {path}, which holds {there}",
             "Name a file in it; `headstart fit` also takes a task's folder, by --task and --data.",
         )
     from datasets import load_from_disk
 
     try:
-        return from_dataset(load_from_disk(str(path)), split, str(path), or_all=or_all)
+        frame = from_dataset(load_from_disk(str(path)), split, str(path), or_all=or_all)
+        return note_folder(frame, path)
     except (*ARROW_FAULTS, AttributeError, RecursionError) as error:
         raise _damaged("folder saved by datasets", path, error) from None
 

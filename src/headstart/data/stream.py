@@ -18,6 +18,7 @@ from headstart.data._text import (
     told_separator,
     unquote,
 )
+from headstart.data.mediafolder import note_folder
 from headstart.data.sources import ARROW_FAULTS, check_table, from_arrow, read_table
 
 ROWS_AT_ONCE = 16384
@@ -70,7 +71,7 @@ class TableParts:
         if self._read and self._whole is None:
             try:
                 for frame in self._read(self._path, self._size, self._encoding):
-                    yield check_table(frame, str(self._source))
+                    yield note_folder(check_table(frame, str(self._source)), self._path)
                     seen += len(frame)
             except _UNREADABLE:
                 seen += 0  # the whole reader says what is wrong, and where

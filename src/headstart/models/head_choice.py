@@ -9,7 +9,7 @@ import transformers
 
 from headstart.errors import ModelError
 from headstart.models.heads import EACH_STATE, POOLINGS, HeadSpec
-from headstart.models.kinds import MODEL_CLASSES, ModelKind
+from headstart.models.kinds import MODEL_CLASSES, ModelKind, kind_of_architecture
 from headstart.models.model_config import is_decoder
 
 ProblemType = Literal[
@@ -104,6 +104,23 @@ def auto_class(kind: ModelKind) -> Any:
         An ``AutoModelFor…``.
     """
     return getattr(transformers, f"AutoModelFor{MODEL_CLASSES[kind].suffix}")
+
+
+def kind_of_saved(config: Any) -> ModelKind:
+    """Return which kind of head a saved model has.
+
+    Args:
+        config: Its configuration.
+
+    Returns:
+        What its class is called tells it; where it is called as those for texts, as Wav2Vec2's, the
+        kind of class that its family has.
+    """
+    named = kind_of_architecture(config.architectures)
+    other: tuple[ModelKind, ...] = ("image", "audio")
+    if named == "sequence" and not has_class(config, "sequence", trust=False):
+        return next((kind for kind in other if has_class(config, kind, trust=False)), named)
+    return named
 
 
 def has_class(config: Any, kind: ModelKind, trust: bool) -> bool:

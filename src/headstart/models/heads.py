@@ -138,6 +138,26 @@ def mean_of_tokens(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
     return (states * weights.unsqueeze(-1)).sum(1)
 
 
+def mask_of_states(
+    backbone: nn.Module, states: torch.Tensor, mask: torch.Tensor | None
+) -> torch.Tensor | None:
+    """Return a mask of a backbone's states where its input is longer, as samples of sound are.
+
+    Args:
+        backbone: The backbone.
+        states: Final hidden states, (b, L, D).
+        mask: Of the input, (b, n).
+
+    Returns:
+        1 at states of the input, 0 at those of padding, (b, L).
+    """
+    if mask is None or mask.shape[-1] == states.shape[1]:
+        return mask
+    reduce: Any = backbone._get_feature_vector_attention_mask
+    found: torch.Tensor = reduce(states.shape[1], mask)
+    return found
+
+
 class PooledHead(nn.Module):
     """A vector pooled of the text (and span vectors) to logits.
 
@@ -247,17 +267,18 @@ class EncoderClassifier(nn.Module):
         Args:
             span_masks: 1 at the tokens of each span, (b, spans, L).
             word_places: Which tokens of the batch laid end to end are asked for, (words,).
-            **inputs: The backbone's inputs, (b, L), or (b, choices, L) for multiple choice.
+            **inputs: The backbone's inputs: of texts (b, L), or (b, choices, L) for multiple choice.
 
         Returns:
             An output with ``logits``: (b, outputs), or (b, choices) for multiple choice; of tokens
             (words, outputs), or (b, L, outputs) where none are asked for.
         """
-        shape = inputs["input_ids"].shape
+        shape = inputs["input_ids"].shape if "input_ids" in inputs else ()
         if len(shape) == 3:
             inputs = {k: v.reshape(-1, shape[-1]) for k, v in inputs.items()}
         states = self.backbone(**inputs).last_hidden_state
-        logits = self.head(states, span_masks, inputs.get("attention_mask"))
+        mask = mask_of_states(self.backbone, states, inputs.get("attention_mask"))
+        logits = self.head(states, span_masks, mask)
         if len(shape) == 3:
             logits = logits.reshape(shape[0], shape[1])
         if word_places is not None:

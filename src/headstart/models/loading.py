@@ -26,6 +26,7 @@ from headstart.models.head_choice import (
     auto_class,
     has_class,
     is_own,
+    kind_of_saved,
     own_head,
     require_head_type,
     require_pooling,
@@ -159,7 +160,7 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
             split = _load_own(folder, config, spec, trust_remote_code)
             split.load_head(head)
         else:
-            kind = kind_of_architecture(config.architectures)
+            kind = kind_of_saved(config)
             require_model(config, source, kind)
             if not has_class(config, kind, trust_remote_code):
                 raise _no_head(source, f"family {config.model_type}, which has no such class")
@@ -235,6 +236,9 @@ def positions(split: SplitModel) -> int | None:
 def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tuple[SplitModel, Any]:
     """Load a model class's own head; return the loading info beside the model."""
     model, info = _from_pretrained(auto_class(kind), folder, config, trust)
+    if not hasattr(model, model.base_model_prefix) and hasattr(model, "encoder"):
+        # Whisper's classifier holds the encoder alone, not the base model that its class names.
+        model.base_model_prefix = "encoder"
     missing = _not_provided(info)
     if kind == "tokens":
         ask_for_words(model)

@@ -39,7 +39,7 @@ def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outp
     counts = np.ones_like(loader.lengths) if loader.units is None else loader.units
     begins = np.cumsum(counts) - counts
     logits = torch.zeros(int(counts.sum()), outputs)
-    batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH)
+    batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH, loader.apart)
     # Weights are cast once for all batches: autocast keeps what it casts until it is left.
     with evaluating(model), runtime.autocast():
         for rows in batches[runtime.rank :: runtime.world]:

@@ -22,14 +22,14 @@ from headstart.data.batching import budget_batches
 from headstart.data.ragged import places
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
-from headstart.models.heads import EncoderClassifier, mean_of_tokens
+from headstart.models.heads import EncoderClassifier, mask_of_states, mean_of_tokens
 from headstart.training.first_token import first_token_only
 from headstart.training.loader import BatchLoader, send
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
 Kept = Literal["first", "mean", "words", "all"]
-"""What is stored of a text's states: the first token's, their mean, those of its words, or all."""
+"""What is stored of a row's states: the first one, their mean, those of its words, or all."""
 _KEPT_PARTS = {f.name for f in fields(BaseModelOutputWithPoolingAndCrossAttentions)}
 LARGEST_STORE = 2 * 2**30
 """Bytes of features up to which they are kept; beyond, they are computed anew each time."""
@@ -79,7 +79,7 @@ class _FeatureLoader:
         self._table = torch.stack(states) if same else None
         self._words = torch.cat([s[0] for s in states]) if kept == "words" else None
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
-        self.row_of, self.units = loader.row_of, loader.units
+        self.row_of, self.units, self.apart = loader.row_of, loader.units, loader.apart
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the inputs for some rows and hand their features to the stand-in."""
@@ -96,8 +96,9 @@ class _FeatureLoader:
         else:
             states = nn.utils.rnn.pad_sequence([s for i in rows for s in self._states[i]], True)
             # A batch may be wider than its longest row; masks are as wide as the batch.
-            missing = batch["input_ids"].shape[-1] - states.shape[1]
-            states = nn.functional.pad(states, (0, 0, 0, missing))
+            if "input_ids" in batch:
+                missing = batch["input_ids"].shape[-1] - states.shape[1]
+                states = nn.functional.pad(states, (0, 0, 0, missing))
         if self._kept == "mean":
             batch.pop("attention_mask", None)  # the one state that is left is no padding
         pooled = None if self._pooled is None else self._pooled[chosen].flatten(0, 1)
@@ -142,7 +143,8 @@ def frozen_features(
     if inside and not _pooler_can_be_replayed(split, inside, loaders[0]):
         yield None
         return
-    read = _reading(split, loaders[0], live_pooler)
+    layers_read = getattr(model.config, "use_weighted_layer_sum", False)
+    read = None if layers_read else _reading(split, loaders[0], live_pooler)
     if read is None:
         yield None
         return
@@ -191,7 +193,7 @@ def _compute(
     states: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     tokens = TOKENS_PER_BATCH.get(runtime.device.type, 8192)
-    for rows in budget_batches(loader.lengths, tokens, 256):
+    for rows in budget_batches(loader.lengths, tokens, 256, loader.apart):
         batch = loader.batch(rows)
         batch.pop("labels", None)
         with evaluating(split.model), _listening(split.base) as outputs, runtime.autocast():
@@ -201,10 +203,11 @@ def _compute(
         if kept == "mean":
             mask = batch.get("attention_mask")
             flat = None if mask is None else mask.reshape(len(found), -1)
-            found = mean_of_tokens(found, flat).unsqueeze(1)
+            own = mask_of_states(split.base, found, flat)
+            found = mean_of_tokens(found, own).unsqueeze(1)
         if kept == "words" and loader.units is not None:
-            own = found.flatten(0, 1)[batch["word_places"]].split(loader.units[rows].tolist())
-            for row, part in zip(rows, own, strict=True):
+            words = found.flatten(0, 1)[batch["word_places"]].split(loader.units[rows].tolist())
+            for row, part in zip(rows, words, strict=True):
                 states[row] = part.clone().unsqueeze(0)
             continue
         found = found.unflatten(0, (len(rows), -1))
@@ -261,6 +264,8 @@ def _reading(
     seen = (states.grad != 0).flatten(2).any(dim=2).any(dim=0)
     # No gradient at the first token either tells nothing: the head may begin with zeros.
     first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(loader)
+    if not first_only and _reads_mean(split, loader, output):
+        return "mean", choices, output
     return ("first" if first_only else "all"), choices, output
 
 
@@ -284,6 +289,29 @@ def _reads_words_alone(split: SplitModel, loader: BatchLoader) -> bool:
             handle.remove()
     found = found.flatten(0, -2)
     return found.shape == whole.shape and torch.allclose(found, whole, atol=1e-4)
+
+
+@torch.no_grad()
+def _reads_mean(split: SplitModel, loader: BatchLoader, output: OutputClass) -> bool:
+    """Whether a head gives the same for the mean of the states, as where it maps and then averages.
+
+    Found out only for models that read no tokens: their heads average over all places.
+    """
+    rows = np.argsort(-loader.lengths, kind="stable")[:1]
+    batch = {name: tensor for name, tensor in loader.batch(rows).items() if name != "labels"}
+    if "input_ids" in batch:
+        return False
+    with evaluating(split.model), _listening(split.base) as outputs:
+        wanted = cast(torch.Tensor, split.model(**batch).logits)
+        states = outputs[0].last_hidden_state
+        mean = output(last_hidden_state=states.mean(1, keepdim=True), pooler_output=None)
+        handle = split.base.register_forward_hook(lambda *_: mean)
+        batch.pop("attention_mask", None)
+        try:
+            found = cast(torch.Tensor, split.model(**batch).logits)
+        finally:
+            handle.remove()
+    return torch.allclose(found, wanted, rtol=1e-3, atol=1e-5)
 
 
 def _output_class(output: Any) -> OutputClass:

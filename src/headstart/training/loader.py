@@ -24,6 +24,9 @@ class BatchLoader(Protocol):
     """Tokens of each row, (n,)."""
     left_padded: bool
     """Whether shorter rows are filled up in front."""
+    apart: Indices | None
+    """Where a row's logits depend on what it is filled up to, numbers that are equal for rows which
+    may be evaluated together; else ``None``."""
     row_of: Indices | None
     """Where rows were parted into windows, the row of each window; what is called a row here is
     then a window. ``None`` where each counts by itself."""
@@ -54,7 +57,7 @@ class ExamplesLoader:
     def __init__(self, examples: Examples, device: torch.device) -> None:
         self._examples, self._device = examples, device
         self.lengths, self.left_padded = examples.lengths, examples.left_padded
-        self.row_of, self.units = examples.row_of, examples.units
+        self.row_of, self.units, self.apart = examples.row_of, examples.units, examples.apart
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows.
@@ -113,6 +116,7 @@ class SubsetLoader:
         self._loader, self._rows = loader, rows
         self.lengths, self.left_padded = loader.lengths[rows], loader.left_padded
         self.units = None if loader.units is None else loader.units[rows]
+        self.apart = None if loader.apart is None else loader.apart[rows]
 
     def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some of these rows.

@@ -102,7 +102,7 @@ def probe_logits(split: SplitModel, loader: BatchLoader, heads: Heads, outputs: 
     shape = next(iter(heads.values())).shape[:2]
     logits = torch.zeros(*shape, len(loader.lengths), outputs)
     with evaluating(split.model):
-        for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH):
+        for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH, loader.apart):
             found = _logits(split, heads, _inputs(split, loader, rows), None)
             logits[:, :, torch.from_numpy(rows)] = found.float().cpu()
     if loader.row_of is None:
