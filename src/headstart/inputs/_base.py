@@ -44,6 +44,7 @@ class InputSettings:
         long_texts: What becomes of longer texts; ``None`` is as in training.
         window_overlap: Tokens that windows of longer texts share.
         pooling: What the head reads.
+        augment: Whether pictures that are trained on are changed at random.
     """
 
     source: str
@@ -53,6 +54,7 @@ class InputSettings:
     long_texts: Literal["cut", "windows"] | None = None
     window_overlap: int | None = None
     pooling: str = "native"
+    augment: bool = True
 
 
 class Preprocessor(ABC):
@@ -139,6 +141,8 @@ class InputKind(ABC):
     """How to name its columns to a model that knows none: a sentence."""
     windows: ClassVar[bool] = False
     """Whether rows over the longest input can be read in windows."""
+    augments: ClassVar[bool] = False
+    """Whether rows are changed at random while they are trained on."""
     sentence_vectors: ClassVar[bool] = False
     """Whether a model made for sentence vectors pools it as it does a text."""
     pipeline: ClassVar[str] = "text-classification"

@@ -43,6 +43,12 @@ def initialise_head(split: SplitModel, init: str, target: Target, tokenizer: Any
     if init == "normal":
         return
     last = require_divisible(split, target.outputs, _NORMAL)
+    if init == "labels" and tokenizer is None:
+        raise ModelError(
+            "a model that reads text, for --head-init labels",
+            f"{type(split.model).__name__}, to which no label name can be given",
+            _NORMAL,
+        )
     if init == "zero":
         last.weight.zero_()
     else:

@@ -239,12 +239,12 @@ class EncoderClassifier(nn.Module):
 
         Args:
             span_masks: 1 at the tokens of each span, (b, spans, L).
-            **inputs: The backbone's inputs, (b, L), or (b, choices, L) for multiple choice.
+            **inputs: The backbone's inputs: of texts (b, L), or (b, choices, L) for multiple choice.
 
         Returns:
             An output with ``logits``: (b, outputs), or (b, choices) for multiple choice.
         """
-        shape = inputs["input_ids"].shape
+        shape = inputs["input_ids"].shape if "input_ids" in inputs else ()
         if len(shape) == 3:
             inputs = {k: v.reshape(-1, shape[-1]) for k, v in inputs.items()}
         states = self.backbone(**inputs).last_hidden_state

@@ -79,7 +79,7 @@ class _FeatureLoader:
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
         self.row_of = loader.row_of
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """Return the inputs for some rows and hand their features to the stand-in."""
         batch = self._loader.batch(rows)
         chosen = send(torch.from_numpy(rows), self._states[0].device)
@@ -88,8 +88,9 @@ class _FeatureLoader:
         else:
             states = nn.utils.rnn.pad_sequence([s for i in rows for s in self._states[i]], True)
             # A batch may be wider than its longest row; masks are as wide as the batch.
-            missing = batch["input_ids"].shape[-1] - states.shape[1]
-            states = nn.functional.pad(states, (0, 0, 0, missing))
+            if "input_ids" in batch:
+                missing = batch["input_ids"].shape[-1] - states.shape[1]
+                states = nn.functional.pad(states, (0, 0, 0, missing))
         if self._kept == "mean":
             batch.pop("attention_mask", None)  # the one state that is left is no padding
         pooled = None if self._pooled is None else self._pooled[chosen].flatten(0, 1)
@@ -229,6 +230,8 @@ def _reading(
     choices, output = len(states) // len(logits), type(outputs[0])
     if states.grad is None:
         return "first", choices, output
+    if states.ndim != 3:  # a map of places, as convolutions give, of which the head reads all
+        return None
     if isinstance(split.model, EncoderClassifier) and not _reads_spans(loader):
         pooling = split.model.head.spec.pooling
         return ("all" if pooling == "attention" else cast(Kept, pooling)), choices, output

@@ -42,7 +42,11 @@ def final_states(split: SplitModel, loader: BatchLoader, runtime: Runtime) -> tu
             with evaluating(split.model), runtime.autocast():
                 split.model(**batch)
             states = heard.pop().last_hidden_state.float()
-            mask = batch["attention_mask"].reshape(len(states), -1, 1).to(states.dtype)
+            if states.ndim == 4:  # a map of places, (b, D, H, W), as convolutions give
+                states = states.flatten(2).transpose(1, 2)
+            mask = torch.ones_like(states[..., :1])  # without padding, as pictures are
+            if "attention_mask" in batch:
+                mask = batch["attention_mask"].reshape(len(states), -1, 1).to(states.dtype)
             whole = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
             start = mask[..., 0].argmax(1)  # rows may be filled up in front
             begins = states[torch.arange(len(states), device=states.device), start]

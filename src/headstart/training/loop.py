@@ -196,8 +196,9 @@ class StageLoop:
         runtime.seed(stream(setup.seed, "dropout", state.step, runtime.rank))
         total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._used)
         self.techniques.before_step(state.step)
+        draw = stream(setup.seed, "augment", state.step)
         for number, part in enumerate(parts):
-            batch = self.loader.batch(part)
+            batch = self.loader.batch(part, draw)
             labels = batch.pop("labels")
             more, told = number + 1 < len(parts), known_padding(self.loader.padded(part))
             with runtime.accumulating(model, more=more), told:
