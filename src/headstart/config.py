@@ -106,6 +106,11 @@ class FitConfig(BaseModel):
     missing_label: Literal["error", "drop"] = _option(
         "Data", "Rows without a label: an error, or left out (drop).", "error"
     )
+    augment: bool = _option(
+        "Data",
+        "Pictures: random crops and mirrored ones while the backbone trains; never to evaluate.",
+        True,
+    )
     max_length: int | None = _option(
         "Data", "Longest input in tokens; for longer texts see --long-texts.", ge=4
     )

@@ -139,11 +139,16 @@ class WordExamples(Examples):
             row_labels_=None if self.row_labels_ is None else self.row_labels_[rows],
         )
 
-    def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+    def collate(
+        self,
+        indices: npt.ArrayLike,
+        draw: int | None = None,  # noqa: ARG002
+    ) -> dict[str, torch.Tensor]:
         """Make a batch.
 
         Args:
             indices: Which examples, (b,).
+            draw: Of no use here: nothing is changed at random.
 
         Returns:
             The model's inputs, (b, L); ``word_places``, the place of each word's first token in the

@@ -92,11 +92,13 @@ class Examples(ABC):
         """
 
     @abstractmethod
-    def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+    def collate(self, indices: npt.ArrayLike, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Make a batch.
 
         Args:
             indices: Which rows, (b,).
+            draw: Seed by which they are changed at random to be trained on, where their kind has
+                such changes; ``None`` leaves them as they are.
 
         Returns:
             The model's inputs by name, (b, …), and ``labels`` if they are known.

@@ -182,7 +182,7 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
     def for_training(
         cls,
         split: SplitModel,
-        target: Target,  # noqa: ARG003
+        target: Target,
         settings: InputSettings,
     ) -> Preprocessor:
         """Load the tokenizer and decide the longest input; see ``InputKind.for_training``."""
@@ -196,7 +196,7 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
         return WordTokens(tokenizer, InputLength(tokenizer, longest, overlap))
 
     @classmethod
-    def for_saved(cls, split: SplitModel, target: Target, settings: InputSettings) -> Preprocessor:  # noqa: ARG003
+    def for_saved(cls, split: SplitModel, target: Target, settings: InputSettings) -> Preprocessor:
         """Load a saved model's tokenizer with its length; see ``InputKind.for_saved``."""
         tokenizer = cls._tokenizer(split, settings)
         return WordTokens(tokenizer, saved_length(split, tokenizer, settings))

@@ -172,11 +172,23 @@ def require_head_type(config: Any, source: str, target: Target, head: str, *, tr
             f"{found}, a decoder, whose first token sees nothing of the text",
             fix,
         )
+    if own and MODEL_CLASSES[target.kind].inputs != ("input_ids",):
+        _require_vectors(config, found)
     if not own and not native:
         raise ModelError(
             f"a model family with a class for {auto_class(target.kind).__name__}",
             f"{found}, which has none",
             f"{encoder}." if decoder else "Use --head-type linear, which works on any encoder.",
+        )
+
+
+def _require_vectors(config: Any, found: str) -> None:
+    if not isinstance(getattr(config, "hidden_size", None), int):
+        raise ModelError(
+            "a model that gives a list of vectors as wide as its hidden_size, for a head of "
+            "headstart's own",
+            f"{found}, whose config.json has no hidden_size",
+            "Use --head-type native.",
         )
 
 

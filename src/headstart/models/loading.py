@@ -39,7 +39,7 @@ from headstart.models.heads import (
     NoPooler,
     PooledHead,
 )
-from headstart.models.kinds import ModelKind, kind_of_architecture
+from headstart.models.kinds import ModelKind
 from headstart.models.model_config import (
     NO_MODEL,
     load_config,
@@ -236,9 +236,10 @@ def positions(split: SplitModel) -> int | None:
 def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tuple[SplitModel, Any]:
     """Load a model class's own head; return the loading info beside the model."""
     model, info = _from_pretrained(auto_class(kind), folder, config, trust)
-    if not hasattr(model, model.base_model_prefix) and hasattr(model, "encoder"):
+    prefix = str(model.base_model_prefix)
+    if not hasattr(model, prefix) and hasattr(model, "encoder"):
         # Whisper's classifier holds the encoder alone, not the base model that its class names.
-        model.base_model_prefix = "encoder"
+        cast(Any, model).base_model_prefix = "encoder"
     missing = _not_provided(info)
     if kind == "tokens":
         ask_for_words(model)

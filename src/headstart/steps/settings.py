@@ -50,6 +50,7 @@ def decide_settings(config: FitConfig) -> RunSettings:
     raise_all(unused_settings(config, strategy))
     if config.long_texts == "windows":
         require_windows(task)
+    _require_augmentable(config, task)
     require_use(config, strategy)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
     uses = decides or config.calibrate or config.tune_threshold
@@ -59,6 +60,16 @@ def decide_settings(config: FitConfig) -> RunSettings:
             "add --select best, --calibrate or --tune-threshold, or drop it."
         )
     return RunSettings(config, task, strategy, hyperparameters, tuple(notes))
+
+
+def _require_augmentable(config: FitConfig, task: TaskSpec) -> None:
+    kind = INPUTS.get(task.shape)
+    if not config.augment and not kind.augments:
+        raise ConfigError(
+            "rows that are changed at random in training, for --no-augment",
+            f"{kind.noun}, which are read as they are",
+            "Drop --no-augment.",
+        )
 
 
 def default_out(config: FitConfig) -> Path:

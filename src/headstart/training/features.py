@@ -81,7 +81,7 @@ class _FeatureLoader:
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
         self.row_of, self.units, self.apart = loader.row_of, loader.units, loader.apart
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """Return the inputs for some rows and hand their features to the stand-in."""
         batch = self._loader.batch(rows)
         chosen = send(torch.from_numpy(rows), self._states[0].device)
@@ -254,19 +254,28 @@ def _reading(
     split.model.zero_grad(set_to_none=True)
     states = outputs[0].last_hidden_state
     choices, output = len(states) // min(2, len(loader.lengths)), type(outputs[0])
-    if states.grad is None:
-        return "first", choices, output
+    if states.ndim != 3:  # a map of places, as convolutions give, of which the head reads all
+        return None
+    return _kept(split, loader, output, states.grad), choices, output
+
+
+def _kept(
+    split: SplitModel, loader: BatchLoader, output: OutputClass, grad: torch.Tensor | None
+) -> Kept:
+    """Return what has to be stored of the states, by the gradient that they get."""
+    if grad is None:
+        return "first"
     if loader.units is not None:
-        return ("words" if _reads_words_alone(split, loader) else "all"), choices, output
-    if isinstance(split.model, EncoderClassifier) and not _reads_spans(loader):
+        return "words" if _reads_words_alone(split, loader) else "all"
+    spans = _reads_spans(loader)
+    if isinstance(split.model, EncoderClassifier) and not spans:
         pooling = split.model.head.spec.pooling
-        return ("all" if pooling == "attention" else cast(Kept, pooling)), choices, output
-    seen = (states.grad != 0).flatten(2).any(dim=2).any(dim=0)
+        return "all" if pooling == "attention" else cast(Kept, pooling)
+    seen = (grad != 0).flatten(2).any(dim=2).any(dim=0)
     # No gradient at the first token either tells nothing: the head may begin with zeros.
-    first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(loader)
-    if not first_only and _reads_mean(split, loader, output):
-        return "mean", choices, output
-    return ("first" if first_only else "all"), choices, output
+    if bool(seen[0]) and not bool(seen[1:].any()) and not spans:
+        return "first"
+    return "mean" if _reads_mean(split, loader, output) else "all"
 
 
 @torch.no_grad()

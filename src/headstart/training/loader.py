@@ -33,8 +33,12 @@ class BatchLoader(Protocol):
     units: Indices | None
     """How many labels count in each row, (n,); ``None`` where it is one each."""
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
-        """Return the model's inputs for some rows, ``labels`` among them where they are known."""
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
+        """Return the model's inputs for some rows, ``labels`` among them where they are known.
+
+        ``draw`` is the seed by which they are changed at random to be trained on; ``None`` leaves
+        them as they are.
+        """
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in the batch of some rows is filled up."""
@@ -59,16 +63,17 @@ class ExamplesLoader:
         self.lengths, self.left_padded = examples.lengths, examples.left_padded
         self.row_of, self.units, self.apart = examples.row_of, examples.units, examples.apart
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows.
 
         Args:
             rows: Row indices, (b,).
+            draw: Seed by which they are changed at random to be trained on.
 
         Returns:
             The model's inputs, such as ``input_ids``, (b, L), and ``labels``.
         """
-        batch = self._examples.collate(rows)
+        batch = self._examples.collate(rows, draw)
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
 
     def padded(self, rows: Indices) -> bool:
@@ -118,16 +123,17 @@ class SubsetLoader:
         self.units = None if loader.units is None else loader.units[rows]
         self.apart = None if loader.apart is None else loader.apart[rows]
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some of these rows.
 
         Args:
             rows: Indices into this part, (b,).
+            draw: As for the loader itself.
 
         Returns:
             As from the loader itself.
         """
-        return self._loader.batch(self._rows[rows])
+        return self._loader.batch(self._rows[rows], draw)
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in a batch is filled up.

@@ -198,8 +198,9 @@ class StageLoop:
         units = self.loader.units
         count = len(rows) if units is None else max(1, int(units[rows].sum()))
         self.techniques.before_step(state.step)
+        draw = stream(setup.seed, "augment", state.step)
         for number, part in enumerate(parts):
-            batch = self.loader.batch(part)
+            batch = self.loader.batch(part, draw)
             labels = batch.pop("labels")
             more, told = number + 1 < len(parts), known_padding(self.loader.padded(part))
             with runtime.accumulating(model, more=more), told:
