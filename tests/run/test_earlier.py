@@ -31,6 +31,7 @@ def run(tmp_path: Path, line: str, name: str = "run", **more: Any) -> Watch:
     return watched(strategy=line, out=tmp_path / name, **settings)
 
 
+@pytest.mark.optimum
 @pytest.mark.parametrize("tuner", FIRST)
 def test_the_better_model_of_an_earlier_stage_is_saved(tuner: str, tmp_path: Path) -> None:
     result = run(tmp_path, f"{FIRST[tuner]} > {RUINED}").result

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -48,14 +47,13 @@ from headstart.models.model_config import (
     set_target,
 )
 from headstart.models.rescale import require_rescalable
-from headstart.models.source import CONFIG, locate, quiet, short
+from headstart.models.size_limit import limited_to_weights
+from headstart.models.source import locate, quiet, short
 from headstart.models.words import ask_for_words
 
 OWN_HEAD_FILE = "headstart.json"
 """Beside a backbone whose head needs headstart: the head's form and the label names."""
 OWN_HEAD_WEIGHTS = "head.safetensors"
-_MOST_NEW = 100_000_000
-"""Numbers of a head, a pooler or buffers that weights need not hold."""
 
 
 def load_classifier(
@@ -319,23 +317,6 @@ def _read_own(folder: Path, width: int) -> tuple[Target, HeadSpec, dict[str, tor
         ) from None
 
 
-def _require_plausible(auto: Any, folder: str, config: Any, trust: bool) -> None:
-    """Refuse a configuration that asks for far more than the weights hold, before it is built."""
-    files = list(Path(folder).glob("*.safetensors"))
-    if not files:
-        return
-    own = copy.deepcopy(config)
-    with torch.device("meta"):
-        if issubclass(auto, transformers.PreTrainedModel):  # an encoder's own class
-            model = auto(own)
-        else:
-            model = auto.from_config(own, trust_remote_code=trust)
-    asked = sum(p.numel() for p in (*model.parameters(), *model.buffers()))
-    held = sum(path.stat().st_size for path in files)  # a number takes a byte or more
-    if asked > held + _MOST_NEW:
-        raise ValueError(f"{CONFIG} asks for {asked:,} numbers, the weights have {held:,} bytes")
-
-
 _WRAPPED = re.compile(r"^((module|_orig_mod)\.)+")
 """What stands in front of all names where a model was saved inside torch's wrapper for several
 processes, or compiled."""
@@ -345,19 +326,23 @@ def _from_pretrained(
     auto: Any, folder: str, config: Any, trust: bool, renamed: Mapping[str, str] | None = None
 ) -> tuple[nn.Module, Any]:
     names = dict(renamed or {})
-    load = partial(
+    read = partial(
         auto.from_pretrained, folder, config=config, dtype=torch.float32, use_safetensors=True,
         ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=trust,
     )  # fmt: skip
+
+    def load() -> tuple[Any, Any]:
+        with limited_to_weights(folder):
+            return cast(tuple[Any, Any], read(key_mapping=names or None))
+
     try:
-        _require_plausible(auto, folder, config, trust)
         state = torch.get_rng_state()
-        model, info = load(key_mapping=names or None)
+        model, info = load()
         unread = info["unexpected_keys"]
         if info["missing_keys"] and unread and all(map(_WRAPPED.match, unread)):
             torch.set_rng_state(state)  # the seed's head, whatever the names are
             names = {_WRAPPED.pattern: "", **names}
-            model, info = load(key_mapping=names)
+            model, info = load()
         # What is saved has the model's own names: transformers would rename them back.
         if names:
             model._weight_conversions = [
