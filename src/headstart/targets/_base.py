@@ -31,11 +31,8 @@ from headstart.data.labels import Labels
 from headstart.data.rows import Rows
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import ProblemType
+from headstart.targets._compared import Compared, Floats, Mask, Scores
 from headstart.tasks.spec import InputShape, Target, TaskSpec
-
-Floats = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class TargetKind(ABC):
+class TargetKind(Compared, ABC):
     """A kind of target, fitted to the training rows of a task, or read from a saved model.
 
     Args:
@@ -271,14 +268,14 @@ class TargetKind(ABC):
         """
         return labels
 
-    def load_units(self, split: SplitModel) -> None:  # noqa: B027
+    def load_units(self, split: SplitModel) -> None:
         """Bring a head that was given from the units of the user into those of training.
 
         Args:
             split: The model.
         """
 
-    def save_units(self, split: SplitModel) -> None:  # noqa: B027
+    def save_units(self, split: SplitModel) -> None:
         """Bring the head from the units of training into those of the user.
 
         Args:
@@ -392,41 +389,3 @@ class TargetKind(ABC):
         Returns:
             Higher is better, (n,).
         """
-
-    def p_better(self, gains: Scores) -> float:
-        """Test whether one model is better than another: by default a sign test.
-
-        Args:
-            gains: Differences of ``row_scores``, none of them 0, at least one.
-
-        Returns:
-            The one-sided p-value.
-        """
-        from scipy import stats
-
-        up = int((gains > 0).sum())
-        return float(stats.binomtest(up, len(gains), alternative="greater").pvalue)
-
-    def collapsed(self, logits: Floats, labels: Labels) -> str:  # noqa: ARG002
-        """Say whether a model has learned nothing, or predicts the same for every row.
-
-        Args:
-            logits: Of the validation rows, (n, outputs).
-            labels: Their labels.
-
-        Returns:
-            A sentence, or nothing.
-        """
-        return ""
-
-    def probability_errors(self, logits: Floats, labels: Labels) -> dict[str, float]:  # noqa: ARG002
-        """Measure how far the probabilities can be believed.
-
-        Args:
-            logits: (n, outputs), finite.
-            labels: Of the same rows.
-
-        Returns:
-            Log loss, Brier score and ECE; nothing where that has no meaning.
-        """
-        return {}

@@ -84,10 +84,9 @@ def from_columns(
         audio: Column with sound or its paths, in place of text.
         choices: Columns with the candidates of a multiple-choice task.
         span: Targets inside the text: the column with a target's words, or ``START:END``, the
-            columns with its offsets. Several are separated by commas. In a pair the first belongs
-            to the first text and the second to the second, else all belong to the first text.
-        target: What the label is; ``auto`` leaves it open: the task says ``classes``, and the
-            caller replaces it when the labels turn out to be numbers.
+            columns with its offsets. Several are separated by commas; in a pair the second belongs
+            to the second text.
+        target: What the label is; ``auto`` is ``classes`` until the labels have been looked at.
         metrics: Names of metrics; none takes the default of the target.
         labels: Class names in order; none takes them from the training rows.
         label_columns: Columns of 0 and 1, one a label.

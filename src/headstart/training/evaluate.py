@@ -13,7 +13,8 @@ from headstart.data.batching import budget_batches
 from headstart.data.labels import Labels
 from headstart.data.ragged import places
 from headstart.models.evaluating import evaluating
-from headstart.targets._base import Floats, TargetKind
+from headstart.targets._base import TargetKind
+from headstart.targets._compared import Floats
 from headstart.tasks.metrics import compute, is_share, score
 from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
