@@ -20,6 +20,7 @@ import pytest
 import yaml
 
 import documented
+from alike import ALL
 from documented import ROOT, Block, blocks, help_examples, split, walk
 from headstart.cli import main
 from headstart.study.estimate import Calibration, Cost
@@ -88,6 +89,8 @@ def _study_file() -> str:
     return found[0].text
 
 
+LONG = ("studies", "analyses")
+"""Pages that take long, whose commands the tests of the command line carry out too."""
 PAGES_WITH_CODE = [page for page in documented.PAGES if blocks(page)]
 
 
@@ -95,7 +98,7 @@ PAGES_WITH_CODE = [page for page in documented.PAGES if blocks(page)]
 @pytest.mark.filterwarnings("ignore:'pin_memory'")  # of the Trainer in an example
 @pytest.mark.parametrize(
     ("place", "page"),
-    [(page, page) for page in PAGES_WITH_CODE],
+    [pytest.param(p, p, marks=ALL if p.stem in LONG else ()) for p in PAGES_WITH_CODE],
     indirect=["place"],
     ids=lambda page: page.stem,
 )
@@ -117,6 +120,7 @@ def test_what_a_page_tells_to_type_works(place: Path, page: Path) -> None:
             check_yaml(block, place)
 
 
+@ALL
 @pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_the_examples_of_the_help_pages_work() -> None:
