@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
@@ -23,6 +24,8 @@ from headstart.models.head_choice import Target
 from headstart.models.loading import load_tokenizer, positions
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
+
+log = logging.getLogger("headstart")
 
 
 class WordTokens(TextTokens):
@@ -59,7 +62,11 @@ class WordTokens(TextTokens):
             Their tokens.
         """
         for start in range(0, len(rows), ROWS_IN_WINDOWS):
-            yield self.encode(rows.take(np.arange(start, min(start + ROWS_IN_WINDOWS, len(rows)))))
+            part = rows.take(np.arange(start, min(start + ROWS_IN_WINDOWS, len(rows))))
+            examples = self.encode(part)
+            for told in self.warnings(examples, "rows"):
+                log.warning(told)
+            yield examples
 
     def warnings(self, examples: Examples, where: str) -> list[str]:
         """Tell which words the model does not see.

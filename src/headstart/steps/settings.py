@@ -102,6 +102,22 @@ def changed_settings(config: FitConfig, task: TaskSpec) -> RunSettings:
     return RunSettings(config, task, read_strategy(config.strategy), hyperparameters)
 
 
+def with_task(settings: RunSettings, task: TaskSpec) -> RunSettings:
+    """Decide anew what depends on the kind of input, where the labels have told another one.
+
+    Args:
+        settings: What was decided before the rows were read.
+        task: The task as the rows have it.
+
+    Returns:
+        The settings for it.
+    """
+    if task.shape == settings.task.shape:
+        return settings
+    hyperparameters = decide_hyperparameters(settings.config, task, look=True)
+    return replace(settings, task=task, hyperparameters=hyperparameters)
+
+
 def decide_hyperparameters(
     config: FitConfig, task: TaskSpec, *, look: bool = False
 ) -> Hyperparameters:

@@ -192,7 +192,13 @@ class Tags(Classes):
         unseen = [
             quoted(name) for i, (name, count) in enumerate(named) if count and i not in others
         ]
+        numbers = [n for n in self.names if n.isdecimal()]
         told = (
+            (
+                len(numbers) == len(self.names),
+                "The tags are numbers without names, so no entities can be told from them; "
+                "name them by labels in a task file.",
+            ),
             (absent, f"No training word has the tag {some(absent)}, so it cannot be learned."),
             (rare, f"Tags of fewer than {FEW} training words are hard to learn: {some(rare)}."),
             (unseen, f"No validation word has the tag {some(unseen)}; no score tells of it."),
