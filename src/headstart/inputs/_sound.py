@@ -157,9 +157,10 @@ def _from_object(value: Any) -> tuple[Wave, int]:
         array, rate = value
         if isinstance(array, Real):
             raise UnreadableError("(rate, array), the wrong way round: (array, rate) is read")
-    if not isinstance(rate, Real) or rate != rate or int(rate) not in _RATES or int(rate) != rate:
+    number = float(rate) if isinstance(rate, Real) else math.nan
+    if not number.is_integer() or int(number) not in _RATES:
         raise UnreadableError(f"a sampling rate of {str(rate)[:40]}")
-    return _by_channel(array), int(rate)
+    return _by_channel(array), int(number)
 
 
 def _by_channel(array: Any) -> Wave:

@@ -173,7 +173,7 @@ class Runtime:
         self._scale = state
 
     def own_randomness(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context after which the random generators that models draw from are as before."""
+        """Return a context after which the generators that models draw from are as before."""
         return _kept_generators([self.device] if self.device.type == "cuda" else [])
 
     def seed(self, number: int) -> None:
