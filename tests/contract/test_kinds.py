@@ -89,12 +89,19 @@ def test_every_kind_is_in_these_tests() -> None:
 def test_a_pair_trains_or_is_refused_by_name(
     given: str, target: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    frame = pd.DataFrame({**INPUT_COLUMNS[given](), "label": pd.Series(LABELS[target], dtype=object)})
+    frame = pd.DataFrame(
+        {**INPUT_COLUMNS[given](), "label": pd.Series(LABELS[target], dtype=object)}
+    )
     if (given, target) in REFUSED:
         with pytest.raises(HeadstartError, match=REFUSED[given, target]):
-            run(config(given, target, folders[FAMILIES[given]], tmp_path / "x"), frames={"train": frame})
+            run(
+                config(given, target, folders[FAMILIES[given]], tmp_path / "x"),
+                frames={"train": frame},
+            )
         return
-    trained = run(config(given, target, folders[FAMILIES[given]], tmp_path / "x"), frames={"train": frame})
+    trained = run(
+        config(given, target, folders[FAMILIES[given]], tmp_path / "x"), frames={"train": frame}
+    )
     assert [stage.steps for stage in trained.result.stages] == [1, 1]
     assert np.isfinite(trained.result.last["score"])
     assert np.isfinite(trained.logits).all()

@@ -231,8 +231,7 @@ def make_reader(split: SplitModel, extractor: Any, asked: float | None, source: 
     most = _most_seconds(extractor) if fixed else math.inf
     if asked is not None and asked > most:
         raise ConfigError(
-            f"--max-seconds of at most {most:g}, which {type(extractor).__name__} of {source} "
-            "takes",
+            f"--max-seconds of at most {most:g}, which the feature extractor of {source} takes",
             f"{asked:g}",
             "Drop it, or cut longer sounds into several rows.",
         )

@@ -217,7 +217,10 @@ classify = pipeline("audio-classification", model="{folder}")
 
     @classmethod
     def for_training(
-        cls, split: SplitModel, target: Target, settings: InputSettings
+        cls,
+        split: SplitModel,
+        target: Target,
+        settings: InputSettings,
     ) -> Preprocessor:
         """Load the feature extractor and decide the longest sound.
 
@@ -241,7 +244,12 @@ classify = pipeline("audio-classification", model="{folder}")
         return cls._features(split, settings, settings.max_seconds)
 
     @classmethod
-    def for_saved(cls, split: SplitModel, target: Target, settings: InputSettings) -> Preprocessor:
+    def for_saved(
+        cls,
+        split: SplitModel,
+        target: Target,
+        settings: InputSettings,
+    ) -> Preprocessor:
         """Load a saved model's feature extractor with the longest sound of its run.
 
         Args:

@@ -267,8 +267,7 @@ class EncoderClassifier(nn.Module):
         Args:
             span_masks: 1 at the tokens of each span, (b, spans, L).
             word_places: Which tokens of the batch laid end to end are asked for, (words,).
-            **inputs: The backbone's inputs: of texts (b, L), or (b, choices, L) for multiple
-                choice.
+            **inputs: The backbone's inputs; texts are (b, L), or (b, choices, L) for choices.
 
         Returns:
             An output with ``logits``: (b, outputs), or (b, choices) for multiple choice; of tokens

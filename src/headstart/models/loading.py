@@ -234,10 +234,10 @@ def positions(split: SplitModel) -> int | None:
 def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tuple[SplitModel, Any]:
     """Load a model class's own head; return the loading info beside the model."""
     model, info = _from_pretrained(auto_class(kind), folder, config, trust)
-    prefix = str(model.base_model_prefix)
-    if not hasattr(model, prefix) and hasattr(model, "encoder"):
-        # Whisper's classifier holds the encoder alone, not the base model that its class names.
-        cast(Any, model).base_model_prefix = "encoder"
+    # Whisper's classifier holds the encoder alone, not the base model that its class names.
+    named, plain = str(getattr(model, "base_model_prefix", "")), cast(Any, model)
+    if named and not hasattr(plain, named) and hasattr(plain, "encoder"):
+        plain.base_model_prefix = "encoder"
     missing = _not_provided(info)
     if kind == "tokens":
         ask_for_words(model)
