@@ -1,4 +1,4 @@
-"""Tiny random models that read pictures, with their image processors, and pictures to tell apart."""
+"""Tiny random models that read pictures, with their image processors, and such pictures."""
 
 from __future__ import annotations
 

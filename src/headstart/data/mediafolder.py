@@ -1,4 +1,4 @@
-"""Where the files that a table names are, and folders of such files with a folder for each class."""
+"""Where the files that a table names are, and folders of them with a folder for each class."""
 
 from __future__ import annotations
 

@@ -26,8 +26,8 @@ Bytes = npt.NDArray[np.uint8]
 LARGEST_STORE = 2 * 2**30
 """Bytes up to which pictures are kept in memory; above, they are read again in each epoch."""
 LEAST_AREA = 0.5
-"""Least share of a picture's area that a random crop keeps. The usual 0.08 is meant for the hundreds
-of epochs from random weights; fine-tuning has a few, and a crop may lack what the label is about."""
+"""Least share of a picture's area that a random crop keeps. The usual 0.08 is meant for hundreds of
+epochs from random weights; fine-tuning has a few, and a crop may lack what the label is about."""
 WIDEST = 4 / 3
 """Largest ratio of a random crop's sides, in units of the picture's own."""
 
@@ -129,9 +129,9 @@ def resized(processor: Any, picture: Any) -> Bytes:
     Returns:
         Bytes, (channels, height, width).
     """
-    found = processor(
-        images=[picture], do_rescale=False, do_normalize=False, return_tensors="np"
-    )["pixel_values"][0]
+    found = processor(images=[picture], do_rescale=False, do_normalize=False, return_tensors="np")[
+        "pixel_values"
+    ][0]
     values: Bytes = np.asarray(found).round().clip(0, 255).astype(np.uint8)
     return values
 
@@ -199,11 +199,30 @@ class Pictures(Examples):
                 for each, row in zip(pixels, rows, strict=True)
             ]
         stacked = np.stack(pixels) if pixels else np.zeros((0, *self.scaling.shape), np.uint8)
-        batch = {"pixel_values": self.scaling.values(torch.from_numpy(stacked))}
-        if self.labels is not None:
-            labels = torch.from_numpy(self.labels[rows])
-            batch["labels"] = labels.float() if labels.is_floating_point() else labels
-        return batch
+        pixel_values = self.scaling.values(torch.from_numpy(stacked))
+        return {"pixel_values": pixel_values, **self._answers(rows)}
+
+    def replayed(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+        """Make a batch without pictures.
+
+        Args:
+            indices: Which rows, (b,).
+
+        Returns:
+            Empty ``pixel_values``, (b, 0), and ``labels`` if they are known.
+        """
+        import torch
+
+        rows = np.asarray(indices, np.int64)
+        return {"pixel_values": torch.zeros(len(rows), 0), **self._answers(rows)}
+
+    def _answers(self, rows: Indices) -> dict[str, torch.Tensor]:
+        import torch
+
+        if self.labels is None:
+            return {}
+        labels = torch.from_numpy(self.labels[rows])
+        return {"labels": labels.float() if labels.is_floating_point() else labels}
 
     def _pixels(self, row: int) -> Bytes:
         return _read(self.pictures[row], self.scaling) if self.kept is None else self.kept[row]

@@ -9,8 +9,8 @@ import torch
 import transformers
 
 from headstart.errors import ModelError
-from headstart.inputs._pixels import Scaling, resized
 from headstart.inputs._picture import pillow
+from headstart.inputs._pixels import Scaling, resized
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
 from headstart.models.heads import EncoderClassifier
@@ -160,4 +160,3 @@ def count_places(split: SplitModel, scaling: Scaling, source: str) -> int:
         )
     places = states.shape[1] if states.ndim == 3 else 1
     return max(places, -(-(height * width) // _PIXELS_OF_A_PLACE))
-

@@ -171,7 +171,10 @@ classify = pipeline("image-classification", model="{folder}")
 
     @classmethod
     def for_training(
-        cls, split: SplitModel, target: Target, settings: InputSettings  # noqa: ARG003
+        cls,
+        split: SplitModel,
+        target: Target,
+        settings: InputSettings,
     ) -> Preprocessor:
         """Load the image processor and see whether the model reads what it makes.
 
@@ -190,7 +193,10 @@ classify = pipeline("image-classification", model="{folder}")
 
     @classmethod
     def for_saved(
-        cls, split: SplitModel, target: Target, settings: InputSettings  # noqa: ARG003
+        cls,
+        split: SplitModel,
+        target: Target,
+        settings: InputSettings,
     ) -> Preprocessor:
         """Load a saved model's image processor.
 

@@ -239,7 +239,7 @@ class EncoderClassifier(nn.Module):
 
         Args:
             span_masks: 1 at the tokens of each span, (b, spans, L).
-            **inputs: The backbone's inputs: of texts (b, L), or (b, choices, L) for multiple choice.
+            **inputs: The backbone's inputs: of texts (b, L), or (b, choices, L) for a choice.
 
         Returns:
             An output with ``logits``: (b, outputs), or (b, choices) for multiple choice.

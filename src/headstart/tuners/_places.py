@@ -39,9 +39,12 @@ _VISION_BEFORE = (
 FAMILIES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "albert": (_ALBERT,),
     "audio-spectrogram-transformer": (_VISION, _VISION_BEFORE),
+    "beit": (_VISION, _VISION_BEFORE),
     "bert": (_BERT,),
     "camembert": (_BERT,),
     "deberta-v2": (_BERT,),
+    "deit": (_VISION, _VISION_BEFORE),
+    "dinov2": (_VISION,),
     "distilbert": (_DISTILBERT,),
     "electra": (_BERT,),
     "modernbert": (_MODERNBERT,),
