@@ -79,8 +79,8 @@ def probe(
         check_target(out, overwrite=overwrite, read=train or "")
     found = run(
         model=model, train=train, validation=validation, task=task, data=data, text=text,
-        image=image, label=label, seeds=seeds, lrs=lr or RATES, epochs=epochs, batch_size=batch_size,
-        max_length=max_length, device=device,
+        image=image, label=label, seeds=seeds, lrs=lr or RATES, epochs=epochs,
+        batch_size=batch_size, max_length=max_length, device=device,
     )  # fmt: skip
     if out is not None:
         with writing(out, overwrite=overwrite) as write:

@@ -173,7 +173,7 @@ classify = pipeline("image-classification", model="{folder}")
     def for_training(
         cls,
         split: SplitModel,
-        target: Target,
+        target: Target,  # noqa: ARG003
         settings: InputSettings,
     ) -> Preprocessor:
         """Load the image processor and see whether the model reads what it makes.
@@ -195,7 +195,7 @@ classify = pipeline("image-classification", model="{folder}")
     def for_saved(
         cls,
         split: SplitModel,
-        target: Target,
+        target: Target,  # noqa: ARG003
         settings: InputSettings,
     ) -> Preprocessor:
         """Load a saved model's image processor.
