@@ -1,4 +1,4 @@
-"""Tiny random models that read pictures, with their image processors, and such pictures."""
+"""Tiny random models that read pictures, their image processors, and pictures to tell apart."""
 
 from __future__ import annotations
 

@@ -68,10 +68,10 @@ class FitConfig(BaseModel):
     span: str | None = _option(
         "Data", "Column with the target words to mark in the text, or START:END offset columns."
     )
-    target: Literal["auto", "classes", "multilabel", "number"] = _option(
+    target: Literal["auto", "classes", "multilabel", "number", "tags"] = _option(
         "Data",
-        "What the label is: classes, multilabel (several labels a row, or none), or a number to "
-        "predict.",
+        "What the label is: classes, multilabel (several labels a row, or none), a number to "
+        "predict, or tags (one for each word: entities, parts of speech).",
         "auto",
     )
     label_columns: tuple[str, ...] = _option(
@@ -113,6 +113,11 @@ class FitConfig(BaseModel):
     )
     max_length: int | None = _option(
         "Data", "Longest input in tokens; for longer texts see --long-texts.", ge=4
+    )
+    max_seconds: float | None = _option(
+        "Data",
+        "Longest sound in seconds; longer ones are cut. Default: the model's, else 30.",
+        gt=0,
     )
     long_texts: Literal["cut", "windows"] = _option(
         "Data",

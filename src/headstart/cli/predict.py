@@ -274,13 +274,25 @@ def _load(
     return load(run, device=device, trust_remote_code=trust, **reading).use_columns(**columns)
 
 
+def _in_line(cell: Any) -> str:
+    """Return a cell as text: of entities what and where, of other lists their items."""
+    if not isinstance(cell, list):
+        return str(cell)
+    return ", ".join(
+        f"{item['text']} ({item['label']}, {item['start']} to {item['end']})"
+        if isinstance(item, dict)
+        else str(item)
+        for item in cell
+    )
+
+
 def _print_lines(frame: pd.DataFrame) -> None:
-    added = [name for name in frame.columns if name == "prediction" or name.startswith("p_")]
+    added = [name for name in frame.columns if name.partition("_")[0] in ("prediction", "p")]
     frame = frame[[*added, *(name for name in frame.columns if name not in added)]]
     for name in frame.columns:
         if name.startswith("p_"):
             frame[name] = frame[name].map("{:.4f}".format)
     write_out("\t".join(frame.columns) + "\n")
     for row in frame.itertuples(index=False):
-        cells = [", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row]
+        cells = [_in_line(cell) for cell in row]
         write_out("\t".join(cells) + "\n")

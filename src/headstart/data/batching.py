@@ -70,21 +70,29 @@ def round_width(longest: int) -> int:
     return -(-longest // step) * step
 
 
-def budget_batches(lengths: Indices, tokens: int, rows: int) -> list[Indices]:
+def budget_batches(
+    lengths: Indices, tokens: int, rows: int, apart: Indices | None = None
+) -> list[Indices]:
     """Cut all rows into batches for inference, longest first.
 
     Args:
         lengths: Tokens of each row, (n,).
         tokens: Largest number of tokens in a batch, padding included.
         rows: Largest number of rows in a batch.
+        apart: Numbers that must be equal for the rows of a batch, (n,); ``None`` if any may meet.
 
     Returns:
         Row indices by batch; a row that is longer than the budget stands alone.
     """
     order = np.argsort(-lengths, kind="stable")
+    if apart is not None:
+        order = np.lexsort((apart, -lengths))
     batches, start = [], 0
     while start < len(order):
         size = int(max(1, min(rows, tokens // max(1, int(lengths[order[start]])))))
-        batches.append(order[start : start + size])
-        start += size
+        batch = order[start : start + size]
+        if apart is not None:
+            batch = batch[apart[batch] == apart[batch[0]]]  # they stand together
+        batches.append(batch)
+        start += len(batch)
     return batches

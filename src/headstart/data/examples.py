@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.labels import Labels
-from headstart.data.windows import of_rows
+from headstart.data.windows import mean_of_windows, of_rows
 
 if TYPE_CHECKING:
     import torch
 
 Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[Any]
 
 
 class Examples(ABC):
@@ -32,6 +33,9 @@ class Examples(ABC):
     lengths: Indices
     labels: Labels | None
     row_of: Indices | None = None
+    apart: Indices | None = None
+    """Where a row's logits depend on what it is filled up to, numbers that are equal for rows which
+    may be evaluated together, (n,); else ``None``."""
     left_padded = False
     """Whether shorter rows are filled up in front."""
 
@@ -121,6 +125,22 @@ class Examples(ABC):
             Whether a row is shorter than the batch is wide.
         """
         return False
+
+    @property
+    def units(self) -> Indices | None:
+        """How many labels count in each row, (n,); ``None`` where it is one each."""
+        return None
+
+    def whole(self, values: Floats) -> Floats:
+        """Return the logits of the data from those of the rows.
+
+        Args:
+            values: Of each row, or of each label that counts in the rows, (n, …).
+
+        Returns:
+            Of each row of data: of one in windows the mean over them.
+        """
+        return values if self.row_of is None else mean_of_windows(values, self.row_of)
 
     def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold, ascending; ``None`` where there are none."""

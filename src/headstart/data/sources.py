@@ -157,8 +157,8 @@ def _read_saved(path: Path, split: str | None, or_all: bool) -> pd.DataFrame:
             return files
         there = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
         raise DataError(
-            "a file, a folder saved by datasets, or one with a folder of pictures or sound for "
-            "each class",
+            "a file, a folder saved by datasets, or one that holds a folder of pictures or sound "
+            "for each class",
             f"folder {path}, which holds {there}",
             "Name a file in it; `headstart fit` also takes a task's folder, by --task and --data.",
         )

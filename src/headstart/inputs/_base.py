@@ -44,6 +44,7 @@ class InputSettings:
         long_texts: What becomes of longer texts; ``None`` is as in training.
         window_overlap: Tokens that windows of longer texts share.
         pooling: What the head reads.
+        max_seconds: Longest sound in seconds; ``None`` leaves it open.
         augment: Whether pictures that are trained on are changed at random.
     """
 
@@ -54,6 +55,7 @@ class InputSettings:
     long_texts: Literal["cut", "windows"] | None = None
     window_overlap: int | None = None
     pooling: str = "native"
+    max_seconds: float | None = None
     augment: bool = True
 
 
@@ -141,6 +143,8 @@ class InputKind(ABC):
     """How to name its columns to a model that knows none: a sentence."""
     windows: ClassVar[bool] = False
     """Whether rows over the longest input can be read in windows."""
+    pooling: ClassVar[str] = "first"
+    """What a head of headstart's own reads if nothing is said."""
     augments: ClassVar[bool] = False
     """Whether rows are changed at random while they are trained on."""
     sentence_vectors: ClassVar[bool] = False
@@ -235,7 +239,7 @@ class InputKind(ABC):
         """
 
     @classmethod
-    def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG003
+    def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the answers in the order of the logits.
 
         Args:

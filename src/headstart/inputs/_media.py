@@ -113,12 +113,12 @@ def read_media(
     found: list[Medium] = []
     faults: dict[str, list[tuple[int, str]]] = {}
     for row, cell in enumerate(frame[column].tolist()):
-        name = ""
+        name = str(cell) if isinstance(cell, str | Path) else ""
         try:
             if _is_missing(cell):
                 raise UnreadableError(f"no {noun}")
             medium = finder.find(cell)
-            name = medium.name
+            name = medium.name or name
             check(medium.content() if medium.path else medium.held)
             found.append(medium)
         except _MissingFileError as error:

@@ -26,8 +26,9 @@ Bytes = npt.NDArray[np.uint8]
 LARGEST_STORE = 2 * 2**30
 """Bytes up to which pictures are kept in memory; above, they are read again in each epoch."""
 LEAST_AREA = 0.5
-"""Least share of a picture's area that a random crop keeps. The usual 0.08 is meant for hundreds of
-epochs from random weights; fine-tuning has a few, and a crop may lack what the label is about."""
+"""Least share of a picture's area that a random crop keeps. The usual 0.08 is meant for the
+hundreds of epochs from random weights; fine-tuning has a few, and a crop may lack what the label is
+about."""
 WIDEST = 4 / 3
 """Largest ratio of a random crop's sides, in units of the picture's own."""
 

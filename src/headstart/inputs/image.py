@@ -128,7 +128,7 @@ classify = pipeline("image-classification", model="{folder}")
         return missing_cells(frame, _column(task))
 
     @classmethod
-    def read(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool) -> Rows:  # noqa: ARG003
+    def read(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool) -> Rows:
         """Find and decode the pictures of a table, so that all that cannot be read is told at once.
 
         Args:
@@ -152,7 +152,7 @@ classify = pipeline("image-classification", model="{folder}")
         return Rows([Picture(*pair) for pair in zip(media, lost, strict=True)])
 
     @classmethod
-    def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:  # noqa: ARG003
+    def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
         """Make a table of pictures.
 
         Args:
@@ -173,7 +173,7 @@ classify = pipeline("image-classification", model="{folder}")
     def for_training(
         cls,
         split: SplitModel,
-        target: Target,  # noqa: ARG003
+        target: Target,
         settings: InputSettings,
     ) -> Preprocessor:
         """Load the image processor and see whether the model reads what it makes.
@@ -195,7 +195,7 @@ classify = pipeline("image-classification", model="{folder}")
     def for_saved(
         cls,
         split: SplitModel,
-        target: Target,  # noqa: ARG003
+        target: Target,
         settings: InputSettings,
     ) -> Preprocessor:
         """Load a saved model's image processor.

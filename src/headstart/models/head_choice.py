@@ -8,12 +8,13 @@ from typing import Any, Literal
 import transformers
 
 from headstart.errors import ModelError
-from headstart.models.heads import POOLINGS, HeadSpec
-from headstart.models.kinds import MODEL_CLASSES, ModelKind
+from headstart.models.heads import EACH_STATE, POOLINGS, HeadSpec
+from headstart.models.kinds import MODEL_CLASSES, ModelKind, kind_of_architecture
 from headstart.models.model_config import is_decoder
 
 ProblemType = Literal[
-    "single_label_classification", "multi_label_classification", "regression"
+    "single_label_classification", "multi_label_classification", "regression",
+    "token_classification",
 ]  # fmt: skip
 
 
@@ -40,7 +41,9 @@ class Target:
 
     @property
     def problem_type(self) -> ProblemType:
-        """What transformers calls the loss that it is trained by."""
+        """What transformers calls the loss that it is trained by; for words, the task."""
+        if self.kind == "tokens":
+            return "token_classification"
         if self.multilabel:
             return "multi_label_classification"
         number = not self.labels and self.kind != "choice"
@@ -73,6 +76,14 @@ def own_head(head: str, target: Target, dropout: float | None, pooling: str | No
         The form.
     """
     pooling, spans = pooling or "first", target.spans
+    if target.kind == "tokens":
+        if pooling != "first":
+            raise ModelError(
+                "no --pooling where each word has logits of its own",
+                f"--pooling {pooling}",
+                "Drop it, or add --head-type linear.",
+            )
+        pooling = EACH_STATE
     if head == "mlp":
         apart = target.multilabel or target.kind == "choice"
         return HeadSpec.mlp(target.outputs, apart=apart, spans=spans, pooling=pooling)
@@ -93,6 +104,23 @@ def auto_class(kind: ModelKind) -> Any:
         An ``AutoModelFor…``.
     """
     return getattr(transformers, f"AutoModelFor{MODEL_CLASSES[kind].suffix}")
+
+
+def kind_of_saved(config: Any) -> ModelKind:
+    """Return which kind of head a saved model has.
+
+    Args:
+        config: Its configuration.
+
+    Returns:
+        What its class is called tells it; where it is called as those for texts, as Wav2Vec2's, the
+        kind of class that its family has.
+    """
+    named = kind_of_architecture(config.architectures)
+    other: tuple[ModelKind, ...] = ("image", "audio")
+    if named == "sequence" and not has_class(config, "sequence", trust=False):
+        return next((kind for kind in other if has_class(config, kind, trust=False)), named)
+    return named
 
 
 def has_class(config: Any, kind: ModelKind, trust: bool) -> bool:

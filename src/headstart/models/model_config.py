@@ -33,7 +33,8 @@ TEMPERATURE = "calibration_temperature"
 """Field of a saved config.json: what the logits have been divided by, for whoever wants to know."""
 LONG_TEXTS = "long_texts"
 """Field of a saved config.json: length and overlap of the windows that long texts are read in."""
-
+MAX_SECONDS = "max_seconds"
+"""Field of a saved config.json: seconds above which a sound is cut."""
 THRESHOLD = "decision_threshold"
 """Field of a saved config.json: the probability above which one of several labels is predicted."""
 
@@ -130,7 +131,7 @@ def require_model(config: Any, source: str, kind: ModelKind, *, own: bool = Fals
         raise ModelError(
             "a text encoder, such as BERT or RoBERTa",
             f"{found}, which reads no text or not text alone",
-            "headstart trains text models; choose one with a tokenizer.",
+            _other_column(_main_input(config)),
         )
     if has_decoder(config) and not (own and encoder_loader(config)):
         alone = "Add --head-type linear --pooling mean, which read its encoder alone, or choose"
@@ -154,6 +155,17 @@ def require_model(config: Any, source: str, kind: ModelKind, *, own: bool = Fals
         )
 
 
+def _other_column(main: str) -> str:
+    kinds = (kind for kind, known in MODEL_CLASSES.items() if main in known.inputs)
+    fits = next((kind for kind in kinds if kind in ("image", "audio")), None)
+    if fits:
+        return (
+            f"Name the column that it reads by --{fits} in place of --text, or choose a model "
+            "with a tokenizer."
+        )
+    return "Choose a model with a tokenizer."
+
+
 def set_target(config: Any, labels: Sequence[str], problem_type: str | None) -> None:
     """Write into a configuration what the model predicts.
 
@@ -167,7 +179,7 @@ def set_target(config: Any, labels: Sequence[str], problem_type: str | None) -> 
     config.id2label = dict(enumerate(names))
     config.label2id = {name: i for i, name in enumerate(names)}
     config.num_labels = len(names)
-    for name in (TEMPERATURE, THRESHOLD, LONG_TEXTS):
+    for name in (TEMPERATURE, THRESHOLD, LONG_TEXTS, MAX_SECONDS):
         vars(config).pop(name, None)  # was that of another head
     if problem_type is not None:
         config.problem_type = problem_type

@@ -12,6 +12,7 @@ from headstart.inputs._longtexts import require_windows
 from headstart.models.encoders import encoder_loader, has_decoder
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
+from headstart.models.kinds import MODEL_CLASSES
 from headstart.models.model_config import load_config
 from headstart.models.sentence import sentence_pooling
 from headstart.models.source import find_model, locate
@@ -101,6 +102,22 @@ def changed_settings(config: FitConfig, task: TaskSpec) -> RunSettings:
     return RunSettings(config, task, read_strategy(config.strategy), hyperparameters)
 
 
+def with_task(settings: RunSettings, task: TaskSpec) -> RunSettings:
+    """Decide anew what depends on the kind of input, where the labels have told another one.
+
+    Args:
+        settings: What was decided before the rows were read.
+        task: The task as the rows have it.
+
+    Returns:
+        The settings for it.
+    """
+    if task.shape == settings.task.shape:
+        return settings
+    hyperparameters = decide_hyperparameters(settings.config, task, look=True)
+    return replace(settings, task=task, hyperparameters=hyperparameters)
+
+
 def decide_hyperparameters(
     config: FitConfig, task: TaskSpec, *, look: bool = False
 ) -> Hyperparameters:
@@ -127,10 +144,13 @@ def decide_hyperparameters(
     }
     spans = task.span_use == "vectors" and bool(task.spans)
     pooled = _sentence_pooling(config, task, preset) if look else None
-    alone = look and not pooled and not spans and _encoder_alone(config, preset)
+    kind = INPUTS.get(task.shape)
+    texts = "input_ids" in MODEL_CLASSES[kind.model].inputs
+    alone = look and texts and not pooled and not spans and _encoder_alone(config, preset)
     linear = bool(pooled) or alone
     head = config.head_type or ("span" if spans else "linear" if linear else preset.head)
-    first = "mean" if alone else "first" if spans or head != "native" else "native"
+    own = "mean" if alone else kind.pooling
+    first = own if spans or head != "native" else "native"
     pooling = config.pooling or pooled or first
     epochs = config.epochs or preset.epochs
     made = replace(preset, **given)

@@ -14,6 +14,7 @@ import torch
 from headstart.data.examples import Examples
 
 Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
 class BatchLoader(Protocol):
@@ -23,9 +24,14 @@ class BatchLoader(Protocol):
     """Tokens of each row, (n,)."""
     left_padded: bool
     """Whether shorter rows are filled up in front."""
+    apart: Indices | None
+    """Where a row's logits depend on what it is filled up to, numbers that are equal for rows which
+    may be evaluated together; else ``None``."""
     row_of: Indices | None
     """Where rows were parted into windows, the row of each window; what is called a row here is
     then a window. ``None`` where each counts by itself."""
+    units: Indices | None
+    """How many labels count in each row, (n,); ``None`` where it is one each."""
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows, ``labels`` among them where they are known.
@@ -43,6 +49,9 @@ class BatchLoader(Protocol):
     def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold, ascending; ``None`` if not known."""
 
+    def whole(self, values: Floats) -> Floats:
+        """Return the logits of the data from those of these rows; see ``Examples.whole``."""
+
 
 class ExamplesLoader:
     """Batches of rows on a device.
@@ -55,7 +64,7 @@ class ExamplesLoader:
     def __init__(self, examples: Examples, device: torch.device) -> None:
         self._examples, self._device = examples, device
         self.lengths, self.left_padded = examples.lengths, examples.left_padded
-        self.row_of = examples.row_of
+        self.row_of, self.units, self.apart = examples.row_of, examples.units, examples.apart
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows.
@@ -101,6 +110,17 @@ class ExamplesLoader:
         """
         return self._examples.vocabulary()
 
+    def whole(self, values: Floats) -> Floats:
+        """Return the logits of the data from those of the rows.
+
+        Args:
+            values: Of each row, or of each label that counts in the rows.
+
+        Returns:
+            See ``Examples.whole``.
+        """
+        return self._examples.whole(values)
+
 
 class SubsetLoader:
     """Some rows of another loader, each of which counts by itself, be it a window or not.
@@ -115,6 +135,8 @@ class SubsetLoader:
     def __init__(self, loader: BatchLoader, rows: Indices) -> None:
         self._loader, self._rows = loader, rows
         self.lengths, self.left_padded = loader.lengths[rows], loader.left_padded
+        self.units = None if loader.units is None else loader.units[rows]
+        self.apart = None if loader.apart is None else loader.apart[rows]
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some of these rows.
@@ -157,6 +179,17 @@ class SubsetLoader:
             As from the loader itself.
         """
         return self._loader.vocabulary()
+
+    def whole(self, values: Floats) -> Floats:
+        """Return the same: each of these rows counts by itself.
+
+        Args:
+            values: Of each row, or of each label that counts in the rows.
+
+        Returns:
+            The values.
+        """
+        return values
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

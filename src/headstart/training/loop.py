@@ -196,6 +196,8 @@ class StageLoop:
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         runtime.seed(stream(setup.seed, "dropout", state.step, runtime.rank))
         total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._used)
+        units = self.loader.units
+        count = len(rows) if units is None else max(1, int(units[rows].sum()))
         self.techniques.before_step(state.step)
         draw = stream(setup.seed, "augment", state.step)
         for number, part in enumerate(parts):
@@ -209,7 +211,7 @@ class StageLoop:
                     losses = self.techniques.losses(batch, logits, labels, state.step)
                 if self._weights is not None:
                     losses = losses * send(self._weights[torch.from_numpy(part)], runtime.device)
-                loss = losses.sum() * weight / len(rows)
+                loss = losses.sum() * weight / count
                 # Gradients are averaged over processes, so each one's share is scaled up.
                 runtime.backward(loss * runtime.world)
             total += loss.detach()

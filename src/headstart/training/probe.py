@@ -26,7 +26,8 @@ from headstart.data.batching import BatchOrder, budget_batches
 from headstart.data.windows import mean_of_windows, window_weights
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
-from headstart.targets._base import Floats, TargetKind
+from headstart.targets._base import TargetKind
+from headstart.targets._compared import Floats
 from headstart.training.evaluate import ROWS_PER_BATCH, TOKENS_PER_BATCH
 from headstart.training.loader import BatchLoader
 from headstart.training.optim import OptimizerSettings, rate_factor
@@ -102,7 +103,7 @@ def probe_logits(split: SplitModel, loader: BatchLoader, heads: Heads, outputs: 
     shape = next(iter(heads.values())).shape[:2]
     logits = torch.zeros(*shape, len(loader.lengths), outputs)
     with evaluating(split.model):
-        for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH):
+        for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH, loader.apart):
             found = _logits(split, heads, _inputs(split, loader, rows), None)
             logits[:, :, torch.from_numpy(rows)] = found.float().cpu()
     if loader.row_of is None:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, cast
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, GradientState, PartialState
@@ -172,17 +173,18 @@ class Runtime:
         self._scale = state
 
     def own_randomness(self) -> contextlib.AbstractContextManager[Any]:
-        """Return a context after which torch's random generators are as they were before."""
-        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+        """Return a context after which the generators that models draw from are as before."""
+        return _kept_generators([self.device] if self.device.type == "cuda" else [])
 
     def seed(self, number: int) -> None:
-        """Seed torch's random generators that this runtime draws from.
+        """Seed torch's random generators that this runtime draws from, and numpy's common one.
 
         ``torch.manual_seed`` goes through every kind of device, which takes a millisecond.
 
         Args:
             number: From 0 on.
         """
+        np.random.seed(number % 2**32)
         torch.default_generator.manual_seed(number)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(number)
@@ -255,6 +257,16 @@ class Runtime:
     def wait(self) -> None:
         """Wait until every process is here."""
         self._accelerator.wait_for_everyone()
+
+
+@contextlib.contextmanager
+def _kept_generators(devices: list[torch.device]) -> Iterator[None]:
+    state = np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        np.random.set_state(state)
 
 
 @contextlib.contextmanager

@@ -36,6 +36,11 @@ _VISION = ("attention", "attention.o_proj", "mlp.fc1", "mlp.fc2")
 _VISION_BEFORE = (
     "attention.attention", "attention.output.dense", "intermediate.dense", "output.dense",
 )  # fmt: skip
+_WAV2VEC2 = (
+    "attention", "attention.out_proj", "feed_forward.intermediate_dense",
+    "feed_forward.output_dense",
+)  # fmt: skip
+_WHISPER = ("self_attn", "self_attn.out_proj", "fc1", "fc2")
 FAMILIES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "albert": (_ALBERT,),
     "audio-spectrogram-transformer": (_VISION, _VISION_BEFORE),
@@ -45,11 +50,18 @@ FAMILIES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "deberta-v2": (_BERT,),
     "deit": (_VISION, _VISION_BEFORE),
     "dinov2": (_VISION,),
+    "data2vec-audio": (_WAV2VEC2,),
     "distilbert": (_DISTILBERT,),
     "electra": (_BERT,),
+    "hubert": (_WAV2VEC2,),
     "modernbert": (_MODERNBERT,),
     "mpnet": (_MPNET,),
     "roberta": (_BERT,),
+    "unispeech": (_WAV2VEC2,),
+    "unispeech-sat": (_WAV2VEC2,),
+    "wav2vec2": (_WAV2VEC2,),
+    "wavlm": (_WAV2VEC2,),
+    "whisper": (_WHISPER,),
     "vit": (_VISION, _VISION_BEFORE),
     "xlm-roberta": (_BERT,),
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from inspect import signature
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from torch import nn
@@ -16,6 +16,7 @@ from torch.nn.functional import linear
 from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.heads import mask_of_states
 from headstart.ranges import ONE_OR_MORE, Range
 from headstart.tuners._beside import PART, BesideTuner
 from headstart.tuners._places import Places, find_places
@@ -95,6 +96,7 @@ class Padding:
 
     def __init__(self) -> None:
         self._mask: torch.Tensor | None = None
+        self._base: Any = None
         self._pooling: torch.Tensor | None = None
 
     def hear(self, base: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -106,7 +108,7 @@ class Padding:
             kwargs: Those by name.
         """
         given = dict(zip(signature(base.forward).parameters, args, strict=False)) | kwargs
-        self._mask, self._pooling = given.get("attention_mask"), None
+        self._mask, self._pooling, self._base = given.get("attention_mask"), None, base
 
     def pooling(self, states: torch.Tensor, positions: int) -> torch.Tensor:
         """Return the weights of the average, the same for all layers.
@@ -120,8 +122,9 @@ class Padding:
         """
         if self._pooling is None:
             mask = self._mask
-            if mask is None:  # images and sound have no padding
+            if mask is None:  # images and spectrograms have no padding
                 mask = torch.ones(states.shape[:2], dtype=torch.long, device=states.device)
+            mask = cast(torch.Tensor, mask_of_states(self._base, states, mask))
             self._pooling = pooling_weights(mask, positions)
         return self._pooling
 
