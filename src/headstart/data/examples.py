@@ -104,6 +104,17 @@ class Examples(ABC):
             The model's inputs by name, (b, …), and ``labels`` if they are known.
         """
 
+    def replayed(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+        """Make a batch for a model whose base model gives what was stored, and reads nothing.
+
+        Args:
+            indices: Which rows, (b,).
+
+        Returns:
+            As from ``collate``; the base model's inputs may be empty.
+        """
+        return self.collate(indices)
+
     def padded(self, indices: npt.ArrayLike) -> bool:  # noqa: ARG002
         """Tell whether anything in a batch is filled up.
 

@@ -200,11 +200,30 @@ class Pictures(Examples):
                 for each, row in zip(pixels, rows, strict=True)
             ]
         stacked = np.stack(pixels) if pixels else np.zeros((0, *self.scaling.shape), np.uint8)
-        batch = {"pixel_values": self.scaling.values(torch.from_numpy(stacked))}
-        if self.labels is not None:
-            labels = torch.from_numpy(self.labels[rows])
-            batch["labels"] = labels.float() if labels.is_floating_point() else labels
-        return batch
+        pixel_values = self.scaling.values(torch.from_numpy(stacked))
+        return {"pixel_values": pixel_values, **self._answers(rows)}
+
+    def replayed(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+        """Make a batch without pictures.
+
+        Args:
+            indices: Which rows, (b,).
+
+        Returns:
+            Empty ``pixel_values``, (b, 0), and ``labels`` if they are known.
+        """
+        import torch
+
+        rows = np.asarray(indices, np.int64)
+        return {"pixel_values": torch.zeros(len(rows), 0), **self._answers(rows)}
+
+    def _answers(self, rows: Indices) -> dict[str, torch.Tensor]:
+        import torch
+
+        if self.labels is None:
+            return {}
+        labels = torch.from_numpy(self.labels[rows])
+        return {"labels": labels.float() if labels.is_floating_point() else labels}
 
     def _pixels(self, row: int) -> Bytes:
         return _read(self.pictures[row], self.scaling) if self.kept is None else self.kept[row]

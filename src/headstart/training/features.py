@@ -83,7 +83,7 @@ class _FeatureLoader:
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """Return the inputs for some rows and hand their features to the stand-in."""
-        batch = self._loader.batch(rows)
+        batch = self._loader.replayed(rows)
         chosen = send(torch.from_numpy(rows), self._states[0].device)
         if self._words is not None and self.units is not None:
             begins = np.cumsum(self.units) - self.units
@@ -104,6 +104,8 @@ class _FeatureLoader:
         pooled = None if self._pooled is None else self._pooled[chosen].flatten(0, 1)
         self._stand_in.stored = (states, pooled)
         return batch
+
+    replayed = batch
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in the batch of some rows is filled up."""

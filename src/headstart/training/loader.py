@@ -40,6 +40,9 @@ class BatchLoader(Protocol):
         them as they are.
         """
 
+    def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the same for a base model that gives what was stored, and reads nothing."""
+
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in the batch of some rows is filled up."""
 
@@ -74,6 +77,18 @@ class ExamplesLoader:
             The model's inputs, such as ``input_ids``, (b, L), and ``labels``.
         """
         batch = self._examples.collate(rows, draw)
+        return {name: send(tensor, self._device) for name, tensor in batch.items()}
+
+    def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the inputs for a base model that gives what was stored, and reads nothing.
+
+        Args:
+            rows: Row indices, (b,).
+
+        Returns:
+            As from ``batch``; the base model's inputs may be empty.
+        """
+        batch = self._examples.replayed(rows)
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
 
     def padded(self, rows: Indices) -> bool:
@@ -134,6 +149,17 @@ class SubsetLoader:
             As from the loader itself.
         """
         return self._loader.batch(self._rows[rows], draw)
+
+    def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the inputs for a base model that gives what was stored, and reads nothing.
+
+        Args:
+            rows: Indices into this part, (b,).
+
+        Returns:
+            As from the loader itself.
+        """
+        return self._loader.replayed(self._rows[rows])
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in a batch is filled up.

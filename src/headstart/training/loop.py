@@ -35,6 +35,7 @@ from headstart.data.labels import Labels
 from headstart.data.windows import window_weights
 from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
+from headstart.models.backbone import saved_buffers
 from headstart.results import Point
 from headstart.targets._base import TargetKind
 from headstart.targets._skill import skill_of_sums
@@ -311,7 +312,8 @@ class StageLoop:
         if state.step == 0 or scores["score"] > state.best.get("score", -math.inf):
             state.best_step = state.step
             if self.setup.keep_best:
-                self.best_tensors = {n: p.detach().clone() for n, p in self.trained.items()}
+                state_now = {**self.trained, **dict(saved_buffers(self.model))}
+                self.best_tensors = {n: p.detach().clone() for n, p in state_now.items()}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint must hold: parameters, moments and the best state."""
