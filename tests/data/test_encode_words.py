@@ -41,7 +41,9 @@ def test_a_label_stands_at_the_first_token_of_its_word_as_word_ids_tells() -> No
     examples, tokenizer = made(SENTENCES), tiny.tokenizer()
     batch = examples.collate(np.arange(len(SENTENCES)))
     width = batch["input_ids"].shape[1]
-    found = {int(label): int(at) for label, at in zip(batch["labels"], batch["word_places"], strict=True)}
+    found = {
+        int(label): int(at) for label, at in zip(batch["labels"], batch["word_places"], strict=True)
+    }
     for row, words in enumerate(SENTENCES):
         told: Any = tokenizer([words], is_split_into_words=True)
         ids = told.word_ids(0)
