@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import headstart as hs
 import tiny
 import tiny_tags
 from headstart.config import FitConfig
@@ -55,7 +56,7 @@ LABELS: dict[str, list[Any]] = {
 REFUSED = {
     ("choice", "multilabel"): "multiple choice",
     ("choice", "number"): "multiple choice",
-    ("choice", "tags"): "multiple choice",
+    ("choice", "tags"): "target tags for rows of words",
     ("pair", "tags"): "1 text column",
     ("single", "tags"): "one tag for each word",
     ("tokens", "classes"): "Write one text into each of these cells",
@@ -75,7 +76,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def config(given: str, target: str, model: Path, out: Path) -> FitConfig:
     own = INPUT_SETTINGS[given] | {"label": "label", "target": target}
-    return FitConfig.build(SETTINGS | own | {"model": str(model), "train": "-", "out": out})
+    return FitConfig.build(
+        SETTINGS | own | {"model": str(model), "train": "-", "validation": "-", "out": out}
+    )
 
 
 def test_every_kind_is_in_these_tests() -> None:
@@ -89,19 +92,19 @@ def test_every_kind_is_in_these_tests() -> None:
 def test_a_pair_trains_or_is_refused_by_name(
     given: str, target: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    frame = pd.DataFrame(
-        {**INPUT_COLUMNS[given](), "label": pd.Series(LABELS[target], dtype=object)}
-    )
+    labels = pd.Series(LABELS[target], dtype=object)
+    frame = pd.DataFrame({**INPUT_COLUMNS[given](), "label": labels})
+    frames = {"train": frame, "validation": frame}
+    own = config(given, target, folders[FAMILIES[given]], tmp_path / "run")
     if (given, target) in REFUSED:
         with pytest.raises(HeadstartError, match=REFUSED[given, target]):
-            run(
-                config(given, target, folders[FAMILIES[given]], tmp_path / "x"),
-                frames={"train": frame},
-            )
+            run(own, frames=frames)
         return
-    trained = run(
-        config(given, target, folders[FAMILIES[given]], tmp_path / "x"), frames={"train": frame}
-    )
-    assert [stage.steps for stage in trained.result.stages] == [1, 1]
-    assert np.isfinite(trained.result.last["score"])
-    assert np.isfinite(trained.logits).all()
+    result = run(own, frames=frames)
+    assert [stage.steps for stage in result.stages] == [1, 1]
+    saved = hs.load(str(tmp_path / "run"))
+    again = saved.evaluate_frame(frame)
+    assert again["score"] == pytest.approx(result.last["score"], abs=1e-4)
+    predicted = saved.predict_frame(frame.drop(columns="label"))
+    assert len(predicted) == ROWS
+    assert not predicted["prediction"].isna().any()
