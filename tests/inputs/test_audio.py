@@ -145,7 +145,7 @@ def test_features_beyond_the_memory_are_computed_anew(
     preprocessor = loaded(models["wav2vec2"])[1]
     rows = rows_of(*sounds(0.3, 0.21, 0.25))
     whole = preprocessor.encode(rows)
-    monkeypatch.setattr(_extractor, "LARGEST_KEPT", whole.kept[0]["input_values"].nbytes * 2)
+    monkeypatch.setattr(_extractor, "LARGEST_KEPT", sum(v.nbytes for v in whole.kept[0].values()))
     part = preprocessor.encode(rows)
     assert [each is None for each in part.kept] == [False, True, True]
     for name, values in whole.collate([0, 1, 2]).items():
@@ -219,7 +219,7 @@ def test_every_tuner_trains_or_is_refused_by_name(models: dict[str, str], family
     split = load_classifier(models[family], TARGET)
     before, refused = split.fingerprint(), set()
     for name in TUNERS:
-        settings = "(target=q_proj)" if name == "peft" else ""
+        settings = {"peft": "(type=loha)", "oft": "(block=8)"}.get(name, "")
         stage = read_strategy(f"{name}{settings} > full").stages[0]
         tuner = bind(stage)
         try:
@@ -259,7 +259,7 @@ def test_a_head_of_our_own_reads_the_mean_if_nothing_is_said(
     told = dict(hs.plan(model=models["whisper"], train=tones, audio="audio").facts)
     assert told["head"] == "native"
     assert told["seconds a row"].endswith("cut at 1")
-    assert told["sound"] == "2 kHz in 16 rows"
+    assert told["sound"] == "2 kHz in 16 rows, resampled to 16 kHz"
 
 
 @pytest.mark.parametrize(
