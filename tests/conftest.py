@@ -30,6 +30,7 @@ os.environ.update(
     COLUMNS="160",  # tables are not folded, whatever terminal the tests run in
 )
 
+import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402  after the environment is set
 
 import forked  # noqa: E402
@@ -44,18 +45,24 @@ os.fsync = lambda _: None
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
+SOLVER, ITERATIONS = "headstart.training.solve", 5
+"""To fit a head to its optimum takes nine tenths of a tiny run by default, so it is only begun:
+tests that are about the optimum are marked with it."""
 MODULES = 100
 """New ones after which what is imported is put aside again."""
-_known = 0
+_known = _iterations = 0
 
 
-def pytest_runtest_setup() -> None:
-    """Put everything imported out of the garbage collector's sight.
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say how far heads are fitted, and spare the garbage collector what is imported.
 
     Accelerate collects after every stage. To look through all modules each time takes three times
     as long as the whole of a tiny run.
     """
-    global _known  # noqa: PLW0603  one process, one collector
+    global _known, _iterations  # noqa: PLW0603  one process, one collector
+    if solver := sys.modules.get(SOLVER):
+        _iterations = _iterations or solver.ITERATIONS
+        solver.ITERATIONS = _iterations if item.get_closest_marker("optimum") else ITERATIONS
     if len(sys.modules) > _known + MODULES:
         _known = len(sys.modules)
         gc.collect()

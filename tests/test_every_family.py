@@ -36,7 +36,7 @@ TRAIN, VALIDATION = frame(16), frame(16, 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", first(_NATIVE, every=5))
+@pytest.mark.parametrize("family", first(_NATIVE, every=8))
 def test_the_default_trains_it_and_saves_what_transformers_loads(
     family: str, tmp_path: Path
 ) -> None:
@@ -58,7 +58,7 @@ def test_the_default_trains_it_and_saves_what_transformers_loads(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("family", first(ENCODERS, every=2))
 def test_the_default_trains_the_encoder_alone(family: str, tmp_path: Path) -> None:
     settings = _settings(tiny_families.save_pretrained(family, tmp_path / family))
     result = hs.fit(**settings, out=str(tmp_path / "run"))

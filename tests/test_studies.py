@@ -17,6 +17,7 @@ import forked
 import headstart as hs
 import tiny_runs
 import tiny_studies
+from alike import ALL
 from headstart.errors import HeadstartError
 from headstart.study.runner import Watch
 from headstart.study.store import Store
@@ -190,6 +191,7 @@ def test_workers_from_a_script_without_a_guard_are_refused(tmp_path: Path) -> No
     assert "Write it to a file" in done.stderr.splitlines()[-1]
 
 
+@ALL
 def test_workers_from_a_script_with_a_guard_work(tmp_path: Path) -> None:
     guarded = f"if __name__ == '__main__':\n    {CALL}"
     done = answer(script(tmp_path, guarded, workers=2, threads=1))

@@ -9,6 +9,8 @@ unknown) and keeps the padding at 1, where RoBERTa and MPNet expect it.
 from __future__ import annotations
 
 import string
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -235,8 +237,19 @@ def save_pretrained(family: str, folder: Path | str, *, head: bool = False, seed
     Returns:
         The folder.
     """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in _files(family, head, seed).items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+@cache
+def _files(family: str, head: bool, seed: int) -> dict[str, bytes]:
+    """Return the files of a checkpoint; to make them once saves a tenth of a tiny run."""
     model: Any = build(family, seed=seed)
     saved = model if head else getattr(model, model.base_model_prefix)
-    saved.save_pretrained(folder)
-    tokenizer(family).save_pretrained(folder)
-    return Path(folder)
+    with tempfile.TemporaryDirectory() as made:
+        saved.save_pretrained(made)
+        tokenizer(family).save_pretrained(made)
+        return {path.name: path.read_bytes() for path in Path(made).iterdir()}

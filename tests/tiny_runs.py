@@ -197,9 +197,13 @@ class _Heard:
         self._feed, self._rows, self.lengths = loader, rows, loader.lengths
         self.row_of = loader.row_of
 
-    def batch(self, rows: Any) -> Any:
+    def batch(self, rows: Any, draw: int | None = None) -> Any:
         self._rows.append(rows.tolist())
-        return self._feed.batch(rows)
+        return self._feed.batch(rows, draw)
+
+    def replayed(self, rows: Any) -> Any:
+        self._rows.append(rows.tolist())
+        return self._feed.replayed(rows)
 
     def padded(self, rows: Any) -> Any:
         return self._feed.padded(rows)

@@ -17,7 +17,6 @@ REFUSALS = {
     ("bitfit", "modernbert"): "whose layers have none",
     ("beft", "modernbert"): _NO_KEYS,
     ("ia3", "modernbert"): _NO_KEYS,
-    ("prefix", "vit"): _NO_PREFIX,
     ("prefix", "audio-spectrogram-transformer"): _NO_PREFIX,
 }
 """By tuner and family: a part of the reason that is told. Anything else must work."""

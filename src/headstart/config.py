@@ -68,10 +68,10 @@ class FitConfig(BaseModel):
     span: str | None = _option(
         "Data", "Column with the target words to mark in the text, or START:END offset columns."
     )
-    target: Literal["auto", "classes", "multilabel", "number"] = _option(
+    target: Literal["auto", "classes", "multilabel", "number", "tags"] = _option(
         "Data",
-        "What the label is: classes, multilabel (several labels a row, or none), or a number to "
-        "predict.",
+        "What the label is: classes, multilabel (several labels a row, or none), a number to "
+        "predict, or tags (one for each word: entities, parts of speech).",
         "auto",
     )
     label_columns: tuple[str, ...] = _option(
@@ -105,6 +105,11 @@ class FitConfig(BaseModel):
     )
     missing_label: Literal["error", "drop"] = _option(
         "Data", "Rows without a label: an error, or left out (drop).", "error"
+    )
+    augment: bool = _option(
+        "Data",
+        "Pictures: random crops and mirrored ones while the backbone trains; never to evaluate.",
+        True,
     )
     max_length: int | None = _option(
         "Data", "Longest input in tokens; for longer texts see --long-texts.", ge=4

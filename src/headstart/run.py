@@ -31,12 +31,12 @@ from headstart.steps.plan import make_plan
 from headstart.steps.record import finish, make_record
 from headstart.steps.rows import Frames, read_rows
 from headstart.steps.save import save_run
-from headstart.steps.settings import decide_settings, default_out
+from headstart.steps.settings import decide_settings, default_out, with_task
 from headstart.steps.stages.interrupt import Pauser
 from headstart.steps.summary import PlanSummary, summarise
 from headstart.steps.train import stage_runner, train, train_with_checkpoints
 from headstart.steps.types import TrainingPlan
-from headstart.targets._base import Floats
+from headstart.targets._compared import Floats
 from headstart.training.runtime import Runtime
 from headstart.training.threads import Threads
 from headstart.tuners._bind import read_strategy
@@ -59,6 +59,7 @@ def prepare_run(config: FitConfig, runtime: Runtime, frames: Frames | None = Non
     """
     settings = decide_settings(config)
     splits = read_rows(config, settings.task, frames)
+    settings = with_task(settings, splits.task)
     loaded = load_model(settings, splits)
     return make_plan(settings, splits, loaded, runtime)
 

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import headstart as hs
+from alike import leading
 from cli.rows import Run
 from headstart.data.stream import ROWS_AT_ONCE
 
@@ -23,28 +24,37 @@ def table() -> pd.DataFrame:
     return pd.DataFrame({"sentence": texts, "label": labels, "id": range(COUNT)})
 
 
+@pytest.fixture(scope="module")
+def expected(run_folder: Path, table: pd.DataFrame) -> pd.DataFrame:
+    return hs.load(run_folder).predict_frame(table)
+
+
+@pytest.mark.parametrize("ending", leading(["csv", "parquet", "tsv", "jsonl"], 2))
 def test_parts_are_predicted_as_the_whole_in_order(
-    cli: Run, run_folder: Path, table: pd.DataFrame, tmp_path: Path
+    cli: Run,
+    run_folder: Path,
+    table: pd.DataFrame,
+    expected: pd.DataFrame,
+    ending: str,
+    tmp_path: Path,
 ) -> None:
     table.to_csv(tmp_path / "rows.csv", index=False)
-    expected = hs.load(run_folder).predict_frame(table)
-    for ending in ("csv", "tsv", "jsonl", "parquet"):
-        out = tmp_path / f"out.{ending}"
-        answer = cli("predict", run_folder, "--data", tmp_path / "rows.csv", "--out", out)
-        assert (answer.code, answer.err) == (0, "")
-        assert f"{COUNT:,} rows" in answer.out
-        found = {
-            "csv": pd.read_csv,
-            "tsv": lambda path: pd.read_csv(path, sep="\t"),
-            "jsonl": lambda path: pd.read_json(path, lines=True),
-            "parquet": pd.read_parquet,
-        }[ending](out)
-        assert list(found.columns) == list(expected.columns)
-        assert found["id"].astype(int).tolist() == list(range(COUNT))
-        assert found["prediction"].tolist() == expected["prediction"].tolist()
-        assert found["p_positive"].to_numpy() == pytest.approx(expected["p_positive"].to_numpy())
-        assert not list(tmp_path.glob(".out*"))
-        assert not [item for item in tmp_path.iterdir() if item.is_dir()]
+    out = tmp_path / f"out.{ending}"
+    answer = cli("predict", run_folder, "--data", tmp_path / "rows.csv", "--out", out)
+    assert (answer.code, answer.err) == (0, "")
+    assert f"{COUNT:,} rows" in answer.out
+    found = {
+        "csv": pd.read_csv,
+        "tsv": lambda path: pd.read_csv(path, sep="\t"),
+        "jsonl": lambda path: pd.read_json(path, lines=True),
+        "parquet": pd.read_parquet,
+    }[ending](out)
+    assert list(found.columns) == list(expected.columns)
+    assert found["id"].astype(int).tolist() == list(range(COUNT))
+    assert found["prediction"].tolist() == expected["prediction"].tolist()
+    assert found["p_positive"].to_numpy() == pytest.approx(expected["p_positive"].to_numpy())
+    assert not list(tmp_path.glob(".out*"))
+    assert not [item for item in tmp_path.iterdir() if item.is_dir()]
 
 
 def test_parts_are_measured_as_the_whole(

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 
 import tiny_records as made
 import tiny_studies
+from alike import ALL, spread
 from cli.rows import Answer, Run
 from headstart.cli._app import find_command
 from headstart.config import FitConfig
@@ -171,8 +173,13 @@ def improved(text: str) -> str:
 CHANGES = (truncate, better, improved, worded, renamed, cut, unpointed, untasked)
 
 
-@pytest.mark.parametrize("change", CHANGES)
-@pytest.mark.parametrize("command", ["study table", "study status", "study card", "report"])
+@pytest.mark.parametrize(
+    ("change", "command"),
+    spread(
+        product(CHANGES, ["study table", "study status", "study card", "report"]),
+        times=1,
+    ),
+)
 def test_a_damaged_result_is_named_set_aside_and_in_no_mean(
     cli: Run, study: Path, command: str, change: Any
 ) -> None:
@@ -202,6 +209,7 @@ def test_a_damaged_result_is_done_again_and_named(cli: Run, tmp_path: Path) -> N
     assert len(Store(tmp_path / "x").finished()) == 2
 
 
+@ALL
 def test_a_folder_that_vanishes_during_the_study(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     lines = [f"full(steps={n})" for n in (3, 200, 201, 202)]

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from headstart.config import FitConfig
+from headstart.data.ragged import joined
 from headstart.errors import HeadstartError
 from headstart.inputs._rows import build_rows
 from headstart.models.head_choice import ProblemType, Target
@@ -49,6 +50,10 @@ def several() -> list[list[str]]:
     return [[name for name, there in zip("abc", row, strict=True) if there] for row in table]
 
 
+def tagged() -> list[list[str]]:
+    return [["B-x", "I-x", "O", "B-x"], ["B-x"], ["O", "O"]] * (ROWS // 3)
+
+
 CASES = {
     "classes": Case(
         ["x", "y", "z", "y"] * (ROWS // 4),
@@ -68,16 +73,25 @@ CASES = {
         lambda labels: np.array([labels.mean()]),
         lambda labels: labels[:, None],
     ),
+    "tags": Case(
+        tagged(),
+        ["B-x"] * 9,
+        lambda labels: np.log(np.bincount(joined(labels)) / len(joined(labels))),
+        lambda labels: 30 * np.eye(3)[joined(labels)],
+    ),
 }
 each = pytest.mark.parametrize("name", list(TARGETS))
 
 
 def task_of(name: Any) -> TaskSpec:
-    return TaskSpec("own", "single", ("text",), DEFAULTS[name], target=name)
+    shape = TARGETS.get(name).shape or "single"
+    return TaskSpec("own", shape, ("text",), DEFAULTS[name], target=name)
 
 
 def frame_of(name: str) -> pd.DataFrame:
-    return pd.DataFrame({"text": [f"t{i}" for i in range(ROWS)], "label": CASES[name].cells})
+    cells = CASES[name].cells
+    texts = [[f"t{i}"] * len(cells[i]) if name == "tags" else f"t{i}" for i in range(ROWS)]
+    return pd.DataFrame({"text": texts, "label": cells})
 
 
 def fitted(name: str) -> tuple[TargetKind, Any]:
@@ -106,7 +120,8 @@ def test_every_kind_is_known_by_all_its_names() -> None:
 def test_a_kind_is_found_by_its_name_and_by_its_models(name: str) -> None:
     kind, _ = fitted(name)
     assert kind.name == name
-    target = Target(kind.names, multilabel=name == "multilabel")
+    model = "tokens" if name == "tags" else "sequence"
+    target = Target(kind.names, model, multilabel=name == "multilabel")
     assert kind_of(target.problem_type) is TARGETS.get(name)
     again = type(kind).of_model(kind.names, object())
     assert again.outputs == target.outputs == kind.outputs
@@ -116,6 +131,9 @@ def test_a_kind_is_found_by_its_name_and_by_its_models(name: str) -> None:
 @each
 def test_labels_of_one_kind_alone_are_recognised_as_such(name: str) -> None:
     frame, task = frame_of(name), task_of("classes")
+    if name == "tags":  # lists too, which those with rows of their own kind are asked about first
+        assert TARGETS.get(name).recognises(frame, task, where="the rows")
+        return
     found = [
         other for other in TARGETS if TARGETS.get(other).recognises(frame, task, where="the rows")
     ]
@@ -139,8 +157,8 @@ def test_gaps_are_found_and_refused_and_so_is_a_bad_cell(name: str) -> None:
 @each
 def test_units_of_training_go_back_to_those_of_the_user(name: str) -> None:
     kind, labels = fitted(name)
-    given = kind.restore(labels)
-    np.testing.assert_allclose(kind.standardise(given), labels)
+    given = kind.flat(kind.restore(labels))
+    np.testing.assert_allclose(kind.flat(kind.standardise(kind.restore(labels))), kind.flat(labels))
     again = kind.predict(logits_of(CASES[name].perfect(labels)))
     np.testing.assert_allclose(again, given, rtol=1e-5)
 
@@ -149,12 +167,12 @@ def test_units_of_training_go_back_to_those_of_the_user(name: str) -> None:
 def test_the_chance_loss_is_that_of_the_best_constant_guess(name: str) -> None:
     kind, labels = fitted(name)
     constant = CASES[name].constant(labels)
-    truth = torch.from_numpy(labels)
+    truth = torch.from_numpy(kind.flat(labels))
 
     def loss(values: Any) -> float:
-        logits = torch.from_numpy(logits_of(np.tile(values, (ROWS, 1))))
+        logits = torch.from_numpy(logits_of(np.tile(values, (len(truth), 1))))
         losses = kind.row_losses(logits, truth)
-        assert losses.shape == (ROWS,)
+        assert losses.shape == (len(truth),)
         assert losses.dtype == torch.float32
         return float(losses.mean())
 
@@ -170,10 +188,11 @@ def test_skill_is_one_without_errors_and_none_for_a_constant(name: str) -> None:
     kind, labels = fitted(name)
     perfect = logits_of(CASES[name].perfect(labels))
     assert skill(kind, perfect, labels) == pytest.approx(1)
-    constant = logits_of(np.tile(CASES[name].constant(labels), (ROWS, 1)))
+    flat = kind.flat(labels)
+    constant = logits_of(np.tile(CASES[name].constant(labels), (len(flat), 1)))
     assert skill(kind, constant, labels) == pytest.approx(0, abs=1e-6)
     halves = [
-        kind.learned_sums(torch.from_numpy(perfect[part]), torch.from_numpy(labels[part]))
+        kind.learned_sums(torch.from_numpy(perfect[part]), torch.from_numpy(flat[part]))
         for part in (slice(0, 7), slice(7, None))
     ]
     assert kind.learned(sum(halves).numpy()) == pytest.approx(1)  # type: ignore[union-attr]
@@ -183,16 +202,19 @@ def test_skill_is_one_without_errors_and_none_for_a_constant(name: str) -> None:
 def test_predictions_are_scored_and_told(name: str) -> None:
     kind, labels = fitted(name)
     perfect = logits_of(CASES[name].perfect(labels))
-    values = compute(DEFAULTS[kind.name], kind.predict(perfect), kind.restore(labels), perfect)
+    guesses = kind.predict(perfect)
+    tags, given = kind.tags(guesses, labels), kind.flat(kind.restore(labels))
+    values = compute(DEFAULTS[kind.name], guesses, given, perfect, tags)
     assert list(values.values()) == pytest.approx([1.0] * len(values))
-    told = kind.answers(perfect)
+    rows = build_rows(frame_of(name), task_of(name), None, where="the rows")
+    told = kind.answers(perfect, rows)
     assert len(told.values) == ROWS
-    assert tuple(told.probabilities) == kind.names
+    assert tuple(told.probabilities) == (() if told.tags is not None else kind.names)
     for column in told.probabilities.values():
         assert column.shape == (ROWS,)
         assert ((column >= 0) & (column <= 1)).all()
     if kind.names:
-        assert told.values.tolist() == CASES[name].cells
+        assert (told.values if told.tags is None else told.tags).tolist() == CASES[name].cells
     assert kind.collapsed(perfect, labels) == ""
 
 
@@ -200,7 +222,7 @@ def test_predictions_are_scored_and_told(name: str) -> None:
 def test_two_models_are_compared_row_by_row(name: str) -> None:
     kind, labels = fitted(name)
     good = logits_of(CASES[name].perfect(labels))
-    bad = logits_of(CASES[name].perfect(np.roll(labels, 1, axis=0)))
+    bad = np.roll(good, 1, axis=0)
     gains = kind.row_scores(good, labels) - kind.row_scores(bad, labels)
     assert (gains >= 0).all()
     changed = gains[gains != 0]
@@ -217,4 +239,5 @@ def test_rows_are_grouped_and_described(name: str) -> None:
     assert all(kind.describe(labels).values())
     kind.check(labels, labels)
     with pytest.raises(HeadstartError):
-        kind.check(labels[[0, 0, 0]], labels)
+        alike = labels[[0, 0, 0]] if name != "tags" else labels[[2, 2]]
+        kind.check(alike, labels)

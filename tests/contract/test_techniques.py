@@ -77,30 +77,30 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str,
 
 
 @pytest.mark.parametrize(
-    ("name", "family"), spread([(name, family) for name in NAMES for family in FEW])
+    ("name", "family"), spread([(name, family) for name in NAMES for family in FEW], times=1)
 )
 def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
     tmp_path: Path, name: str, family: str, plain: Callable[[str], dict[str, torch.Tensor]]
 ) -> None:
     settings = inputs(tmp_path, family, strategy=f"full(steps=4)+{line(name)}", guard=False)
-    first, again = (hs.fit(**settings, out=str(tmp_path / n)) for n in ("a", "b"))
-    assert same(saved(first.out), saved(again.out))
-    assert first.last == again.last
+    one, again = (hs.fit(**settings, out=str(tmp_path / n)) for n in ("a", "b"))
+    assert same(saved(one.out), saved(again.out))
+    assert one.last == again.last
     if name != "class_weights":  # the rows of both classes are equally many
-        assert not same(saved(first.out), plain(family)), "it does nothing"
-    scored = hs.evaluate(str(first.out), data=settings["validation"])
-    assert scored["loss"] == pytest.approx(first.last["loss"], abs=1e-5)
+        assert not same(saved(one.out), plain(family)), "it does nothing"
+    scored = hs.evaluate(str(one.out), data=settings["validation"])
+    assert scored["loss"] == pytest.approx(one.last["loss"], abs=1e-5)
 
 
-@pytest.mark.parametrize(("tuner", "name"), spread([*BESIDE, *MASKED_ANEW]))
+@pytest.mark.parametrize(("tuner", "name"), spread([*BESIDE, *MASKED_ANEW], times=1))
 def test_the_backbone_is_restored_behind_it(tmp_path: Path, tuner: str, name: str) -> None:
     watch = watched(
         **inputs(tmp_path, strategy=f"{tuner}(steps=3)+{line(name)} > full(steps=1)", guard=False),
         out=str(tmp_path / "run"),
     )
-    first, last = watch.stages
-    assert first.handed_fingerprint == last.fingerprint
-    assert same(first.handed_head, last.head)
+    before, last = watch.stages
+    assert before.handed_fingerprint == last.fingerprint
+    assert same(before.handed_head, last.head)
 
 
 @pytest.mark.parametrize("name", NAMES)

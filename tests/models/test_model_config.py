@@ -20,7 +20,7 @@ import tiny
 from headstart.errors import ModelError
 from headstart.models.head_choice import Target
 from headstart.models.loading import load_classifier, load_saved
-from headstart.models.model_config import is_decoder, load_config, require_text_model
+from headstart.models.model_config import is_decoder, load_config, require_model
 
 TWO = Target(("no", "yes"))
 
@@ -92,5 +92,5 @@ def test_families_are_told_apart() -> None:
     for family in tiny.FAMILIES:
         config = AutoConfig.for_model(family)
         assert not is_decoder(config)
-        require_text_model(config, "x")
+        require_model(config, "x", "sequence")
         assert is_decoder(AutoConfig.for_model(family, is_decoder=True))

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import headstart as hs
-from launching import two_processes
+from alike import ALL
+from launching import forked_twice, two_processes
 from tiny_runs import frame, inputs, saved
 
 pytestmark = pytest.mark.slow
@@ -40,8 +41,10 @@ for settings in json.load(open(sys.argv[1])):
 """
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+@pytest.fixture(scope="module", params=["forked", pytest.param("launched", marks=ALL)])
+def folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path]:
     """The same runs by one process and by two."""
     folder = tmp_path_factory.mktemp("distributed")
     # The last step of an epoch has a single row, so that one process has none.
@@ -57,8 +60,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     for settings in one:
         hs.fit(**settings)
     (folder / "settings.json").write_text(json.dumps(two))
-    output = two_processes(CHILD, folder, folder / "settings.json")
-    assert output.count("done") >= len(LINES)
+    if request.param == "launched":
+        output = two_processes(CHILD, folder, folder / "settings.json")
+        assert output.count("done") >= len(LINES)
+    else:
+        forked_twice(CHILD, folder / "settings.json")
     return folder / "one", folder / "two"
 
 

@@ -31,7 +31,9 @@ def run(tmp_path: Path, line: str, name: str = "run", **more: Any) -> Watch:
     return watched(strategy=line, out=tmp_path / name, **settings)
 
 
-@pytest.mark.parametrize("tuner", FIRST)
+@pytest.mark.parametrize(
+    "tuner", ["bitfit", "lora", pytest.param("head", marks=pytest.mark.optimum)]
+)
 def test_the_better_model_of_an_earlier_stage_is_saved(tuner: str, tmp_path: Path) -> None:
     result = run(tmp_path, f"{FIRST[tuner]} > {RUINED}").result
     first, last = result.stages

@@ -7,6 +7,7 @@ import io
 import shutil
 import signal
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors import SafetensorError
 
 import headstart as hs
 import headstart.run as main
+from alike import spread
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError, HeadstartError, RunError
 from headstart.models import saving
@@ -172,30 +174,31 @@ def test_a_file_in_the_place_of_the_folder_is_refused(settings: Settings) -> Non
     assert settings["out"].read_text() == "x"
 
 
-FULL = [
-    OSError(errno.ENOSPC, "No space left on device"),
-    SafetensorError(
+FULL = {
+    "system": OSError(errno.ENOSPC, "No space left on device"),
+    "old safetensors": SafetensorError(
         'Error while serializing: I/O error: Os { code: 28, kind: StorageFull, message: "No space '
         'left on device" }'
     ),
-    SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"),
-    Exception("No space left on device (os error 28)"),  # of tokenizers
-]
+    "safetensors": SafetensorError(
+        "Error while serializing: I/O error: No space left on device (os error 28)"
+    ),
+    "tokenizers": Exception("No space left on device (os error 28)"),
+}
 
 
 @pytest.mark.parametrize(
-    "error", FULL, ids=["system", "old safetensors", "safetensors", "tokenizers"]
+    ("name", "where"), spread(product(FULL, ["checkpoint", "model", "result"]), times=1)
 )
-@pytest.mark.parametrize("where", ["checkpoint", "model", "result"])
 def test_a_full_disk_loses_nothing(
+    name: str,
     where: str,
-    error: Exception,
     settings: Settings,
     old: Tensors,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def full(*_: Any, **__: Any) -> None:
-        raise error
+        raise FULL[name]
 
     places = {
         "checkpoint": "headstart.training.checkpoint.save_file",

@@ -125,7 +125,7 @@ def test_a_task_is_whole_after_json(name: str, by_file: Path, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("task", "target", "said"),
     [
-        (get_task("copa"), Target(("a", "b")), "a task of texts or pairs"),
+        (get_task("copa"), Target(("a", "b")), "a task of single texts"),
         (from_columns(("a",), "b"), Target(("0", "1"), "choice"), "with choices as --task"),
         (from_columns(("a",), "b"), Target(("0", "1"), "sequence", 2), "2 target spans"),
     ],

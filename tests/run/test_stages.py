@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 import headstart as hs
+from alike import ALL, leading, spread
 from headstart.errors import NotationError
 from headstart.models.headfile import Head
 from headstart.models.loading import load_saved
@@ -26,8 +28,10 @@ def run(tmp_path: Path, line: str, **more: Any) -> Watch:
     return watched(strategy=line, out=tmp_path / "run", **settings)
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
-@pytest.mark.parametrize("tuner", [L, B, "top(steps=4)", "full(steps=4)"])
+@pytest.mark.parametrize(
+    ("tuner", "family"),
+    spread(product([L, B, "top(steps=4)", "full(steps=4)"], ["bert", "modernbert"]), times=1),
+)
 def test_everything_is_handed_on(tuner: str, family: str, tmp_path: Path) -> None:
     first, second = run(tmp_path, f"{tuner} >> {F}", family=family).stages
     assert same(first.last_head, second.head)
@@ -40,27 +44,29 @@ def test_everything_is_handed_on(tuner: str, family: str, tmp_path: Path) -> Non
     assert second.trainable == set(second.before)
 
 
-@pytest.mark.parametrize("family", ["bert", "modernbert"])
+# For each stage: whether it begins with the checkpoint's backbone.
+LINES = [
+    (f"{L} >> {B} > head(steps=2) > {F}", (True, False, True, True)),
+    (f"{B} >> {L} > {L} >> {F}", (True, False, True, False)),
+    (f"{L} >> prefix(steps=2) > {F}", (True, False, True)),
+    (f"{B} > {L} > {F}", (True, True, True)),
+    (f"{L} >> {B} > {F}", (True, False, True)),
+    (f"{B} >> {L} > {F}", (True, False, True)),
+    (f"{L} > {B} >> {F}", (True, True, False)),
+    (f"{B} >> {L} >> {F}", (True, False, False)),
+]
+
+
 @pytest.mark.parametrize(
-    ("line", "where"),
-    [
-        # For each stage: whether it begins with the checkpoint's backbone.
-        (f"{L} >> {B} > {F}", [True, False, True]),
-        (f"{B} >> {L} > {F}", [True, False, True]),
-        (f"{L} > {B} >> {F}", [True, True, False]),
-        (f"{B} >> {L} >> {F}", [True, False, False]),
-        (f"{B} > {L} > {F}", [True, True, True]),
-        (f"{B} >> {L} > {L} >> {F}", [True, False, True, False]),
-        (f"{L} >> {B} > head(steps=2) > {F}", [True, False, True, True]),
-        (f"{L} >> prefix(steps=2) > {F}", [True, False, True]),
-    ],
+    ("line", "where", "family"),
+    leading([(*line, family) for line in LINES for family in ("bert", "modernbert")], 8),
 )
 def test_a_head_alone_goes_back_to_the_checkpoint(
-    line: str, where: list[bool], family: str, tmp_path: Path
+    line: str, where: tuple[bool, ...], family: str, tmp_path: Path
 ) -> None:
     watch = run(tmp_path, line, family=family)
     origin = watch.result.backbone["fingerprint"]
-    assert [s.fingerprint == origin for s in watch.stages] == where
+    assert [s.fingerprint == origin for s in watch.stages] == list(where)
     for before, after in zip(watch.stages, watch.stages[1:], strict=False):
         assert same(before.last_head, after.head)
         assert after.moments == 0
@@ -107,8 +113,8 @@ def test_what_cannot_be_merged_is_refused_before_it_trains(line: str, tmp_path: 
 @pytest.mark.parametrize(
     ("line", "skills", "begins"),
     [
-        (f"{L} > {F}", [1.0], [0, 0]),
-        (f"{L} >> {F}", [1.0], [0, 4]),
+        pytest.param(f"{L} > {F}", [1.0], [0, 0], marks=ALL),
+        pytest.param(f"{L} >> {F}", [1.0], [0, 4], marks=ALL),
         (f"{L} >> {B} > {F}", [1.0, 1.0], [0, 4, 0]),
         (f"{L} >> {B} > {F}", [1.0, 0.0, 0.0], [0, 4, 4, 4]),  # given up, after a second attempt
     ],
@@ -151,12 +157,12 @@ def test_backbone_that_is_not_restored_is_noticed(
 @pytest.mark.parametrize(
     ("line", "which", "strategy"),
     [
-        (f"{B} > {F}", 0, B),
+        pytest.param(f"{B} > {F}", 0, B, marks=ALL),
         (f"{B} > {L} > {F}", 1, f"{B} > {L}"),
         (f"{L} >> {B} > {F}", 1, B),
         (F, 0, F),
         (f"{L} >> {F}", 1, f"{L} >> {F}"),
-        (L, 0, L),
+        pytest.param(L, 0, L, marks=ALL),
     ],
 )
 def test_the_head_folder_holds_the_pretrained_head(

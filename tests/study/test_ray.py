@@ -14,6 +14,7 @@ import yaml
 
 import headstart
 import tiny_studies
+from alike import ALL
 from headstart.errors import ConfigError, RunError
 from headstart.study.ray_executor import RayExecutor
 from headstart.study.store import Store
@@ -96,6 +97,7 @@ def run_script(values: dict[str, Any], out: Path, folder: Path) -> dict[str, Any
     return result
 
 
+@ALL
 def test_the_command_line_starts_ray_here_where_no_address_is_given(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path)))
@@ -112,6 +114,7 @@ def test_the_command_line_starts_ray_here_where_no_address_is_given(tmp_path: Pa
     assert {(m["threads"], m["threads_reason"]) for m in machines} == {(2, "--threads")}
 
 
+@ALL
 def test_an_analysis_measures_on_ray(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     values = tiny_studies.values(tmp_path, strategies=["head(steps=1)"], seeds=1)

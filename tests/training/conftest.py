@@ -32,10 +32,10 @@ class Rows(ExamplesLoader):
         self.labels: Any = encoded.labels
         self.asked: list[list[int]] = []
 
-    def batch(self, rows: Any) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Any, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Note the rows, and return their batch."""
         self.asked.append(np.asarray(rows).tolist())
-        return super().batch(rows)
+        return super().batch(rows, draw)
 
 
 def make(

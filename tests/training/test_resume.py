@@ -52,7 +52,7 @@ def test_it_resumes_from_any_step_to_the_same_bits(
     if case != "end":
         assert expected.ended == case
     for number, (state, tensors) in enumerate(saved, 1):
-        if 8 < number < len(saved) - 2 and number % 3:
+        if 4 < number < len(saved) - 2 and number % 5:
             continue  # the windows and epochs of a long stage repeat
         resumed = make_loop(**settings)
         resumed.restore(json.loads(state), tensors)

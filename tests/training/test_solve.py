@@ -20,6 +20,8 @@ from headstart.training.solve import STRENGTHS, fit_head, folds
 from headstart.tuners._bind import read_strategy
 from tiny_runs import frame, inputs, saved, watched
 
+pytestmark = pytest.mark.optimum
+
 ROWS, WIDTH = 90, 6
 
 

@@ -49,6 +49,14 @@ _Text = Annotated[
         "--text", metavar="COLUMN", help="Text column, twice for pairs; default: the run's."
     ),
 ]
+_Image = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="COLUMN",
+        help="Column with pictures or their paths; default: the run's.",
+    ),
+]
 _Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COLUMN", help="Label column; default: the run's."),
@@ -121,6 +129,7 @@ def evaluate(
     split: _Split = None,
     task: _Task = None,
     text: _Text = None,
+    image: _Image = None,
     label: _Label = None,
     label_columns: _LabelColumns = None,
     label_separator: _LabelSeparator = None,
@@ -155,7 +164,7 @@ def evaluate(
         "window_overlap": window_overlap,
     }  # fmt: skip
     columns = {
-        "task": task, "text": text, "label": label, "label_columns": label_columns,
+        "task": task, "text": text, "image": image, "label": label, "label_columns": label_columns,
         "label_separator": label_separator,
     }  # fmt: skip
     classifier = _load(run, device, trust_remote_code, reading, columns)
@@ -202,6 +211,7 @@ def predict(
     split: _Split = None,
     task: _Task = None,
     text: _Text = None,
+    image: _Image = None,
     encoding: _Encoding = None,
     empty_text: _Empty = "error",
     long_texts: _LongTexts = None,
@@ -235,7 +245,7 @@ def predict(
     if lines and split:
         raise no_splits("the input" if data == "-" else data, split)
     parts = None if lines else TableParts(data, split=split, encoding=encoding)
-    columns = {"task": task, "text": text}
+    columns = {"task": task, "text": text, "image": image}
     reading = {
         "empty_text": empty_text, "long_texts": long_texts, "window_overlap": window_overlap
     }  # fmt: skip
@@ -264,13 +274,25 @@ def _load(
     return load(run, device=device, trust_remote_code=trust, **reading).use_columns(**columns)
 
 
+def _in_line(cell: Any) -> str:
+    """Return a cell as text: of entities what and where, of other lists their items."""
+    if not isinstance(cell, list):
+        return str(cell)
+    return ", ".join(
+        f"{item['text']} ({item['label']}, {item['start']} to {item['end']})"
+        if isinstance(item, dict)
+        else str(item)
+        for item in cell
+    )
+
+
 def _print_lines(frame: pd.DataFrame) -> None:
-    added = [name for name in frame.columns if name == "prediction" or name.startswith("p_")]
+    added = [name for name in frame.columns if name.partition("_")[0] in ("prediction", "p")]
     frame = frame[[*added, *(name for name in frame.columns if name not in added)]]
     for name in frame.columns:
         if name.startswith("p_"):
             frame[name] = frame[name].map("{:.4f}".format)
     write_out("\t".join(frame.columns) + "\n")
     for row in frame.itertuples(index=False):
-        cells = [", ".join(cell) if isinstance(cell, list) else str(cell) for cell in row]
+        cells = [_in_line(cell) for cell in row]
         write_out("\t".join(cells) + "\n")

@@ -40,6 +40,10 @@ def probe(
         list[str] | None,
         typer.Option("--text", metavar="COLUMN", help="Text column; twice for pairs."),
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option("--image", metavar="COLUMN", help="Column with pictures or their paths."),
+    ] = None,
     label: Annotated[
         str | None, typer.Option("--label", metavar="COLUMN", help="Label column.")
     ] = None,
@@ -75,8 +79,8 @@ def probe(
         check_target(out, overwrite=overwrite, read=train or "")
     found = run(
         model=model, train=train, validation=validation, task=task, data=data, text=text,
-        label=label, seeds=seeds, lrs=lr or RATES, epochs=epochs, batch_size=batch_size,
-        max_length=max_length, device=device,
+        image=image, label=label, seeds=seeds, lrs=lr or RATES, epochs=epochs,
+        batch_size=batch_size, max_length=max_length, device=device,
     )  # fmt: skip
     if out is not None:
         with writing(out, overwrite=overwrite) as write:

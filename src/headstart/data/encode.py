@@ -119,11 +119,16 @@ class Encoded(Examples):
             row_of=row_of,
         )
 
-    def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+    def collate(
+        self,
+        indices: npt.ArrayLike,
+        draw: int | None = None,  # noqa: ARG002
+    ) -> dict[str, torch.Tensor]:
         """Make a batch, padded to its longest row and from there as ``round_width`` says.
 
         Args:
             indices: Which rows, (b,).
+            draw: Without effect.
 
         Returns:
             ``input_ids`` and the other inputs as int64, (b, L), or (b, choices, L); where there

@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.labels import Labels
-from headstart.data.windows import of_rows
+from headstart.data.windows import mean_of_windows, of_rows
 
 if TYPE_CHECKING:
     import torch
 
 Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[Any]
 
 
 class Examples(ABC):
@@ -91,15 +92,28 @@ class Examples(ABC):
         """
 
     @abstractmethod
-    def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+    def collate(self, indices: npt.ArrayLike, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Make a batch.
+
+        Args:
+            indices: Which rows, (b,).
+            draw: Seed by which they are changed at random to be trained on, where their kind has
+                such changes; ``None`` leaves them as they are.
+
+        Returns:
+            The model's inputs by name, (b, …), and ``labels`` if they are known.
+        """
+
+    def replayed(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+        """Make a batch for a model whose base model gives what was stored, and reads nothing.
 
         Args:
             indices: Which rows, (b,).
 
         Returns:
-            The model's inputs by name, (b, …), and ``labels`` if they are known.
+            As from ``collate``; the base model's inputs may be empty.
         """
+        return self.collate(indices)
 
     def padded(self, indices: npt.ArrayLike) -> bool:  # noqa: ARG002
         """Tell whether anything in a batch is filled up.
@@ -111,6 +125,22 @@ class Examples(ABC):
             Whether a row is shorter than the batch is wide.
         """
         return False
+
+    @property
+    def units(self) -> Indices | None:
+        """How many labels count in each row, (n,); ``None`` where it is one each."""
+        return None
+
+    def whole(self, values: Floats) -> Floats:
+        """Return the logits of the data from those of the rows.
+
+        Args:
+            values: Of each row, or of each label that counts in the rows, (n, …).
+
+        Returns:
+            Of each row of data: of one in windows the mean over them.
+        """
+        return values if self.row_of is None else mean_of_windows(values, self.row_of)
 
     def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold, ascending; ``None`` where there are none."""

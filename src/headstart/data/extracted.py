@@ -81,11 +81,16 @@ class Extracted(Examples):
             **{name: getattr(self, name)[rows] for name in of_rows},
         )
 
-    def collate(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
+    def collate(
+        self,
+        indices: npt.ArrayLike,
+        draw: int | None = None,  # noqa: ARG002
+    ) -> dict[str, torch.Tensor]:
         """Make a batch, filled up to its longest row.
 
         Args:
             indices: Which rows, (b,).
+            draw: Of no use here: nothing is changed at random.
 
         Returns:
             The model's inputs by name, (b, …), ``labels`` if they are known; ``attention_mask``,

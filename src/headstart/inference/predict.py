@@ -42,7 +42,8 @@ from headstart.steps.output.saved import (
 )
 from headstart.steps.settings import find_task
 from headstart.steps.types import gold_labels
-from headstart.targets._base import Floats, TargetKind
+from headstart.targets._base import TargetKind
+from headstart.targets._compared import Floats
 from headstart.targets._model import kind_of
 from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
@@ -59,6 +60,8 @@ LABELS = ("label", "label_columns", "label_separator")
 INPUT_COLUMNS = ("text", "image", "audio")
 COLUMNS = ("task", *INPUT_COLUMNS, *LABELS, "choices", "span")
 """The settings that say how rows are read."""
+TAGS = "prediction_tags"
+"""The column with the tag of each word, where words have one."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +69,15 @@ class Prediction:
     """One prediction.
 
     Args:
-        label: The class name, the list of labels, or the number.
-        probabilities: Probability of each label by name; empty for a number.
+        label: The class name, the list of labels, the number, or the list of entities: ``start``
+            and ``end`` in the text, ``label``, ``text`` and ``score`` of each.
+        probabilities: Probability of each label by name; empty for a number, and for entities.
+        tags: The tag of each word, where words have one.
     """
 
-    label: str | float | list[str]
+    label: str | float | list[str] | list[dict[str, Any]]
     probabilities: dict[str, float]
+    tags: list[str] | None = None
 
 
 class Classifier:
@@ -192,7 +198,7 @@ class Classifier:
                 f"{usable.counts.dropped} without text",
                 "Remove them, or load the model with empty_text='keep'.",
             )
-        return self._predictions(self._compute(rows))
+        return self._predictions(self._compute(rows), rows)
 
     def predict_frame(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Predict the rows of a table.
@@ -221,12 +227,14 @@ class Classifier:
         answer = table.copy()
         if usable.counts.dropped:
             answer = table.iloc[usable.kept].reset_index(drop=True)
-        found = self._kind.answers(logits)
+        found = self._kind.answers(logits, rows)
         added = {f"p_{name}": chances for name, chances in found.probabilities.items()}
-        return answer.assign(prediction=found.values, **added)
+        more = {} if found.tags is None else {TAGS: found.tags}
+        return answer.assign(prediction=found.values, **more, **added)
 
     def _unlabelled(self, table: pd.DataFrame) -> tuple[Rows, Usable]:
-        taken = [n for n in ("prediction", *(f"p_{n}" for n in self._names)) if n in table.columns]
+        added = ("prediction", TAGS, *(f"p_{n}" for n in self._names))
+        taken = [n for n in added if n in table.columns]
         if taken:
             raise DataError(
                 "rows without the columns that are added",
@@ -382,11 +390,12 @@ class Classifier:
         kind = kind_of(self.target.problem_type)
         return kind.of_model(self._names, self._split.model.config)
 
-    def _predictions(self, logits: Floats) -> list[Prediction]:
-        found = self._kind.answers(logits)
+    def _predictions(self, logits: Floats, rows: Rows) -> list[Prediction]:
+        found = self._kind.answers(logits, rows)
         columns = [column.tolist() for column in found.probabilities.values()]
-        rows = zip(*columns, strict=True) if columns else [()] * len(logits)
+        chances = zip(*columns, strict=True) if columns else [()] * len(rows)
+        tags = [None] * len(rows) if found.tags is None else found.tags.tolist()
         return [
-            Prediction(label, dict(zip(found.probabilities, row, strict=True)))
-            for label, row in zip(found.values.tolist(), rows, strict=True)
+            Prediction(label, dict(zip(found.probabilities, row, strict=True)), own)
+            for label, row, own in zip(found.values.tolist(), chances, tags, strict=True)
         ]

@@ -45,6 +45,7 @@ class InputSettings:
         window_overlap: Tokens that windows of longer texts share.
         pooling: What the head reads.
         max_seconds: Longest sound in seconds; ``None`` leaves it open.
+        augment: Whether pictures that are trained on are changed at random.
     """
 
     source: str
@@ -55,6 +56,7 @@ class InputSettings:
     window_overlap: int | None = None
     pooling: str = "native"
     max_seconds: float | None = None
+    augment: bool = True
 
 
 class Preprocessor(ABC):
@@ -143,6 +145,8 @@ class InputKind(ABC):
     """Whether rows over the longest input can be read in windows."""
     pooling: ClassVar[str] = "first"
     """What a head of headstart's own reads if nothing is said."""
+    augments: ClassVar[bool] = False
+    """Whether rows are changed at random while they are trained on."""
     sentence_vectors: ClassVar[bool] = False
     """Whether a model made for sentence vectors pools it as it does a text."""
     pipeline: ClassVar[str] = "text-classification"
@@ -235,7 +239,7 @@ class InputKind(ABC):
         """
 
     @classmethod
-    def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG003
+    def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the answers in the order of the logits.
 
         Args:

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -230,12 +231,19 @@ def _digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:_DIGEST]
 
 
+@lru_cache(maxsize=8)
+def _archive(path: Path, changed: int, size: int) -> zipfile.ZipFile:  # noqa: ARG001
+    """Open an archive, whose list of members is read once as long as its file stays the same."""
+    return zipfile.ZipFile(path)
+
+
 def _read(path: Path, member: str | None) -> bytes:
     """Read a file or a member of an archive, up to the largest size."""
     try:
         if member is None:
             return read_bytes(path, LARGEST_FILE)
-        with zipfile.ZipFile(path) as opened, opened.open(member) as file:
+        found = path.stat()
+        with _archive(path, found.st_mtime_ns, found.st_size).open(member) as file:
             data = file.read(LARGEST_FILE + 1)
     except UnreadableError:
         raise

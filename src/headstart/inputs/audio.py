@@ -219,7 +219,7 @@ classify = pipeline("audio-classification", model="{folder}")
     def for_training(
         cls,
         split: SplitModel,
-        target: Target,  # noqa: ARG003
+        target: Target,
         settings: InputSettings,
     ) -> Preprocessor:
         """Load the feature extractor and decide the longest sound.
@@ -247,7 +247,7 @@ classify = pipeline("audio-classification", model="{folder}")
     def for_saved(
         cls,
         split: SplitModel,
-        target: Target,  # noqa: ARG003
+        target: Target,
         settings: InputSettings,
     ) -> Preprocessor:
         """Load a saved model's feature extractor with the longest sound of its run.

@@ -50,7 +50,7 @@ model = AutoModelForMultipleChoice.from_pretrained("{folder}")
         return [tuple((a, b) for b in several) for a, several in zip(firsts, seconds, strict=True)]
 
     @classmethod
-    def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:  # noqa: ARG003
+    def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
         """Refuse plain texts: a row has columns for its candidates.
 
         Args:
@@ -70,7 +70,7 @@ model = AutoModelForMultipleChoice.from_pretrained("{folder}")
         )
 
     @classmethod
-    def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:  # noqa: ARG003
+    def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:
         """Return the columns of the candidates.
 
         Args:

@@ -31,6 +31,21 @@ def tensor_bytes(tensor: torch.Tensor) -> bytes:
     return flat.view(torch.uint8).numpy().tobytes()
 
 
+def saved_buffers(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield a module's saved buffers (running statistics and the like) by name.
+
+    Args:
+        module: Any module.
+
+    Yields:
+        Name and buffer.
+    """
+    for inner, part in module.named_modules():
+        for key, buffer in part._buffers.items():
+            if buffer is not None and key not in part._non_persistent_buffers_set:
+                yield f"{inner}.{key}", buffer
+
+
 @dataclass(frozen=True)
 class ParameterCount:
     """How many numbers train and how many stand still.
@@ -136,10 +151,8 @@ class SplitModel:
 
     def buffers(self) -> Iterator[tuple[str, torch.Tensor]]:
         """Yield the base model's saved buffers (running statistics and the like) by name."""
-        for module_name, module in self.base.named_modules():
-            for key, buffer in module._buffers.items():
-                if buffer is not None and key not in module._non_persistent_buffers_set:
-                    yield f"{self.prefix}.{module_name}.{key}", buffer
+        for name, buffer in saved_buffers(self.base):
+            yield f"{self.prefix}.{name}", buffer
 
     def load_buffers(self, values: Mapping[str, torch.Tensor]) -> None:
         """Put values into the base model's saved buffers, whichever tensors these are by now.
@@ -154,6 +167,17 @@ class SplitModel:
         for name, value in values.items():
             module, _, key = name.rpartition(".")
             self.model.get_submodule(module)._buffers[key] = value.to(device, copy=True)
+
+    def known_buffers(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Return those of some tensors that are values of the base model's saved buffers.
+
+        Args:
+            tensors: By name in the whole model.
+
+        Returns:
+            Them by name, for ``load_buffers``.
+        """
+        return {name: tensors[name] for name, _ in self.buffers() if name in tensors}
 
     def fingerprint(self) -> str:
         """Return a digest of the backbone's exact bits.

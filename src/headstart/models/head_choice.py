@@ -8,12 +8,13 @@ from typing import Any, Literal
 import transformers
 
 from headstart.errors import ModelError
-from headstart.models.heads import POOLINGS, HeadSpec
+from headstart.models.heads import EACH_STATE, POOLINGS, HeadSpec
 from headstart.models.kinds import MODEL_CLASSES, ModelKind, kind_of_architecture
 from headstart.models.model_config import is_decoder
 
 ProblemType = Literal[
-    "single_label_classification", "multi_label_classification", "regression"
+    "single_label_classification", "multi_label_classification", "regression",
+    "token_classification",
 ]  # fmt: skip
 
 
@@ -40,7 +41,9 @@ class Target:
 
     @property
     def problem_type(self) -> ProblemType:
-        """What transformers calls the loss that it is trained by."""
+        """What transformers calls the loss that it is trained by; for words, the task."""
+        if self.kind == "tokens":
+            return "token_classification"
         if self.multilabel:
             return "multi_label_classification"
         number = not self.labels and self.kind != "choice"
@@ -73,6 +76,14 @@ def own_head(head: str, target: Target, dropout: float | None, pooling: str | No
         The form.
     """
     pooling, spans = pooling or "first", target.spans
+    if target.kind == "tokens":
+        if pooling != "first":
+            raise ModelError(
+                "no --pooling where each word has logits of its own",
+                f"--pooling {pooling}",
+                "Drop it, or add --head-type linear.",
+            )
+        pooling = EACH_STATE
     if head == "mlp":
         apart = target.multilabel or target.kind == "choice"
         return HeadSpec.mlp(target.outputs, apart=apart, spans=spans, pooling=pooling)
@@ -161,11 +172,23 @@ def require_head_type(config: Any, source: str, target: Target, head: str, *, tr
             f"{found}, a decoder, whose first token sees nothing of the text",
             fix,
         )
+    if own and MODEL_CLASSES[target.kind].inputs != ("input_ids",):
+        _require_vectors(config, found)
     if not own and not native:
         raise ModelError(
             f"a model family with a class for {auto_class(target.kind).__name__}",
             f"{found}, which has none",
             f"{encoder}." if decoder else "Use --head-type linear, which works on any encoder.",
+        )
+
+
+def _require_vectors(config: Any, found: str) -> None:
+    if not isinstance(getattr(config, "hidden_size", None), int):
+        raise ModelError(
+            "a model that gives a list of vectors as wide as its hidden_size, for a head of "
+            "headstart's own",
+            f"{found}, whose config.json has no hidden_size",
+            "Use --head-type native.",
         )
 
 

@@ -90,6 +90,9 @@ def _require_words(target: Target) -> None:
     if target.kind == "choice":
         found = "multiple choice, whose head has one logit for whichever text is the candidate"
         raise ModelError(expected, found, _NORMAL)
+    if target.kind == "tokens":
+        found = "tags of words, whose names are no words of the text"
+        raise ModelError(expected, found, _NORMAL)
     if target.spans:
         found = "a head that reads target spans, which the name of a label does not have"
         raise ModelError(expected, found, f"Let the task mark the spans in the text. {_NORMAL}")

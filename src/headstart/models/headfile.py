@@ -24,7 +24,8 @@ from headstart.files.schema import Scores, as_record
 from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
 from headstart.models.folders import recover, require_finished
-from headstart.models.heads import POOLINGS, EncoderClassifier
+from headstart.models.heads import EACH_STATE, POOLINGS, EncoderClassifier
+from headstart.models.kinds import kind_of_architecture
 from headstart.models.loading import load_saved
 from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
@@ -347,6 +348,9 @@ def _told(labels: Sequence[str], *, several: bool) -> str:
     return told if labels else "a number"
 
 
+_OF_WORDS = "vector of each word's first token"
+
+
 def describe_pooling(split: SplitModel) -> str:
     """Say how the backbone's output becomes the head's input, and what of that is pretrained.
 
@@ -360,13 +364,12 @@ def describe_pooling(split: SplitModel) -> str:
     if isinstance(split.model, EncoderClassifier):
         spec = split.model.head.spec
         more = f" and {spec.spans} span vectors" if spec.spans else ""
-        return f"{POOLINGS[spec.pooling]}{more}"
-    if is_decoder(config):
-        return "last token vector"
-    pooler = [name for name in split.backbone if ".pooler." in name]
-    fresh = [name for name in split.head if "pooler" in name]
-    if pooler:
+        return f"{({**POOLINGS, EACH_STATE: _OF_WORDS})[spec.pooling]}{more}"
+    words = kind_of_architecture([type(split.model).__name__]) == "tokens"
+    if words or is_decoder(config):
+        return _OF_WORDS if words else "last token vector"
+    if any(".pooler." in name for name in split.backbone):
         return "first token through the checkpoint's own pooler"
-    if fresh:
+    if any("pooler" in name for name in split.head):
         return "first token through a pooler that belongs to the head"
     return f"{getattr(config, 'classifier_pooling', None) or 'first token'} vector"

@@ -20,6 +20,8 @@ POOLINGS = {
     "attention": "attention-weighted mean of the token vectors",
 }
 """What a head of ours can read, in words."""
+EACH_STATE = "tokens"
+"""In place of a pooling, of heads that give each token logits of its own."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class HeadSpec:
         init_std: Standard deviation of the initial weights; biases start at 0.
         spans: Target spans whose vectors are read beside the first token's.
         one_logit: Whether two classes share one logit, trained by binary cross-entropy.
-        pooling: Which vector of the text is read: one of ``POOLINGS``.
+        pooling: Which vector of the text is read: one of ``POOLINGS``, or ``tokens``: each token's.
     """
 
     kind: str
@@ -193,8 +195,10 @@ class PooledHead(nn.Module):
             mask: 1 at tokens, 0 at padding, (b, L); every place is a token without it.
 
         Returns:
-            (b, D).
+            (b, D); where each token has logits of its own, the states, (b, L, D).
         """
+        if self.spec.pooling == EACH_STATE:
+            return states
         if self.spec.pooling == "first":
             return states[:, 0]
         if self.spec.pooling == "mean":
@@ -253,16 +257,21 @@ class EncoderClassifier(nn.Module):
         self.head = PooledHead(backbone.config.hidden_size, spec)  # type: ignore[union-attr,arg-type]
 
     def forward(
-        self, span_masks: torch.Tensor | None = None, **inputs: torch.Tensor
+        self,
+        span_masks: torch.Tensor | None = None,
+        word_places: torch.Tensor | None = None,
+        **inputs: torch.Tensor,
     ) -> SequenceClassifierOutput:
         """Compute logits for a batch.
 
         Args:
             span_masks: 1 at the tokens of each span, (b, spans, L).
+            word_places: Which tokens of the batch laid end to end are asked for, (words,).
             **inputs: The backbone's inputs; texts are (b, L), or (b, choices, L) for choices.
 
         Returns:
-            An output with ``logits``: (b, outputs), or (b, choices) for multiple choice.
+            An output with ``logits``: (b, outputs), or (b, choices) for multiple choice; of tokens
+            (words, outputs), or (b, L, outputs) where none are asked for.
         """
         shape = inputs["input_ids"].shape if "input_ids" in inputs else ()
         if len(shape) == 3:
@@ -272,4 +281,6 @@ class EncoderClassifier(nn.Module):
         logits = self.head(states, span_masks, mask)
         if len(shape) == 3:
             logits = logits.reshape(shape[0], shape[1])
+        if word_places is not None:
+            logits = logits.flatten(0, 1)[word_places]
         return SequenceClassifierOutput(logits=logits)

@@ -48,6 +48,6 @@ def kind_of_architecture(names: Sequence[str] | None) -> ModelKind:
         kind
         for kind, known in MODEL_CLASSES.items()
         for name in names or ()
-        if name.endswith(f"For{known.suffix}")
+        if f"For{known.suffix}" in name  # DeiT's ends in WithTeacher
     )
     return next(found, "sequence")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -31,7 +30,14 @@ from headstart.models.head_choice import (
     require_head_type,
     require_pooling,
 )
-from headstart.models.heads import POOLINGS, EncoderClassifier, HeadSpec, NoPooler, PooledHead
+from headstart.models.heads import (
+    EACH_STATE,
+    POOLINGS,
+    EncoderClassifier,
+    HeadSpec,
+    NoPooler,
+    PooledHead,
+)
 from headstart.models.kinds import ModelKind
 from headstart.models.model_config import (
     NO_MODEL,
@@ -41,13 +47,13 @@ from headstart.models.model_config import (
     set_target,
 )
 from headstart.models.rescale import require_rescalable
-from headstart.models.source import CONFIG, locate, quiet, short
+from headstart.models.size_limit import limited_to_weights
+from headstart.models.source import locate, quiet, short
+from headstart.models.words import ask_for_words
 
 OWN_HEAD_FILE = "headstart.json"
 """Beside a backbone whose head needs headstart: the head's form and the label names."""
 OWN_HEAD_WEIGHTS = "head.safetensors"
-_MOST_NEW = 100_000_000
-"""Numbers of a head, a pooler or buffers that weights need not hold."""
 
 
 def load_classifier(
@@ -87,7 +93,8 @@ def load_classifier(
     require_model(config, source, target.kind, own=own)
     require_head_type(config, source, target, head, trust=trust_remote_code)
     require_pooling(pooling, own=own)
-    set_target(config, target.labels, None if target.kind == "choice" else target.problem_type)
+    alone = target.kind in ("choice", "tokens")  # classes of transformers with one loss each
+    set_target(config, target.labels, None if alone else target.problem_type)
     if dropout is not None:
         set_dropout(config, dropout)
     with torch.random.fork_rng(devices=[]), quiet():
@@ -160,20 +167,23 @@ def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitMo
                 raise _no_head(source, f"no {', '.join(missing)}")
             names = [config.id2label.get(i, f"LABEL_{i}") for i in range(config.num_labels)]
             several = config.problem_type == "multi_label_classification"
-            alone = kind != "choice" and len(names) < 2 and not several
+            alone = kind not in ("choice", "tokens") and len(names) < 2 and not several
             number = config.problem_type == "regression" or alone
             target = Target(() if number else tuple(names), kind, multilabel=several)
     split.model.eval()
     return split, target
 
 
-def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = False) -> Any:
+def load_tokenizer(
+    source: str, vocabulary: int, *, trust_remote_code: bool = False, **settings: Any
+) -> Any:
     """Load a checkpoint's tokenizer.
 
     Args:
         source: Folder or hub name.
         vocabulary: Rows of the model's embedding table.
         trust_remote_code: Whether code that comes with the checkpoint may run.
+        **settings: The tokenizer's own, in place of those that it was saved with.
 
     Returns:
         The tokenizer.
@@ -186,7 +196,7 @@ def load_tokenizer(source: str, vocabulary: int, *, trust_remote_code: bool = Fa
     try:
         with quiet():
             tokenizer = transformers.AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=trust_remote_code
+                folder, trust_remote_code=trust_remote_code, **settings
             )
     # The files' parser, written in Rust, raises plain Exceptions.
     except Exception as error:  # noqa: BLE001
@@ -229,6 +239,8 @@ def _load_native(folder: str, config: Any, kind: ModelKind, trust: bool) -> tupl
     if named and not hasattr(plain, named) and hasattr(plain, "encoder"):
         plain.base_model_prefix = "encoder"
     missing = _not_provided(info)
+    if kind == "tokens":
+        ask_for_words(model)
     split = SplitModel(model, missing)
     _refuse_holes(split, missing, folder)
     return split, info
@@ -290,7 +302,7 @@ def _read_own(folder: Path, width: int) -> tuple[Target, HeadSpec, dict[str, tor
         target = as_record(Target, {**saved, "spans": spec.spans})
         head = read_tensors(folder / OWN_HEAD_WEIGHTS)
         logits = 1 if spec.one_logit and len(target.labels) == 2 else target.outputs
-        if spec.pooling not in POOLINGS or spec.outputs != logits:
+        if spec.pooling not in (*POOLINGS, EACH_STATE) or spec.outputs != logits:
             raise UnreadableError(f"no head for {target.outputs} classes that pools one vector")
         with torch.device("meta"):
             wanted = PooledHead(width, spec).state_dict(prefix="head.")
@@ -305,23 +317,6 @@ def _read_own(folder: Path, width: int) -> tuple[Target, HeadSpec, dict[str, tor
         ) from None
 
 
-def _require_plausible(auto: Any, folder: str, config: Any, trust: bool) -> None:
-    """Refuse a configuration that asks for far more than the weights hold, before it is built."""
-    files = list(Path(folder).glob("*.safetensors"))
-    if not files:
-        return
-    own = copy.deepcopy(config)
-    with torch.device("meta"):
-        if issubclass(auto, transformers.PreTrainedModel):  # an encoder's own class
-            model = auto(own)
-        else:
-            model = auto.from_config(own, trust_remote_code=trust)
-    asked = sum(p.numel() for p in (*model.parameters(), *model.buffers()))
-    held = sum(path.stat().st_size for path in files)  # a number takes a byte or more
-    if asked > held + _MOST_NEW:
-        raise ValueError(f"{CONFIG} asks for {asked:,} numbers, the weights have {held:,} bytes")
-
-
 _WRAPPED = re.compile(r"^((module|_orig_mod)\.)+")
 """What stands in front of all names where a model was saved inside torch's wrapper for several
 processes, or compiled."""
@@ -331,19 +326,23 @@ def _from_pretrained(
     auto: Any, folder: str, config: Any, trust: bool, renamed: Mapping[str, str] | None = None
 ) -> tuple[nn.Module, Any]:
     names = dict(renamed or {})
-    load = partial(
+    read = partial(
         auto.from_pretrained, folder, config=config, dtype=torch.float32, use_safetensors=True,
         ignore_mismatched_sizes=True, output_loading_info=True, trust_remote_code=trust,
     )  # fmt: skip
+
+    def load() -> tuple[Any, Any]:
+        with limited_to_weights(folder):
+            return cast(tuple[Any, Any], read(key_mapping=names or None))
+
     try:
-        _require_plausible(auto, folder, config, trust)
         state = torch.get_rng_state()
-        model, info = load(key_mapping=names or None)
+        model, info = load()
         unread = info["unexpected_keys"]
         if info["missing_keys"] and unread and all(map(_WRAPPED.match, unread)):
             torch.set_rng_state(state)  # the seed's head, whatever the names are
             names = {_WRAPPED.pattern: "", **names}
-            model, info = load(key_mapping=names)
+            model, info = load()
         # What is saved has the model's own names: transformers would rename them back.
         if names:
             model._weight_conversions = [

@@ -67,7 +67,9 @@ def has_sentence_form(model: nn.Module) -> bool:
         Whether its head has such a form, and its backbone loads there.
     """
     own = isinstance(model, EncoderClassifier) and is_sentence_head(model.head)
-    return own and is_loaded_whole(model.config)
+    reads: Any = getattr(model, "backbone", model)
+    text = getattr(reads, "main_input_name", "input_ids") == "input_ids"
+    return own and text and is_loaded_whole(model.config)
 
 
 def _write(split: SplitModel, target: Target, processor: Any, folder: Path, card: str) -> None:

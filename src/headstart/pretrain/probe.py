@@ -53,6 +53,9 @@ def run_probe(
     loaded = load_model(settings, splits)
     runtime = Runtime(config.device, config.precision, config.threads)
     model, encoded = loaded.model, loaded.encoded
+    if encoded.train.units is not None:
+        fix = "Use headstart fit --strategy head, which trains the same head by itself."
+        raise ConfigError("rows with one label each, for a probe", "a label for each word", fix)
     model.train_only({})
     model.model.to(runtime.device)
     starts = [

@@ -74,7 +74,7 @@ def _input_settings(config: FitConfig, hyperparameters: Hyperparameters) -> Inpu
     return InputSettings(
         config.model, config.trust_remote_code, config.max_length,
         hyperparameters.preset.max_length, config.long_texts, config.window_overlap,
-        hyperparameters.pooling, config.max_seconds,
+        hyperparameters.pooling, config.max_seconds, config.augment,
     )  # fmt: skip
 
 

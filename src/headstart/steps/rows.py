@@ -193,12 +193,14 @@ def _repeated(rows: Rows, held_out: Rows) -> list[str]:
 
 def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
     """Let the labels of the user's own columns say of which kind they are."""
-    kinds = map(TARGETS.get, TARGETS)
+    # Those that need rows of their own kind look closer.
+    kinds = sorted(map(TARGETS.get, TARGETS), key=lambda kind: kind.shape is None)
     found = (kind.name for kind in kinds if kind.recognises(train, task, where=TRAINING))
     target = next(found, task.target)
     chosen = canonical_names(metrics) or DEFAULTS[target]
     raise_all(metric_faults(chosen, target))
-    return replace(task, target=target, metrics=chosen)
+    shape = TARGETS.get(target).shape or task.shape
+    return replace(task, target=target, metrics=chosen, shape=shape)
 
 
 def _frames(

@@ -50,6 +50,7 @@ def decide_settings(config: FitConfig) -> RunSettings:
     raise_all(unused_settings(config, strategy))
     if config.long_texts == "windows":
         require_windows(task)
+    _require_augmentable(config, task)
     require_use(config, strategy)
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
     uses = decides or config.calibrate or config.tune_threshold
@@ -59,6 +60,16 @@ def decide_settings(config: FitConfig) -> RunSettings:
             "add --select best, --calibrate or --tune-threshold, or drop it."
         )
     return RunSettings(config, task, strategy, hyperparameters, tuple(notes))
+
+
+def _require_augmentable(config: FitConfig, task: TaskSpec) -> None:
+    kind = INPUTS.get(task.shape)
+    if not config.augment and not kind.augments:
+        raise ConfigError(
+            "rows that are changed at random in training, for --no-augment",
+            f"{kind.noun}, which are read as they are",
+            "Drop --no-augment.",
+        )
 
 
 def default_out(config: FitConfig) -> Path:
@@ -89,6 +100,22 @@ def changed_settings(config: FitConfig, task: TaskSpec) -> RunSettings:
     """
     hyperparameters = decide_hyperparameters(config, task, look=True)
     return RunSettings(config, task, read_strategy(config.strategy), hyperparameters)
+
+
+def with_task(settings: RunSettings, task: TaskSpec) -> RunSettings:
+    """Decide anew what depends on the kind of input, where the labels have told another one.
+
+    Args:
+        settings: What was decided before the rows were read.
+        task: The task as the rows have it.
+
+    Returns:
+        The settings for it.
+    """
+    if task.shape == settings.task.shape:
+        return settings
+    hyperparameters = decide_hyperparameters(settings.config, task, look=True)
+    return replace(settings, task=task, hyperparameters=hyperparameters)
 
 
 def decide_hyperparameters(

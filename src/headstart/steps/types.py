@@ -6,11 +6,10 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from headstart.config import FitConfig
 from headstart.data.examples import Examples
 from headstart.data.labels import Labels
+from headstart.data.ragged import as_bytes
 from headstart.data.rows import Rows
 from headstart.inputs import INPUTS
 from headstart.inputs._base import Preprocessor
@@ -47,7 +46,11 @@ class Hyperparameters:
     sentence: bool = False
 
     def written_into(
-        self, config: FitConfig, strategy: Strategy, max_length: int | None, overlap: int | None
+        self,
+        config: FitConfig,
+        strategy: Strategy,
+        max_length: int | None,
+        overlap: int | None = None,
     ) -> FitConfig:
         """Return settings in which only the stages' own learning rates may still be open.
 
@@ -254,5 +257,5 @@ def _fingerprint(rows: Rows) -> str:
     for values in rows.inputs:
         digest.update(repr(values).encode())
     if rows.labels is not None:
-        digest.update(np.ascontiguousarray(rows.labels).tobytes())
+        digest.update(as_bytes(rows.labels))
     return f"sha256:{digest.hexdigest()[:32]}"

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,8 @@ from headstart.tuners._bind import read_strategy
 KEYS = (
     "tasks", "models", "strategies", "seeds", "train_rows", "grid", "settings", "baseline",
 )  # fmt: skip
+MOST_RUNS = 100_000
+"""More are a slip of the pen, and would not be carried out in years."""
 Task = Mapping[str, Any]
 
 
@@ -119,10 +122,9 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
     faults += _check_axis("train_rows", rows, empty=True)
     names = _canonical(axes["strategies"], faults)
     faults += _check_axis("strategies", names, empty=True)
-    (baseline,) = (
-        _canonical([given["baseline"]], faults) if given.get("baseline") else names[:1] or [""]
-    )
-    if names and baseline not in names:
+    named = _canonical([given["baseline"]], faults) if given.get("baseline") else names[:1]
+    baseline = named[0] if named else ""
+    if named and names and baseline not in names:
         faults.append(
             ConfigError(
                 "a baseline among the strategies", repr(baseline), did_you_mean(baseline, names)
@@ -137,6 +139,9 @@ def read_plan(values: Mapping[str, Any]) -> StudyPlan:
         tuple(tasks), tuple(map(str, axes["models"])), tuple(names), tuple(seeds),
         tuple(rows) or (None,), {k: tuple(v) for k, v in grid.items()}, settings, baseline,
     )  # fmt: skip
+    if len(plan) > MOST_RUNS:
+        fix = "Write fewer seeds or values, or make several studies of it."
+        raise ConfigError(f"at most {MOST_RUNS:,} runs in a study", f"{len(plan):,}", fix)
     raise_all(_check_runs(plan))
     return plan
 
@@ -219,25 +224,23 @@ def _check_axis(name: str, values: Sequence[Any], empty: bool = False) -> Iterat
         yield ConfigError(
             f"at least one value of {name}", "none", _HOW.get(name, "Name one or more.")
         )
-    shown = [str(value) for value in values]
-    for value in sorted({v for v in shown if shown.count(v) > 1}):
+    counts = Counter(str(value) for value in values)
+    for value in sorted(v for v, count in counts.items() if count > 1):
         yield ConfigError(f"each value of {name} once", f"{value!r} twice", "Remove one.")
 
 
 def _seeds(value: Any, faults: list[HeadstartError]) -> list[int]:
-    if isinstance(value, str) and value.strip().isdigit():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-        return list(range(value))
     parts = value.split(",") if isinstance(value, str) else _several(value)
     try:
         seeds = [int(str(part)) for part in parts]
     except ValueError:
         seeds = []
-    if isinstance(value, bool | int) or not seeds or min(seeds) < 0:
+    if len(seeds) == 1 and not isinstance(value, list | tuple):
+        seeds = list(range(min(seeds[0], MOST_RUNS + 1)))
+    if not 0 < len(seeds) <= MOST_RUNS or min(seeds) < 0:
         fix = "Write how many, for example 10, or a list such as 0,1,2; 1 is seed 0 alone."
         faults.append(
-            ConfigError("how many seeds, 1 at least, or a list of seeds", repr(value), fix)
+            ConfigError(f"how many seeds, 1 to {MOST_RUNS:,}, or a list of seeds", repr(value), fix)
         )
         return []
     faults += _check_axis("seeds", seeds)
@@ -247,7 +250,7 @@ def _seeds(value: Any, faults: list[HeadstartError]) -> list[int]:
 def _sizes(value: Any, faults: list[HeadstartError]) -> list[int | None]:
     parts = value.split(",") if isinstance(value, str) else _several(value)
     words = ["all" if part is None else str(part).strip() for part in parts]
-    if all(word.isdigit() or word == "all" for word in words):
+    if all((word.isdecimal() and len(word) < 19) or word == "all" for word in words):
         return [None if word == "all" else int(word) for word in words]
     fix = "Write numbers of rows; all is the whole sample."
     faults.append(ConfigError("sizes such as 100,500,all for train_rows", repr(value), fix))

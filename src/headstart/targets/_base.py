@@ -9,6 +9,7 @@
     row_losses, chance_loss  what is minimised, and what a constant guess would give
     learned_sums, learned    how far above chance some rows are predicted
     predict, answers         logits to predictions, and to columns for the user
+    flat, tags               labels of words: as the logits have them, as sequences
     row_scores, p_better     whether one model is better than another on the same rows
 
 ``Labels`` are always an array with one entry, or one row, for each row of the table.
@@ -27,13 +28,11 @@ import pandas as pd
 import torch
 
 from headstart.data.labels import Labels
+from headstart.data.rows import Rows
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import ProblemType
-from headstart.tasks.spec import Target, TaskSpec
-
-Floats = npt.NDArray[np.float32]
-Scores = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
+from headstart.targets._compared import Compared, Floats, Mask, Scores
+from headstart.tasks.spec import InputShape, Target, TaskSpec
 
 
 @dataclass(frozen=True)
@@ -41,16 +40,18 @@ class Answers:
     """Predictions as a user gets them.
 
     Args:
-        values: A label, a number, or a list of labels for each row, (n,).
-        probabilities: Probability of each label by name, (n,) each; empty for numbers.
+        values: A label, a number, a list of labels, or one of entities for each row, (n,).
+        probabilities: Probability of each label by name, (n,) each; empty for numbers and tags.
+        tags: The tag of each word of each row, (n,); ``None`` where words have none.
     """
 
     values: npt.NDArray[Any]
     probabilities: Mapping[str, Scores]
+    tags: npt.NDArray[Any] | None = None
 
 
 @dataclass(frozen=True)
-class TargetKind(ABC):
+class TargetKind(Compared, ABC):
     """A kind of target, fitted to the training rows of a task, or read from a saved model.
 
     Args:
@@ -65,6 +66,9 @@ class TargetKind(ABC):
     """What the model card calls it."""
     calibrates: ClassVar[bool] = False
     """Whether ``probability_errors`` has a meaning, and a temperature can be fitted."""
+
+    shape: ClassVar[InputShape | None] = None
+    """The only kind of input whose rows have such labels; ``None`` for any but those of others."""
 
     names: tuple[str, ...] = ()
 
@@ -168,6 +172,30 @@ class TargetKind(ABC):
             HeadstartError: If labels are missing, unknown or of another kind.
         """
 
+    def flat(self, labels: Labels) -> Labels:
+        """Return labels as the logits have them.
+
+        Args:
+            labels: Of rows.
+
+        Returns:
+            The same; where each word of a row has a label, those of all words end to end.
+        """
+        return labels
+
+    def tags(self, guesses: Labels, labels: Labels) -> tuple[Labels, Labels] | None:  # noqa: ARG002
+        """Return sequences of tags, for metrics that read them.
+
+        Args:
+            guesses: From ``predict``.
+            labels: The true labels of the same rows.
+
+        Returns:
+            The true and the predicted tags of each row, by their names, (n,) each; ``None`` where
+            labels are no sequences.
+        """
+        return None
+
     @abstractmethod
     def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
         """Group rows so that parts of them can be drawn alike.
@@ -240,14 +268,14 @@ class TargetKind(ABC):
         """
         return labels
 
-    def load_units(self, split: SplitModel) -> None:  # noqa: B027
+    def load_units(self, split: SplitModel) -> None:
         """Bring a head that was given from the units of the user into those of training.
 
         Args:
             split: The model.
         """
 
-    def save_units(self, split: SplitModel) -> None:  # noqa: B027
+    def save_units(self, split: SplitModel) -> None:
         """Bring the head from the units of training into those of the user.
 
         Args:
@@ -331,11 +359,12 @@ class TargetKind(ABC):
         """
 
     @abstractmethod
-    def answers(self, logits: Floats) -> Answers:
+    def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:
         """Return predictions as a user gets them.
 
         Args:
             logits: (n, outputs).
+            rows: What was predicted; only where a row has several words with a label each.
 
         Returns:
             Labels by their names, and probabilities.
@@ -360,41 +389,3 @@ class TargetKind(ABC):
         Returns:
             Higher is better, (n,).
         """
-
-    def p_better(self, gains: Scores) -> float:
-        """Test whether one model is better than another: by default a sign test.
-
-        Args:
-            gains: Differences of ``row_scores``, none of them 0, at least one.
-
-        Returns:
-            The one-sided p-value.
-        """
-        from scipy import stats
-
-        up = int((gains > 0).sum())
-        return float(stats.binomtest(up, len(gains), alternative="greater").pvalue)
-
-    def collapsed(self, logits: Floats, labels: Labels) -> str:  # noqa: ARG002
-        """Say whether a model has learned nothing, or predicts the same for every row.
-
-        Args:
-            logits: Of the validation rows, (n, outputs).
-            labels: Their labels.
-
-        Returns:
-            A sentence, or nothing.
-        """
-        return ""
-
-    def probability_errors(self, logits: Floats, labels: Labels) -> dict[str, float]:  # noqa: ARG002
-        """Measure how far the probabilities can be believed.
-
-        Args:
-            logits: (n, outputs), finite.
-            labels: Of the same rows.
-
-        Returns:
-            Log loss, Brier score and ECE; nothing where that has no meaning.
-        """
-        return {}

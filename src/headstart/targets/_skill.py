@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from headstart.data.labels import Labels
-from headstart.targets._base import Floats, Scores, TargetKind
+from headstart.targets._base import TargetKind
+from headstart.targets._compared import Floats, Scores
 
 
 def skill(kind: TargetKind, logits: Floats, labels: Labels) -> float:
@@ -25,7 +26,7 @@ def skill(kind: TargetKind, logits: Floats, labels: Labels) -> float:
     """
     if not np.isfinite(logits).all():
         return 0.0
-    found = kind.learned_sums(torch.from_numpy(logits), torch.from_numpy(labels))
+    found = kind.learned_sums(torch.from_numpy(logits), torch.from_numpy(kind.flat(labels)))
     return skill_of_sums(kind, found.numpy())
 
 

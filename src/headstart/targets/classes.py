@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,13 @@ from torch.nn import functional
 from headstart.data.checks import check_training, class_balance
 from headstart.data.classnames import case_aliases, class_names, ordered_classes
 from headstart.data.labels import LabelMap, Labels, index_aliases, label_column, without_class
-from headstart.targets._base import Answers, Floats, Mask, Scores, TargetKind
+from headstart.data.rows import Rows
+from headstart.models.head_choice import ProblemType
+from headstart.targets._base import Answers, TargetKind
+from headstart.targets._compared import Floats, Mask, Scores
 from headstart.targets._skill import exact, no_better
 from headstart.tasks.calibration import measure, softmax
-from headstart.tasks.spec import TaskSpec
+from headstart.tasks.spec import Target, TaskSpec
 from headstart.untrusted import shown
 
 
@@ -26,8 +29,8 @@ from headstart.untrusted import shown
 class Classes(TargetKind):
     """Classes that exclude one another; labels are class indices, (n,)."""
 
-    name = "classes"
-    problem_type = "single_label_classification"
+    name: ClassVar[Target] = "classes"
+    problem_type: ClassVar[ProblemType] = "single_label_classification"
     tag = "classification"
     calibrates = True
 
@@ -143,7 +146,7 @@ class Classes(TargetKind):
         found: Labels = logits.argmax(axis=1)
         return found
 
-    def answers(self, logits: Floats) -> Answers:
+    def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:  # noqa: ARG002
         """Return names, and probabilities by softmax; see ``TargetKind.answers``."""
         values = np.array(self.names, object)[self.predict(logits)]
         return Answers(values, dict(zip(self.names, softmax(logits).T, strict=True)))

@@ -17,9 +17,11 @@ from headstart.data._faults import some
 from headstart.data.checks import FEW
 from headstart.data.classnames import case_aliases, item_names
 from headstart.data.labels import LabelMap, Labels, in_order, index_aliases
+from headstart.data.rows import Rows
 from headstart.errors import DataError
 from headstart.models.model_config import THRESHOLD
-from headstart.targets._base import Answers, Floats, Mask, Scores, TargetKind
+from headstart.targets._base import Answers, TargetKind
+from headstart.targets._compared import Floats, Mask, Scores
 from headstart.targets._label_lists import holds_lists, missing_lists, read_lists, to_matrix
 from headstart.targets._skill import correlations, exact, moments, no_better
 from headstart.tasks.spec import TaskSpec
@@ -207,7 +209,7 @@ class MultiLabel(TargetKind):
         found: Labels = logits > math.log(self.threshold / (1 - self.threshold))
         return found
 
-    def answers(self, logits: Floats) -> Answers:
+    def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:  # noqa: ARG002
         """Return lists of names, and each label's own probability; see ``TargetKind.answers``."""
         names, values = np.array(self.names, object), np.empty(len(logits), object)
         for place, row in enumerate(self.predict(logits)):

@@ -27,10 +27,12 @@ from headstart.data.labels import (
     to_number,
     too_many,
 )
+from headstart.data.rows import Rows
 from headstart.errors import DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import rescale_output
-from headstart.targets._base import Answers, Floats, Mask, Scores, TargetKind
+from headstart.targets._base import Answers, TargetKind
+from headstart.targets._compared import Floats, Mask, Scores
 from headstart.targets._label_lists import holds_lists
 from headstart.targets._skill import correlations, exact, moments
 from headstart.tasks.spec import TaskSpec
@@ -150,7 +152,7 @@ class Number(TargetKind):
         """Return the single output in the user's units; see ``TargetKind.predict``."""
         return self.restore(logits[:, 0])
 
-    def answers(self, logits: Floats) -> Answers:
+    def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:  # noqa: ARG002
         """Return the numbers; see ``TargetKind.answers``."""
         return Answers(logits[:, 0], {})
 

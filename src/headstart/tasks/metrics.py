@@ -36,6 +36,7 @@ from headstart.tasks._multilabel import (
     samples_f1,
     subset_accuracy,
 )
+from headstart.tasks._tags import entity_f1, entity_precision, entity_recall
 from headstart.tasks.spec import Target
 from headstart.untrusted import shown
 
@@ -43,7 +44,9 @@ Array = npt.NDArray[Any]
 CLASSES: tuple[Target, ...] = ("classes",)
 MULTILABEL: tuple[Target, ...] = ("multilabel",)
 NUMBER: tuple[Target, ...] = ("number",)
-BOTH = (*CLASSES, *MULTILABEL)
+TAGS: tuple[Target, ...] = ("tags",)
+EACH: tuple[Target, ...] = (*CLASSES, *TAGS)
+BOTH = (*CLASSES, *MULTILABEL, *TAGS)
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,8 @@ class Metric:
         function: Takes references and what it ``reads``, in this order.
         targets: The kinds of target it measures.
         summary: What it is, in a line.
-        reads: ``predictions``, in the form of the references; or ``logits``, (n, outputs).
+        reads: ``predictions``, in the form of the references; ``logits``, (n, outputs); or the
+            ``tags`` of each row by their names, which the references are then too.
         lower_is_better: Whether it measures an error, which a score counts as negative.
         undefined: Its value where the rows do not define it: that of a guess.
         fewest: Classes that it needs.
@@ -64,7 +68,7 @@ class Metric:
     function: Callable[[Array, Array], float]
     targets: tuple[Target, ...]
     summary: str
-    reads: Literal["predictions", "logits"] = "predictions"
+    reads: Literal["predictions", "logits", "tags"] = "predictions"
     lower_is_better: bool = False
     undefined: float = 0.0
     fewest: int = 2
@@ -92,10 +96,10 @@ def _of_classes(name: str, what: str) -> dict[str, Metric]:
 
 
 METRICS: dict[str, Metric] = {
-    "accuracy": Metric(accuracy, CLASSES, "share of rows predicted right"),
+    "accuracy": Metric(accuracy, EACH, "share of rows (of words, for tags) predicted right"),
     "balanced_accuracy": Metric(
         partial(scikit, "balanced_accuracy_score"),
-        CLASSES,
+        EACH,
         "mean over the classes in the rows of the share predicted right",
     ),
     **_of_classes("f1", "F1"),
@@ -163,6 +167,16 @@ METRICS: dict[str, Metric] = {
         "root of the mean squared error, in the labels' unit",
         lower_is_better=True,
     ),
+    "entity_f1": Metric(
+        entity_f1,
+        TAGS,
+        "F1 of the entities that tags mark, of words and type both right (CoNLL, seqeval)",
+        "tags",
+    ),
+    "entity_precision": Metric(
+        entity_precision, TAGS, "share of the predicted entities that are right", "tags"
+    ),
+    "entity_recall": Metric(entity_recall, TAGS, "share of the true entities found", "tags"),
     "samples_f1": Metric(samples_f1, MULTILABEL, "mean of the rows' F1 of their labels"),
     "mean_average_precision": Metric(
         mean_average_precision,
@@ -233,12 +247,17 @@ DEFAULTS: dict[Target, tuple[str, ...]] = {
     "classes": ("accuracy",),
     "multilabel": ("micro_f1", "macro_f1"),
     "number": ("pearson", "spearman"),
+    "tags": ("entity_f1",),
 }
 """The metrics of a task that names none, by its target; for numbers as in STS-B."""
 
 
 def compute(
-    names: Iterable[str], predictions: Array, references: Array, logits: Array | None = None
+    names: Iterable[str],
+    predictions: Array,
+    references: Array,
+    logits: Array | None = None,
+    tags: tuple[Array, Array] | None = None,
 ) -> dict[str, float]:
     """Compute metrics.
 
@@ -250,6 +269,8 @@ def compute(
         predictions: Class indices, masks of labels, or numbers in the unit of the references.
         references: The true ones, in the same form.
         logits: What the predictions come from, (n, outputs); only metrics of probabilities need it.
+        tags: The true and the predicted tags of each row by their names, (rows,) each; only metrics
+            of entities need them.
 
     Returns:
         Value by name, in the order of ``names``.
@@ -264,8 +285,11 @@ def compute(
         raise NumericalError(
             "finite predictions", "NaN or infinity", "Lower the learning rate of the last stage."
         )
-    given = {"predictions": predictions, "logits": logits}
-    return {name: _value(METRICS[name], references, given[METRICS[name].reads]) for name in names}
+    given = {
+        "predictions": (references, predictions), "logits": (references, logits),
+        "tags": tags or (references, None),
+    }  # fmt: skip
+    return {name: _value(METRICS[name], *given[METRICS[name].reads]) for name in names}
 
 
 def score(names: Sequence[str], values: Mapping[str, float]) -> float:
@@ -361,7 +385,7 @@ def metric_faults(names: Iterable[str], target: Target | None = None) -> list[He
 
 def _value(metric: Metric, references: Array, predictions: Array | None) -> float:
     if predictions is None:
-        raise RuntimeError("metrics of probabilities are computed from logits")
+        raise RuntimeError("metrics of probabilities and of entities need what they read")
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # The libraries warn of constant input; what is reported for it is part of our definition.
         warnings.simplefilter("ignore")

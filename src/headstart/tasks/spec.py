@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 InputShape = Literal["single", "pair", "choice", "tokens", "image", "audio"]
-Target = Literal["classes", "multilabel", "number"]
+Target = Literal["classes", "multilabel", "number", "tags"]
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,14 @@ class TaskSpec:
             are joined by a space to the first text.
         image: Column with an image, or its path (``image`` only).
         audio: Column with sound, or its path (``audio`` only).
+        words: How a cell of text is parted (``tokens`` only): ``text`` finds words and signs in it,
+            in ``spaces`` words stand between spaces. Lists are words as they are.
         choices: Columns with the candidate second texts (``choice`` only).
         label: Label column.
         label_columns: Columns of 0 and 1, one a label, in place of ``label`` (``multilabel``).
         label_separator: What stands between the labels in a cell of text (``multilabel``).
-        target: ``classes``, ``multilabel`` (any number of labels a row) or ``number`` (regression).
+        target: ``classes``, ``multilabel`` (any number of labels a row), ``number`` (regression) or
+            ``tags`` (a label for each word).
         labels: Class names in the order of the integer labels; ``None`` takes them from the
             training rows.
         metrics: Names from ``headstart.tasks.metrics``; the first-named are the official ones,
@@ -73,6 +76,7 @@ class TaskSpec:
     metrics: tuple[str, ...]
     image: str | None = None
     audio: str | None = None
+    words: Literal["text", "spaces"] = "text"
     choices: tuple[str, ...] = ()
     label: str = "label"
     label_columns: tuple[str, ...] = ()
@@ -103,18 +107,22 @@ class TaskSpec:
 
 TASK_KEYS = {
     "name": "what to call the task; else the file's name",
-    "shape": "single (a text), pair or choice (multiple choice); else what the columns allow",
+    "shape": "single (a text), pair, choice (multiple choice), tokens (words, with target tags), "
+    "image or audio; else what the columns and the target allow",
     "text": "the text column, or a list of two for a pair; must be there without image or audio",
     "image": "the column with images or their paths, in place of text",
     "audio": "the column with sound or its paths, in place of text",
+    "words": "how a text is parted, for target tags: text (words and signs are found in it) or "
+    "spaces (words stand between spaces); else text",
     "choices": "a list of the columns with the candidates of a multiple choice",
     "label": "the label column; else label",
     "label_columns": "a list of columns of 0 and 1, one a label, for several labels a row",
     "label_separator": "what stands between the labels in a cell, for several labels a row",
-    "target": "classes, multilabel (several labels a row) or number; else classes",
+    "target": "classes, multilabel (several labels a row), number or tags (a label a word); else "
+    "classes",
     "labels": "a list of the class names in order; else those in the training rows",
     "metrics": "a list of metrics, whose mean is the score; else accuracy, micro_f1 and macro_f1, "
-    "or pearson and spearman",
+    "pearson and spearman, or entity_f1",
     "spans": "a list of targets in the text, each with the keys of a span",
     "span_use": "mark (the text is marked) or vectors (for a head of headstart); else mark",
     "values": "words for the raw values of a column: {column: {value: word}}",

@@ -84,10 +84,9 @@ def from_columns(
         audio: Column with sound or its paths, in place of text.
         choices: Columns with the candidates of a multiple-choice task.
         span: Targets inside the text: the column with a target's words, or ``START:END``, the
-            columns with its offsets. Several are separated by commas. In a pair the first belongs
-            to the first text and the second to the second, else all belong to the first text.
-        target: What the label is; ``auto`` leaves it open: the task says ``classes``, and the
-            caller replaces it when the labels turn out to be numbers.
+            columns with its offsets. Several are separated by commas; in a pair the second belongs
+            to the second text.
+        target: What the label is; ``auto`` is ``classes`` until the labels have been looked at.
         metrics: Names of metrics; none takes the default of the target.
         labels: Class names in order; none takes them from the training rows.
         label_columns: Columns of 0 and 1, one a label.
@@ -105,7 +104,9 @@ def from_columns(
     decided: Target = open_ if target == "auto" else target
     task = TaskSpec(
         name=name,
-        shape=_shape({"text": text, "choices": choices, "image": image, "audio": audio}),
+        shape=_shape(
+            {"text": text, "choices": choices, "image": image, "audio": audio, "target": decided}
+        ),
         text=tuple(text),
         image=image,
         audio=audio,
@@ -177,6 +178,10 @@ def _label_faults(task: TaskSpec) -> Iterator[ConfigError]:
     yield from _several_faults(task)
     if task.target != "classes" and task.shape == "choice":
         yield ConfigError("classes for multiple choice", f"target {task.target}", "Remove target.")
+    if (task.shape == "tokens") != (task.target == "tags"):
+        fix = "Give the words of each row and a tag for each as --text and --label, or drop target."
+        found = f"shape {task.shape}, target {task.target}"
+        yield ConfigError("target tags for rows of words, shape tokens", found, fix)
     if task.target == "number" and task.labels is not None:
         yield ConfigError("no labels for a number", ", ".join(task.labels), "Remove labels.")
     elif task.labels is not None:
@@ -285,6 +290,8 @@ def _shape(columns: Mapping[str, Any]) -> InputShape:
     media: tuple[InputShape, ...] = ("image", "audio", "choice")
     named = {"choice": columns.get("choices")}
     found = (shape for shape in media if named.get(shape, columns.get(shape)))
+    if columns.get("target") == "tags" and not any(columns.get(name) for name in media):
+        return "tokens"
     return next(found, "single" if len(columns["text"]) < 2 else "pair")
 
 

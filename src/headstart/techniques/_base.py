@@ -25,6 +25,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
+from headstart.data.encode_words import split_batch
 from headstart.models.backbone import SplitModel
 from headstart.ranges import Range
 
@@ -67,10 +68,7 @@ class TechniqueContext:
         Yields:
             Its parts, in order.
         """
-        rows = len(batch["labels"])
-        size = self.micro_batch_size or rows
-        for at in range(0, rows, size):
-            yield {name: tensor[at : at + size] for name, tensor in batch.items()}
+        yield from split_batch(batch, self.micro_batch_size)
 
 
 @dataclass(frozen=True)

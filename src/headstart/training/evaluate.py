@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import nn
 
 from headstart.data.batching import budget_batches
 from headstart.data.labels import Labels
-from headstart.data.windows import mean_of_windows
+from headstart.data.ragged import places
 from headstart.models.evaluating import evaluating
-from headstart.targets._base import Floats, TargetKind
+from headstart.targets._base import TargetKind
+from headstart.targets._compared import Floats
 from headstart.tasks.metrics import compute, is_share, score
 from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime
@@ -32,20 +34,24 @@ def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outp
         outputs: Logits per row.
 
     Returns:
-        Logits in the rows' own order, (n, outputs); of rows in windows the mean over those of each.
+        Logits in the order of the data, (n, outputs); of rows in windows the mean over those of
+        each; where each word has a label, those of all words, (words, outputs).
     """
-    logits = torch.zeros(len(loader.lengths), outputs)
+    counts = np.ones_like(loader.lengths) if loader.units is None else loader.units
+    begins = np.cumsum(counts) - counts
+    logits = torch.zeros(int(counts.sum()), outputs)
     batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH, loader.apart)
     # Weights are cast once for all batches: autocast keeps what it casts until it is left.
     with evaluating(model), runtime.autocast():
         for rows in batches[runtime.rank :: runtime.world]:
             batch = loader.batch(rows)
             batch.pop("labels", None)
-            logits[torch.from_numpy(rows)] = model(**batch).logits.float().cpu()
+            own = torch.from_numpy(places(begins[rows], counts[rows]))
+            logits[own] = model(**batch).logits.float().cpu()
     if runtime.world > 1:
         logits = runtime.sum(logits.to(runtime.device)).cpu()
     found: Floats = logits.numpy()
-    return found if loader.row_of is None else mean_of_windows(found, loader.row_of)
+    return loader.whole(found)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Judge:
 
     Args:
         kind: Of the labels.
-        labels: Gold labels in the units of training, (n,) or (n, labels).
+        labels: Gold labels of the rows in the units of training.
         metrics: Names from ``headstart.tasks.metrics``.
     """
 
@@ -71,10 +77,12 @@ class Judge:
         Returns:
             Values by name; the loss is in the units of training.
         """
-        gold = torch.from_numpy(self.labels)
-        loss = float(self.kind.row_losses(torch.from_numpy(logits), gold).mean())
+        labels = self.kind.flat(self.labels)
+        losses = self.kind.row_losses(torch.from_numpy(logits), torch.from_numpy(labels))
+        loss = float(losses.mean())
         if not math.isfinite(loss):
             return {"score": 0.0 if is_share(self.metrics) else -math.inf, "loss": loss}
-        guesses, truth = self.kind.predict(logits), self.kind.restore(self.labels)
-        values = compute(self.metrics, guesses, truth, logits)
+        guesses, truth = self.kind.predict(logits), self.kind.restore(labels)
+        tags = self.kind.tags(guesses, self.labels)
+        values = compute(self.metrics, guesses, truth, logits, tags)
         return {**values, "score": score(self.metrics, values), "loss": loss}

@@ -19,6 +19,7 @@ from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from headstart.data.batching import budget_batches
+from headstart.data.ragged import places
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
 from headstart.models.heads import EncoderClassifier, mask_of_states, mean_of_tokens
@@ -27,8 +28,8 @@ from headstart.training.loader import BatchLoader, send
 from headstart.training.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
-Kept = Literal["first", "mean", "all"]
-"""What is stored of a row's states: the first one, their mean, or all."""
+Kept = Literal["first", "mean", "words", "all"]
+"""What is stored of a row's states: the first one, their mean, those of its words, or all."""
 _KEPT_PARTS = {f.name for f in fields(BaseModelOutputWithPoolingAndCrossAttentions)}
 LARGEST_STORE = 2 * 2**30
 """Bytes of features up to which they are kept; beyond, they are computed anew each time."""
@@ -74,16 +75,23 @@ class _FeatureLoader:
     ) -> None:
         self._loader, self._stand_in, self._kept = loader, stand_in, kept
         self._states, self._pooled = states, pooled
-        same = len({s.shape for s in states}) == 1
+        same = len({s.shape for s in states}) == 1 and kept != "words"
         self._table = torch.stack(states) if same else None
+        self._words = torch.cat([s[0] for s in states]) if kept == "words" else None
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
-        self.row_of, self.apart = loader.row_of, loader.apart
+        self.row_of, self.units, self.apart = loader.row_of, loader.units, loader.apart
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """Return the inputs for some rows and hand their features to the stand-in."""
-        batch = self._loader.batch(rows)
+        batch = self._loader.replayed(rows)
         chosen = send(torch.from_numpy(rows), self._states[0].device)
-        if self._table is not None:
+        if self._words is not None and self.units is not None:
+            begins = np.cumsum(self.units) - self.units
+            own = send(torch.from_numpy(places(begins[rows], self.units[rows])), chosen.device)
+            states = self._words[own].unsqueeze(1)
+            batch["word_places"] = torch.arange(len(own), device=chosen.device)
+            batch.pop("attention_mask", None)
+        elif self._table is not None:
             states = self._table[chosen].flatten(0, 1)
         else:
             states = nn.utils.rnn.pad_sequence([s for i in rows for s in self._states[i]], True)
@@ -97,6 +105,8 @@ class _FeatureLoader:
         self._stand_in.stored = (states, pooled)
         return batch
 
+    replayed = batch
+
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in the batch of some rows is filled up."""
         return self._loader.padded(rows)
@@ -104,6 +114,10 @@ class _FeatureLoader:
     def vocabulary(self) -> Indices | None:
         """Return nothing: the base model, which would read tokens, is not there."""
         return None
+
+    def whole(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return the logits of the data from those of the rows; see ``Examples.whole``."""
+        return self._loader.whole(values)
 
 
 @contextlib.contextmanager
@@ -137,7 +151,7 @@ def frozen_features(
         yield None
         return
     kept, choices, output = read
-    tokens = choices * sum(f.lengths.sum() if kept == "all" else len(f.lengths) for f in loaders)
+    tokens = choices * sum(_stored(loader, kept) for loader in loaders)
     width = int(getattr(model.config, "hidden_size", 0) or 0)
     if 4 * tokens * max(1, width) > LARGEST_STORE:
         yield None
@@ -155,6 +169,13 @@ def frozen_features(
         setattr(model, split.prefix, base)
 
 
+def _stored(loader: BatchLoader, kept: Kept) -> int:
+    """Return how many states are stored."""
+    if kept == "words" and loader.units is not None:
+        return int(loader.units.sum())
+    return int(loader.lengths.sum()) if kept == "all" else len(loader.lengths)
+
+
 @torch.no_grad()
 def _compute(
     split: SplitModel, loader: BatchLoader, runtime: Runtime, kept: Kept
@@ -168,8 +189,8 @@ def _compute(
         kept: What is stored.
 
     Returns:
-        For each row its states, (choices, L, D), or (choices, 1, D); and the pooled outputs,
-        (n, choices, D), if any.
+        For each row its states, (choices, L, D), or (choices, 1, D), or of words (1, words, D); and
+        the pooled outputs, (n, choices, D), if any.
     """
     states: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
@@ -186,6 +207,11 @@ def _compute(
             flat = None if mask is None else mask.reshape(len(found), -1)
             own = mask_of_states(split.base, found, flat)
             found = mean_of_tokens(found, own).unsqueeze(1)
+        if kept == "words" and loader.units is not None:
+            words = found.flatten(0, 1)[batch["word_places"]].split(loader.units[rows].tolist())
+            for row, part in zip(rows, words, strict=True):
+                states[row] = part.clone().unsqueeze(0)
+            continue
         found = found.unflatten(0, (len(rows), -1))
         extra = getattr(output, "pooler_output", None)
         for place, row in enumerate(rows):
@@ -229,18 +255,51 @@ def _reading(
         return None
     split.model.zero_grad(set_to_none=True)
     states = outputs[0].last_hidden_state
-    choices, output = len(states) // len(logits), type(outputs[0])
-    if states.grad is None:
-        return "first", choices, output
-    if isinstance(split.model, EncoderClassifier) and not _reads_spans(loader):
+    choices, output = len(states) // min(2, len(loader.lengths)), type(outputs[0])
+    if states.ndim != 3:  # a map of places, as convolutions give, of which the head reads all
+        return None
+    return _kept(split, loader, output, states.grad), choices, output
+
+
+def _kept(
+    split: SplitModel, loader: BatchLoader, output: OutputClass, grad: torch.Tensor | None
+) -> Kept:
+    """Return what has to be stored of the states, by the gradient that they get."""
+    if grad is None:
+        return "first"
+    if loader.units is not None:
+        return "words" if _reads_words_alone(split, loader) else "all"
+    spans = _reads_spans(loader)
+    if isinstance(split.model, EncoderClassifier) and not spans:
         pooling = split.model.head.spec.pooling
-        return ("all" if pooling == "attention" else cast(Kept, pooling)), choices, output
-    seen = (states.grad != 0).flatten(2).any(dim=2).any(dim=0)
+        return "all" if pooling == "attention" else cast(Kept, pooling)
+    seen = (grad != 0).flatten(2).any(dim=2).any(dim=0)
     # No gradient at the first token either tells nothing: the head may begin with zeros.
-    first_only = bool(seen[0]) and not bool(seen[1:].any()) and not _reads_spans(loader)
-    if not first_only and _reads_mean(split, loader, output):
-        return "mean", choices, output
-    return ("first" if first_only else "all"), choices, output
+    if bool(seen[0]) and not bool(seen[1:].any()) and not spans:
+        return "first"
+    return "mean" if _reads_mean(split, loader, output) else "all"
+
+
+@torch.no_grad()
+def _reads_words_alone(split: SplitModel, loader: BatchLoader) -> bool:
+    """Whether the head gives a word's state the same logits without the others beside it."""
+    batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
+    batch.pop("labels", None)
+    words = batch.pop("word_places")
+
+    def alone(_: nn.Module, __: Any, output: Any) -> Any:
+        states = output.last_hidden_state.flatten(0, 1)[words].unsqueeze(1)
+        return _output_class(output)(last_hidden_state=states)
+
+    with evaluating(split.model):
+        whole: Any = split.model(**batch, word_places=words).logits
+        handle = split.base.register_forward_hook(alone)
+        try:
+            found: Any = split.model(**batch).logits
+        finally:
+            handle.remove()
+    found = found.flatten(0, -2)
+    return found.shape == whole.shape and torch.allclose(found, whole, atol=1e-4)
 
 
 @torch.no_grad()

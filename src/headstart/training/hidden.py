@@ -51,6 +51,8 @@ def final_states(split: SplitModel, loader: BatchLoader, runtime: Runtime) -> tu
             with evaluating(split.model), runtime.autocast():
                 split.model(**batch)
             states = heard.pop().last_hidden_state.float()
+            if states.ndim == 4:  # a map of places, (b, D, H, W), as convolutions give
+                states = states.flatten(2).transpose(1, 2)
             mask = _mask(split, states, batch.get("attention_mask"))
             whole = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
             start = mask[..., 0].argmax(1)  # rows may be filled up in front

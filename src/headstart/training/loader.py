@@ -14,6 +14,7 @@ import torch
 from headstart.data.examples import Examples
 
 Indices = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
 
 
 class BatchLoader(Protocol):
@@ -29,15 +30,27 @@ class BatchLoader(Protocol):
     row_of: Indices | None
     """Where rows were parted into windows, the row of each window; what is called a row here is
     then a window. ``None`` where each counts by itself."""
+    units: Indices | None
+    """How many labels count in each row, (n,); ``None`` where it is one each."""
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
-        """Return the model's inputs for some rows, ``labels`` among them where they are known."""
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
+        """Return the model's inputs for some rows, ``labels`` among them where they are known.
+
+        ``draw`` is the seed by which they are changed at random to be trained on; ``None`` leaves
+        them as they are.
+        """
+
+    def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the same for a base model that gives what was stored, and reads nothing."""
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in the batch of some rows is filled up."""
 
     def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold, ascending; ``None`` if not known."""
+
+    def whole(self, values: Floats) -> Floats:
+        """Return the logits of the data from those of these rows; see ``Examples.whole``."""
 
 
 class ExamplesLoader:
@@ -51,18 +64,31 @@ class ExamplesLoader:
     def __init__(self, examples: Examples, device: torch.device) -> None:
         self._examples, self._device = examples, device
         self.lengths, self.left_padded = examples.lengths, examples.left_padded
-        self.row_of, self.apart = examples.row_of, examples.apart
+        self.row_of, self.units, self.apart = examples.row_of, examples.units, examples.apart
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows.
+
+        Args:
+            rows: Row indices, (b,).
+            draw: Seed by which they are changed at random to be trained on.
+
+        Returns:
+            The model's inputs, such as ``input_ids``, (b, L), and ``labels``.
+        """
+        batch = self._examples.collate(rows, draw)
+        return {name: send(tensor, self._device) for name, tensor in batch.items()}
+
+    def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the inputs for a base model that gives what was stored, and reads nothing.
 
         Args:
             rows: Row indices, (b,).
 
         Returns:
-            The model's inputs, such as ``input_ids``, (b, L), and ``labels``.
+            As from ``batch``; the base model's inputs may be empty.
         """
-        batch = self._examples.collate(rows)
+        batch = self._examples.replayed(rows)
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
 
     def padded(self, rows: Indices) -> bool:
@@ -84,6 +110,17 @@ class ExamplesLoader:
         """
         return self._examples.vocabulary()
 
+    def whole(self, values: Floats) -> Floats:
+        """Return the logits of the data from those of the rows.
+
+        Args:
+            values: Of each row, or of each label that counts in the rows.
+
+        Returns:
+            See ``Examples.whole``.
+        """
+        return self._examples.whole(values)
+
 
 class SubsetLoader:
     """Some rows of another loader, each of which counts by itself, be it a window or not.
@@ -98,10 +135,23 @@ class SubsetLoader:
     def __init__(self, loader: BatchLoader, rows: Indices) -> None:
         self._loader, self._rows = loader, rows
         self.lengths, self.left_padded = loader.lengths[rows], loader.left_padded
+        self.units = None if loader.units is None else loader.units[rows]
         self.apart = None if loader.apart is None else loader.apart[rows]
 
-    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+    def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some of these rows.
+
+        Args:
+            rows: Indices into this part, (b,).
+            draw: As for the loader itself.
+
+        Returns:
+            As from the loader itself.
+        """
+        return self._loader.batch(self._rows[rows], draw)
+
+    def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the inputs for a base model that gives what was stored, and reads nothing.
 
         Args:
             rows: Indices into this part, (b,).
@@ -109,7 +159,7 @@ class SubsetLoader:
         Returns:
             As from the loader itself.
         """
-        return self._loader.batch(self._rows[rows])
+        return self._loader.replayed(self._rows[rows])
 
     def padded(self, rows: Indices) -> bool:
         """Tell whether anything in a batch is filled up.
@@ -129,6 +179,17 @@ class SubsetLoader:
             As from the loader itself.
         """
         return self._loader.vocabulary()
+
+    def whole(self, values: Floats) -> Floats:
+        """Return the same: each of these rows counts by itself.
+
+        Args:
+            values: Of each row, or of each label that counts in the rows.
+
+        Returns:
+            The values.
+        """
+        return values
 
 
 def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

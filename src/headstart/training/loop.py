@@ -35,6 +35,7 @@ from headstart.data.labels import Labels
 from headstart.data.windows import window_weights
 from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
+from headstart.models.backbone import saved_buffers
 from headstart.results import Point
 from headstart.targets._base import TargetKind
 from headstart.targets._skill import skill_of_sums
@@ -195,9 +196,12 @@ class StageLoop:
         parts = [mine[i : i + size] for i in range(0, len(mine), size)]
         runtime.seed(stream(setup.seed, "dropout", state.step, runtime.rank))
         total, kernels = torch.zeros((), device=runtime.device), runtime.kernels(self._used)
+        units = self.loader.units
+        count = len(rows) if units is None else max(1, int(units[rows].sum()))
         self.techniques.before_step(state.step)
+        draw = stream(setup.seed, "augment", state.step)
         for number, part in enumerate(parts):
-            batch = self.loader.batch(part)
+            batch = self.loader.batch(part, draw)
             labels = batch.pop("labels")
             more, told = number + 1 < len(parts), known_padding(self.loader.padded(part))
             with runtime.accumulating(model, more=more), told:
@@ -207,7 +211,7 @@ class StageLoop:
                     losses = self.techniques.losses(batch, logits, labels, state.step)
                 if self._weights is not None:
                     losses = losses * send(self._weights[torch.from_numpy(part)], runtime.device)
-                loss = losses.sum() * weight / len(rows)
+                loss = losses.sum() * weight / count
                 # Gradients are averaged over processes, so each one's share is scaled up.
                 runtime.backward(loss * runtime.world)
             total += loss.detach()
@@ -308,7 +312,8 @@ class StageLoop:
         if state.step == 0 or scores["score"] > state.best.get("score", -math.inf):
             state.best_step = state.step
             if self.setup.keep_best:
-                self.best_tensors = {n: p.detach().clone() for n, p in self.trained.items()}
+                state_now = {**self.trained, **dict(saved_buffers(self.model))}
+                self.best_tensors = {n: p.detach().clone() for n, p in state_now.items()}
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint must hold: parameters, moments and the best state."""

@@ -41,6 +41,7 @@ MANY = 5000
 """Rows above which one fold is held out instead of each in turn."""
 ITERATIONS = 100
 ROWS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True)
@@ -178,12 +179,16 @@ class _Problem:
         self._kind, self._scales, self._row_of = kind, scales, loader.row_of
         row_of = loader.row_of
         self._weights = None if row_of is None else 1 / np.bincount(row_of)[row_of]
+        self._units, self._at_once = loader.units, ROWS_AT_ONCE
+        if self._units is not None:  # every token's state is read, not one for each row
+            self._at_once = max(1, TOKENS_AT_ONCE // int(loader.lengths.max(initial=1)))
 
     def solve(self, rows: Indices, strength: float) -> int:
         """Minimise from the present head on; return the iterations."""
         head = list(self._head.values())
         # Rows of data: all windows of one weigh as much as one row that is whole.
         n = len(rows) if self._weights is None else round(self._weights[rows].sum())
+        n = n if self._units is None else max(1, int(self._units[rows].sum()))
         optimizer = torch.optim.LBFGS(
             head, max_iter=ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, history_size=10,
             line_search_fn="strong_wolfe",
@@ -206,8 +211,17 @@ class _Problem:
 
     @torch.no_grad()
     def losses(self, rows: Indices) -> Losses:
-        """Return the losses of some rows, (n,); of rows in windows the mean over those of each."""
+        """Return the losses of some rows, (n,).
+
+        Of rows in windows it is the mean over those of each, of rows of words their sum, scaled so
+        that the mean over the rows is that over the words.
+        """
         found = np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        if self._units is not None:
+            # Words of a row are no independent samples: each row counts by the sum of its words.
+            counts = self._units[rows]
+            sums = np.bincount(np.repeat(np.arange(len(rows)), counts), found, len(rows))
+            return np.asarray(sums * (len(rows) / max(1, counts.sum())), np.float32)
         if self._row_of is None:
             return found
         # The weights are in the losses already.
@@ -219,8 +233,8 @@ class _Problem:
         return torch.stack(weights).sum()
 
     def _losses(self, rows: Indices) -> Iterator[torch.Tensor]:
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows[start : start + ROWS_AT_ONCE]
+        for start in range(0, len(rows), self._at_once):
+            part = rows[start : start + self._at_once]
             batch = self._loader.batch(part)
             labels = batch.pop("labels")
             losses = self._kind.row_losses(self._model(**batch).logits, labels)
@@ -238,17 +252,23 @@ def _scales(model: nn.Module, head: Head, loader: BatchLoader, rows: Indices) ->
         if isinstance(module, nn.Linear) and f"{name}.weight" in head
     }
     found: dict[str, float] = {}
+    words: torch.Tensor | None = None
 
     def listen(name: str) -> Callable[[nn.Module, Sequence[torch.Tensor], object], None]:
         def hear(_: nn.Module, inputs: Sequence[torch.Tensor], __: object) -> None:
-            found[name] = float(inputs[0].float().square().sum(-1).mean())
+            read = inputs[0].float().square().sum(-1)
+            found[name] = float((read if words is None else read.flatten()[words]).mean())
 
         return hear
 
     handles = [module.register_forward_hook(listen(name)) for name, module in maps.items()]
+    most = ROWS_AT_ONCE
+    if loader.units is not None:
+        most = max(1, TOKENS_AT_ONCE // int(loader.lengths.max(initial=1)))
     try:
-        batch = loader.batch(rows[:ROWS_AT_ONCE])
+        batch = loader.batch(rows[:most])
         batch.pop("labels", None)
+        words = batch.get("word_places")
         model(**batch)
     finally:
         for handle in handles:

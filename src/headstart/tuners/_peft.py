@@ -230,10 +230,11 @@ def linears(split: SplitModel, targets: str, name: str) -> dict[str, nn.Module]:
         and (targets == "all" or "attn" in inner or "attention" in inner)
     }
     if not chosen:
+        where, other = "inside the attention blocks of", f"Write {name}(targets=all), or use"
         raise ModelError(
-            "linear maps inside the attention blocks of the encoder layers",
+            f"linear maps {'in' if targets == 'all' else where} the encoder layers",
             f"{type(split.base).__name__}, which has none",
-            f"Write {name}(targets=all), or use another tuner such as 'bitfit'.",
+            f"{'Use' if targets == 'all' else other} another tuner such as 'bitfit'.",
         )
     return chosen
 

@@ -44,9 +44,12 @@ _WHISPER = ("self_attn", "self_attn.out_proj", "fc1", "fc2")
 FAMILIES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
     "albert": (_ALBERT,),
     "audio-spectrogram-transformer": (_VISION, _VISION_BEFORE),
+    "beit": (_VISION, _VISION_BEFORE),
     "bert": (_BERT,),
     "camembert": (_BERT,),
     "deberta-v2": (_BERT,),
+    "deit": (_VISION, _VISION_BEFORE),
+    "dinov2": (_VISION,),
     "data2vec-audio": (_WAV2VEC2,),
     "distilbert": (_DISTILBERT,),
     "electra": (_BERT,),

@@ -233,11 +233,14 @@ _FAMILIES = {
     "bert": _Family("BertSelfAttention"),
     "camembert": _Family("CamembertSelfAttention"),
     "deberta-v2": _Family("DisentangledSelfAttention", _deberta_v2),
+    "deit": _Family("DeiTAttention"),
+    "dinov2": _Family("Dinov2Attention"),
     "distilbert": _Family("DistilBertSelfAttention"),
     "electra": _Family("ElectraSelfAttention"),
     "modernbert": _Family("ModernBertAttention"),
     "mpnet": _Family("MPNetSelfAttention", _mpnet),
     "roberta": _Family("RobertaSelfAttention"),
+    "vit": _Family("ViTAttention"),
     "xlm-roberta": _Family("XLMRobertaSelfAttention"),
 }
 """By model type."""

@@ -33,7 +33,7 @@ class Prefix(Tuner):
     formula: ClassVar[str] = (
         "2 · tokens · width for each layer (layers that share weights count once)"
     )
-    serves: ClassVar[frozenset[str]] = frozenset({"text"})
+    serves: ClassVar[frozenset[str]] = frozenset({"text", "image"})
     lr: ClassVar[float] = 5e-3
     head_lr: ClassVar[float] = 5e-3
     no_merge: ClassVar[str] = "A prefix acts beside the weights and cannot be written into them."

@@ -15,7 +15,7 @@ import torch
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
 from headstart.steps.stages.types import Pristine, StagePlan
-from headstart.targets._base import Floats
+from headstart.targets._compared import Floats
 from headstart.training.evaluate import Judge
 from headstart.training.seeds import seeded, stream
 from headstart.tuners._base import Tuner
@@ -31,13 +31,31 @@ class Earlier:
 
     Args:
         index: Which stage, from 0.
-        tensors: Head and whatever its tuner trained, by name.
+        tensors: Head, whatever its tuner trained, and the running statistics, by name.
         logits: Of the validation rows, (n, outputs).
     """
 
     index: int
     tensors: Mapping[str, torch.Tensor]
     logits: Floats
+
+    @classmethod
+    def of(
+        cls, index: int, split: SplitModel, trained: Mapping[str, torch.Tensor], logits: Floats
+    ) -> Earlier:
+        """Take down what a stage ended with.
+
+        Args:
+            index: Which stage, from 0.
+            split: The model.
+            trained: What trained, by name.
+            logits: Of the validation rows, (n, outputs).
+
+        Returns:
+            Copies of it.
+        """
+        ended = {**trained, **dict(split.buffers())}
+        return cls(index, {n: t.detach().cpu().clone() for n, t in ended.items()}, logits)
 
 
 def can_return(tuner: Tuner, split: SplitModel) -> bool:
@@ -119,6 +137,7 @@ def put_back(
     with torch.no_grad():
         for name, parameter in {**trained, **split.head}.items():
             parameter.copy_(earlier.tensors[name])
+    split.load_buffers(split.known_buffers(earlier.tensors))
     tuner.merge(split)
 
 

@@ -44,7 +44,7 @@ from headstart.steps.stages.loaders import activation_memory, stage_loaders
 from headstart.steps.stages.pretrained import PretrainedBackbone
 from headstart.steps.stages.types import StagePlan, TrainingArguments, TrainingData
 from headstart.strategies.stages import Stage, Strategy
-from headstart.targets._base import Floats
+from headstart.targets._compared import Floats
 from headstart.targets._skill import skill
 from headstart.techniques._base import Technique
 from headstart.training.checkpoint import under
@@ -248,8 +248,7 @@ class StrategyRunner:
         if not last:
             result.learned = has_learned(result, self.data.chance)
             if result.learned and self._returns and can_return(tuner, self.split):
-                kept = {n: p.detach().cpu().clone() for n, p in loop.trained.items()}
-                self._earlier.append(Earlier(index, kept, self.last_logits))
+                self._earlier.append(Earlier.of(index, self.split, loop.trained, self.last_logits))
         else:
             self._choose_state(loop)
         if self._hand_on(plan.stage, tuner, result, last):
@@ -318,6 +317,7 @@ class StrategyRunner:
             with torch.no_grad():
                 for name, parameter in loop.trained.items():
                     parameter.copy_(loop.best_tensors[name])
+            self.split.load_buffers(self.split.known_buffers(loop.best_tensors))
         # A stage that was resumed behind its last step has not been evaluated again.
         if best or not len(self.last_logits):
             loop.evaluate()
