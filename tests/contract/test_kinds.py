@@ -12,11 +12,12 @@ import pytest
 
 import headstart as hs
 import tiny
+import tiny_pictures
 import tiny_tags
 from headstart.config import FitConfig
 from headstart.errors import HeadstartError
 from headstart.inputs import INPUTS
-from headstart.run import run
+from headstart.run import run_in_memory as run
 from headstart.targets import TARGETS
 
 ROWS = 24
@@ -36,6 +37,7 @@ INPUT_COLUMNS: dict[str, Callable[[], dict[str, Any]]] = {
     "pair": lambda: {"text": texts(0), "text2": texts(1)},
     "choice": lambda: {"text": texts(0), "a": texts(1), "b": texts(2)},
     "tokens": lambda: {"text": tiny_tags.frame(ROWS)["tokens"].tolist()},
+    "image": lambda: {"image": tiny_pictures.frame(ROWS // 3)["image"].tolist()},
 }
 """Rows of each kind of input."""
 INPUT_SETTINGS: dict[str, dict[str, Any]] = {
@@ -43,9 +45,10 @@ INPUT_SETTINGS: dict[str, dict[str, Any]] = {
     "pair": {"text": ("text", "text2")},
     "choice": {"text": ("text",), "choices": ("a", "b")},
     "tokens": {"text": ("text",)},
+    "image": {"image": "image"},
 }
 """How they are named."""
-FAMILIES = dict.fromkeys(INPUT_COLUMNS, "bert")
+FAMILIES = dict.fromkeys(INPUT_COLUMNS, "bert") | {"image": "vit"}
 """The tiny model that reads them."""
 LABELS: dict[str, list[Any]] = {
     "classes": ["0", "1"] * (ROWS // 2),
@@ -58,6 +61,7 @@ REFUSED = {
     ("choice", "number"): "multiple choice",
     ("choice", "tags"): "target tags for rows of words",
     ("pair", "tags"): "1 text column",
+    ("image", "tags"): "shape tokens",
     ("single", "tags"): "one tag for each word",
     ("tokens", "classes"): "Write one text into each of these cells",
     ("tokens", "multilabel"): "Write one text into each of these cells",
@@ -71,7 +75,8 @@ PAIRS = [(i, t) for i in INPUTS for t in TARGETS if i not in MEDIA or i in INPUT
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("models")
-    return {name: tiny.save_pretrained(name, root / name) for name in {*FAMILIES.values()}}
+    text = {name: tiny.save_pretrained(name, root / name) for name in {*FAMILIES.values()} - {"vit"}}
+    return text | {"vit": tiny_pictures.save(root / "vit")}
 
 
 def config(given: str, target: str, model: Path, out: Path) -> FitConfig:
