@@ -188,7 +188,13 @@ def test_wav2vec2s_normed_weights_come_back_bit_for_bit(
     before = load_classifier(models["wav2vec2"], TARGET)
     names = [name for name in before.backbone if "parametrizations" in name]
     assert names
-    fit(models["wav2vec2"], tones, tmp_path / "a", strategy="bitfit(steps=2) > head(steps=1)", epochs=None)
+    fit(
+        models["wav2vec2"],
+        tones,
+        tmp_path / "a",
+        strategy="bitfit(steps=2) > head(steps=1)",
+        epochs=None,
+    )
     after, _ = load_saved(str(tmp_path / "a"))
     assert after.fingerprint() == before.fingerprint()
     fit(models["wav2vec2"], tones, tmp_path / "b", strategy="full")
