@@ -11,11 +11,12 @@ import pandas as pd
 import pytest
 
 import tiny
+import tiny_sound
 import tiny_tags
 from headstart.config import FitConfig
 from headstart.errors import HeadstartError
 from headstart.inputs import INPUTS
-from headstart.run import run
+from headstart.run import run_in_memory as run
 from headstart.targets import TARGETS
 
 ROWS = 24
@@ -35,6 +36,9 @@ INPUT_COLUMNS: dict[str, Callable[[], dict[str, Any]]] = {
     "pair": lambda: {"text": texts(0), "text2": texts(1)},
     "choice": lambda: {"text": texts(0), "a": texts(1), "b": texts(2)},
     "tokens": lambda: {"text": tiny_tags.frame(ROWS)["tokens"].tolist()},
+    "audio": lambda: {
+        "sound": [(tiny_sound.tone(90 + i, 0.2), tiny_sound.RATE) for i in range(ROWS)]
+    },
 }
 """Rows of each kind of input."""
 INPUT_SETTINGS: dict[str, dict[str, Any]] = {
@@ -42,9 +46,10 @@ INPUT_SETTINGS: dict[str, dict[str, Any]] = {
     "pair": {"text": ("text", "text2")},
     "choice": {"text": ("text",), "choices": ("a", "b")},
     "tokens": {"text": ("text",)},
+    "audio": {"audio": "sound", "max_length": None},
 }
 """How they are named."""
-FAMILIES = dict.fromkeys(INPUT_COLUMNS, "bert")
+FAMILIES = dict.fromkeys(INPUT_COLUMNS, "bert") | {"audio": "wav2vec2"}
 """The tiny model that reads them."""
 LABELS: dict[str, list[Any]] = {
     "classes": ["0", "1"] * (ROWS // 2),
@@ -53,6 +58,7 @@ LABELS: dict[str, list[Any]] = {
     "tags": tiny_tags.frame(ROWS)["tags"].tolist(),
 }
 REFUSED = {
+    ("audio", "tags"): "rows of words",
     ("choice", "multilabel"): "multiple choice",
     ("choice", "number"): "multiple choice",
     ("choice", "tags"): "multiple choice",
@@ -70,7 +76,9 @@ PAIRS = [(i, t) for i in INPUTS for t in TARGETS if i not in MEDIA or i in INPUT
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("models")
-    return {name: tiny.save_pretrained(name, root / name) for name in {*FAMILIES.values()}}
+    names = {*FAMILIES.values()}
+    found = {name: tiny.save_pretrained(name, root / name) for name in names - {"wav2vec2"}}
+    return found | {"wav2vec2": Path(tiny_sound.save(root / "wav2vec2", "wav2vec2"))}
 
 
 def config(given: str, target: str, model: Path, out: Path) -> FitConfig:
