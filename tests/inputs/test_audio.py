@@ -188,13 +188,8 @@ def test_wav2vec2s_normed_weights_come_back_bit_for_bit(
     before = load_classifier(models["wav2vec2"], TARGET)
     names = [name for name in before.backbone if "parametrizations" in name]
     assert names
-    fit(
-        models["wav2vec2"],
-        tones,
-        tmp_path / "a",
-        strategy="bitfit(steps=2) > head(steps=1)",
-        epochs=None,
-    )
+    line = "bitfit(steps=2) > head(steps=1)"
+    fit(models["wav2vec2"], tones, tmp_path / "a", strategy=line, epochs=None)
     after, _ = load_saved(str(tmp_path / "a"))
     assert after.fingerprint() == before.fingerprint()
     fit(models["wav2vec2"], tones, tmp_path / "b", strategy="full")
@@ -263,6 +258,7 @@ def test_a_head_of_our_own_reads_the_mean_if_nothing_is_said(
     assert "mean" in told["head input"]
     told = dict(hs.plan(model=models["whisper"], train=tones, audio="audio").facts)
     assert told["head"] == "native"
+    assert told["head input"] == "what WhisperForAudioClassification pools of the sound's places"
     assert told["seconds a row"].endswith("cut at 1")
     assert told["sound"] == "2 kHz in 16 rows, resampled to 16 kHz"
 
