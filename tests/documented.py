@@ -15,6 +15,7 @@ import headstart as hs
 import tiny
 import tiny_analyses
 import tiny_records
+import tiny_tags
 from headstart.cli._app import COMMANDS, find_command
 from headstart.tasks.builtin import get_task
 from headstart.tasks.spec import TaskSpec
@@ -38,6 +39,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "films": {"text": "text"},
     "mnli": {"head_type": "mlp", "pooling": "attention"},
     "tickets": {"label": "labels", "text": "text", "head_type": "native"},
+    "notes": {"label": "entities", "text": "text"},
 }
 STUDIES = ("mine", "films", "x", "rte")
 SHORT = "head(steps=2) > full(steps=2)"
@@ -138,7 +140,8 @@ def _write_task(folder: Path, task: TaskSpec) -> None:
 
 def _write_runs(folder: Path) -> None:
     for name, own in RUNS.items():
-        train = _tickets() if name == "tickets" else str(folder / "dev.csv")
+        made = {"tickets": _tickets, "notes": _notes}.get(name)
+        train = made() if made else str(folder / "dev.csv")
         hs.fit(
             model=str(folder / MODELS[0]), train=train,
             strategy=SHORT, guard=False, device="cpu", precision="fp32",
@@ -153,6 +156,13 @@ def _tickets() -> pd.DataFrame:
     names = ["billing", "damage", "delivery", "thanks"]
     labels = [names[i % 4 :][: i % 3] for i in range(40)]
     return pd.DataFrame({"text": frame(40)["sentence"], "labels": labels})
+
+
+def _notes() -> pd.DataFrame:
+    """Return rows with the entities of docs/tags.md."""
+    table, names = tiny_tags.with_spans(), {"thing": "person", "word": "place"}
+    spans = [[{**s, "label": names[s["label"]]} for s in row] for row in table["entities"]]
+    return table.assign(entities=spans)
 
 
 def _write_studies(folder: Path) -> None:
