@@ -74,7 +74,9 @@ PAIRS = [(i, t) for i in INPUTS for t in TARGETS if i not in MEDIA or i in INPUT
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("models")
-    text = {name: tiny.save_pretrained(name, root / name) for name in {*FAMILIES.values()} - {"vit"}}
+    text = {
+        name: tiny.save_pretrained(name, root / name) for name in {*FAMILIES.values()} - {"vit"}
+    }
     return text | {"vit": tiny_pictures.save(root / "vit")}
 
 
