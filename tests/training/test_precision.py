@@ -29,6 +29,7 @@ class Rows:
         self.lengths: Any = self._batch["attention_mask"].sum(1).numpy()
         self.left_padded = False
         self.row_of = None
+        self.units = None
 
     def batch(self, rows: Any) -> dict[str, torch.Tensor]:
         return {name: tensor[torch.from_numpy(rows)] for name, tensor in self._batch.items()}

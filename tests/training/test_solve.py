@@ -44,6 +44,7 @@ class Linear(nn.Module):
 
 class Rows:
     left_padded = False
+    units = None
 
     def __init__(self, x: np.ndarray, y: np.ndarray, row_of: Indices | None = None) -> None:
         self.row_of = row_of
