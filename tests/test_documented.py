@@ -29,6 +29,7 @@ from headstart.tasks.userfile import read_task_file
 MADE_BY_ITSELF = {
     "tutorial.md": {"train.csv", "dev.csv", "test.csv", "MiniLM"},
     "several-labels.md": {"MiniLM"},
+    "images.md": {"vit", "pictures"},
 }
 """What a page writes before it is used."""
 PARSED_ONLY = {
