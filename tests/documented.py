@@ -13,6 +13,7 @@ import pandas as pd
 
 import headstart as hs
 import tiny
+import tiny_pictures
 import tiny_analyses
 import tiny_records
 from headstart.cli._app import COMMANDS, find_command
@@ -38,6 +39,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "films": {"text": "text"},
     "mnli": {"head_type": "mlp", "pooling": "attention"},
     "tickets": {"label": "labels", "text": "text", "head_type": "native"},
+    "shapes": {"text": (), "image": "image"},
 }
 STUDIES = ("mine", "films", "x", "rte")
 SHORT = "head(steps=2) > full(steps=2)"
@@ -102,6 +104,7 @@ def build_world(folder: Path) -> None:
         folder: An empty folder.
     """
     tiny.save_pretrained("bert", folder / MODELS[0])
+    tiny_pictures.save(folder / "tiny-vit")
     for name in MODELS[1:]:
         (folder / name).symlink_to(MODELS[0])
     table = frame(520).assign(text=lambda t: t["sentence"])
@@ -138,9 +141,11 @@ def _write_task(folder: Path, task: TaskSpec) -> None:
 
 def _write_runs(folder: Path) -> None:
     for name, own in RUNS.items():
-        train = _tickets() if name == "tickets" else str(folder / "dev.csv")
+        own_rows = {"tickets": _tickets, "shapes": tiny_pictures.frame}
+        train = own_rows[name]() if name in own_rows else str(folder / "dev.csv")
+        model = MODELS[0] if name != "shapes" else "tiny-vit"
         hs.fit(
-            model=str(folder / MODELS[0]), train=train,
+            model=str(folder / model), train=train,
             strategy=SHORT, guard=False, device="cpu", precision="fp32",
             out=folder / "runs" / name, **{"text": "sentence", **own},
         )  # fmt: skip

@@ -57,6 +57,10 @@ _Image = Annotated[
         help="Column with pictures or their paths; default: the run's.",
     ),
 ]
+_Audio = Annotated[
+    str | None,
+    typer.Option("--audio", metavar="COLUMN", help="Column with sound or its paths."),
+]
 _Label = Annotated[
     str | None,
     typer.Option("--label", metavar="COLUMN", help="Label column; default: the run's."),
@@ -130,6 +134,7 @@ def evaluate(
     task: _Task = None,
     text: _Text = None,
     image: _Image = None,
+    audio: _Audio = None,
     label: _Label = None,
     label_columns: _LabelColumns = None,
     label_separator: _LabelSeparator = None,
@@ -164,7 +169,8 @@ def evaluate(
         "window_overlap": window_overlap,
     }  # fmt: skip
     columns = {
-        "task": task, "text": text, "image": image, "label": label, "label_columns": label_columns,
+        "task": task, "text": text, "image": image, "audio": audio, "label": label,
+        "label_columns": label_columns,
         "label_separator": label_separator,
     }  # fmt: skip
     classifier = _load(run, device, trust_remote_code, reading, columns)
@@ -212,6 +218,7 @@ def predict(
     task: _Task = None,
     text: _Text = None,
     image: _Image = None,
+    audio: _Audio = None,
     encoding: _Encoding = None,
     empty_text: _Empty = "error",
     long_texts: _LongTexts = None,
@@ -245,7 +252,7 @@ def predict(
     if lines and split:
         raise no_splits("the input" if data == "-" else data, split)
     parts = None if lines else TableParts(data, split=split, encoding=encoding)
-    columns = {"task": task, "text": text, "image": image}
+    columns = {"task": task, "text": text, "image": image, "audio": audio}
     reading = {
         "empty_text": empty_text, "long_texts": long_texts, "window_overlap": window_overlap
     }  # fmt: skip

@@ -109,8 +109,9 @@ class Extracted(Examples):
     def _fill(self, name: str, given: Sequence[Features]) -> npt.NDArray[Any]:
         values = [row[name] for row in given]
         width = max(len(each) for each in values)
-        fill = 0 if name == "attention_mask" else self.fill
-        found = np.full((len(values), width, *values[0].shape[1:]), fill, values[0].dtype)
+        mask = name == "attention_mask"  # kept as bytes
+        fill, kind = (0, np.dtype(np.int64)) if mask else (self.fill, values[0].dtype)
+        found = np.full((len(values), width, *values[0].shape[1:]), fill, kind)
         for place, each in enumerate(values):
             found[place, : len(each)] = each
         return found

@@ -25,7 +25,7 @@ from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
 from headstart.models.folders import recover, require_finished
 from headstart.models.heads import EACH_STATE, POOLINGS, EncoderClassifier
-from headstart.models.kinds import kind_of_architecture
+from headstart.models.kinds import MODEL_CLASSES, kind_of_architecture
 from headstart.models.loading import load_saved
 from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
@@ -365,6 +365,8 @@ def describe_pooling(split: SplitModel) -> str:
         spec = split.model.head.spec
         more = f" and {spec.spans} span vectors" if spec.spans else ""
         return f"{({**POOLINGS, EACH_STATE: _OF_WORDS})[spec.pooling]}{more}"
+    if getattr(split.base, "main_input_name", "input_ids") in MODEL_CLASSES["audio"].inputs:
+        return f"what {type(split.model).__name__} pools of the sound's places"
     words = kind_of_architecture([type(split.model).__name__]) == "tokens"
     if words or is_decoder(config):
         return _OF_WORDS if words else "last token vector"
