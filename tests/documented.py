@@ -13,8 +13,8 @@ import pandas as pd
 
 import headstart as hs
 import tiny
-import tiny_pictures
 import tiny_analyses
+import tiny_pictures
 import tiny_records
 from headstart.cli._app import COMMANDS, find_command
 from headstart.tasks.builtin import get_task
@@ -141,7 +141,7 @@ def _write_task(folder: Path, task: TaskSpec) -> None:
 
 def _write_runs(folder: Path) -> None:
     for name, own in RUNS.items():
-        own_rows = {"tickets": _tickets, "shapes": tiny_pictures.frame}
+        own_rows = {"tickets": _tickets, "shapes": _shapes}
         train = own_rows[name]() if name in own_rows else str(folder / "dev.csv")
         model = MODELS[0] if name != "shapes" else "tiny-vit"
         hs.fit(
@@ -151,6 +151,12 @@ def _write_runs(folder: Path) -> None:
         )  # fmt: skip
     for name in CLASSIFIERS:
         (folder / name).symlink_to(Path("runs", "x", "model"))
+
+
+def _shapes() -> pd.DataFrame:
+    """Return rows with the labels of docs/images.md."""
+    rows = tiny_pictures.frame(6)
+    return rows.assign(label=["ellipse", "rectangle"] * (len(rows) // 2))
 
 
 def _tickets() -> pd.DataFrame:

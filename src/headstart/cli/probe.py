@@ -17,12 +17,12 @@ app = typer.Typer()
 RATES = (1e-3, 3e-3, 1e-2)
 
 
-# long: one parameter for each option
 @command(
     app,
     "headstart probe --model roberta-base --train train.csv --validation dev.csv --text sentence",
     "headstart probe --model roberta-base --task rte --seeds 10 --lr 1e-3 --lr 1e-2 --out rte.csv",
 )
+# long: one parameter for each option
 def probe(
     model: Annotated[
         str,
