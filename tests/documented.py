@@ -14,6 +14,7 @@ import pandas as pd
 import headstart as hs
 import tiny
 import tiny_analyses
+import tiny_pictures
 import tiny_records
 import tiny_tags
 from headstart.cli._app import COMMANDS, find_command
@@ -40,6 +41,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "mnli": {"head_type": "mlp", "pooling": "attention"},
     "tickets": {"label": "labels", "text": "text", "head_type": "native"},
     "notes": {"label": "entities", "text": "text"},
+    "shapes": {"text": (), "image": "image"},
 }
 STUDIES = ("mine", "films", "x", "rte")
 SHORT = "head(steps=2) > full(steps=2)"
@@ -104,6 +106,7 @@ def build_world(folder: Path) -> None:
         folder: An empty folder.
     """
     tiny.save_pretrained("bert", folder / MODELS[0])
+    tiny_pictures.save(folder / "tiny-vit")
     for name in MODELS[1:]:
         (folder / name).symlink_to(MODELS[0])
     table = frame(520).assign(text=lambda t: t["sentence"])
@@ -140,15 +143,22 @@ def _write_task(folder: Path, task: TaskSpec) -> None:
 
 def _write_runs(folder: Path) -> None:
     for name, own in RUNS.items():
-        made = {"tickets": _tickets, "notes": _notes}.get(name)
-        train = made() if made else str(folder / "dev.csv")
+        own_rows = {"tickets": _tickets, "notes": _notes, "shapes": _shapes}
+        train = own_rows[name]() if name in own_rows else str(folder / "dev.csv")
+        model = MODELS[0] if name != "shapes" else "tiny-vit"
         hs.fit(
-            model=str(folder / MODELS[0]), train=train,
+            model=str(folder / model), train=train,
             strategy=SHORT, guard=False, device="cpu", precision="fp32",
             out=folder / "runs" / name, **{"text": "sentence", **own},
         )  # fmt: skip
     for name in CLASSIFIERS:
         (folder / name).symlink_to(Path("runs", "x", "model"))
+
+
+def _shapes() -> pd.DataFrame:
+    """Return rows with the labels of docs/images.md."""
+    rows = tiny_pictures.frame(6)
+    return rows.assign(label=["ellipse", "rectangle"] * (len(rows) // 2))
 
 
 def _tickets() -> pd.DataFrame:

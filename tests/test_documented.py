@@ -30,6 +30,7 @@ MADE_BY_ITSELF = {
     "tutorial.md": {"train.csv", "dev.csv", "test.csv", "MiniLM"},
     "several-labels.md": {"MiniLM"},
     "tags.md": {"MiniLM"},
+    "images.md": {"vit", "pictures"},
 }
 """What a page writes before it is used."""
 PARSED_ONLY = {

@@ -41,7 +41,7 @@ REFUSED: dict[str, set[str]] = {
     "deit": set(),
     "beit": {"prefix"},
     "dinov2": set(),
-    "swin": {*_KNOWN, "prefix"},
+    "swin": {*_KNOWN, "ia3", "prefix"},
     "convnext": {*_KNOWN, *_MAPS, "prefix"},
     "resnet": {*_KNOWN, *_MAPS, "prefix", "layernorm"},
 }
@@ -292,6 +292,13 @@ def test_what_does_not_fit_is_refused_before_training(vit: Path, tmp_path: Path)
     assert not list(tmp_path.glob("run-*"))
 
 
+def test_pretrain_head_is_refused_by_name(vit: Path) -> None:
+    model = AutoModelForImageClassification.from_pretrained(vit)
+    rows = [{"pixel_values": torch.zeros(3, 16, 16).tolist(), "label": i % 2} for i in range(4)]
+    with pytest.raises(ModelError, match="ViTForImageClassification, which reads pixel_values"):
+        hs.pretrain_head(model, rows)
+
+
 def test_what_is_lost_is_told(vit: Path, tmp_path: Path) -> None:
     train = pictures.frame(6)
     train.loc[3, "image"].putalpha(100)
@@ -336,4 +343,7 @@ def test_the_command_line_from_folders_to_predictions(
     assert (found["prediction"] == found["label"]).mean() > 0.8
     assert found.columns.tolist()[:3] == ["image", "label", "prediction"]
     assert main(["probe", *common, "--image", "image", "--seeds", "2"]) == 0
-    assert main(["report", "run"]) == 0
+    more = ["--strategies", "ft,lp-ft", "--seeds", "2", "--epochs", "1"]
+    assert main(["study", "run", *common, "--image", "image", *more, "--out", "study"]) == 0
+    assert main(["report", "study"]) == 0
+    assert list((tmp_path / "study").glob("*.html"))

@@ -146,6 +146,13 @@ def _require_classifier(split: SplitModel) -> None:
             name,
             "Load it by AutoModelForSequenceClassification; for multiple choice use fit.",
         )
+    reads = getattr(split.model, "main_input_name", "input_ids")
+    if reads != "input_ids":
+        raise ModelError(
+            "a model that reads tokens, for pretrain_head",
+            f"{name}, which reads {reads}",
+            "Use fit, which pretrains such heads too.",
+        )
     if cast(Any, split.model.config).problem_type == "multi_label_classification":
         raise ModelError(
             "a model of classes, or of a number",

@@ -256,9 +256,8 @@ def _reading(
     split.model.zero_grad(set_to_none=True)
     states = outputs[0].last_hidden_state
     choices, output = len(states) // min(2, len(loader.lengths)), type(outputs[0])
-    if (
-        states.ndim != 3 and states.grad is not None
-    ):  # a map of places, as convolutions give, of which the head reads all
+    # A map of places, as convolutions give, of which the head reads all.
+    if states.ndim != 3 and states.grad is not None:
         return None
     return _kept(split, loader, output, states.grad), choices, output
 
