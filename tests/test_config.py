@@ -31,6 +31,7 @@ EVERYTHING: dict[str, Any] = {
     "encoding": "cp1252", "empty_text": "keep", "missing_label": "drop",
     "label_columns": ("c, d", "e"), "label_separator": ";", "tune_threshold": True,
     "long_texts": "windows", "window_overlap": 9, "image": "picture", "audio": "sound",
+    "augment": False, "max_seconds": 2.5,
 }  # fmt: skip
 
 

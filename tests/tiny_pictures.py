@@ -22,7 +22,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "beit": _VIT | {"out_indices": [1], "use_relative_position_bias": True},
     "dinov2": _VIT | {"layerscale_value": 0.5},
     "swin": {
-        "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4], "window_size": 2, "image_size": 16,
+        "embed_dim": 32, "depths": [1, 1], "num_heads": [2, 4], "window_size": 2, "image_size": 16,
         "patch_size": 2,
     },
     "convnext": {

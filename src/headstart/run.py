@@ -36,7 +36,7 @@ from headstart.steps.stages.interrupt import Pauser
 from headstart.steps.summary import PlanSummary, summarise
 from headstart.steps.train import stage_runner, train, train_with_checkpoints
 from headstart.steps.types import TrainingPlan
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats
 from headstart.training.runtime import Runtime
 from headstart.training.threads import Threads
 from headstart.tuners._bind import read_strategy

@@ -51,11 +51,14 @@ def named(rows: Rows, kind: TargetKind) -> list[list[str]]:
     [
         (WORDS, TAGS),
         ([tuple(w) for w in WORDS], [np.array(t) for t in TAGS]),
-        (['["Ada", "Byron", "lives"]', '["in", "London"]'], ['["B-per", "I-per", "O"]', '["O", "B-loc"]']),
+        (
+            ['["Ada", "Byron", "lives"]', '["in", "London"]'],
+            ['["B-per", "I-per", "O"]', '["O", "B-loc"]'],
+        ),
         (["Ada Byron lives", "in  London "], ["B-per I-per O", "O B-loc"]),
         (WORDS, ["B-per I-per O", "O B-loc"]),
     ],
-)  # fmt: skip
+)
 def test_words_and_tags_come_as_lists_as_json_and_with_spaces(words: Any, tags: Any) -> None:
     rows, kind = read(table(words, tags))
     assert [row.words for row in rows.inputs] == [tuple(w) for w in WORDS]
@@ -115,17 +118,29 @@ def test_parts_of_speech_are_measured_word_by_word() -> None:
 
 
 FAULTS: dict[str, tuple[Any, Any, str]] = {
-    "counts": (WORDS, [["B-per", "O"], ["O", "B-loc"]], r"1 row \(1\), the first with 3 words and 2 tags"),
-    "scheme": (WORDS, [["O", "I-per", "O"], ["B-per", "B-loc"]], r"IOB2.*'I-per' behind 'O'.*1 row \(1\)"),
+    "counts": (
+        WORDS,
+        [["B-per", "O"], ["O", "B-loc"]],
+        r"1 row \(1\), the first with 3 words and 2 tags",
+    ),
+    "scheme": (
+        WORDS,
+        [["O", "I-per", "O"], ["B-per", "B-loc"]],
+        r"IOB2.*'I-per' behind 'O'.*1 row \(1\)",
+    ),
     "other type": (WORDS, [["B-per", "I-loc", "O"], ["B-per", "B-loc"]], r"'I-loc' behind 'B-per'"),
     "no list": (WORDS, [["B-per", "I-per", "O"], 7], r"a list of tags.*7 in 1 row \(2\)"),
     "a gap": (WORDS, [["B-per", "I-per", "O"], None], r"a label in every row.*1 row \(2\)"),
     "an empty tag": (WORDS, [["B-per", "", "O"], ["O", "B-loc"]], r"a list of tags.*1 row \(1\)"),
     "an empty word": ([["Ada", " ", "x"], ["in", "y"]], TAGS, r"an empty word in 1 row \(1\)"),
-    "no words": ([[], ["in", "y"]], [[], ["O", "B-loc"]], r"none \(an empty list or cell\) in 1 row \(1\)"),
+    "no words": (
+        [[], ["in", "y"]],
+        [[], ["O", "B-loc"]],
+        r"none \(an empty list or cell\) in 1 row \(1\)",
+    ),
     "no text": ([["Ada", None, "x"], ["in", "y"]], TAGS, r"a list of words.*1 row \(1\)"),
     "one tag": (WORDS, [["O"] * 3, ["O"] * 2], "two tags or more"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", list(FAULTS))

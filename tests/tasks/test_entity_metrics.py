@@ -16,13 +16,27 @@ from headstart.tasks._tags import (
 
 # seqeval 1.2.2, get_entities (whose ends are the last word, not one past it).
 FOUND = [
-    ("S-X B-X E-X O S-Y S-X E-X", [("X", 0, 0), ("X", 1, 2), ("Y", 4, 4), ("X", 5, 5), ("X", 6, 6)]),
-    ("E-Y O I-Y O I-X E-X I-X B-Y", [("Y", 0, 0), ("Y", 2, 2), ("X", 4, 5), ("X", 6, 6), ("Y", 7, 7)]),
-    ("B-Y E-Y S-X E-Y O O I-Y O S-Y", [("Y", 0, 1), ("X", 2, 2), ("Y", 3, 3), ("Y", 6, 6), ("Y", 8, 8)]),
-    ("O E-X B-X O B-X B-Y S-X O", [("X", 1, 1), ("X", 2, 2), ("X", 4, 4), ("Y", 5, 5), ("X", 6, 6)]),
-    ("B-X O S-Y E-Y I-Y E-Y B-Y I-Y O I-Y I-Y",
-     [("X", 0, 0), ("Y", 2, 2), ("Y", 3, 3), ("Y", 4, 5), ("Y", 6, 7), ("Y", 9, 10)]),
-]  # fmt: skip
+    (
+        "S-X B-X E-X O S-Y S-X E-X",
+        [("X", 0, 0), ("X", 1, 2), ("Y", 4, 4), ("X", 5, 5), ("X", 6, 6)],
+    ),
+    (
+        "E-Y O I-Y O I-X E-X I-X B-Y",
+        [("Y", 0, 0), ("Y", 2, 2), ("X", 4, 5), ("X", 6, 6), ("Y", 7, 7)],
+    ),
+    (
+        "B-Y E-Y S-X E-Y O O I-Y O S-Y",
+        [("Y", 0, 1), ("X", 2, 2), ("Y", 3, 3), ("Y", 6, 6), ("Y", 8, 8)],
+    ),
+    (
+        "O E-X B-X O B-X B-Y S-X O",
+        [("X", 1, 1), ("X", 2, 2), ("X", 4, 4), ("Y", 5, 5), ("X", 6, 6)],
+    ),
+    (
+        "B-X O S-Y E-Y I-Y E-Y B-Y I-Y O I-Y I-Y",
+        [("X", 0, 0), ("Y", 2, 2), ("Y", 3, 3), ("Y", 4, 5), ("Y", 6, 7), ("Y", 9, 10)],
+    ),
+]
 TRUE = """O I-X B-Y O O I-X|O B-Y B-X I-Y O I-X|I-Y O I-X I-X B-X O|O B-X O B-Y I-X O|
 O I-X I-X I-X O O|O B-X O B-Y O B-X"""
 TOLD = """B-Y B-X B-Y O O I-X|O B-Y B-X O O I-X|I-Y I-Y I-X I-X B-X O|O O O B-Y O O|

@@ -122,7 +122,7 @@ labels: [p, q]
         ("text: a\nlabel: b\nlabel: c\n", "'label' in lines 2 and 3"),
         ("label: y", "text: the text columns"),
         ("text: {a: b}", "text, entry 1: the text column, or a list"),
-        ("text: a\nshape: triple", "shape: single (a text), pair or choice"),
+        ("text: a\nshape: triple", "shape: single (a text), pair, choice"),
         ("text: a\nhub: [a, b, c]", "hub: a data set on the hub: path or path:configuration"),
         ("text: a\nspans: [b]", "spans, entry 1: a span with the keys column, text"),
         ("text: a\nspans: [{start: x, end: y}]", "spans, entry 1, column: the text column"),

@@ -22,6 +22,7 @@ RATES = (1e-3, 3e-3, 1e-2)
     "headstart probe --model roberta-base --train train.csv --validation dev.csv --text sentence",
     "headstart probe --model roberta-base --task rte --seeds 10 --lr 1e-3 --lr 1e-2 --out rte.csv",
 )
+# long: one parameter for each option
 def probe(
     model: Annotated[
         str,
@@ -40,10 +41,8 @@ def probe(
         list[str] | None,
         typer.Option("--text", metavar="COLUMN", help="Text column; twice for pairs."),
     ] = None,
-    image: Annotated[
-        str | None,
-        typer.Option("--image", metavar="COLUMN", help="Column with pictures or their paths."),
-    ] = None,
+    image: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of pictures.")] = None,
+    audio: Annotated[str | None, typer.Option(metavar="COLUMN", help="Column of sound.")] = None,
     label: Annotated[
         str | None, typer.Option("--label", metavar="COLUMN", help="Label column.")
     ] = None,
@@ -79,7 +78,7 @@ def probe(
         check_target(out, overwrite=overwrite, read=train or "")
     found = run(
         model=model, train=train, validation=validation, task=task, data=data, text=text,
-        image=image, label=label, seeds=seeds, lrs=lr or RATES, epochs=epochs,
+        image=image, audio=audio, label=label, seeds=seeds, lrs=lr or RATES, epochs=epochs,
         batch_size=batch_size, max_length=max_length, device=device,
     )  # fmt: skip
     if out is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -67,12 +68,20 @@ class WordExamples(Examples):
         """Words of each example that have a label there, (n,)."""
         return self.counts
 
-    @property
+    @cached_property
     def labels(self) -> Labels | None:  # type: ignore[override]
         """The labels that count in each example, an array each, (n,)."""
-        if self.row_labels_ is None:
-            return None
-        return ragged(parted(joined(self.row_labels_)[self.word_of], self.counts))
+        return None if self._flat is None else ragged(parted(self._flat, self.counts))
+
+    @cached_property
+    def _flat(self) -> Indices | None:
+        """The labels that count, of all examples end to end, (words,)."""
+        return None if self.row_labels_ is None else joined(self.row_labels_)[self.word_of]
+
+    @cached_property
+    def _begins(self) -> Indices:
+        """Where the words of each example begin among those that count, (n,)."""
+        return np.asarray(np.cumsum(self.counts) - self.counts, np.int64)
 
     @property
     def row_labels(self) -> Labels | None:
@@ -123,7 +132,7 @@ class WordExamples(Examples):
         row_of = np.arange(len(self)) if row_of is None else row_of
         first = np.searchsorted(row_of, rows)
         windows = places(first, np.searchsorted(row_of, rows, side="right") - first)
-        own = places((np.cumsum(self.counts) - self.counts)[windows], self.counts[windows])
+        own = places(self._begins[windows], self.counts[windows])
         old = (np.cumsum(self.row_sizes) - self.row_sizes)[rows]
         taken = self.row_sizes[rows]
         shift = np.cumsum(taken) - taken - old
@@ -160,11 +169,11 @@ class WordExamples(Examples):
         batch = self.encoded.collate(rows)
         width = batch["input_ids"].shape[1]
         shift = width - self.lengths[rows] if self.left_padded else np.zeros(len(rows), np.int64)
-        own = places((np.cumsum(self.counts) - self.counts)[rows], self.counts[rows])
+        own = places(self._begins[rows], self.counts[rows])
         starts = np.repeat(np.arange(len(rows)) * width + shift, self.counts[rows])
         batch["word_places"] = torch.from_numpy(starts + self.tokens[own])
-        if self.row_labels_ is not None:
-            batch["labels"] = torch.from_numpy(joined(self.row_labels_)[self.word_of[own]])
+        if self._flat is not None:
+            batch["labels"] = torch.from_numpy(self._flat[own])
         return batch
 
     def padded(self, indices: npt.ArrayLike) -> bool:

@@ -111,7 +111,7 @@ class Examples(ABC):
             indices: Which rows, (b,).
 
         Returns:
-            As from ``collate``; the base model's inputs may be empty.
+            As from ``collate``; the base model's inputs may be anything of as many rows.
         """
         return self.collate(indices)
 

@@ -245,7 +245,7 @@ def coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
     except TypeError:
         raise DataError(
             "one value in every label cell",
-            f"a {next(type(c).__name__ for c in cells if isinstance(c, list | dict | set))}",
+            f"a {next(type(c).__name__ for c in cells if c.__hash__ is None)}",
             "Write one label for each row, or give --target multilabel for several.",
         ) from None
     places: dict[str, int] = {}

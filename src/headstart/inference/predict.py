@@ -42,8 +42,7 @@ from headstart.steps.output.saved import (
 )
 from headstart.steps.settings import find_task
 from headstart.steps.types import gold_labels
-from headstart.targets._base import TargetKind
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats, TargetKind
 from headstart.targets._model import kind_of
 from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec

@@ -17,7 +17,7 @@ from headstart.inputs._media import Medium, array_digest
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
 """Those that are read. Pillow knows others, some of which start programs (EPS)."""
 MOST_STRETCHED = 100
 """How many times longer than wide a picture may be. One whose short side is brought to a size grows

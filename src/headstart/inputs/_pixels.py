@@ -210,12 +210,12 @@ class Pictures(Examples):
             indices: Which rows, (b,).
 
         Returns:
-            Empty ``pixel_values``, (b, 0), and ``labels`` if they are known.
+            ``pixel_values`` of a zero a row, (b, 1), and ``labels`` if they are known.
         """
         import torch
 
         rows = np.asarray(indices, np.int64)
-        return {"pixel_values": torch.zeros(len(rows), 0), **self._answers(rows)}
+        return {"pixel_values": torch.zeros(len(rows), 1), **self._answers(rows)}
 
     def _answers(self, rows: Indices) -> dict[str, torch.Tensor]:
         import torch

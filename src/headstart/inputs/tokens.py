@@ -144,15 +144,7 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
 
     @classmethod
     def combine(cls, task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
-        """Make no pairs: rows are read by ``read``.
-
-        Args:
-            task: Which columns hold words.
-            texts: By column.
-
-        Raises:
-            NotImplementedError: Always.
-        """
+        """Make no pairs: rows are read by ``read``."""
         raise NotImplementedError
 
     @classmethod

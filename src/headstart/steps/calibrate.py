@@ -10,8 +10,7 @@ from headstart.models.model_config import TEMPERATURE, THRESHOLD
 from headstart.models.rescale import divide_logits
 from headstart.results import RunResult
 from headstart.steps.types import TrainingPlan, gold_labels
-from headstart.targets._base import TargetKind
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.calibration import cross_fitted, fit_temperature, measure
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loader import ExamplesLoader

@@ -14,7 +14,7 @@ from headstart.steps.settings import source_name
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.strategies.stages import Strategy
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats
 from headstart.training.evaluate import Judge
 
 _UNSEEN = "no score was looked at to choose it"

@@ -18,7 +18,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
@@ -31,27 +30,16 @@ from headstart.data.labels import Labels
 from headstart.data.rows import Rows
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import ProblemType
-from headstart.targets._compared import Compared, Floats, Mask, Scores
+from headstart.targets._answers import Answers
 from headstart.tasks.spec import InputShape, Target, TaskSpec
 
-
-@dataclass(frozen=True)
-class Answers:
-    """Predictions as a user gets them.
-
-    Args:
-        values: A label, a number, a list of labels, or one of entities for each row, (n,).
-        probabilities: Probability of each label by name, (n,) each; empty for numbers and tags.
-        tags: The tag of each word of each row, (n,); ``None`` where words have none.
-    """
-
-    values: npt.NDArray[Any]
-    probabilities: Mapping[str, Scores]
-    tags: npt.NDArray[Any] | None = None
+Floats = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class TargetKind(Compared, ABC):
+class TargetKind(ABC):
     """A kind of target, fitted to the training rows of a task, or read from a saved model.
 
     Args:
@@ -173,27 +161,11 @@ class TargetKind(Compared, ABC):
         """
 
     def flat(self, labels: Labels) -> Labels:
-        """Return labels as the logits have them.
-
-        Args:
-            labels: Of rows.
-
-        Returns:
-            The same; where each word of a row has a label, those of all words end to end.
-        """
+        """Return labels as the logits have them: those of words of all rows end to end."""
         return labels
 
     def tags(self, guesses: Labels, labels: Labels) -> tuple[Labels, Labels] | None:  # noqa: ARG002
-        """Return sequences of tags, for metrics that read them.
-
-        Args:
-            guesses: From ``predict``.
-            labels: The true labels of the same rows.
-
-        Returns:
-            The true and the predicted tags of each row, by their names, (n,) each; ``None`` where
-            labels are no sequences.
-        """
+        """Return the true and the predicted tags of each row by name, where labels are such."""
         return None
 
     @abstractmethod
@@ -268,19 +240,11 @@ class TargetKind(Compared, ABC):
         """
         return labels
 
-    def load_units(self, split: SplitModel) -> None:
-        """Bring a head that was given from the units of the user into those of training.
+    def load_units(self, split: SplitModel) -> None:  # noqa: B027
+        """Bring a head that was given from the units of the user into those of training."""
 
-        Args:
-            split: The model.
-        """
-
-    def save_units(self, split: SplitModel) -> None:
-        """Bring the head from the units of training into those of the user.
-
-        Args:
-            split: The model.
-        """
+    def save_units(self, split: SplitModel) -> None:  # noqa: B027
+        """Bring the head from the units of training into those of the user."""
 
     def statistics(self) -> dict[str, float]:
         """Return mean and standard deviation of the labels, 0 and 1 where they have none."""
@@ -389,3 +353,41 @@ class TargetKind(Compared, ABC):
         Returns:
             Higher is better, (n,).
         """
+
+    def p_better(self, gains: Scores) -> float:
+        """Test whether one model is better than another: by default a sign test.
+
+        Args:
+            gains: Differences of ``row_scores``, none of them 0, at least one.
+
+        Returns:
+            The one-sided p-value.
+        """
+        from scipy import stats
+
+        up = int((gains > 0).sum())
+        return float(stats.binomtest(up, len(gains), alternative="greater").pvalue)
+
+    def collapsed(self, logits: Floats, labels: Labels) -> str:  # noqa: ARG002
+        """Say whether a model has learned nothing, or predicts the same for every row.
+
+        Args:
+            logits: Of the validation rows, (n, outputs).
+            labels: Their labels.
+
+        Returns:
+            A sentence, or nothing.
+        """
+        return ""
+
+    def probability_errors(self, logits: Floats, labels: Labels) -> dict[str, float]:  # noqa: ARG002
+        """Measure how far the probabilities can be believed.
+
+        Args:
+            logits: (n, outputs), finite.
+            labels: Of the same rows.
+
+        Returns:
+            Log loss, Brier score and ECE; nothing where that has no meaning.
+        """
+        return {}

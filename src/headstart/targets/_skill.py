@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from headstart.data.labels import Labels
-from headstart.targets._base import TargetKind
-from headstart.targets._compared import Floats, Scores
+from headstart.targets._base import Floats, Scores, TargetKind
 
 
 def skill(kind: TargetKind, logits: Floats, labels: Labels) -> float:

@@ -17,8 +17,8 @@ from headstart.data.classnames import case_aliases, class_names, ordered_classes
 from headstart.data.labels import LabelMap, Labels, index_aliases, label_column, without_class
 from headstart.data.rows import Rows
 from headstart.models.head_choice import ProblemType
-from headstart.targets._base import Answers, TargetKind
-from headstart.targets._compared import Floats, Mask, Scores
+from headstart.targets._answers import Answers
+from headstart.targets._base import Floats, Mask, Scores, TargetKind
 from headstart.targets._skill import exact, no_better
 from headstart.tasks.calibration import measure, softmax
 from headstart.tasks.spec import Target, TaskSpec

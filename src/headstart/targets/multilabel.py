@@ -20,8 +20,8 @@ from headstart.data.labels import LabelMap, Labels, in_order, index_aliases
 from headstart.data.rows import Rows
 from headstart.errors import DataError
 from headstart.models.model_config import THRESHOLD
-from headstart.targets._base import Answers, TargetKind
-from headstart.targets._compared import Floats, Mask, Scores
+from headstart.targets._answers import Answers
+from headstart.targets._base import Floats, Mask, Scores, TargetKind
 from headstart.targets._label_lists import holds_lists, missing_lists, read_lists, to_matrix
 from headstart.targets._skill import correlations, exact, moments, no_better
 from headstart.tasks.spec import TaskSpec

@@ -31,8 +31,8 @@ from headstart.data.rows import Rows
 from headstart.errors import DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import rescale_output
-from headstart.targets._base import Answers, TargetKind
-from headstart.targets._compared import Floats, Mask, Scores
+from headstart.targets._answers import Answers
+from headstart.targets._base import Floats, Mask, Scores, TargetKind
 from headstart.targets._label_lists import holds_lists
 from headstart.targets._skill import correlations, exact, moments
 from headstart.tasks.spec import TaskSpec

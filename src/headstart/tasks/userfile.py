@@ -102,11 +102,10 @@ def from_columns(
     several = bool(label_columns or label_separator)
     open_: Target = "multilabel" if several else "classes"
     decided: Target = open_ if target == "auto" else target
+    inputs = {"text": text, "choices": choices, "image": image, "audio": audio}
     task = TaskSpec(
         name=name,
-        shape=_shape(
-            {"text": text, "choices": choices, "image": image, "audio": audio, "target": decided}
-        ),
+        shape=_shape({**inputs, "target": decided}),
         text=tuple(text),
         image=image,
         audio=audio,
@@ -290,9 +289,8 @@ def _shape(columns: Mapping[str, Any]) -> InputShape:
     media: tuple[InputShape, ...] = ("image", "audio", "choice")
     named = {"choice": columns.get("choices")}
     found = (shape for shape in media if named.get(shape, columns.get(shape)))
-    if columns.get("target") == "tags" and not any(columns.get(name) for name in media):
-        return "tokens"
-    return next(found, "single" if len(columns["text"]) < 2 else "pair")
+    words = columns.get("target") == "tags"
+    return next(found, "tokens" if words else "single" if len(columns["text"]) < 2 else "pair")
 
 
 def _parse_spans(text: Sequence[str], span: str | Sequence[str] | None) -> tuple[Span, ...]:

@@ -97,7 +97,7 @@ class Technique:
     """Whether it needs every parameter that trains as the model holds it: the embedding rows that
     occur then do not train apart."""
 
-    targets: ClassVar[tuple[str, ...]] = ("classes", "multilabel", "number")
+    targets: ClassVar[tuple[str, ...]] = ("classes", "multilabel", "number", "tags")
     """Kinds of target for which it has a meaning."""
     needs: ClassVar[Needs] = "nothing"
     """What has to train for it to act: ``layers`` of the backbone, or the ``full`` one."""

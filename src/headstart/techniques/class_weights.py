@@ -40,7 +40,7 @@ class ClassWeights(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"power": A_SHARE}
-    targets: ClassVar[tuple[str, ...]] = ("classes",)
+    targets: ClassVar[tuple[str, ...]] = ("classes", "tags")
     power: float = 1.0
 
     def begin(self, setting: TechniqueContext) -> None:

@@ -38,7 +38,7 @@ class Focal(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"gamma": NOT_NEGATIVE}
-    targets: ClassVar[tuple[str, ...]] = ("classes",)
+    targets: ClassVar[tuple[str, ...]] = ("classes", "tags")
     gamma: float = 2.0
 
     def row_losses(

@@ -45,7 +45,7 @@ class HeadNorm(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"to": NOT_NEGATIVE}
-    targets: ClassVar[tuple[str, ...]] = ("classes",)
+    targets: ClassVar[tuple[str, ...]] = ("classes", "tags")
     to: float = 0.0
 
     def check(self, split: SplitModel) -> None:

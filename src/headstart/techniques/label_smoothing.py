@@ -25,7 +25,7 @@ class LabelSmoothing(Technique):
     """
 
     ranges: ClassVar[Mapping[str, Range]] = {"eps": A_RATE}
-    targets: ClassVar[tuple[str, ...]] = ("classes",)
+    targets: ClassVar[tuple[str, ...]] = ("classes", "tags")
     eps: float = 0.1
 
     def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002

@@ -29,7 +29,7 @@ class R3f(SecondPass):
 
     rivals: ClassVar[tuple[str, ...]] = ("smart",)
     ranges: ClassVar[Mapping[str, Range]] = {"weight": ABOVE_0, "eps": NOT_NEGATIVE}
-    targets: ClassVar[tuple[str, ...]] = ("classes",)
+    targets: ClassVar[tuple[str, ...]] = ("classes", "tags")
     weight: float = 0.7
     eps: float = 1e-5
     noise: Literal["uniform", "normal"] = "uniform"

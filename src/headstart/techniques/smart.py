@@ -45,7 +45,7 @@ class Smart(SecondPass):
         step: Size of the ascent step: the largest change of a token's entries.
     """
 
-    targets: ClassVar[tuple[str, ...]] = ("classes", "number")
+    targets: ClassVar[tuple[str, ...]] = ("classes", "number", "tags")
     rivals: ClassVar[tuple[str, ...]] = ("r3f",)
     ranges: ClassVar[Mapping[str, Range]] = {"weight": ABOVE_0, "sigma": ABOVE_0, "step": ABOVE_0}
     weight: float = 1.0

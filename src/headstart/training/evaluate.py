@@ -13,8 +13,7 @@ from headstart.data.batching import budget_batches
 from headstart.data.labels import Labels
 from headstart.data.ragged import places
 from headstart.models.evaluating import evaluating
-from headstart.targets._base import TargetKind
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.metrics import compute, is_share, score
 from headstart.training.loader import BatchLoader
 from headstart.training.runtime import Runtime

@@ -22,7 +22,7 @@ from headstart.data.batching import budget_batches
 from headstart.data.ragged import places
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
-from headstart.models.heads import EncoderClassifier, mask_of_states, mean_of_tokens
+from headstart.models.heads import REDUCES, EncoderClassifier, mask_of_states, mean_of_tokens
 from headstart.training.first_token import first_token_only
 from headstart.training.loader import BatchLoader, send
 from headstart.training.runtime import Runtime
@@ -53,6 +53,7 @@ class _StandIn(nn.Module):
         self.output = output
         # Some heads live inside the base model: a pooler that the checkpoint lacks still trains.
         self.pooler = cast("nn.Module | None", base.pooler if live_pooler else None)
+        vars(self)[REDUCES] = getattr(base, REDUCES, None)
         self.stored: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
     def forward(self, *_: Any, **__: Any) -> Any:
@@ -256,7 +257,9 @@ def _reading(
     split.model.zero_grad(set_to_none=True)
     states = outputs[0].last_hidden_state
     choices, output = len(states) // min(2, len(loader.lengths)), type(outputs[0])
-    if states.ndim != 3:  # a map of places, as convolutions give, of which the head reads all
+    if (
+        states.ndim != 3 and states.grad is not None
+    ):  # a map of places, as convolutions give, of which the head reads all
         return None
     return _kept(split, loader, output, states.grad), choices, output
 

@@ -26,8 +26,7 @@ from headstart.data.batching import BatchOrder, budget_batches
 from headstart.data.windows import mean_of_windows, window_weights
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
-from headstart.targets._base import TargetKind
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats, TargetKind
 from headstart.training.evaluate import ROWS_PER_BATCH, TOKENS_PER_BATCH
 from headstart.training.loader import BatchLoader
 from headstart.training.optim import OptimizerSettings, rate_factor

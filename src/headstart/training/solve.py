@@ -38,7 +38,7 @@ STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
 """Values of C that are tried, from a strong penalty to a weak one."""
 FOLDS = 5
 MANY = 5000
-"""Rows above which one fold is held out instead of each in turn."""
+"""Rows, or words with a label each, above which one fold is held out instead of each in turn."""
 ITERATIONS = 100
 ROWS_AT_ONCE = 4096
 TOKENS_AT_ONCE = 65_536
@@ -92,7 +92,8 @@ def fit_head(
         scales = _scales(model, head, loader, everything)
         problem = _Problem(model, head, loader, kind, scales)
         found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
-        for pair in folds(kind.strata(of_rows(labels, loader.row_of)), seed):
+        size = None if loader.units is None else int(loader.units.sum())
+        for pair in folds(kind.strata(of_rows(labels, loader.row_of)), seed, size):
             kept, held_out = (np.flatnonzero(np.isin(row_of, rows)) for rows in pair)
             start.restore()
             for strength in STRENGTHS:
@@ -130,7 +131,7 @@ def choose(rows: Mapping[float, Losses]) -> float:
     return best
 
 
-def folds(strata: Indices, seed: int) -> list[tuple[Indices, Indices]]:
+def folds(strata: Indices, seed: int, size: int | None = None) -> list[tuple[Indices, Indices]]:
     """Part rows for cross-validation, the groups spread evenly.
 
     A row that is alone in its group is never held out.
@@ -138,6 +139,7 @@ def folds(strata: Indices, seed: int) -> list[tuple[Indices, Indices]]:
     Args:
         strata: Group of each row, (n,).
         seed: The run's; draws the parts.
+        size: Labels that the rows have together; as many as rows if ``None``.
 
     Returns:
         Pairs of kept and held-out rows; none where fewer than two rows could be held out.
@@ -151,7 +153,7 @@ def folds(strata: Indices, seed: int) -> list[tuple[Indices, Indices]]:
         if len(rows) > 1:
             part[rows] = (place + np.arange(len(rows))) % FOLDS
             place += len(rows)
-    count = 1 if len(strata) > MANY else FOLDS
+    count = 1 if (size or len(strata)) > MANY else FOLDS
     pairs = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(count)]
     return [(kept, out) for kept, out in pairs if len(out) and len(kept) > 1]
 

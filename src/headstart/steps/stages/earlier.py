@@ -15,7 +15,7 @@ import torch
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
 from headstart.steps.stages.types import Pristine, StagePlan
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats
 from headstart.training.evaluate import Judge
 from headstart.training.seeds import seeded, stream
 from headstart.tuners._base import Tuner

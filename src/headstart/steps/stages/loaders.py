@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headstart.kernels.fuse import fused_layers
+from headstart.models.evaluating import standing_statistics
 from headstart.steps.callback import Callback
 from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.training.features import frozen_features
@@ -59,6 +60,8 @@ def activation_memory(
 ) -> contextlib.AbstractContextManager[None]:
     """Return the context in which a stage trains: a frozen backbone keeps no activations.
 
+    Nor do its running statistics move.
+
     Args:
         data: Model and data.
         arguments: Settings of all stages.
@@ -68,6 +71,8 @@ def activation_memory(
     Returns:
         The context.
     """
-    if not arguments.gradient_checkpointing or frozen:
+    if frozen:
+        return standing_statistics(data.split.model)
+    if not arguments.gradient_checkpointing:
         return contextlib.nullcontext()
     return recomputed(data.split, runtime.device)

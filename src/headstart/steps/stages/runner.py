@@ -44,7 +44,7 @@ from headstart.steps.stages.loaders import activation_memory, stage_loaders
 from headstart.steps.stages.pretrained import PretrainedBackbone
 from headstart.steps.stages.types import StagePlan, TrainingArguments, TrainingData
 from headstart.strategies.stages import Stage, Strategy
-from headstart.targets._compared import Floats
+from headstart.targets._base import Floats
 from headstart.targets._skill import skill
 from headstart.techniques._base import Technique
 from headstart.training.checkpoint import under
