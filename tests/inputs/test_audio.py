@@ -214,6 +214,27 @@ def test_masks_are_drawn_by_the_runs_seed(
     assert [point.train_loss for point in result.stages[0].curve] != curves[0]
 
 
+def test_an_interrupted_run_draws_the_same_masks_when_it_goes_on(
+    models: dict[str, str], tones: str, tmp_path: Path
+) -> None:
+    whole = fit(models["wav2vec2"], tones, tmp_path / "whole", strategy="full", epochs=2)
+
+    class Stops(hs.Callback):
+        def step(self, step: int, loss: float) -> None:
+            if step == 5:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(
+            models["wav2vec2"], tones, tmp_path / "run", strategy="full", epochs=2,
+            checkpoint_steps=1, callback=Stops(),
+        )  # fmt: skip
+    again = hs.fit(out=tmp_path / "run", resume=True)
+    assert again.scores == whole.scores
+    curves = [[point.train_loss for point in run.stages[0].curve] for run in (whole, again)]
+    assert curves[0] == curves[1]
+
+
 @pytest.mark.parametrize("family", MAIN)
 def test_every_tuner_trains_or_is_refused_by_name(models: dict[str, str], family: str) -> None:
     split = load_classifier(models[family], TARGET)

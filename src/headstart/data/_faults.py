@@ -121,5 +121,6 @@ def no_column(role: str, name: str, columns: Iterable[object], where: str) -> Da
         The error; it suggests near names.
     """
     known = [str(column) for column in columns]
-    expected = f"a {role} column {name!r} in {where}"
+    article = "an" if role[:1] in "aeiou" else "a"
+    expected = f"{article} {role} column {name!r} in {where}"
     return DataError(expected, f"columns {', '.join(map(shown, known))}", did_you_mean(name, known))

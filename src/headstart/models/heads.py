@@ -138,6 +138,10 @@ def mean_of_tokens(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Ten
     return (states * weights.unsqueeze(-1)).sum(1)
 
 
+REDUCES = "_get_feature_vector_attention_mask"
+"""Method of transformers' models of sound: from a mask of samples to one of states."""
+
+
 def mask_of_states(
     backbone: nn.Module, states: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor | None:
@@ -153,7 +157,9 @@ def mask_of_states(
     """
     if mask is None or mask.shape[-1] == states.shape[1]:
         return mask
-    reduce: Any = backbone._get_feature_vector_attention_mask
+    reduce: Any = getattr(backbone, REDUCES, None)
+    if reduce is None:  # of the states the first alone is there, which is no padding
+        return mask
     found: torch.Tensor = reduce(states.shape[1], mask)
     return found
 

@@ -22,7 +22,7 @@ from headstart.data.batching import budget_batches
 from headstart.data.ragged import places
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
-from headstart.models.heads import EncoderClassifier, mask_of_states, mean_of_tokens
+from headstart.models.heads import REDUCES, EncoderClassifier, mask_of_states, mean_of_tokens
 from headstart.training.first_token import first_token_only
 from headstart.training.loader import BatchLoader, send
 from headstart.training.runtime import Runtime
@@ -53,6 +53,7 @@ class _StandIn(nn.Module):
         self.output = output
         # Some heads live inside the base model: a pooler that the checkpoint lacks still trains.
         self.pooler = cast("nn.Module | None", base.pooler if live_pooler else None)
+        vars(self)[REDUCES] = getattr(base, REDUCES, None)
         self.stored: tuple[torch.Tensor, torch.Tensor | None] | None = None
 
     def forward(self, *_: Any, **__: Any) -> Any:
