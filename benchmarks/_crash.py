@@ -22,7 +22,7 @@ from typing import Any
 from tiny_runs import inputs
 
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["__main__", "headstart.cli._display", "headstart.run"])
+CONTEXT.set_forkserver_preload(["__main__", "headstart.cli.shared.display", "headstart.run"])
 """So that a process has its libraries at once: a kill then meets headstart's own work."""
 FAULTS = "HARDENING_FAULTS"
 PATIENCE = 300

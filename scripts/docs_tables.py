@@ -198,7 +198,7 @@ def _cell(value: object) -> str:
 
 def commands() -> str:
     """Return every command of the command line with its help and its options."""
-    cli = importlib.import_module("headstart.cli._app")
+    cli = importlib.import_module("headstart.cli.shared.app")
     pages = (_commands(f"headstart {name}", cli.find_command(name)) for name in cli.COMMANDS)
     return "\n\n".join(page for group in pages for page in group)
 

@@ -16,8 +16,8 @@ from typing import Any
 
 from headstart.catalogue import find_part
 from headstart.measured import FILE
-from headstart.study.read import read_summary
-from headstart.study.summary import Entry
+from headstart.study.outcome.read import read_summary
+from headstart.study.outcome.summary import Entry
 
 PART = re.compile(r"\(.*\)$")
 """The knobs of a part, without which it has no default."""

@@ -34,7 +34,7 @@ import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402  after the environment is set
 
 import forked  # noqa: E402
-from headstart.study import executors  # noqa: E402
+from headstart.study.running import executors  # noqa: E402
 
 executors.START = forked.CONTEXT.get_start_method()
 # To wait for the disk is a fifth of a tiny run. Whether it is asked for is tested by itself, and
@@ -45,7 +45,7 @@ os.fsync = lambda _: None
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
-SOLVER, ITERATIONS = "headstart.training.solve", 5
+SOLVER, ITERATIONS = "headstart.training.frozen.solve", 5
 """To fit a head to its optimum takes nine tenths of a tiny run by default, so it is only begun:
 tests that are about the optimum are marked with it."""
 MODULES = 100

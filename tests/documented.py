@@ -17,7 +17,7 @@ import tiny_analyses
 import tiny_pictures
 import tiny_records
 import tiny_tags
-from headstart.cli._app import COMMANDS, find_command
+from headstart.cli.shared.app import COMMANDS, find_command
 from headstart.tasks.builtin import get_task
 from headstart.tasks.spec import TaskSpec
 from tiny_runs import frame
@@ -85,7 +85,7 @@ def walk() -> Iterator[tuple[str, Any]]:
 
 def help_examples() -> list[str]:
     """Return the examples of all help pages."""
-    from headstart.cli._app import app
+    from headstart.cli.shared.app import app
 
     epilogs = [app.info.epilog, *(command.epilog for _, command in walk())]
     found = [m.replace(r"\[", "[") for text in epilogs if text for m in EXAMPLE.findall(text)]

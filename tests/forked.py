@@ -16,11 +16,11 @@ from typing import Any
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["headstart.cli._display", "headstart.run", "transformers.models.bert.modeling_bert"]
+    ["headstart.cli.shared.display", "headstart.run", "transformers.models.bert.modeling_bert"]
 )
 COMMAND = """
 from headstart.cli import main
-from headstart.study import executors
+from headstart.study.running import executors
 
 executors.START = "fork"  # its workers are made from it, as it is from our server
 raise SystemExit(main())

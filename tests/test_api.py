@@ -184,7 +184,7 @@ def test_a_backbone_alone_cannot_predict(single: Path) -> None:
 def test_many_rows_are_computed_in_parts(single: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = frame(20, 7)["sentence"].tolist()
     whole = hs.load(single).predict(texts)
-    monkeypatch.setattr("headstart.inputs._longtexts.ROWS_AT_ONCE", 7)
+    monkeypatch.setattr("headstart.inputs.text.longtexts.ROWS_AT_ONCE", 7)
     parts = hs.load(single).predict(texts)
     assert [p.label for p in whole] == [p.label for p in parts]
 

@@ -218,8 +218,8 @@ def test_import_needs_no_torch(module: str) -> None:
 
 
 def test_every_command_is_asked_for_its_help() -> None:
-    from headstart.cli._app import COMMANDS as ALL
-    from headstart.cli._app import find_command
+    from headstart.cli.shared.app import COMMANDS as ALL
+    from headstart.cli.shared.app import find_command
 
     names = set(ALL)
     for name in ALL:
@@ -229,8 +229,8 @@ def test_every_command_is_asked_for_its_help() -> None:
 
 
 def test_the_list_of_commands_says_what_their_help_pages_say() -> None:
-    from headstart.cli._app import COMMANDS as ALL
-    from headstart.cli._app import find_command
+    from headstart.cli.shared.app import COMMANDS as ALL
+    from headstart.cli.shared.app import find_command
 
     pages = {name: find_command(name).help.partition("\n\n")[0] for name in ALL}
     assert {name: page.replace("\n", " ") for name, page in pages.items()} == {

@@ -16,10 +16,10 @@ import headstart as hs
 import tiny
 import tiny_families
 from alike import first
-from headstart.data.encode import encode
 from headstart.data.rows import Rows
+from headstart.data.tokens.encode import encode
 from headstart.errors import ConfigError, ModelError
-from headstart.inputs._padding import settle_padding
+from headstart.inputs.text.padding import settle_padding
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import Target
 from headstart.tuners import TUNERS

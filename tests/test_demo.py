@@ -13,7 +13,7 @@ import pytest
 import tiny
 from headstart import demo
 from headstart.cli import main
-from headstart.data.sources import read_table
+from headstart.data.tables.sources import read_table
 from headstart.errors import ConfigError
 from headstart.steps.callback import Callback
 

@@ -19,7 +19,7 @@ import tiny_runs
 import tiny_studies
 from alike import ALL
 from headstart.errors import HeadstartError
-from headstart.study.runner import Watch
+from headstart.study.running.runner import Watch
 from headstart.study.store import Store
 
 LINES = list(tiny_studies.STRATEGIES)

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 import tiny_records
-from headstart.cli import _console
-from headstart.cli._write import WRITERS, without_formulas, writing
+from headstart.cli.shared import console as _console
+from headstart.cli.shared.write import WRITERS, without_formulas, writing
 from headstart.errors import did_you_mean
 from headstart.report.card import section
 from headstart.report.document import escape

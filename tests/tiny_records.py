@@ -13,7 +13,7 @@ import numpy as np
 
 from headstart.report.read import Evidence, evidence_of
 from headstart.results import Point, RunResult, StageResult
-from headstart.study.read import Records
+from headstart.study.outcome.read import Records
 from headstart.study.store import PlannedRun, Store
 
 FULL, BITFIT, PROBED = "full", "bitfit > full", "head > full"

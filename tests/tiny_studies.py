@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import tiny_runs
-from headstart.study.main import Study, begin
 from headstart.study.plan import read_plan
+from headstart.study.running.main import Study, begin
+from headstart.study.running.worker import Outcome, carry_out
 from headstart.study.store import PlannedRun
-from headstart.study.worker import Outcome, carry_out
-from headstart.training.threads import Threads
+from headstart.training.machine.threads import Threads
 
 STRATEGIES = ("full(steps=3)", "bitfit(steps=3) > full(steps=3)")
 ONE = Threads(1, "one for a test")

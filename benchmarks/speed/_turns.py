@@ -100,7 +100,7 @@ def native() -> str:
     headstart takes it if not told, and so does a tuned peer. Where bf16 is only emulated it is some
     nine times slower than fp32, and to be faster than that would show nothing.
     """
-    from headstart.training.runtime import native_precision
+    from headstart.training.machine.runtime import native_precision
 
     return native_precision("cpu")[0]
 

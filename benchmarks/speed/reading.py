@@ -35,7 +35,7 @@ def reading(arguments: argparse.Namespace) -> dict[str, float]:
 
 def tokenising(arguments: argparse.Namespace) -> dict[str, float]:
     """Tokenise them."""
-    from headstart.data.encode import encode
+    from headstart.data.tokens.encode import encode
 
     made, tokenizer = _rows(arguments), _tokenizer(arguments)
     return _rate(arguments, lambda: encode(made, tokenizer, LONGEST[arguments.length]))
@@ -43,7 +43,7 @@ def tokenising(arguments: argparse.Namespace) -> dict[str, float]:
 
 def cached(arguments: argparse.Namespace) -> dict[str, float]:
     """Read the tokens from the cache, the digest of the texts included."""
-    from headstart.data.tokencache import encode_cached
+    from headstart.data.tokens.tokencache import encode_cached
 
     made, tokenizer = _rows(arguments), _tokenizer(arguments)
     with tempfile.TemporaryDirectory() as folder:

@@ -11,9 +11,9 @@ from torch import nn
 
 from headstart.config import FitConfig
 from headstart.configfile import TRUST
-from headstart.data.objects import as_frame, is_table
-from headstart.data.stream import TableParts
-from headstart.data.usable import EmptyText, Gaps, MissingLabel
+from headstart.data.tables.objects import as_frame, is_table
+from headstart.data.tables.stream import TableParts
+from headstart.data.tables.usable import EmptyText, Gaps, MissingLabel
 from headstart.errors import ConfigError, HeadstartError, ModelError, gathering, raise_all
 from headstart.inference.inputs import LongTexts
 from headstart.inference.predict import Classifier, Prediction

@@ -37,8 +37,8 @@ from headstart.steps.summary import PlanSummary, summarise
 from headstart.steps.train import stage_runner, train, train_with_checkpoints
 from headstart.steps.types import TrainingPlan
 from headstart.targets._base import Floats
-from headstart.training.runtime import Runtime
-from headstart.training.threads import Threads
+from headstart.training.machine.runtime import Runtime
+from headstart.training.machine.threads import Threads
 from headstart.tuners._bind import read_strategy
 from headstart.writing import write_text
 

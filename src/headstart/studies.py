@@ -16,15 +16,16 @@ from headstart.report.card import section
 from headstart.report.page import build
 from headstart.report.read import Evidence, Run
 from headstart.report.read import read_study as read_evidence
-from headstart.study import formats, tables
-from headstart.study.inline import InlineExecutor, check_that_workers_can_start
-from headstart.study.main import begin, carry_out_study
+from headstart.study import formats
+from headstart.study.outcome import tables
+from headstart.study.outcome.read import split_lines
 from headstart.study.plan import KEYS, full_name
-from headstart.study.read import split_lines
 from headstart.study.request import choose_executor, request
-from headstart.study.runner import State, Watch
+from headstart.study.running.inline import InlineExecutor, check_that_workers_can_start
+from headstart.study.running.main import begin, carry_out_study
+from headstart.study.running.runner import State, Watch
+from headstart.study.running.worker import Outcome
 from headstart.study.store import PlannedRun
-from headstart.study.worker import Outcome
 from headstart.writing import require_free, write_output
 
 __all__ = ["StudyResult", "read_study", "run_study"]

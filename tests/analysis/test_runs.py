@@ -14,10 +14,10 @@ import tiny_records
 import tiny_studies
 from headstart.analysis import ANALYSES
 from headstart.analysis._base import Variant
-from headstart.analysis._runs import Runs, begin, cases, in_order, planned
+from headstart.analysis.parts.runs import Runs, begin, cases, in_order, planned
 from headstart.errors import HeadstartError
-from headstart.study.main import planned_runs
 from headstart.study.plan import read_plan
+from headstart.study.running.main import planned_runs
 
 FULL, BITFIT = "full(steps=3)", "bitfit(steps=3) > full(steps=3)"
 NO_LOGITS = np.zeros((2, 2), np.float32)

@@ -10,7 +10,7 @@ from analysis.score_cases import NAMES, OPTIONS, variants
 from headstart.analysis import ANALYSES
 from headstart.errors import ConfigError, HeadstartError
 from headstart.strategies.plan import Length, lengths
-from headstart.study.statistics import smallest_p
+from headstart.study.outcome.statistics import smallest_p
 from headstart.tuners._bind import bind, read_strategy
 
 

@@ -12,7 +12,7 @@ import tiny_runs
 import tiny_studies
 from headstart.analysis import ANALYSES
 from headstart.cli import main
-from headstart.study.executors import LocalExecutor
+from headstart.study.running.executors import LocalExecutor
 from headstart.study.store import Store
 
 WORDS = {

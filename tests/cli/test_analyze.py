@@ -20,12 +20,12 @@ import tiny_runs
 import tiny_studies
 from cli.rows import Answer, Run
 from headstart.analysis import ANALYSES
-from headstart.cli._app import find_command
-from headstart.cli._console import tables_that_fit
+from headstart.cli.shared.app import find_command
+from headstart.cli.shared.console import tables_that_fit
 from headstart.observers import OBSERVERS
 from headstart.study import request
+from headstart.study.running.worker import Outcome
 from headstart.study.store import PlannedRun
-from headstart.study.worker import Outcome
 
 LINES = "full(steps=2), head(steps=2)"
 NASTY = "<img src=x onerror=alert(1)>"

@@ -15,7 +15,8 @@ import pytest
 
 import forked
 from cli.rows import Run
-from headstart.cli import _write, main
+from headstart.cli import main
+from headstart.cli.shared import write as _write
 
 
 @pytest.mark.parametrize(

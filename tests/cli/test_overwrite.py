@@ -10,8 +10,8 @@ import pytest
 
 import headstart as hs
 from cli.rows import Run
-from headstart.cli import _write
-from headstart.cli._write import WRITERS, writing
+from headstart.cli.shared import write as _write
+from headstart.cli.shared.write import WRITERS, writing
 from headstart.errors import RunError
 
 

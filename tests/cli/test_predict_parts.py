@@ -11,7 +11,7 @@ import pytest
 import headstart as hs
 from alike import leading
 from cli.rows import Run
-from headstart.data.stream import ROWS_AT_ONCE
+from headstart.data.tables.stream import ROWS_AT_ONCE
 
 COUNT = ROWS_AT_ONCE + 40
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from cli.rows import ODD, Run
-from headstart.data.sources import read_table
+from headstart.data.tables.sources import read_table
 
 ADDED = ["prediction", "p_negative", "p_positive"]
 

@@ -11,8 +11,8 @@ import yaml
 
 from cli.rows import Run
 from headstart import studies
-from headstart.cli._app import find_command
-from headstart.cli._settings import COMMAND_LINE_ONLY, FitCommand, gather
+from headstart.cli.shared.app import find_command
+from headstart.cli.shared.settings import COMMAND_LINE_ONLY, FitCommand, gather
 from headstart.config import FitConfig
 from headstart.configfile import TRUST
 from headstart.errors import ConfigError

@@ -12,7 +12,7 @@ import tiny_runs
 import tiny_studies
 from cli.rows import Run
 from headstart.results import RunResult
-from headstart.study.main import carry_out_study
+from headstart.study.running.main import carry_out_study
 
 
 def test_a_soup_of_a_study_is_a_run_like_any_other(tmp_path: Path, cli: Run) -> None:

@@ -17,12 +17,12 @@ import tiny_records as made
 import tiny_studies
 from alike import ALL, spread
 from cli.rows import Answer, Run
-from headstart.cli._app import find_command
+from headstart.cli.shared.app import find_command
 from headstart.config import FitConfig
 from headstart.report.card import BEGIN
 from headstart.study.fields import NOT_IN_A_STUDY, SEEDS
+from headstart.study.outcome.tables import MARKED
 from headstart.study.store import Store
-from headstart.study.tables import MARKED
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.live import Live
 
 import tiny_records as made
-from headstart.cli import _study
-from headstart.cli._console import show
-from headstart.cli._study import Lines, Screen, Warnings, describe_summary, study_display
-from headstart.study.main import Study
-from headstart.study.runner import State
+from headstart.cli.shared import study as _study
+from headstart.cli.shared.console import show
+from headstart.cli.shared.study import Lines, Screen, Warnings, describe_summary, study_display
+from headstart.study.outcome.tables import HEAD, rows
+from headstart.study.running.main import Study
+from headstart.study.running.runner import State
+from headstart.study.running.worker import Outcome
 from headstart.study.store import Store
-from headstart.study.tables import HEAD, rows
-from headstart.study.worker import Outcome
 
 LONG = "bitfit(epochs=2) > lora > full"
 
@@ -76,7 +76,7 @@ def test_the_screen_computes_beside_the_runs_and_once_at_a_time(
         go_on.wait()
         return made.evidence(made.noisy({}), seeds=2).summary
 
-    monkeypatch.setattr("headstart.study.read.read_summary", read)
+    monkeypatch.setattr("headstart.study.outcome.read.read_summary", read)
     monkeypatch.setattr(_study, "REST", 0)
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
     with Live(console=console, auto_refresh=False, transient=True) as live:

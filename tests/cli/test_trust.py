@@ -19,9 +19,9 @@ from cli.rows import Run
 from headstart.config import FitConfig, write_settings
 from headstart.configfile import without_trust
 from headstart.errors import ConfigError, HeadstartError
-from headstart.models.model_config import load_config
-from headstart.study.main import begin
+from headstart.models.checkpoints.model_config import load_config
 from headstart.study.plan import read_plan
+from headstart.study.running.main import begin
 from headstart.study.soup import make_soup
 from tiny_code import settings_with_code
 

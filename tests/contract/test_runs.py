@@ -21,8 +21,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 import headstart as hs
 import tiny
 from alike import ALL, chosen, first, spread
+from headstart.models.checkpoints.loading import load_classifier
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier
 from headstart.training.optim import rate_factor
 from headstart.tuners import TUNERS
 from tiny_runs import Watch, frame, inputs, same, saved, scores, watched

@@ -11,9 +11,9 @@ from headstart.data.checks import (
     duplicate_rows,
     length_warnings,
 )
-from headstart.data.encode import encode
 from headstart.data.labels import LabelMap
 from headstart.data.rows import Rows
+from headstart.data.tokens.encode import encode
 from headstart.errors import DataError
 
 LABELS = LabelMap(("no", "maybe", "yes"))

@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from headstart.data.sources import read_table
-from headstart.data.stream import TableParts
+from headstart.data.tables.sources import read_table
+from headstart.data.tables.stream import TableParts
 from headstart.errors import HeadstartError
 
 ROWS = pd.DataFrame({

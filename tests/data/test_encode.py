@@ -9,10 +9,10 @@ import pytest
 import torch
 from transformers import CanineTokenizer
 
-from headstart.data import encode as module
-from headstart.data.encode import encode
-from headstart.data.lengths import resolve_max_length
 from headstart.data.rows import Rows
+from headstart.data.tokens import encode as module
+from headstart.data.tokens.encode import encode
+from headstart.data.tokens.lengths import resolve_max_length
 from headstart.errors import ConfigError, ModelError
 
 SINGLES = [(("a b c", None),), (("good playing.", None),), (("a", None),)]

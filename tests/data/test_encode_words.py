@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import tiny
-from headstart.data.encode_words import WordExamples, encode_words, split_batch
 from headstart.data.ragged import joined, ragged
 from headstart.data.rows import Rows
-from headstart.data.words import Words
+from headstart.data.tokens.encode_words import WordExamples, encode_words, split_batch
+from headstart.data.tokens.words import Words
 
 SENTENCES = [
     ["a", "wonderful", "film"],

@@ -15,10 +15,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from headstart.data import _files
 from headstart.data._faults import notes
-from headstart.data._files import PACKINGS
-from headstart.data.sources import READERS, read_table
+from headstart.data.tables import _files
+from headstart.data.tables._files import PACKINGS
+from headstart.data.tables.sources import READERS, read_table
 from headstart.errors import ConfigError, DataError
 from headstart.tasks import builtin
 

@@ -15,8 +15,8 @@ import pytest
 from pyarrow import feather, parquet
 
 from headstart.data._faults import notes
-from headstart.data.classnames import class_names
-from headstart.data.sources import READERS, list_columns, read_table
+from headstart.data.tables.classnames import class_names
+from headstart.data.tables.sources import READERS, list_columns, read_table
 from headstart.errors import DataError
 
 ROWS = [
@@ -294,7 +294,7 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
     SAVED.save_to_disk(tmp_path / "one")
     parquet.write_table(TABLE, tmp_path / "a.parquet")
     code = (
-        "import sys\nfrom headstart.data.sources import read_table\n"
+        "import sys\nfrom headstart.data.tables.sources import read_table\n"
         f"for name in ('one', 'a.parquet'): read_table({str(tmp_path)!r} + '/' + name)\n"
         "print('torch' in sys.modules)"
     )

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from headstart.data.spans import find_spans, mark
+from headstart.data.tokens.spans import find_spans, mark
 from headstart.errors import DataError
 from headstart.tasks.spec import Span
 

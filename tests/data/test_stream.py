@@ -10,11 +10,11 @@ import datasets
 import pandas as pd
 import pytest
 
-from headstart.data import stream
 from headstart.data._faults import notes
-from headstart.data.classnames import class_names, read_named
-from headstart.data.sources import read_table
-from headstart.data.stream import TableParts
+from headstart.data.tables import stream
+from headstart.data.tables.classnames import class_names, read_named
+from headstart.data.tables.sources import read_table
+from headstart.data.tables.stream import TableParts
 from headstart.errors import DataError
 
 CSV = "text,label\n" + "".join(f'"film {n}, {"x" * (n % 5)}\nnext line",{n}\n' for n in range(23))

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 import tiny
-from headstart.data import tokencache
-from headstart.data.encode import Encoded, encode
 from headstart.data.rows import Rows
-from headstart.data.tokencache import cache_folder, cache_key, encode_cached
+from headstart.data.tokens import tokencache
+from headstart.data.tokens.encode import Encoded, encode
+from headstart.data.tokens.tokencache import cache_folder, cache_key, encode_cached
 
 TEXTS = ["a good film", "it was not a bad movie at all", "", "poor\ud83d plot é 😀"]
 ONE = Rows([((text, None),) for text in TEXTS[:3]], np.array([0, 1, 0]))

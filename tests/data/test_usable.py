@@ -10,7 +10,7 @@ import pytest
 
 from headstart.data._faults import counting_all, counting_from, notes, row_numbers
 from headstart.data.rows import column_faults
-from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
+from headstart.data.tables.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import DataError, HeadstartError
 from headstart.inputs import INPUTS
 from headstart.inputs._rows import build_rows

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from transformers import CanineTokenizer
 
-from headstart.data.encode import Encoded, encode
-from headstart.data.lengths import decide_overlap
 from headstart.data.rows import Rows
-from headstart.data.windows import Windows, mean_of_windows, of_rows, window_weights
+from headstart.data.tokens.encode import Encoded, encode
+from headstart.data.tokens.lengths import decide_overlap
+from headstart.data.tokens.windows import Windows, mean_of_windows, of_rows, window_weights
 from headstart.errors import ConfigError, ModelError
 
 LETTERS = ["a", "b", "c", "d", "e", "good", "bad", "*", "#", ".", ","]

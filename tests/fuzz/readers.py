@@ -22,15 +22,15 @@ from fuzz.mutations import Write, as_json, as_yaml
 from headstart.cli import main
 from headstart.config import FitConfig
 from headstart.configfile import read_settings, without_trust
+from headstart.models.checkpoints.loading import load_classifier, load_saved, load_tokenizer
+from headstart.models.checkpoints.saving import save_classifier
+from headstart.models.checkpoints.sentence import sentence_pooling
 from headstart.models.head_choice import Target
 from headstart.models.headfile import Head
-from headstart.models.loading import load_classifier, load_saved, load_tokenizer
-from headstart.models.saving import save_classifier
-from headstart.models.sentence import sentence_pooling
 from headstart.steps.output.saved import saved_precision, saved_task, task_record
 from headstart.study import damage
-from headstart.study.claims import Claims
 from headstart.study.plan import read_plan, read_plan_file
+from headstart.study.running.claims import Claims
 from headstart.study.store import PlannedRun, Store
 from headstart.tasks.userfile import from_columns, read_task_file
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint

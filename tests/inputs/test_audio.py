@@ -17,16 +17,16 @@ import tiny_sound
 from headstart.data.batching import budget_batches
 from headstart.data.rows import Rows
 from headstart.errors import HeadstartError
-from headstart.inputs import _extractor
 from headstart.inputs._base import InputSettings
-from headstart.inputs._media import Medium
-from headstart.inputs._sound import sound_digest
 from headstart.inputs.audio import Audio
+from headstart.inputs.media import extractor as _extractor
+from headstart.inputs.media.media import Medium
+from headstart.inputs.media.sound import sound_digest
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.loading import load_classifier, load_saved
 from headstart.models.evaluating import evaluating
 from headstart.models.head_choice import Target
 from headstart.models.kinds import MODEL_CLASSES
-from headstart.models.loading import load_classifier, load_saved
 from headstart.tuners import TUNERS
 from headstart.tuners._bind import bind, read_strategy
 

@@ -22,14 +22,14 @@ import tiny_pictures as pictures
 from headstart.cli import main
 from headstart.config import FitConfig
 from headstart.errors import HeadstartError, ModelError
-from headstart.inputs import _pixels
-from headstart.inputs._pixels import LEAST_AREA, WIDEST, random_box
-from headstart.inputs._processor import load_scaling
 from headstart.inputs.image import Image
+from headstart.inputs.media import pixels as _pixels
+from headstart.inputs.media.pixels import LEAST_AREA, WIDEST, random_box
+from headstart.inputs.media.processor import load_scaling
 from headstart.models.backbone import SplitModel
 from headstart.run import run
 from headstart.tasks.userfile import from_columns
-from headstart.training import features
+from headstart.training.frozen import features
 from headstart.tuners import TUNERS
 from tiny_runs import Watch, same, saved, scores
 from tiny_tuners import make

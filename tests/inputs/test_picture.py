@@ -15,9 +15,9 @@ from PIL import Image
 import tiny_pictures as tiny
 from headstart.errors import HeadstartError
 from headstart.files.contents import UnreadableError
-from headstart.inputs import _picture
-from headstart.inputs._picture import COLOURS, DEEP, FRAMES, TRANSPARENT, decode
 from headstart.inputs.image import Image as ImageKind
+from headstart.inputs.media import picture as _picture
+from headstart.inputs.media.picture import COLOURS, DEEP, FRAMES, TRANSPARENT, decode
 from headstart.tasks.userfile import from_columns
 
 TASK = from_columns((), image="image")

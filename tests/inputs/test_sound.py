@@ -13,14 +13,15 @@ import pytest
 
 import tiny_sound
 from headstart.data.checks import duplicate_rows
-from headstart.data.sources import read_table
-from headstart.data.usable import Gaps, usable_rows
+from headstart.data.tables.sources import read_table
+from headstart.data.tables.usable import Gaps, usable_rows
 from headstart.errors import DataError, Faults, HeadstartError
 from headstart.files.contents import UnreadableError
-from headstart.inputs import _media, _sound
 from headstart.inputs._rows import build_rows
-from headstart.inputs._sound import decode, resample, sound_digest
 from headstart.inputs.audio import Audio
+from headstart.inputs.media import media as _media
+from headstart.inputs.media import sound as _sound
+from headstart.inputs.media.sound import decode, resample, sound_digest
 from headstart.tasks.userfile import from_columns
 
 RATE = tiny_sound.RATE

@@ -22,7 +22,7 @@ from headstart.kernels.lora import change_of
 from headstart.kernels.mode import FastKernels
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
-from headstart.training.first_token import LEAST_ROWS, first_token_only
+from headstart.training.frozen.first_token import LEAST_ROWS, first_token_only
 
 FAMILIES = ("bert", "roberta", "electra", "xlm-roberta", "camembert")
 NO_DROPOUT = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}

@@ -15,15 +15,15 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from headstart.errors import ModelError
-from headstart.models.head_choice import Target
-from headstart.models.loading import (
+from headstart.models.checkpoints.loading import (
     OWN_HEAD_FILE,
     OWN_HEAD_WEIGHTS,
     load_classifier,
     load_saved,
     load_tokenizer,
 )
-from headstart.models.saving import save_classifier
+from headstart.models.checkpoints.saving import save_classifier
+from headstart.models.head_choice import Target
 
 WEIGHTS = "model.safetensors"
 TWO = Target(("no", "yes"))

@@ -12,9 +12,9 @@ from transformers import AutoModel, AutoModelForTextEncoding
 import tiny
 import tiny_families
 from headstart.errors import ModelError
+from headstart.models.checkpoints.loading import load_classifier, load_saved
+from headstart.models.checkpoints.saving import save_classifier
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier, load_saved
-from headstart.models.saving import save_classifier
 
 TARGET = Target(("no", "yes"))
 MEAN: dict[str, Any] = {"head": "linear", "pooling": "mean"}

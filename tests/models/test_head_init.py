@@ -13,9 +13,9 @@ from torch.nn import functional
 import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.loading import load_classifier
 from headstart.models.head_choice import Target
 from headstart.models.head_init import initialise_head, label_texts
-from headstart.models.loading import load_classifier
 
 THREE = Target(("good", "not_good", "very bad"))
 TWO = Target(("bad", "good"))

@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 import tiny
 from headstart.errors import Faults, ModelError
 from headstart.models.backbone import SplitModel, tensor_bytes
+from headstart.models.checkpoints.loading import load_classifier
 from headstart.models.head_choice import Target
 from headstart.models.headfile import RECORD, WEIGHTS, Head, describe_pooling
 from headstart.models.heads import EncoderClassifier, HeadSpec
-from headstart.models.loading import load_classifier
 
 LABELS = ("no", "yes")
 ABOUT: dict[str, Any] = {

@@ -13,8 +13,8 @@ import tiny
 import tiny_families
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.loading import load_classifier
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier
 from headstart.tuners import TUNERS
 from headstart.tuners._bind import bind, read_strategy
 

@@ -19,15 +19,15 @@ from transformers import AutoModel, AutoModelForMaskedLM, XLNetConfig, XLNetMode
 import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel, tensor_bytes
-from headstart.models.head_choice import Target
-from headstart.models.heads import EncoderClassifier
-from headstart.models.loading import (
+from headstart.models.checkpoints.loading import (
     load_classifier,
     load_saved,
     load_tokenizer,
     positions,
 )
-from headstart.models.saving import save_classifier
+from headstart.models.checkpoints.saving import save_classifier
+from headstart.models.head_choice import Target
+from headstart.models.heads import EncoderClassifier
 
 WEIGHTS = "model.safetensors"
 TWO, THREE = Target(("no", "yes")), Target(("a", "b", "c"))

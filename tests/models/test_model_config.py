@@ -18,9 +18,9 @@ from transformers import (
 
 import tiny
 from headstart.errors import ModelError
+from headstart.models.checkpoints.loading import load_classifier, load_saved
+from headstart.models.checkpoints.model_config import is_decoder, load_config, require_model
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier, load_saved
-from headstart.models.model_config import is_decoder, load_config, require_model
 
 TWO = Target(("no", "yes"))
 

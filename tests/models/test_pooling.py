@@ -13,11 +13,11 @@ import torch
 import tiny
 from headstart.errors import HeadstartError, ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.loading import draw_head, load_classifier, load_saved
+from headstart.models.checkpoints.saving import save_classifier
 from headstart.models.head_choice import Target
 from headstart.models.headfile import Head, describe_pooling
 from headstart.models.heads import POOLINGS, HeadSpec, PooledHead
-from headstart.models.loading import draw_head, load_classifier, load_saved
-from headstart.models.saving import save_classifier
 
 TWO, THREE = Target(("no", "yes")), Target(("a", "b", "c"))
 Make = Callable[..., Path]

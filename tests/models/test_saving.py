@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
-import headstart.models.saving
+import headstart.models.checkpoints.saving
 import tiny
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.loading import OWN_HEAD_FILE, load_classifier, load_saved
+from headstart.models.checkpoints.saving import save_classifier
 from headstart.models.head_choice import Target
-from headstart.models.loading import OWN_HEAD_FILE, load_classifier, load_saved
-from headstart.models.saving import save_classifier
 
 TARGET = Target(("no", "yes", "näja"))
 
@@ -83,7 +83,7 @@ def test_a_write_that_went_wrong_is_noticed(
     head: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     split = classifier("bert", tmp_path / "checkpoint", head)
-    read = headstart.models.saving.load_saved
+    read = headstart.models.checkpoints.saving.load_saved
     name = "layer.1.output.dense.bias"
 
     def flip_one_bit(folder: str, **_: bool) -> Any:
@@ -94,7 +94,7 @@ def test_a_write_that_went_wrong_is_noticed(
         save_file(tensors, path, metadata={"format": "pt"})
         return read(folder)
 
-    monkeypatch.setattr(headstart.models.saving, "load_saved", flip_one_bit)
+    monkeypatch.setattr(headstart.models.checkpoints.saving, "load_saved", flip_one_bit)
     with pytest.raises(ModelError, match="bit for bit") as error:
         save_classifier(split, TARGET, tiny.tokenizer(), tmp_path / "model", "card")
     assert "1 tensors that differ" in error.value.found
@@ -124,7 +124,7 @@ def test_a_failed_write_leaves_what_was_there(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(headstart.models.saving, "load_saved", fail)
+        patch.setattr(headstart.models.checkpoints.saving, "load_saved", fail)
         with pytest.raises(OSError, match="space"):
             save_classifier(split, TARGET, tiny.tokenizer(), out, "second")
     assert (out / "README.md").read_text() == "first"

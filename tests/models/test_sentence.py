@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoTokenizer
 
 import headstart as hs
-from headstart.models.sentence import MODULES, sentence_pooling
+from headstart.models.checkpoints.sentence import MODULES, sentence_pooling
 from tiny_runs import inputs, watched
 
 

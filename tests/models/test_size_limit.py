@@ -14,10 +14,10 @@ from torch.nn.modules import module
 
 import tiny
 from headstart.errors import ModelError
-from headstart.models import size_limit
+from headstart.models.checkpoints import size_limit
+from headstart.models.checkpoints.loading import load_classifier
+from headstart.models.checkpoints.size_limit import limited_to_weights
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier
-from headstart.models.size_limit import limited_to_weights
 
 TWO = Target(("no", "yes"))
 

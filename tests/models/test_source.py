@@ -16,9 +16,9 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForSequenceClassification
 
 from headstart.errors import HeadstartError
+from headstart.models.checkpoints.loading import load_classifier
+from headstart.models.checkpoints.source import ADAPTER, CONFIG, find_model, locate
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier
-from headstart.models.source import ADAPTER, CONFIG, find_model, locate
 
 PEFT_WARNS = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
 

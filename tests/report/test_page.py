@@ -24,8 +24,8 @@ from headstart.report.figures import Figure, by_cost, by_seed, by_size, label, l
 from headstart.report.page import build
 from headstart.report.read import Evidence, read_study
 from headstart.results import RunResult
+from headstart.study.outcome.read import split_lines
 from headstart.study.plan import read_plan
-from headstart.study.read import split_lines
 from tiny_records import BITFIT, FULL, NASTY, PROBED
 
 

@@ -16,7 +16,7 @@ from headstart.run import prepare_run
 from headstart.steps import budget
 from headstart.steps.budget import Speed, epochs_within, fit_to_budget, measure
 from headstart.steps.types import TrainingPlan
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from tiny_runs import inputs, same, saved
 
 DEFAULT = "head(until=optimum) > full(epochs=8)"

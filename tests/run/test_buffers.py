@@ -15,8 +15,8 @@ import torch
 import headstart as hs
 import tiny_families
 from headstart.models.backbone import BufferSnapshot
+from headstart.models.checkpoints.loading import load_classifier
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier
 from tiny_runs import Watch, frame, same, saved, watched
 
 LINE = "bitfit(steps=4) > full(steps=4)"

@@ -16,7 +16,7 @@ from transformers import AutoModelForMultipleChoice, AutoModelForSequenceClassif
 
 import headstart as hs
 import tiny
-from headstart.cli._tables import closing
+from headstart.cli.shared.tables import closing
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec

@@ -244,7 +244,7 @@ def test_numbers_as_names_are_classes(model: str) -> None:
 
 def test_a_class_is_a_text_by_its_name(model: str) -> None:
     """A column of classes may also be what a model reads."""
-    from headstart.data.objects import as_frame
+    from headstart.data.tables.objects import as_frame
     from headstart.inputs._rows import build_rows
     from headstart.tasks.userfile import from_columns
 

@@ -19,7 +19,7 @@ import headstart.run as main
 from alike import spread
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError, HeadstartError, RunError
-from headstart.models import saving
+from headstart.models.checkpoints import saving
 from headstart.steps.callback import Callback
 from headstart.steps.output import folder as folders
 from headstart.steps.output.folder import RunFolder

@@ -12,7 +12,7 @@ import torch
 
 import headstart as hs
 from headstart.errors import NumericalError
-from headstart.models.loading import load_saved
+from headstart.models.checkpoints.loading import load_saved
 from headstart.results import Point, StageResult
 from headstart.steps.stages.guard import LEARNED, has_learned
 from headstart.training.loop import StageLoop

@@ -12,7 +12,7 @@ import pytest
 import headstart as hs
 from headstart.errors import ConfigError, ModelError
 from headstart.steps.stages import loaders
-from headstart.training import recompute
+from headstart.training.machine import recompute
 from tiny_runs import inputs, same, saved
 
 

@@ -14,8 +14,8 @@ import pytest
 import headstart as hs
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError
-from headstart.models import folders
-from headstart.models.folders import move_to_place, recover, run_digest, working_folder
+from headstart.models.checkpoints import folders
+from headstart.models.checkpoints.folders import move_to_place, recover, run_digest, working_folder
 from headstart.steps.output.folder import RunFolder
 from tiny_runs import Watch, inputs
 
@@ -211,7 +211,7 @@ def take_head(out: Path, _rows: Path) -> None:
 
 
 def name_model(out: Path, _rows: Path) -> None:
-    from headstart.models.source import locate
+    from headstart.models.checkpoints.source import locate
 
     assert locate(str(out / "model")) == str(out / "model")
 

@@ -12,8 +12,8 @@ import torch
 import headstart as hs
 from headstart.cli import main
 from headstart.errors import ConfigError
+from headstart.models.checkpoints.loading import draw_head, load_classifier
 from headstart.models.head_choice import Target
-from headstart.models.loading import draw_head, load_classifier
 from headstart.training.seeds import stream
 from tiny_runs import inputs
 

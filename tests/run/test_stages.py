@@ -14,8 +14,8 @@ import torch
 import headstart as hs
 from alike import ALL, leading, spread
 from headstart.errors import NotationError
+from headstart.models.checkpoints.loading import load_saved
 from headstart.models.headfile import Head
-from headstart.models.loading import load_saved
 from headstart.steps.stages import runner as stages
 from headstart.tuners.lora import Lora
 from tiny_runs import Watch, inputs, same, saved, watched

@@ -18,19 +18,19 @@ import tiny
 import tiny_tags
 from headstart.cli import app
 from headstart.config import FitConfig
-from headstart.data.encode_words import encode_words
+from headstart.data.tokens.encode_words import encode_words
 from headstart.errors import HeadstartError
 from headstart.inputs._rows import build_rows
+from headstart.models.checkpoints.loading import load_classifier
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_classifier
 from headstart.run import plan_run, run
 from headstart.targets.tags import Tags
 from headstart.tasks.userfile import from_columns
 from headstart.techniques import TECHNIQUES
 from headstart.training.evaluate import predict_logits
-from headstart.training.features import frozen_features
+from headstart.training.frozen.features import frozen_features
 from headstart.training.loader import ExamplesLoader
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 
 SETTINGS: dict[str, Any] = {
     "train": "-", "validation": "-", "text": "tokens", "label": "tags", "target": "tags",

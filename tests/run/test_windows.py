@@ -15,9 +15,9 @@ from transformers import pipeline
 
 import headstart as hs
 from alike import ALL
-from headstart.data.stream import TableParts
+from headstart.data.tables.stream import TableParts
 from headstart.errors import ConfigError, HeadstartError
-from headstart.inputs import _longtexts as longtexts
+from headstart.inputs.text import longtexts
 from headstart.training.loader import ExamplesLoader
 from tiny_runs import Watch, inputs, same, saved, watched
 

@@ -15,11 +15,11 @@ import typer
 
 import tiny_studies
 from headstart.cli.study import carried_out
-from headstart.study import claims as claims_module
-from headstart.study.claims import MOST_DEATHS, MOST_IN_ALL, Claims
-from headstart.study.main import carry_out_study
+from headstart.study.running import claims as claims_module
+from headstart.study.running.claims import MOST_DEATHS, MOST_IN_ALL, Claims
+from headstart.study.running.main import carry_out_study
+from headstart.study.running.worker import Outcome
 from headstart.study.store import PlannedRun, Store
-from headstart.study.worker import Outcome
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def test_a_run_is_claimed_by_one(store: Store) -> None:
 def test_the_claim_of_a_dead_process_is_taken_over_and_counted(tmp_path: Path) -> None:
     store = Store(tmp_path / "x").open(create=True)
     code = (
-        "import sys; from headstart.study.claims import Claims\n"
+        "import sys; from headstart.study.running.claims import Claims\n"
         "from headstart.study.store import Store\n"
         "print(Claims(Store(sys.argv[1]).open()).take('a1'))\n"
     )

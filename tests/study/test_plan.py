@@ -11,10 +11,10 @@ from headstart.config import FitConfig
 from headstart.errors import Faults, HeadstartError
 from headstart.study.fields import SEEDS
 from headstart.study.identity import Digests
+from headstart.study.outcome.read import split_lines
+from headstart.study.outcome.statistics import smallest_p
 from headstart.study.plan import read_plan, read_plan_file
-from headstart.study.read import split_lines
 from headstart.study.request import request
-from headstart.study.statistics import smallest_p
 
 
 def study(**changes: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from headstart.errors import ConfigError
-from headstart.study.power import (
+from headstart.study.outcome.power import (
     _power,
     detectable_difference,
     is_at_chance,

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from headstart.errors import ConfigError
-from headstart.study import ranks
-from headstart.study.ranks import (
+from headstart.study.outcome import ranks
+from headstart.study.outcome.ranks import (
     average_ranks,
     critical_difference,
     friedman,

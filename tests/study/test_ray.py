@@ -16,7 +16,7 @@ import headstart
 import tiny_studies
 from alike import ALL
 from headstart.errors import ConfigError, RunError
-from headstart.study.ray_executor import RayExecutor
+from headstart.study.running.ray_executor import RayExecutor
 from headstart.study.store import Store
 
 pytest.importorskip("ray", reason="needs headstart[ray]")
@@ -27,10 +27,10 @@ import psutil
 import ray
 from ray.cluster_utils import Cluster
 
-from headstart.study.main import begin, carry_out_study
+from headstart.study.running.main import begin, carry_out_study
 from headstart.study.plan import read_plan
-from headstart.study.ray_executor import RayExecutor
-from headstart.study.runner import Watch
+from headstart.study.running.ray_executor import RayExecutor
+from headstart.study.running.runner import Watch
 
 values, out = json.loads(sys.argv[1]), sys.argv[2]
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})

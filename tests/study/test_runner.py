@@ -18,14 +18,14 @@ import forked
 import tiny_studies
 from headstart.errors import HeadstartError, RunError
 from headstart.results import RunResult
-from headstart.study import executors, runner
-from headstart.study.claims import MOST_DEATHS, Claims
-from headstart.study.executors import LocalExecutor, WorkerDied, closing
-from headstart.study.main import carry_out_study
-from headstart.study.read import read_summary
+from headstart.study.outcome.read import read_summary
+from headstart.study.running import executors, runner
+from headstart.study.running.claims import MOST_DEATHS, Claims
+from headstart.study.running.executors import LocalExecutor, WorkerDied, closing
+from headstart.study.running.main import carry_out_study
+from headstart.study.running.worker import Outcome, carry_out
 from headstart.study.store import PlannedRun, Store
-from headstart.study.worker import Outcome, carry_out
-from headstart.training import threads
+from headstart.training.machine import threads
 
 
 def test_finished_runs_are_not_repeated_and_new_ones_are_added(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_runs_that_another_process_has_are_left_to_it(tmp_path: Path) -> None:
 
 
 def studies_watch() -> type:
-    from headstart.study.runner import Watch
+    from headstart.study.running.runner import Watch
 
     return Watch
 

@@ -13,7 +13,7 @@ import headstart as hs
 import tiny_runs
 import tiny_studies
 from headstart.errors import RunError
-from headstart.study.main import carry_out_study
+from headstart.study.running.main import carry_out_study
 from headstart.study.soup import greedy, make_soup, stirred
 
 

@@ -21,8 +21,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from headstart.errors import ConfigError
-from headstart.study import statistics
-from headstart.study.statistics import (
+from headstart.study.outcome import statistics
+from headstart.study.outcome.statistics import (
     FEWEST_FOR_BCA,
     RESAMPLES,
     churn,
@@ -359,7 +359,7 @@ def test_what_is_no_table_of_classes_is_refused(predictions: object, message: st
 
 def test_import_needs_no_statistical_library() -> None:
     code = (
-        "import sys, headstart.study.statistics, headstart.study.ranks, headstart.study.power\n"
+        "import sys\nfrom headstart.study.outcome import power, ranks, statistics\n"
         "print({'scipy', 'statsmodels', 'torch', 'pandas'} & sys.modules.keys())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

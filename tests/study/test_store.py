@@ -12,7 +12,7 @@ import pytest
 
 import tiny_records as made
 from headstart.errors import RunError
-from headstart.study.claims import Claims
+from headstart.study.running.claims import Claims
 from headstart.study.store import FOLDERS, PlannedRun, Store
 
 AXES = made.axes("full", 3)

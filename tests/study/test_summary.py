@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from headstart.errors import HeadstartError
-from headstart.study.comparison import compare
 from headstart.study.formats import as_text
-from headstart.study.summary import summarise
-from headstart.study.tables import (
+from headstart.study.outcome.comparison import compare
+from headstart.study.outcome.summary import summarise
+from headstart.study.outcome.tables import (
     CSV_HEAD,
     HEAD,
     LEGEND,

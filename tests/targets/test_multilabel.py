@@ -11,7 +11,7 @@ import pytest
 import torch
 from sklearn import metrics
 
-from headstart.data.objects import as_frame
+from headstart.data.tables.objects import as_frame
 from headstart.errors import DataError, Faults, HeadstartError
 from headstart.targets.multilabel import MultiLabel
 from headstart.tasks.metrics import METRICS, compute

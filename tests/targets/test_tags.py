@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import tiny_tags
-from headstart.data.classnames import ITEM_NAMES
 from headstart.data.ragged import joined, ragged
 from headstart.data.rows import Rows
+from headstart.data.tables.classnames import ITEM_NAMES
 from headstart.errors import HeadstartError
 from headstart.inputs._rows import build_rows
 from headstart.targets._base import TargetKind

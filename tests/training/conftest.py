@@ -10,15 +10,15 @@ import pytest
 import torch
 
 import tiny
-from headstart.data.encode import Encoded, Padding
+from headstart.data.tokens.encode import Encoded, Padding
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.targets.classes import Classes
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loader import ExamplesLoader
 from headstart.training.loop import StageLoop
+from headstart.training.machine.runtime import Runtime
 from headstart.training.optim import OptimizerSettings
-from headstart.training.runtime import Runtime
 from headstart.training.state import StageSetup
 
 SEVEN = Length(7, 1, "end")

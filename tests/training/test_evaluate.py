@@ -16,7 +16,7 @@ from headstart.models.evaluating import evaluating
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 from headstart.training.evaluate import Judge, predict_logits
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 
 
 @pytest.mark.parametrize(("kind", "choices"), [("sequence", 1), ("choice", 3)])

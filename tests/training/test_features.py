@@ -12,18 +12,18 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-import headstart.training.features as module
+import headstart.training.frozen.features as module
 import tiny
-from headstart.data.encode import Encoded, Padding
+from headstart.data.tokens.encode import Encoded, Padding
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import EncoderClassifier, HeadSpec
 from headstart.targets._base import TargetKind
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 from headstart.training.evaluate import predict_logits
-from headstart.training.features import frozen_features
+from headstart.training.frozen.features import frozen_features
 from headstart.training.loader import ExamplesLoader
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from headstart.training.seeds import seeded
 
 CASES = [(family, kind) for family in tiny.FAMILIES for kind in ("sequence", "choice", "mlp")]

@@ -21,9 +21,9 @@ from headstart.targets._base import TargetKind
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 from headstart.training.evaluate import predict_logits
-from headstart.training.first_token import LEAST_ROWS, first_token_only
+from headstart.training.frozen.first_token import LEAST_ROWS, first_token_only
 from headstart.training.loader import BatchLoader
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from headstart.training.seeds import seeded
 
 Make = Callable[..., BatchLoader]

@@ -11,9 +11,9 @@ import torch
 
 import tiny
 from headstart.models.backbone import SplitModel
-from headstart.training import hidden
-from headstart.training.hidden import final_states
-from headstart.training.runtime import Runtime
+from headstart.training.frozen import hidden
+from headstart.training.frozen.hidden import final_states
+from headstart.training.machine.runtime import Runtime
 
 ROWS = 11
 Make = Callable[..., Any]

@@ -18,9 +18,9 @@ from headstart.strategies.plan import Length
 from headstart.targets.classes import Classes
 from headstart.training.loader import BatchLoader
 from headstart.training.loop import StageLoop
-from headstart.training.masking import known_padding
+from headstart.training.machine.masking import known_padding
+from headstart.training.machine.runtime import Runtime
 from headstart.training.optim import OptimizerSettings
-from headstart.training.runtime import Runtime
 from headstart.training.state import StageSetup
 from headstart.training.step_reports import StepReports
 

@@ -13,7 +13,7 @@ from torch import nn
 
 import headstart.training.loop as module
 from headstart.training.loop import StageLoop
-from headstart.training.offload import OffloadedAdamW
+from headstart.training.machine.offload import OffloadedAdamW
 from headstart.training.optim import OptimizerSettings, build_optimizer
 
 BETAS, EPS = (0.8, 0.9), 1e-4

@@ -14,8 +14,8 @@ import headstart as hs
 import tiny
 import tiny_families
 from headstart.models.backbone import SplitModel
-from headstart.training.precision import settle_precision
-from headstart.training.runtime import Runtime
+from headstart.training.machine.precision import settle_precision
+from headstart.training.machine.runtime import Runtime
 from tiny_runs import frame
 
 SPARSE = {"block_size": 4, "num_random_blocks": 1}

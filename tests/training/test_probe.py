@@ -18,11 +18,11 @@ from headstart.targets._base import TargetKind
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 from headstart.training.evaluate import predict_logits
-from headstart.training.features import frozen_features
+from headstart.training.frozen.features import frozen_features
+from headstart.training.frozen.probe import probe_logits, train_heads
 from headstart.training.loop import StageLoop
+from headstart.training.machine.runtime import Runtime
 from headstart.training.optim import OptimizerSettings
-from headstart.training.probe import probe_logits, train_heads
-from headstart.training.runtime import Runtime
 from headstart.training.state import StageSetup
 
 SEEDS, RATES, STEPS, BATCH = (3, 4), (1e-3, 1e-2), 9, 5

@@ -12,14 +12,14 @@ from torch import nn
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 import tiny
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from launching import forked_twice
 
 CHILD = """
 import json, sys
 import torch
 sys.path.append(sys.argv[2])
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from test_processes import Toy
 
 runtime, found = Runtime("cpu", "fp32", 1), {}

@@ -17,7 +17,7 @@ from headstart.kernels.masks import Randomness
 from headstart.kernels.mode import FastKernels, twice_the_same
 from headstart.models.backbone import SplitModel
 from headstart.training.loop import StageLoop
-from headstart.training.recompute import recomputed, require_recomputable
+from headstart.training.machine.recompute import recomputed, require_recomputable
 from tiny_tuners import make
 
 CPU = torch.device("cpu")

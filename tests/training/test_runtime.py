@@ -12,9 +12,9 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from torch import nn
 
-import headstart.training.runtime as module
+import headstart.training.machine.runtime as module
 from headstart.errors import ConfigError
-from headstart.training.runtime import Runtime, accelerate_as_found
+from headstart.training.machine.runtime import Runtime, accelerate_as_found
 
 
 @pytest.fixture

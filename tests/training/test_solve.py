@@ -14,9 +14,9 @@ import headstart as hs
 from headstart.errors import NotationError
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
-from headstart.training import solve
+from headstart.training.frozen import solve
+from headstart.training.frozen.solve import STRENGTHS, fit_head, folds
 from headstart.training.loader import Indices
-from headstart.training.solve import STRENGTHS, fit_head, folds
 from headstart.tuners._bind import read_strategy
 from tiny_runs import frame, inputs, saved, watched
 
@@ -219,7 +219,7 @@ def test_a_total_is_left_to_the_last_stage(tmp_path: Path) -> None:
 def test_features_that_cannot_be_kept_are_trained_on_instead(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headstart.training.features.LARGEST_STORE", 0)
+    monkeypatch.setattr("headstart.training.frozen.features.LARGEST_STORE", 0)
     result = hs.fit(
         strategy="head(until=optimum, epochs=2)", out=tmp_path / "run", **inputs(tmp_path)
     )

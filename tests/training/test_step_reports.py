@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from headstart.training.step_reports import Pause, StepReports
 
 

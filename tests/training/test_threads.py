@@ -9,10 +9,10 @@ import torch
 
 import headstart as hs
 import tiny_runs
-from headstart.training import runtime as module
-from headstart.training import threads
-from headstart.training.runtime import Runtime
-from headstart.training.threads import Threads, choose_threads
+from headstart.training.machine import runtime as module
+from headstart.training.machine import threads
+from headstart.training.machine.runtime import Runtime
+from headstart.training.machine.threads import Threads, choose_threads
 
 
 @pytest.fixture

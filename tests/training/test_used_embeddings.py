@@ -15,8 +15,8 @@ from headstart.strategies.plan import Length
 from headstart.targets.classes import Classes
 from headstart.training.evaluate import Judge, predict_logits
 from headstart.training.loop import StageLoop
+from headstart.training.machine.runtime import Runtime
 from headstart.training.optim import OptimizerSettings
-from headstart.training.runtime import Runtime
 from headstart.training.state import StageSetup
 from headstart.training.used_embeddings import used_rows
 

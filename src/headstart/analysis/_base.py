@@ -8,8 +8,8 @@ from typing import Any
 
 from headstart.report.figures import Figure
 from headstart.report.read import Run
-from headstart.study.read import canonical
-from headstart.study.tables import short_name
+from headstart.study.outcome.read import canonical
+from headstart.study.outcome.tables import short_name
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from headstart.errors import ConfigError, HeadstartError, gathering
 from headstart.strategies.stages import Stage, Strategy
-from headstart.study.read import split_lines
+from headstart.study.outcome.read import split_lines
 
 FULL = Strategy((Stage("full"),)).name
 

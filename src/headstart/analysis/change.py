@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
-from headstart.analysis._change_figures import heat_maps
-from headstart.analysis._change_tensors import (
+from headstart.analysis.parts.change_figures import heat_maps
+from headstart.analysis.parts.change_tensors import (
     Keep,
     Tensor,
     absolute,
@@ -27,8 +27,8 @@ from headstart.analysis._change_tensors import (
     relative,
     tensors,
 )
-from headstart.analysis._fallen_back import without_head
-from headstart.analysis._numbers import (
+from headstart.analysis.parts.fallen_back import without_head
+from headstart.analysis.parts.numbers import (
     against,
     names,
     score_column,

@@ -16,7 +16,7 @@ from headstart.analysis._options import (
     read_numbers,
     read_open_stage,
 )
-from headstart.analysis._scores import (
+from headstart.analysis.parts.scores import (
     Part,
     by_case,
     finished,
@@ -28,12 +28,12 @@ from headstart.analysis._scores import (
     steps_told,
     values_of,
 )
-from headstart.analysis._verdicts import against, seeds_for, verdict
+from headstart.analysis.parts.verdicts import against, seeds_for, verdict
 from headstart.errors import HeadstartError, raise_all
 from headstart.report.curves import band, drawn, kept
 from headstart.report.figures import Figure, layout, look_of
 from headstart.report.read import Run
-from headstart.study.tables import UNKNOWN, score_scale, short_name
+from headstart.study.outcome.tables import UNKNOWN, score_scale, short_name
 
 RULE = Rule("--lengths", "numbers of epochs above 0", lambda epochs: epochs > 0, "1,2,4")
 DEFAULT = "1,2,4"

@@ -17,8 +17,8 @@ from headstart.analysis._base import (
     Variant,
     measured_in_all,
 )
-from headstart.analysis._fallen_back import without_head
-from headstart.analysis._numbers import (
+from headstart.analysis.parts.fallen_back import without_head
+from headstart.analysis.parts.numbers import (
     against,
     names,
     score_column,
@@ -29,7 +29,7 @@ from headstart.analysis._numbers import (
 )
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure, label, layout, look_of
-from headstart.study.tables import score_scale
+from headstart.study.outcome.tables import score_scale
 
 FIRST = "first token"
 BESIDE = 0.28

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Option, Table, Variant
-from headstart.analysis._controls import FRESH, WHOLE, Compared, compared
-from headstart.analysis._controls_figures import figures
-from headstart.analysis._controls_words import DEFINITIONS, left_out, sentences
-from headstart.analysis._numbers import score_column, scored
+from headstart.analysis.parts.controls import FRESH, WHOLE, Compared, compared
+from headstart.analysis.parts.controls_figures import figures
+from headstart.analysis.parts.controls_words import DEFINITIONS, left_out, sentences
+from headstart.analysis.parts.numbers import score_column, scored
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure
 from headstart.strategies.notation import parse
 from headstart.strategies.stages import Strategy
-from headstart.study.tables import show_interval
+from headstart.study.outcome.tables import show_interval
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 

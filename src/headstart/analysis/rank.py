@@ -9,7 +9,7 @@ import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Option, Side, Variant
 from headstart.analysis._options import FULL, Rule, before_full, read_numbers
-from headstart.analysis._scores import (
+from headstart.analysis.parts.scores import (
     Line,
     Part,
     by_case,
@@ -23,7 +23,7 @@ from headstart.analysis._scores import (
     steps_before,
     steps_told,
 )
-from headstart.analysis._verdicts import (
+from headstart.analysis.parts.verdicts import (
     Found,
     Verdict,
     against,
@@ -35,8 +35,8 @@ from headstart.analysis._verdicts import (
 from headstart.errors import HeadstartError, raise_all
 from headstart.report.figures import Figure
 from headstart.strategies.stages import Stage
-from headstart.study.comparison import compare
-from headstart.study.tables import short_name
+from headstart.study.outcome.comparison import compare
+from headstart.study.outcome.tables import short_name
 
 SCALE = 2
 """alpha / r, as in the runs of the paper (alpha 16, r 8) and in LoRA's own defaults here.

@@ -7,7 +7,7 @@ from typing import Any
 
 from headstart.analysis._base import Analysis, Case, Option, Variant
 from headstart.analysis._options import FULL, before_full, read_stages
-from headstart.analysis._scores import (
+from headstart.analysis.parts.scores import (
     Line,
     Part,
     by_case,
@@ -22,7 +22,7 @@ from headstart.analysis._scores import (
     steps_before,
     steps_told,
 )
-from headstart.analysis._verdicts import (
+from headstart.analysis.parts.verdicts import (
     Found,
     Pair,
     against,
@@ -32,7 +32,7 @@ from headstart.analysis._verdicts import (
 )
 from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.report.figures import Figure, label
-from headstart.study.tables import short_name
+from headstart.study.outcome.tables import short_name
 from headstart.tuners import TUNERS
 
 KEPT, DROPPED = ">>", ">"

@@ -15,7 +15,7 @@ from headstart.analysis._options import (
     read_numbers,
     read_open_stage,
 )
-from headstart.analysis._scores import (
+from headstart.analysis.parts.scores import (
     Line,
     Part,
     by_case,
@@ -28,12 +28,12 @@ from headstart.analysis._scores import (
     steps_before,
     steps_told,
 )
-from headstart.analysis._verdicts import Verdict, against, seeds_for, verdict
+from headstart.analysis.parts.verdicts import Verdict, against, seeds_for, verdict
 from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.report.curves import kept
 from headstart.report.figures import Figure
 from headstart.report.read import Run
-from headstart.study.tables import short_name
+from headstart.study.outcome.tables import short_name
 
 RULE = Rule("--shares", "numbers from 0 to below 1", lambda share: 0 <= share < 1, "0,0.1,0.5")
 DEFAULT = "0,0.1,0.25,0.5,0.75,0.9"

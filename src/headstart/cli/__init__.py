@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headstart.cli._app import app
-from headstart.cli._main import main
+from headstart.cli.shared.app import app
+from headstart.cli.shared.main import main
 
 __all__ = ["app", "main"]

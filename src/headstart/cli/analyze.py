@@ -14,16 +14,16 @@ import typer
 from typer.core import TyperGroup
 
 from headstart.analysis import ANALYSES
-from headstart.cli._console import HELP_NAMES, errors, examples, output, show, tables_that_fit
-from headstart.cli._settings import OF_ALL_RUNS, given_ones
-from headstart.cli._usage import Command
+from headstart.cli.shared.console import HELP_NAMES, errors, examples, output, show, tables_that_fit
+from headstart.cli.shared.settings import OF_ALL_RUNS, given_ones
+from headstart.cli.shared.usage import Command
 from headstart.cli.study import RUN_FAILED, read_grid, require_out, run
 
 if TYPE_CHECKING:
     from headstart.analysis._base import Analysis, Findings, Variant
-    from headstart.study.executors import Executor
-    from headstart.study.main import Study
     from headstart.study.plan import StudyPlan
+    from headstart.study.running.executors import Executor
+    from headstart.study.running.main import Study
 
 SHARED = (
     "out", "config", "task", "model", "strategies", "seeds", "train_rows", "grid", "train",
@@ -145,7 +145,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     Raises:
         typer.Exit: With code 3 if runs have failed, 130 if the user interrupts.
     """
-    from headstart.analysis._runs import in_order, planned
+    from headstart.analysis.parts.runs import in_order, planned
     from headstart.study.request import choose_executor
 
     folder = "" if given["dry_run"] else require_out(given["out"], f"analyze {name}")
@@ -164,7 +164,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
 
 
 def _variants(analysis: Analysis, given: Mapping[str, Any]) -> Sequence[Variant]:
-    from headstart.study.read import split_lines
+    from headstart.study.outcome.read import split_lines
 
     options = {option.name: given[option.name] for option in analysis.options}
     if analysis.strategies:
@@ -181,7 +181,7 @@ def _of_file(config: Path | None) -> str:
 
 
 def _plan(analysis: Analysis, variants: Sequence[Variant], given: Mapping[str, Any]) -> StudyPlan:
-    from headstart.study.read import canonical
+    from headstart.study.outcome.read import canonical
 
     lines = list(dict.fromkeys(canonical(v.strategy) for v in variants))
     seeds = given["seeds"]
@@ -214,8 +214,8 @@ def _print_plan(
     executor: Executor,
     out: str | None,
 ) -> None:
-    from headstart.cli._study import describe_plan
-    from headstart.study.executors import closing
+    from headstart.cli.shared.study import describe_plan
+    from headstart.study.running.executors import closing
 
     with closing(executor):
         show(*describe_plan(plan, runs, executor, out, sides=[v.name for v in variants]))
@@ -230,8 +230,8 @@ def _run(
     executor: Executor,
     given: Mapping[str, Any],
 ) -> None:
-    from headstart.analysis._runs import begin, cases
-    from headstart.cli._study import describe_failures
+    from headstart.analysis.parts.runs import begin, cases
+    from headstart.cli.shared.study import describe_failures
     from headstart.cli.study import carried_out
 
     out = given["out"]
@@ -283,7 +283,7 @@ def _of_missing(study: Study) -> list[str]:
 
 def _of_failures(study: Study) -> list[str]:
     """Say on the page which runs are missing from it."""
-    from headstart.cli._study import describe_failures
+    from headstart.cli.shared.study import describe_failures
 
     among = {run.id for run in study.runs}
     failed = len(study.store.failed() & among)

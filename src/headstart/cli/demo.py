@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.cli._console import is_main_process, output, show, table
-from headstart.cli._usage import command
+from headstart.cli.shared.console import is_main_process, output, show, table
+from headstart.cli.shared.usage import command
 from headstart.demo import STRATEGIES, TOTAL_EPOCHS, TRAIN_ROWS
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def demo(
     A small sentence encoder and film reviews, both from Python packages; a few minutes on two
     cores, without network.
     """
-    from headstart.cli._display import display
+    from headstart.cli.shared.display import display
     from headstart.demo import classify, export_rows, run_demo
 
     if export is not None:
@@ -72,7 +72,7 @@ def demo(
 
 
 def _print_results(results: dict[str, RunResult]) -> None:
-    from headstart.cli._tables import before_after
+    from headstart.cli.shared.tables import before_after
 
     rows = [
         (

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli._console import facts, show
-from headstart.cli._usage import command
+from headstart.cli.shared.console import facts, show
+from headstart.cli.shared.usage import command
 
 if TYPE_CHECKING:
     from headstart.catalogue import Knob, Part

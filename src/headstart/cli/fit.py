@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli._console import errors, is_main_process, output, show
-from headstart.cli._settings import FitCommand, gather, require_folder, with_settings
-from headstart.cli._usage import command
+from headstart.cli.shared.console import errors, is_main_process, output, show
+from headstart.cli.shared.settings import FitCommand, gather, require_folder, with_settings
+from headstart.cli.shared.usage import command
 from headstart.config import FitConfig
 from headstart.imports import without_collection
 
@@ -81,7 +81,7 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
         typer.Exit: If the user interrupts; how to go on has then been said.
     """
     with without_collection():
-        from headstart.cli._display import display
+        from headstart.cli.shared.display import display
         from headstart.run import run
         from headstart.steps.callback import Callback
         from headstart.steps.settings import default_out
@@ -102,7 +102,7 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
 
 
 def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
-    from headstart.cli._tables import describe_plan
+    from headstart.cli.shared.tables import describe_plan
     from headstart.run import plan_run
 
     plan = plan_run(settings)
@@ -113,7 +113,7 @@ def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
 
 
 def _print_result(result: RunResult, *, quiet: bool) -> None:
-    from headstart.cli._tables import closing, describe_stages, short_result
+    from headstart.cli.shared.tables import closing, describe_stages, short_result
 
     if quiet:
         show(short_result(result))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.cli._console import HELP_NAMES, facts, show, table
-from headstart.cli._usage import command
+from headstart.cli.shared.console import HELP_NAMES, facts, show, table
+from headstart.cli.shared.usage import command
 from headstart.untrusted import shown
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli._console import facts, show, table
-from headstart.cli._usage import command
+from headstart.cli.shared.console import facts, show, table
+from headstart.cli.shared.usage import command
 from headstart.tasks.spec import SPAN_KEYS, TASK_KEYS
 
 app = typer.Typer()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli._console import facts, show, write_out
-from headstart.cli._usage import command
+from headstart.cli.shared.console import facts, show, write_out
+from headstart.cli.shared.usage import command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +160,7 @@ def evaluate(
 
     For classes it also says how far the probabilities can be believed.
     """
-    from headstart.data.stream import TableParts
+    from headstart.data.tables.stream import TableParts
     from headstart.results import CALIBRATION_FIGURES
 
     parts = TableParts(data, split=split, encoding=encoding)
@@ -239,11 +239,11 @@ def predict(
     All columns and the order of the rows are kept; added are `prediction` and, for classes or
     several labels a row, the probability of each as `p_` and its name.
     """
-    from headstart.cli._lines import is_text_file, read_lines
-    from headstart.cli._write import check_target, printing, without_formulas, writing
-    from headstart.data._files import check_encoding
-    from headstart.data.sources import no_splits
-    from headstart.data.stream import TableParts
+    from headstart.cli.shared.lines import is_text_file, read_lines
+    from headstart.cli.shared.write import check_target, printing, without_formulas, writing
+    from headstart.data.tables._files import check_encoding
+    from headstart.data.tables.sources import no_splits
+    from headstart.data.tables.stream import TableParts
 
     if out is not None:
         check_target(out, overwrite=overwrite, read=data)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.cli._console import show, table
-from headstart.cli._usage import command
+from headstart.cli.shared.console import show, table
+from headstart.cli.shared.usage import command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -72,7 +72,7 @@ def probe(
     The best rate is chosen by the rows that it is scored on, so its score is optimistic.
     """
     from headstart.api import probe as run
-    from headstart.cli._write import check_target, writing
+    from headstart.cli.shared.write import check_target, writing
 
     if out is not None:
         check_target(out, overwrite=overwrite, read=train or "")

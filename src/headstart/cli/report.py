@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli._console import show
-from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
-from headstart.cli._usage import command
+from headstart.cli.shared.console import show
+from headstart.cli.shared.options import Baseline, Folder, Strategies, warn_of_damage
+from headstart.cli.shared.usage import command
 
 app = typer.Typer()
 
@@ -34,7 +34,7 @@ def report(
     """
     from headstart.report.page import build
     from headstart.report.read import read_study
-    from headstart.study.read import split_lines
+    from headstart.study.outcome.read import split_lines
     from headstart.study.store import Store
     from headstart.writing import require_free, write_output
 

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from headstart.cli._console import errors, show, table
-from headstart.cli._options import Folder
+from headstart.cli.shared.console import errors, show, table
+from headstart.cli.shared.options import Folder
 
 SOUP_EXAMPLES = (
     "headstart study soup studies/rte --strategy ft --out runs/soup",
@@ -38,9 +38,9 @@ def soup(
     weights, so each seed is trained again. The validation rows choose, so measure the result on
     rows that nothing has seen, by `headstart evaluate`.
     """
-    from headstart.cli._display import display
+    from headstart.cli.shared.display import display
     from headstart.errors import ConfigError
-    from headstart.study.read import read_records
+    from headstart.study.outcome.read import read_records
     from headstart.study.soup import make_soup
 
     names = read_records(folder).strategies

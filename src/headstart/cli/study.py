@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from headstart.cli._console import HELP_NAMES, errors, output, show, write_out
-from headstart.cli._options import Baseline, Folder, Strategies, warn_of_damage
-from headstart.cli._settings import given_ones, with_settings_of_runs
-from headstart.cli._usage import command
+from headstart.cli.shared.console import HELP_NAMES, errors, output, show, write_out
+from headstart.cli.shared.options import Baseline, Folder, Strategies, warn_of_damage
+from headstart.cli.shared.settings import given_ones, with_settings_of_runs
+from headstart.cli.shared.usage import command
 from headstart.cli.soup import SOUP_EXAMPLES, soup
 from headstart.study.fields import SEEDS
 
 if TYPE_CHECKING:
     from headstart.results import RunResult
-    from headstart.study.executors import Executor
-    from headstart.study.main import Study
     from headstart.study.plan import StudyPlan
-    from headstart.study.runner import State
+    from headstart.study.running.executors import Executor
+    from headstart.study.running.main import Study
+    from headstart.study.running.runner import State
 
 RUN_FAILED = 3
 """Exit code where a run of the study has failed."""
@@ -174,7 +174,7 @@ def status(
     folder: Folder,
 ) -> None:
     """Show what is done, in progress, failed and missing."""
-    from headstart.cli._study import describe_failures, describe_status
+    from headstart.cli.shared.study import describe_failures, describe_status
 
     show(*describe_status(folder), *describe_failures(folder))
 
@@ -193,9 +193,9 @@ def table(
     strategies: Strategies = None,
 ) -> None:
     """Print the comparison of the strategies, with what has ended so far."""
-    from headstart.cli._study import describe_summary
+    from headstart.cli.shared.study import describe_summary
     from headstart.study.formats import as_text
-    from headstart.study.read import read_summary, split_lines
+    from headstart.study.outcome.read import read_summary, split_lines
 
     summary = read_summary(folder, baseline, split_lines(strategies or ""))
     warn_of_damage(summary)
@@ -230,7 +230,7 @@ def card(
     from headstart.errors import ConfigError
     from headstart.report.card import put_into, section
     from headstart.report.read import read_study
-    from headstart.study.read import split_lines
+    from headstart.study.outcome.read import split_lines
 
     if model and out:
         raise ConfigError("--model or --out", "both", "Drop one.")
@@ -298,8 +298,8 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
 def _of_model(name: str) -> tuple[Path, RunResult | None]:
     """Return the README.md of a model, and the record of the run that it comes from."""
     from headstart.errors import RunError
-    from headstart.models.folders import recover
-    from headstart.models.source import at_home, find_model
+    from headstart.models.checkpoints.folders import recover
+    from headstart.models.checkpoints.source import at_home, find_model
     from headstart.results import RunResult
 
     recover(Path(at_home(name)))
@@ -329,9 +329,9 @@ def _parts(text: str) -> list[str]:
 
 
 def _print_plan(plan: StudyPlan, executor: Executor, out: str | None) -> None:
-    from headstart.cli._study import describe_plan
-    from headstart.study.executors import closing
-    from headstart.study.main import planned_runs
+    from headstart.cli.shared.study import describe_plan
+    from headstart.study.running.executors import closing
+    from headstart.study.running.main import planned_runs
 
     with closing(executor):
         show(*describe_plan(plan, planned_runs(plan), executor, out))
@@ -340,9 +340,9 @@ def _print_plan(plan: StudyPlan, executor: Executor, out: str | None) -> None:
 def _carry_out(
     plan: StudyPlan, executor: Executor, out: str, *, retry_failed: bool, quiet: bool
 ) -> None:
-    from headstart.cli._study import describe_failures, describe_summary
-    from headstart.study.main import begin
-    from headstart.study.read import read_summary
+    from headstart.cli.shared.study import describe_failures, describe_summary
+    from headstart.study.outcome.read import read_summary
+    from headstart.study.running.main import begin
 
     state = carried_out(begin(plan, out, retry_failed=retry_failed), executor, quiet=quiet)
     if state.done:
@@ -366,8 +366,8 @@ def carried_out(study: Study, executor: Executor, *, quiet: bool) -> State:
     Raises:
         typer.Exit: If the user interrupts; what is kept has then been said.
     """
-    from headstart.cli._study import study_display
-    from headstart.study.main import carry_out_study
+    from headstart.cli.shared.study import study_display
+    from headstart.study.running.main import carry_out_study
 
     try:
         with _ended_as_by_ctrl_c(), study_display(study, output(), quiet=quiet) as watch:

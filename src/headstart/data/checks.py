@@ -9,9 +9,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from headstart.data._faults import some
-from headstart.data.encode import Encoded
 from headstart.data.labels import Classes, LabelMap, to_number
 from headstart.data.rows import Rows
+from headstart.data.tokens.encode import Encoded
 from headstart.errors import DataError
 from headstart.untrusted import quoted
 

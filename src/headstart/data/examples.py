@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from headstart.data.labels import Labels
-from headstart.data.windows import mean_of_windows, of_rows
+from headstart.data.tokens.windows import mean_of_windows, of_rows
 
 if TYPE_CHECKING:
     import torch

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
-from headstart.data.classnames import class_names, read_named
+from headstart.data.tables.classnames import class_names, read_named
 from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
 from headstart.untrusted import quoted

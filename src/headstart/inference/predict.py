@@ -14,9 +14,9 @@ import pandas as pd
 
 from headstart.config import FitConfig
 from headstart.data._faults import counting_all, counting_from, notes
-from headstart.data.objects import as_frame
 from headstart.data.rows import Rows, column_faults
-from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
+from headstart.data.tables.objects import as_frame
+from headstart.data.tables.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import (
     ConfigError,
     DataError,
@@ -30,9 +30,9 @@ from headstart.inputs import INPUTS
 from headstart.inputs._base import InputKind, InputSettings
 from headstart.inputs._model import kind_of_model
 from headstart.inputs._rows import build_rows
-from headstart.models.folders import recover, require_finished
-from headstart.models.loading import load_saved
-from headstart.models.source import at_home
+from headstart.models.checkpoints.folders import recover, require_finished
+from headstart.models.checkpoints.loading import load_saved
+from headstart.models.checkpoints.source import at_home
 from headstart.steps.output.saved import (
     fit_to_model,
     needs_task_file,
@@ -47,9 +47,9 @@ from headstart.targets._model import kind_of
 from headstart.tasks.metrics import class_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.training.evaluate import Judge, predict_logits
-from headstart.training.first_token import first_token_only
+from headstart.training.frozen.first_token import first_token_only
 from headstart.training.loader import ExamplesLoader
-from headstart.training.precision import settle_precision
+from headstart.training.machine.precision import settle_precision
 from headstart.untrusted import shown
 
 log = logging.getLogger("headstart")

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pandas as pd
 
-from headstart.data.classnames import with_names
 from headstart.data.labels import LabelReader
 from headstart.data.rows import Rows, column_faults
+from headstart.data.tables.classnames import with_names
 from headstart.errors import gathering, raise_all
 from headstart.inputs import INPUTS
 from headstart.tasks.spec import TaskSpec

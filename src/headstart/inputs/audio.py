@@ -13,12 +13,12 @@ from headstart.data.extracted import Extracted
 from headstart.data.rows import Rows
 from headstart.errors import ConfigError, ModelError
 from headstart.inputs._base import InputKind, InputSettings, Mask, Preprocessor
-from headstart.inputs._extractor import SoundReader, load_extractor, make_reader
-from headstart.inputs._media import as_cells, missing_cells, read_media
-from headstart.inputs._sound import decode, is_sound, sound_digest
+from headstart.inputs.media.extractor import SoundReader, load_extractor, make_reader
+from headstart.inputs.media.media import as_cells, missing_cells, read_media
+from headstart.inputs.media.sound import decode, is_sound, sound_digest
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.model_config import MAX_SECONDS
 from headstart.models.head_choice import Target
-from headstart.models.model_config import MAX_SECONDS
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from headstart.data.rows import Rows, TextPair
 from headstart.errors import ConfigError, DataError
-from headstart.inputs._text import TextInput
+from headstart.inputs.text.text import TextInput
 from headstart.tasks.spec import TaskSpec
 
 

@@ -11,10 +11,10 @@ import pandas as pd
 from headstart.data.examples import Examples
 from headstart.data.rows import Rows
 from headstart.inputs._base import InputKind, InputSettings, Mask, Preprocessor
-from headstart.inputs._media import as_cells, missing_cells, read_media
-from headstart.inputs._picture import Picture, decode, picture_digest, pillow
-from headstart.inputs._pixels import LEAST_AREA, Pictures, Scaling, prepare
-from headstart.inputs._processor import count_places, load_scaling
+from headstart.inputs.media.media import as_cells, missing_cells, read_media
+from headstart.inputs.media.picture import Picture, decode, picture_digest, pillow
+from headstart.inputs.media.pixels import LEAST_AREA, Pictures, Scaling, prepare
+from headstart.inputs.media.processor import count_places, load_scaling
 from headstart.models.backbone import SplitModel
 from headstart.models.head_choice import Target
 from headstart.tasks.spec import TaskSpec

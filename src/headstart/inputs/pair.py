@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from headstart.data.rows import TextPair
-from headstart.inputs._text import TextInput
+from headstart.inputs.text.text import TextInput
 from headstart.tasks.spec import TaskSpec
 
 

@@ -9,19 +9,19 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from headstart.data.encode_words import WordExamples, encode_words
 from headstart.data.examples import Examples
-from headstart.data.lengths import decide_overlap, resolve_max_length
-from headstart.data.objects import is_table
 from headstart.data.rows import Rows, TextPair
-from headstart.data.words import read_words, without_words
+from headstart.data.tables.objects import is_table
+from headstart.data.tokens.encode_words import WordExamples, encode_words
+from headstart.data.tokens.lengths import decide_overlap, resolve_max_length
+from headstart.data.tokens.words import read_words, without_words
 from headstart.errors import ConfigError, DataError, ModelError, raise_all
 from headstart.inputs._base import InputSettings, Mask, Preprocessor
-from headstart.inputs._longtexts import ROWS_IN_WINDOWS, InputLength, saved_length
-from headstart.inputs._text import TextInput, TextTokens
+from headstart.inputs.text.longtexts import ROWS_IN_WINDOWS, InputLength, saved_length
+from headstart.inputs.text.text import TextInput, TextTokens
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.loading import load_tokenizer, positions
 from headstart.models.head_choice import Target
-from headstart.models.loading import load_tokenizer, positions
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 

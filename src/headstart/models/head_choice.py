@@ -8,9 +8,9 @@ from typing import Any, Literal
 import transformers
 
 from headstart.errors import ModelError
+from headstart.models.checkpoints.model_config import is_decoder
 from headstart.models.heads import EACH_STATE, POOLINGS, HeadSpec
 from headstart.models.kinds import MODEL_CLASSES, ModelKind, kind_of_architecture
-from headstart.models.model_config import is_decoder
 
 ProblemType = Literal[
     "single_label_classification", "multi_label_classification", "regression",

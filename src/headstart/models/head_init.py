@@ -12,8 +12,8 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.model_config import is_decoder
 from headstart.models.head_choice import Target
-from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
 
 _NO_WORD = re.compile(r"LABEL_\d+|[\W\d_]+")

@@ -23,13 +23,13 @@ from headstart.files.jsonfile import read_table
 from headstart.files.schema import Scores, as_record
 from headstart.files.tensors import read_tensors
 from headstart.models.backbone import SplitModel
-from headstart.models.folders import recover, require_finished
+from headstart.models.checkpoints.folders import recover, require_finished
+from headstart.models.checkpoints.loading import load_saved
+from headstart.models.checkpoints.model_config import is_decoder
+from headstart.models.checkpoints.source import CONFIG, at_home, find_model
 from headstart.models.heads import EACH_STATE, POOLINGS, EncoderClassifier
 from headstart.models.kinds import MODEL_CLASSES, kind_of_architecture
-from headstart.models.loading import load_saved
-from headstart.models.model_config import is_decoder
 from headstart.models.rescale import require_divisible
-from headstart.models.source import CONFIG, at_home, find_model
 from headstart.untrusted import shown
 from headstart.writing import sync, whole_file
 

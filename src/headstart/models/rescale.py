@@ -12,8 +12,8 @@ from torch import nn
 
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.model_config import is_decoder
 from headstart.models.heads import EncoderClassifier
-from headstart.models.model_config import is_decoder
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from headstart.observers._features import l2_distance, linear_cka
 from headstart.results import StageResult
 from headstart.steps.callback import Observer
 from headstart.steps.types import TrainingPlan
-from headstart.training.hidden import final_states
+from headstart.training.frozen.hidden import final_states
 from headstart.training.loader import ExamplesLoader, SubsetLoader
 from headstart.training.seeds import stream
 

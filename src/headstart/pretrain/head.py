@@ -13,11 +13,11 @@ import torch
 
 from headstart.config import FitConfig
 from headstart.data._faults import row_numbers, some
-from headstart.data.encode import Encoded
 from headstart.data.labels import LabelMap, Labels
+from headstart.data.tokens.encode import Encoded
 from headstart.errors import ConfigError, DataError, ModelError
 from headstart.models.backbone import SplitModel
-from headstart.models.loading import positions
+from headstart.models.checkpoints.loading import positions
 from headstart.models.rescale import require_rescalable
 from headstart.pretrain.tokenised import class_names_of, encode_dataset
 from headstart.steps.callback import Callback
@@ -32,8 +32,8 @@ from headstart.targets._base import TargetKind
 from headstart.tasks.metrics import DEFAULTS
 from headstart.training.evaluate import Judge
 from headstart.training.loader import ExamplesLoader, SubsetLoader
-from headstart.training.precision import settle_precision
-from headstart.training.runtime import Runtime, accelerate_as_found
+from headstart.training.machine.precision import settle_precision
+from headstart.training.machine.runtime import Runtime, accelerate_as_found
 from headstart.tuners._bind import read_strategy
 
 NEVER = 10**9

@@ -12,12 +12,12 @@ from headstart.steps.rows import Frames, read_rows
 from headstart.steps.settings import decide_settings
 from headstart.steps.types import Hyperparameters, gold_labels
 from headstart.training.evaluate import Judge
-from headstart.training.features import frozen_features
+from headstart.training.frozen.features import frozen_features
+from headstart.training.frozen.probe import probe_logits, train_heads
 from headstart.training.loader import ExamplesLoader
+from headstart.training.machine.precision import settle_precision
+from headstart.training.machine.runtime import Runtime
 from headstart.training.optim import OptimizerSettings
-from headstart.training.precision import settle_precision
-from headstart.training.probe import probe_logits, train_heads
-from headstart.training.runtime import Runtime
 
 UNUSED = (
     "strategy", "total_epochs", "guard", "head", "head_part", "ignore_backbone_mismatch", "lr",

@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 
-from headstart.data.encode import Encoded, Padding, Tokens
 from headstart.data.labels import Classes, Numbers
+from headstart.data.tokens.encode import Encoded, Padding, Tokens
 from headstart.errors import DataError
 
 

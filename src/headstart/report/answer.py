@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from headstart.study.comparison import Comparison, compare
-from headstart.study.statistics import holm, smallest_p
-from headstart.study.summary import Entry, Summary
-from headstart.study.tables import (
+from headstart.study.outcome.comparison import Comparison, compare
+from headstart.study.outcome.statistics import holm, smallest_p
+from headstart.study.outcome.summary import Entry, Summary
+from headstart.study.outcome.tables import (
     FEWEST_PAIRS,
     SAME_ROWS,
     errors_note,

@@ -10,9 +10,9 @@ from headstart.errors import ConfigError, RunError, did_you_mean
 from headstart.report.answer import answer
 from headstart.report.read import Evidence
 from headstart.results import RunResult
-from headstart.study import tables
 from headstart.study.formats import markdown
-from headstart.study.tables import short_name
+from headstart.study.outcome import tables
+from headstart.study.outcome.tables import short_name
 from headstart.untrusted import markdown as markdown_text
 from headstart.writing import write_text
 

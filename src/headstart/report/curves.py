@@ -14,8 +14,8 @@ from headstart.report.figures import COLOURS, DASHES, Figure, Look, group_name, 
 from headstart.report.figures import looks as looks_of
 from headstart.report.read import Evidence, Run
 from headstart.results import StageResult
-from headstart.study.summary import GIVEN_UP, Key, group_key
-from headstart.study.tables import score_scale, short_name
+from headstart.study.outcome.summary import GIVEN_UP, Key, group_key
+from headstart.study.outcome.tables import score_scale, short_name
 
 _TECHNIQUE = re.compile(r"\+[A-Za-z_]")
 """What a stage's name holds where a technique acts in it; the ``+`` of 1e+06 is not one."""

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from headstart.report.read import Evidence, Run
-from headstart.study.statistics import Description
-from headstart.study.summary import Entry, Group, Key, Summary, group_key
-from headstart.study.tables import score_scale, short_name, show_interval
+from headstart.study.outcome.statistics import Description
+from headstart.study.outcome.summary import Entry, Group, Key, Summary, group_key
+from headstart.study.outcome.tables import score_scale, short_name, show_interval
 from headstart.untrusted import one_line, shortened
 
 COLOURS = ("#4f86d6", "#d07a2d", "#2f9e77", "#c25a9c", "#8b73d6", "#8f8a3a", "#c9504f", "#4b98a8")

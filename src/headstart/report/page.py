@@ -8,8 +8,8 @@ from headstart.report.document import Section, document, escape, listing, table,
 from headstart.report.document import figures as figures_html
 from headstart.report.figures import Figure
 from headstart.report.read import Evidence
-from headstart.study import tables
-from headstart.study.tables import short_name
+from headstart.study.outcome import tables
+from headstart.study.outcome.tables import short_name
 
 MOST_FAILURES = 200
 CORRECTED = (

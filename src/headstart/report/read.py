@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headstart.results import RunResult
-from headstart.study.read import Records, read_records
+from headstart.study.outcome.read import Records, read_records
+from headstart.study.outcome.summary import AXES, Key, Summary, group_key, summarise
 from headstart.study.store import PlannedRun
-from headstart.study.summary import AXES, Key, Summary, group_key, summarise
 
 
 @dataclass(frozen=True)

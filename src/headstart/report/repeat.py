@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from headstart.report.read import Evidence
+from headstart.study.outcome.summary import AXES
 from headstart.study.store import PlannedRun
-from headstart.study.summary import AXES
 
 FILE = "study.yaml"
 LEFT_OUT = {"out", "resume", "overwrite", "checkpoint_minutes", "checkpoint_steps", "seed",

@@ -6,7 +6,7 @@ import numpy as np
 
 from headstart.data.examples import Examples
 from headstart.errors import ConfigError
-from headstart.models.model_config import TEMPERATURE, THRESHOLD
+from headstart.models.checkpoints.model_config import TEMPERATURE, THRESHOLD
 from headstart.models.rescale import divide_logits
 from headstart.results import RunResult
 from headstart.steps.types import TrainingPlan, gold_labels

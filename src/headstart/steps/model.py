@@ -11,9 +11,9 @@ from headstart.imports import without_collection
 from headstart.inputs import INPUTS
 from headstart.inputs._base import InputSettings, Preprocessor
 from headstart.models.backbone import SplitModel
+from headstart.models.checkpoints.loading import draw_head, load_classifier
 from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
-from headstart.models.loading import draw_head, load_classifier
 from headstart.models.rescale import require_divisible
 from headstart.steps.types import (
     EncodedSplits,

@@ -14,9 +14,9 @@ from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.techniques import TECHNIQUES
 from headstart.training.loader import ExamplesLoader
-from headstart.training.precision import settle_precision
-from headstart.training.recompute import require_recomputable
-from headstart.training.runtime import Runtime
+from headstart.training.machine.precision import settle_precision
+from headstart.training.machine.recompute import require_recomputable
+from headstart.training.machine.runtime import Runtime
 from headstart.tuners._bind import bind, bind_techniques, read_strategy
 
 

@@ -15,9 +15,9 @@ from headstart.config import FitConfig
 from headstart.data._faults import counting_all, notes
 from headstart.data.checks import duplicate_rows
 from headstart.data.rows import Rows, column_faults
-from headstart.data.sources import read_table
 from headstart.data.splits import carve, sample
-from headstart.data.usable import Counts, Gaps, Usable, fit_columns, usable_rows
+from headstart.data.tables.sources import read_table
+from headstart.data.tables.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
 from headstart.inputs import INPUTS
 from headstart.inputs._rows import build_rows

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.models.checkpoints.saving import has_sentence_form, save_classifier
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
-from headstart.models.saving import has_sentence_form, save_classifier
 from headstart.results import RunResult
 from headstart.steps.output.card import model_card
 from headstart.steps.output.folder import HEAD, MODEL, RESULT

@@ -8,14 +8,14 @@ from pathlib import Path
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, NotationError, raise_all
 from headstart.inputs import INPUTS
-from headstart.inputs._longtexts import require_windows
-from headstart.models.encoders import encoder_loader, has_decoder
+from headstart.inputs.text.longtexts import require_windows
+from headstart.models.checkpoints.encoders import encoder_loader, has_decoder
+from headstart.models.checkpoints.model_config import load_config
+from headstart.models.checkpoints.sentence import sentence_pooling
+from headstart.models.checkpoints.source import find_model, locate
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
 from headstart.models.kinds import MODEL_CLASSES
-from headstart.models.model_config import load_config
-from headstart.models.sentence import sentence_pooling
-from headstart.models.source import find_model, locate
 from headstart.steps.types import Hyperparameters, RunSettings
 from headstart.strategies.presets import Preset, get_preset
 from headstart.strategies.stages import Strategy

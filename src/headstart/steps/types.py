@@ -20,7 +20,7 @@ from headstart.strategies.presets import Preset
 from headstart.strategies.stages import Strategy
 from headstart.targets._base import TargetKind
 from headstart.tasks.spec import TaskSpec
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 
 
 @dataclass(frozen=True)

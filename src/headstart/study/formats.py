@@ -6,8 +6,8 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from headstart.study.summary import Summary
-from headstart.study.tables import (
+from headstart.study.outcome.summary import Summary
+from headstart.study.outcome.tables import (
     CSV_HEAD,
     HEAD,
     OVERALL_HEAD,

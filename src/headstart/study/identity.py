@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config import FitConfig
-from headstart.models.source import locate
+from headstart.models.checkpoints.source import locate
 from headstart.steps.settings import decide_hyperparameters, find_task
 from headstart.strategies.stages import Strategy
 from headstart.tasks.builtin import read_task_folder

@@ -25,8 +25,8 @@ from headstart.config import FitConfig
 from headstart.configfile import read_settings
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, gathering, raise_all
 from headstart.study.fields import SEEDS, misplaced
-from headstart.study.read import split_lines
-from headstart.study.summary import AXES
+from headstart.study.outcome.read import split_lines
+from headstart.study.outcome.summary import AXES
 from headstart.tuners._bind import read_strategy
 
 KEYS = (

@@ -8,8 +8,8 @@ from typing import Any
 
 from headstart.configfile import TRUST, without_trust
 from headstart.errors import ConfigError, did_you_mean
-from headstart.study.executors import Executor, LocalExecutor
 from headstart.study.plan import StudyPlan, read_plan, read_plan_file
+from headstart.study.running.executors import Executor, LocalExecutor
 
 EXECUTORS = ("local", "ray")
 
@@ -83,7 +83,7 @@ def choose_executor(
             raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
         log = None if out is None or "://" in out else Path(out) / "logs"
         return LocalExecutor(1 if workers is None else workers, threads, log)
-    from headstart.study.ray_executor import RayExecutor
+    from headstart.study.running.ray_executor import RayExecutor
 
     return RayExecutor(address, cpus, gpus, workers, threads)
 

@@ -30,9 +30,9 @@ from headstart.steps.save import save_run
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.train import stage_runner, train
 from headstart.steps.types import TrainingPlan
-from headstart.study.read import canonical, read_records
+from headstart.study.outcome.read import canonical, read_records
 from headstart.training.evaluate import predict_logits
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from headstart.writing import whole_folder
 
 Weights = dict[str, torch.Tensor]

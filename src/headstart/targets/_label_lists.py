@@ -12,8 +12,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.data._faults import no_column, row_numbers, some
-from headstart.data.classnames import item_names
 from headstart.data.labels import missing_labels, spelling
+from headstart.data.tables.classnames import item_names
 from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
 from headstart.untrusted import quoted

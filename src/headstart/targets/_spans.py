@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from headstart.data._faults import row_numbers, some
-from headstart.data.classnames import item_names
 from headstart.data.labels import missing_labels, spelling
-from headstart.data.words import LISTS, Words, as_json, read_words
+from headstart.data.tables.classnames import item_names
+from headstart.data.tokens.words import LISTS, Words, as_json, read_words
 from headstart.errors import DataError, HeadstartError, raise_all
 from headstart.tasks._tags import OUTSIDE
 from headstart.tasks.spec import TaskSpec

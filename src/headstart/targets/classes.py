@@ -13,9 +13,9 @@ import torch
 from torch.nn import functional
 
 from headstart.data.checks import check_training, class_balance
-from headstart.data.classnames import case_aliases, class_names, ordered_classes
 from headstart.data.labels import LabelMap, Labels, index_aliases, label_column, without_class
 from headstart.data.rows import Rows
+from headstart.data.tables.classnames import case_aliases, class_names, ordered_classes
 from headstart.models.head_choice import ProblemType
 from headstart.targets._answers import Answers
 from headstart.targets._base import Floats, Mask, Scores, TargetKind

@@ -15,11 +15,11 @@ from torch.nn import functional
 
 from headstart.data._faults import some
 from headstart.data.checks import FEW
-from headstart.data.classnames import case_aliases, item_names
 from headstart.data.labels import LabelMap, Labels, in_order, index_aliases
 from headstart.data.rows import Rows
+from headstart.data.tables.classnames import case_aliases, item_names
 from headstart.errors import DataError
-from headstart.models.model_config import THRESHOLD
+from headstart.models.checkpoints.model_config import THRESHOLD
 from headstart.targets._answers import Answers
 from headstart.targets._base import Floats, Mask, Scores, TargetKind
 from headstart.targets._label_lists import holds_lists, missing_lists, read_lists, to_matrix

@@ -14,7 +14,6 @@ import torch
 from torch.nn import functional
 
 from headstart.data._faults import row_numbers, some
-from headstart.data.classnames import class_names
 from headstart.data.labels import (
     MANY,
     Labels,
@@ -28,6 +27,7 @@ from headstart.data.labels import (
     too_many,
 )
 from headstart.data.rows import Rows
+from headstart.data.tables.classnames import class_names
 from headstart.errors import DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import rescale_output

@@ -12,11 +12,11 @@ import pandas as pd
 
 from headstart.data._faults import row_numbers, some
 from headstart.data.checks import FEW
-from headstart.data.classnames import item_names
 from headstart.data.labels import LabelMap, Labels, in_order
 from headstart.data.ragged import joined, parted, ragged, sizes
 from headstart.data.rows import Rows
-from headstart.data.words import LISTS, as_json
+from headstart.data.tables.classnames import item_names
+from headstart.data.tokens.words import LISTS, as_json
 from headstart.errors import DataError, raise_all
 from headstart.models.head_choice import ProblemType
 from headstart.targets._answers import Answers

@@ -25,7 +25,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from headstart.data.encode_words import split_batch
+from headstart.data.tokens.encode_words import split_batch
 from headstart.models.backbone import SplitModel
 from headstart.ranges import Range
 

@@ -16,7 +16,7 @@ from headstart.models.evaluating import evaluating
 from headstart.targets._base import Floats, TargetKind
 from headstart.tasks.metrics import compute, is_share, score
 from headstart.training.loader import BatchLoader
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 
 TOKENS_PER_BATCH = 4096
 ROWS_PER_BATCH = 256

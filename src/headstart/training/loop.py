@@ -32,7 +32,7 @@ from torch import nn
 
 from headstart.data.batching import BatchOrder
 from headstart.data.labels import Labels
-from headstart.data.windows import window_weights
+from headstart.data.tokens.windows import window_weights
 from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.models.backbone import saved_buffers
@@ -40,12 +40,12 @@ from headstart.results import Point
 from headstart.targets._base import TargetKind
 from headstart.targets._skill import skill_of_sums
 from headstart.techniques._base import Technique, Updated
+from headstart.training.frozen.solve import Fitted, fit_head
 from headstart.training.loader import BatchLoader, send
-from headstart.training.masking import known_padding
+from headstart.training.machine.masking import known_padding
+from headstart.training.machine.runtime import Runtime
 from headstart.training.optim import build_optimizer, rate_factor, set_rates
-from headstart.training.runtime import Runtime
 from headstart.training.seeds import stream
-from headstart.training.solve import Fitted, fit_head
 from headstart.training.state import LoopState, StageSetup
 from headstart.training.step_reports import Pause, StepReports
 from headstart.training.stopping import LearnedRule, PlateauRule

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from headstart.training.offload import OffloadedAdamW
+from headstart.training.machine.offload import OffloadedAdamW
 
 
 @dataclass(frozen=True)

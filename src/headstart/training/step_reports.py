@@ -13,7 +13,7 @@ from enum import IntEnum
 
 import torch
 
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 
 LAG = 2
 """Steps that a GPU may be behind before its report is waited for."""

@@ -11,7 +11,7 @@ from torch import nn
 from headstart.kernels.rows import LEAST_ROWS
 from headstart.kernels.vocabulary import UsedRows
 from headstart.training.loader import BatchLoader
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 
 LARGEST_SHARE = 0.8
 """Share of the rows from which on a part is not worth it."""

@@ -17,8 +17,8 @@ from typing import IO, Any
 from headstart.config import FitConfig, write_settings
 from headstart.configfile import read_settings, without_trust
 from headstart.errors import ConfigError, RunError
-from headstart.models import folders
-from headstart.models.folders import (
+from headstart.models.checkpoints import folders
+from headstart.models.checkpoints.folders import (
     CHECKPOINTS,
     HEAD,
     LOCK,

@@ -13,14 +13,14 @@ from headstart.errors import ConfigError, RunError
 from headstart.files.schema import as_record
 from headstart.inputs import INPUTS
 from headstart.inputs._model import kind_of_model
+from headstart.models.checkpoints.source import find_model
 from headstart.models.head_choice import Target
-from headstart.models.source import find_model
 from headstart.results import RunResult
 from headstart.steps.output.folder import MODEL, RESULT
 from headstart.targets._model import kind_of
 from headstart.tasks.metrics import DEFAULTS
 from headstart.tasks.spec import TaskSpec
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 
 log = logging.getLogger("headstart")
 PRECISIONS = ("fp32", "bf16", "fp16")

@@ -9,12 +9,12 @@ import torch
 from torch import nn
 
 from headstart.data.batching import BatchOrder
-from headstart.data.windows import of_rows
+from headstart.data.tokens.windows import of_rows
 from headstart.steps.stages.types import TrainingArguments, TrainingData
 from headstart.strategies.plan import Length
 from headstart.techniques._base import Batch, Technique, TechniqueContext
 from headstart.training.loader import BatchLoader
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from headstart.training.seeds import stream
 
 

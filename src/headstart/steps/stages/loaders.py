@@ -10,11 +10,11 @@ from headstart.kernels.fuse import fused_layers
 from headstart.models.evaluating import standing_statistics
 from headstart.steps.callback import Callback
 from headstart.steps.stages.types import TrainingArguments, TrainingData
-from headstart.training.features import frozen_features
-from headstart.training.first_token import first_token_only
+from headstart.training.frozen.features import frozen_features
+from headstart.training.frozen.first_token import first_token_only
 from headstart.training.loader import BatchLoader
-from headstart.training.recompute import recomputed
-from headstart.training.runtime import Runtime
+from headstart.training.machine.recompute import recomputed
+from headstart.training.machine.runtime import Runtime
 
 
 @contextlib.contextmanager

@@ -51,7 +51,7 @@ from headstart.training.checkpoint import under
 from headstart.training.evaluate import predict_logits
 from headstart.training.loader import BatchLoader, SubsetLoader
 from headstart.training.loop import StageLoop
-from headstart.training.runtime import Runtime
+from headstart.training.machine.runtime import Runtime
 from headstart.training.seeds import seeded, stream
 from headstart.training.state import StageSetup
 from headstart.training.step_reports import Pause

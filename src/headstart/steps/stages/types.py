@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 
 from headstart.data.labels import Labels
-from headstart.data.windows import of_rows
+from headstart.data.tokens.windows import of_rows
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage

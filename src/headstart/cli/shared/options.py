@@ -1,0 +1,31 @@
+"""Options that several commands about studies have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headstart.cli.shared.console import errors
+
+if TYPE_CHECKING:
+    from headstart.study.outcome.summary import Summary
+
+Folder = Annotated[str, typer.Argument(metavar="DIR", help="The study's folder.")]
+Baseline = Annotated[
+    str | None,
+    typer.Option(metavar="TEXT", help="Compare with this strategy instead of the plan's."),
+]
+Strategies = Annotated[
+    str | None, typer.Option(metavar="TEXT", help="Only these, split at commas.")
+]
+
+
+def warn_of_damage(summary: Summary) -> None:
+    """Say which results were set aside.
+
+    Args:
+        summary: What is about to be shown.
+    """
+    for sentence in summary.damaged:
+        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)

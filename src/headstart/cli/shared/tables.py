@@ -1,0 +1,214 @@
+"""Plans and results as tables and sentences."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from headstart.cli.shared.console import facts, table
+from headstart.results import (
+    CALIBRATION_FIGURES,
+    RunResult,
+    StageResult,
+    describe_calibration,
+    show_scores,
+)
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from headstart.steps.summary import PlanSummary
+
+
+_ENDS = {
+    "end": "ran its length",
+    "learned": "its head has learned",
+    "bound": "reached its bound",
+    "plateau": "the score stopped rising",
+    "optimum": "its head is at its optimum",
+    "nan": "the loss became NaN",
+}
+_HANDED_ON = {
+    "head": "hands on the head; the backbone is again the checkpoint's",
+    "everything": "hands on everything",
+    "nothing": "hands on nothing",
+    "model": "",
+}
+
+
+def describe_plan(plan: PlanSummary) -> Iterator[Table | str]:
+    """Show a plan: facts, then stages.
+
+    Args:
+        plan: The plan.
+
+    Yields:
+        Tables and their titles.
+    """
+    yield "Plan"
+    yield facts([("strategy", plan.strategy), *plan.facts])
+    head = ("stage", ">steps", "until", ">lr", ">head lr", ">trains (tuner + head)", ">frozen")
+    yield "Stages"
+    yield table(head, plan.rows())
+
+
+def stage_start(stage: StageResult, number: int, of: int) -> str:
+    """Say that a stage begins.
+
+    Args:
+        stage: Its record so far.
+        number: Which one, from 1.
+        of: How many there are.
+
+    Returns:
+        One line.
+    """
+    again = ", second attempt" if stage.attempt > 1 else ""
+    most = "" if stage.until == "end" else "at most "
+    length = f"{most}{_steps(stage.planned_steps)}"
+    if stage.until == "optimum":
+        length = "on stored features"
+    return (
+        f"Stage {number} of {of}{again}: {stage.stage}, {length}, {_trainable(stage)} numbers train"
+    )
+
+
+def stage_end(stage: StageResult) -> str:
+    """Say how a stage ended.
+
+    Args:
+        stage: Its record.
+
+    Returns:
+        One line.
+    """
+    learned = {True: "; the head learned", False: "; the head did NOT learn", None: ""}
+    skill = "" if stage.train_skill is None else f" (skill {stage.train_skill:.2f}, 0 is chance)"
+    passed = _HANDED_ON.get(stage.handed_on, stage.handed_on)
+    return (
+        f"ended after {_steps(stage.steps)} and {stage.seconds:.1f} s: "
+        f"{_ENDS.get(stage.ended, stage.ended)}{learned[stage.learned]}{skill}"
+        f"{'; ' + passed if passed else ''}"
+    )
+
+
+def _steps(number: int) -> str:
+    return f"{number:,} step{'s' * (number != 1)}"
+
+
+def describe_stages(result: RunResult) -> Iterator[Table | str]:
+    """Show what each stage did.
+
+    Args:
+        result: The run's record.
+
+    Yields:
+        A table and its title.
+    """
+    names = metric_names(result)
+    head = ("stage", *(f">{n}" for n in names), ">steps", ">seconds", ">tokens/s", ">trains")
+    rows = [
+        (
+            stage.stage + (f" (attempt {stage.attempt})" if stage.attempt > 1 else ""),
+            *(before_after(stage, name) for name in names),
+            f"{stage.steps:,}",
+            f"{stage.seconds:.1f}",
+            f"{stage.tokens_per_second:,.0f}",
+            _trainable(stage),
+        )
+        for stage in result.stages
+    ]
+    yield "Stages, with the scores on the validation rows before → after"
+    yield table(head, rows)
+
+
+def closing(result: RunResult) -> str:
+    """Say what came out, what was saved by which rule, what the guard did, and where things are.
+
+    Args:
+        result: The run's record.
+
+    Returns:
+        Several lines.
+    """
+    out = Path(str(result.settings["out"]))
+    lines = [
+        f"Score ({result.reported_on}): {show_scores(result.scores)}",
+        f"Saved: the {result.selected} state; {result.rule}.",
+    ]
+    other = "last" if result.selected == "best" else "best"
+    unsaved = result.last if other == "last" else result.best
+    if unsaved.get("score") != result.selecting.get("score"):
+        lines.append(f"Not saved: the {other} state, {show_scores(unsaved)}")
+    if result.untouched:
+        chose = ", which selected" if result.selected == "best" else ""
+        lines.append(f"On the carved rows{chose}: {show_scores(result.selecting)}")
+    lines += _calibration(result)
+    lines += [f"Guard: {note}" for note in result.guard]
+    quoted = shlex.quote(str(out))
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Model:  {out / 'model'}",
+            f"Head:   {out / 'head'}",
+            f"Record: {out / 'result.json'}, {out / 'log.txt'}",
+            f"Next:   headstart predict {quoted} --data FILE --out predictions.csv",
+        ]
+    )
+
+
+def _calibration(result: RunResult) -> Iterator[str]:
+    found = result.calibration
+    if not found or found["bound"]:
+        return
+    changes = ", ".join(
+        f"{told} {found['before'][name]:.4f} → {found['after'][name]:.4f}"
+        for name, told in CALIBRATION_FIGURES.items()
+    )
+    yield f"Calibrated: temperature {found['temperature']:.3f}; {changes}"
+    yield f"  {describe_calibration(found)}"
+
+
+def short_result(result: RunResult) -> str:
+    """Say where the result is and how good.
+
+    Args:
+        result: The run's record.
+
+    Returns:
+        One line.
+    """
+    return f"{result.settings['out']}: {show_scores(result.scores)}"
+
+
+def before_after(stage: StageResult, name: str) -> str:
+    """Write one metric of a stage.
+
+    Args:
+        stage: The stage's record.
+        name: The metric.
+
+    Returns:
+        For example ``0.5000 → 0.7900``.
+    """
+    values = (scores.get(name) for scores in (stage.start, stage.end))
+    return " → ".join("-" if value is None else f"{value:.4f}" for value in values)
+
+
+def metric_names(result: RunResult) -> list[str]:
+    """Return the metrics of a run in their order, the loss last.
+
+    Args:
+        result: The run's record.
+
+    Returns:
+        Their names.
+    """
+    return [*result.task["metrics"], "loss"]
+
+
+def _trainable(stage: StageResult) -> str:
+    return f"{stage.trainable['head'] + stage.trainable['tuner']:,}"

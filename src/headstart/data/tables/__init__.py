@@ -1,0 +1,1 @@
+"""Tables from files, folders, data sets and objects in memory."""

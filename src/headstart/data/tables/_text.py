@@ -1,0 +1,306 @@
+"""CSV, TSV and JSON files to tables, strictly: what cannot be read is named by its line."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from headstart.data._faults import note
+from headstart.data.tables._files import decode, read_bytes, suffix
+from headstart.errors import DataError
+
+Row = tuple[int, list[str]]  # the line on which a row begins (1-based), and its fields
+
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+_QUOTED = re.compile(r'"(?:[^"]|"")*"')
+_LINES_LOOKED_AT = 100
+_BRACKETS = 200  # no text with fewer is nested deeply
+_LONGEST_FIELD = 2**31 - 1  # csv's own limit of 128 KiB is less than a long document
+
+
+def read_text(path: Path, encoding: str | None = None) -> str:
+    """Read a file of text, plain or compressed.
+
+    Args:
+        path: The file.
+        encoding: How characters are written; ``None`` for UTF-8.
+
+    Returns:
+        Its text, line ends as they are.
+
+    Raises:
+        DataError: If it is empty, damaged, or in another encoding.
+    """
+    return decode(read_bytes(path), path, encoding)
+
+
+def read_csv(path: Path, encoding: str | None = None) -> pd.DataFrame:
+    """Read comma-separated values; every cell is text, and an empty cell is empty text.
+
+    Args:
+        path: The file. Fields may be in double quotes; a quote inside them is doubled.
+        encoding: How characters are written; ``None`` for UTF-8.
+
+    Returns:
+        One column of text for each name in the first line.
+
+    Raises:
+        DataError: If a quote is not closed or a row has too many or too few fields.
+    """
+    return _separated(path, encoding, ",")
+
+
+def read_tsv(path: Path, encoding: str | None = None) -> pd.DataFrame:
+    r"""Read tab-separated values; every cell is text, and an empty cell is empty text.
+
+    Many such files quote nothing and hold stray quotes in their texts, others are quoted like
+    CSV. If every line has as many tabs as the first, a line is a row, and only a field that is
+    quoted properly as a whole loses its quotes. Else the file is read like CSV.
+
+    Args:
+        path: The file.
+        encoding: How characters are written; ``None`` for UTF-8.
+
+    Returns:
+        One column of text for each name in the first line.
+
+    Raises:
+        DataError: If a quote is not closed or a row has too many or too few fields.
+    """
+    return _separated(path, encoding, "\t")
+
+
+def _separated(path: Path, encoding: str | None, usual: str) -> pd.DataFrame:
+    text = read_text(path, encoding)
+    mark = separator(split_lines(text), usual)
+    if mark != "\t":
+        return told_separator(_table(path, quoted_rows(path, split_lines(text), mark)), path, mark)
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    if len({line.count("\t") for line in lines if line}) > 1:
+        return told_separator(_table(path, quoted_rows(path, split_lines(text), mark)), path, mark)
+    rows = ((n, line.split("\t")) for n, line in enumerate(lines, 1) if line)
+    read = _table(path, ((n, [unquote(field) for field in fields]) for n, fields in rows))
+    return told_separator(read, path, mark)
+
+
+def separator(lines: Iterable[str], usual: str) -> str:
+    """Return what separates the columns of a file.
+
+    Args:
+        lines: Its lines with their ends; the first few are looked at.
+        usual: The separator that its ending promises.
+
+    Returns:
+        That one where the first line has no other; else, of those that it has, the one that parts
+        the lines evenly, where that one does not.
+    """
+    few = list(islice((line for line in lines if line.strip("\r\n")), _LINES_LOOKED_AT))
+    header = _QUOTED.sub("", few[0]).rstrip("\r\n") if few else ""
+    there = sorted((mark for mark in _SEPARATORS if mark in header), key=header.count, reverse=True)
+    if len(there) < 2:
+        return there[0] if there else usual
+    ranked = [usual, *there] if usual in there else there
+    return next((mark for mark in ranked if _is_even(few, mark)), ranked[0])
+
+
+def _is_even(lines: Sequence[str], mark: str) -> bool:
+    fields = set()
+    with contextlib.suppress(csv.Error):  # the last line may be the first of a long row
+        for row in csv.reader(lines, delimiter=mark, strict=True):
+            fields.add(len(row))
+    return len(fields) == 1 or (mark == "\t" and len({line.count(mark) for line in lines}) == 1)
+
+
+def told_separator(frame: pd.DataFrame, path: Path, mark: str) -> pd.DataFrame:
+    """Note on a table that its file is separated otherwise than its ending promises.
+
+    Args:
+        frame: The rows.
+        path: The file.
+        mark: What separates its columns.
+
+    Returns:
+        The same table.
+    """
+    if mark != ("\t" if suffix(path) == ".tsv" else ","):
+        note(frame, f"{path.name} is separated by {_SEPARATORS[mark]}, and was read so.")
+    return frame
+
+
+def read_json(path: Path, encoding: str | None = None) -> pd.DataFrame:
+    """Read JSON objects: one a line, or all of them in an array.
+
+    Args:
+        path: The file.
+        encoding: How characters are written; ``None`` for UTF-8.
+
+    Returns:
+        A column for each key; where a row lacks it, the value is ``None``.
+
+    Raises:
+        DataError: If the JSON is broken or a row is no object.
+    """
+    text = read_text(path, encoding)
+    rows = _array(path, text) if text.lstrip().startswith("[") else _lines(path, text)
+    for place, row in rows:
+        if not isinstance(row, dict):
+            found = f"{json.dumps(row)[:60]} in {path}, {place}"
+            raise DataError("a JSON object for each row", found, 'Write {"column": value, ...}.')
+    keys = dict.fromkeys(key for _, row in rows for key in row)
+    try:
+        return pd.DataFrame({key: column([row.get(key) for _, row in rows]) for key in keys})
+    except UnicodeEncodeError as error:
+        found = f"half of a surrogate pair ({error.object!a:.60}) in {path}"
+        raise DataError("whole characters", found, "Remove or complete the escape.") from None
+
+
+def quoted_rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
+    """Split lines into fields that may be in double quotes, and may then hold line ends.
+
+    Args:
+        path: The file, for messages.
+        lines: Its lines with their ends.
+        delimiter: What separates fields.
+
+    Yields:
+        Each row that is not empty, with the line on which it begins.
+
+    Raises:
+        DataError: If a quote is not closed, or stands inside a field.
+    """
+    old_limit = csv.field_size_limit(_LONGEST_FIELD)
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    line = 1
+    try:
+        for fields in reader:
+            if fields:
+                yield line, fields
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise DataError(
+            "quotes that open and close around a whole field",
+            f"{error} in the row that begins in line {line} of {path}",
+            'Close the quote; a quote inside a quoted field is written twice: "".',
+        ) from None
+    finally:
+        csv.field_size_limit(old_limit)
+
+
+def split_lines(text: str) -> Iterable[str]:
+    """Split text into lines.
+
+    Args:
+        text: The text.
+
+    Returns:
+        The lines with their ends.
+    """
+    # Not splitlines: it also ends lines at characters that are part of a text, such as U+2028.
+    return io.StringIO(text, newline="")
+
+
+def unquote(field: str) -> str:
+    """Take the quotes off a field that is quoted properly as a whole.
+
+    Args:
+        field: As it stands in the file.
+
+    Returns:
+        The field's text.
+    """
+    return field[1:-1].replace('""', '"') if _QUOTED.fullmatch(field) else field
+
+
+def _table(path: Path, rows: Iterator[Row]) -> pd.DataFrame:
+    _, header = next(rows, (1, []))
+    body = list(rows)
+    uneven = [(line, len(fields)) for line, fields in body if len(fields) != len(header)]
+    if uneven:
+        shown = ", ".join(f"{count} in line {line}" for line, count in uneven[:5])
+        more = f" and {len(uneven) - 5} rows more" if len(uneven) > 5 else ""
+        raise DataError(
+            f"{len(header)} fields in every row, as in the first line of {path}",
+            f"{shown}{more}",
+            "Put a field that contains the separator in double quotes.",
+        )
+    columns = [fields for _, fields in body]
+    return pd.DataFrame(columns, columns=pd.Index(header), dtype=str)
+
+
+def parse_json(text: str) -> Any:
+    """Parse JSON as strictly as the limits of Python allow.
+
+    Args:
+        text: The JSON.
+
+    Returns:
+        Its value.
+
+    Raises:
+        ValueError: If it is broken, nested too deeply, or has a number of too many digits.
+    """
+    try:
+        value = json.loads(text)
+        if text.count("[") + text.count("{") > _BRACKETS:
+            json.dumps(value)  # what could just be read may still be too deep to be shown
+    except RecursionError:
+        raise ValueError("brackets nested too deeply") from None
+    return value
+
+
+def _array(path: Path, text: str) -> list[tuple[str, Any]]:
+    try:
+        return [(f"row {n}", row) for n, row in enumerate(parse_json(text), 1)]
+    except ValueError as error:
+        raise _broken(path, error) from None
+
+
+def _lines(path: Path, text: str) -> list[tuple[str, Any]]:
+    rows = []
+    # Not splitlines: JSON strings may hold other line separators than the newline.
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            try:
+                rows.append((f"line {number}", parse_json(line)))
+            except ValueError as error:
+                raise _broken(path, error, number) from None
+    return rows
+
+
+def _broken(path: Path, error: ValueError, line: int | None = None) -> DataError:
+    found, expected = f"{error} in {path}", "JSON objects, one a line or all in an array"
+    if isinstance(error, json.JSONDecodeError):
+        line = line or error.lineno
+        found = f"{error.msg} in {path}, line {line}, column {error.colno}"
+    elif "digits" in str(error):
+        expected = f"numbers of at most {sys.get_int_max_str_digits()} digits"
+        found = f"a longer one in {path}"
+    if line and not isinstance(error, json.JSONDecodeError):
+        found += f", line {line}"
+    return DataError(expected, found, "Mend that line." if line else "Mend the file.")
+
+
+def column(values: list[Any]) -> pd.Series[Any]:
+    """Make a column of cells of any kind.
+
+    Args:
+        values: The cells; ``None`` where there is none.
+
+    Returns:
+        The column, whose whole numbers stay whole.
+    """
+    try:
+        # With a gap, whole numbers would become floats, and the label 1 would read as 1.0.
+        return pd.Series(values, dtype=object if None in values else None)
+    except OverflowError:
+        return pd.Series(values, dtype=object)

@@ -1,0 +1,1 @@
+"""Pictures and sound: files, archives, arrays; processors and extractors."""

@@ -1,0 +1,1 @@
+"""Texts: cells of a table, tokens, long texts."""

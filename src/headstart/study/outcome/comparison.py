@@ -1,0 +1,68 @@
+"""One strategy against another over the seeds of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from headstart.study.outcome.power import SMALLEST_EFFECT, seeds_needed
+from headstart.study.outcome.ranks import probability_of_improvement
+from headstart.study.outcome.statistics import Interval, PairedTest, mean_difference, paired_test
+
+FEWEST_TO_COMPARE = 2
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A strategy against the baseline over the seeds of both.
+
+    Args:
+        seeds: How many.
+        difference: Mean of the differences, with its interval.
+        test: The paired test; ``None`` for fewer than two seeds.
+        adjusted: Its p after Holm's correction over the groups.
+        improvement: Probability that a run of the strategy beats one of the baseline.
+        seeds_needed: Seeds to see this difference with power 0.8; ``None`` where that is unknown.
+        spread: Standard deviation of the paired differences; ``None`` for fewer than two seeds.
+        same_rows: Whether a score on either side is about rows that also selected.
+    """
+
+    seeds: int
+    difference: Interval
+    test: PairedTest | None
+    adjusted: float | None
+    improvement: Interval | None
+    seeds_needed: int | None
+    spread: float | None = None
+    same_rows: bool = False
+
+
+def compare(
+    ours: Sequence[float], theirs: Sequence[float], *, same_rows: bool = False
+) -> Comparison | None:
+    """Compare two samples, paired by position.
+
+    Args:
+        ours: Scores of a strategy, one a seed.
+        theirs: Scores of the baseline for the same seeds.
+        same_rows: Whether a score is about rows that also selected.
+
+    Returns:
+        The comparison, not corrected yet; ``None`` without a pair.
+    """
+    if not ours:
+        return None
+    difference = mean_difference(ours, theirs)
+    if len(ours) < FEWEST_TO_COMPARE:
+        return Comparison(1, difference, None, None, None, None, same_rows=same_rows)
+    spread = float(np.std(np.subtract(ours, theirs), ddof=1))
+    needed = None
+    # Seeds that cancel leave a rounding error and no difference.
+    if spread > 0 and abs(difference.estimate) >= SMALLEST_EFFECT * spread:
+        needed = seeds_needed(difference.estimate, spread)
+    return Comparison(
+        len(ours), difference, paired_test(ours, theirs), None,
+        probability_of_improvement(ours, theirs), needed, spread, same_rows,
+    )  # fmt: skip

@@ -1,0 +1,279 @@
+"""Statistics that compare strategies by order alone: probability of improvement, average ranks.
+
+Scores of different tasks have different scales; ranks and wins do not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from headstart.errors import ConfigError, did_you_mean
+from headstart.study.outcome.statistics import (
+    RESAMPLES,
+    SEED,
+    FloatArray,
+    Interval,
+    as_pairs,
+    as_sample,
+    check_fraction,
+    resolution,
+)
+
+
+@dataclass(frozen=True)
+class Friedman:
+    """Outcome of the Friedman test that all strategies are alike.
+
+    Args:
+        chi_square: Friedman's statistic, corrected for ties, with k - 1 degrees of freedom.
+        chi_square_p: Its p.
+        f: Iman and Davenport's statistic, with k - 1 and (k - 1)(n - 1) degrees of freedom;
+            ``None`` where all blocks rank alike, which makes it infinite.
+        f_p: Its p; ``None`` likewise.
+    """
+
+    chi_square: float
+    chi_square_p: float
+    f: float | None
+    f_p: float | None
+
+
+def probability_of_improvement(
+    ours: npt.ArrayLike,
+    baseline: npt.ArrayLike,
+    confidence: float = 0.95,
+    paired: bool = False,
+    method: Literal["score", "bootstrap"] = "score",
+) -> Interval:
+    """Estimate the chance that a run of ours beats a run of the baseline; a tie counts half.
+
+    Unpaired, every run meets every other: U / (m n) of Mann and Whitney. Paired, runs of the same
+    seed meet: the share of seeds on which ours is better.
+
+    In 3,000 simulated pairs of normal samples with a true probability of 0.8, the score and the
+    bootstrap interval at 0.95 cover it in 0.96 and 0.65 for 3 seeds, 0.96 and 0.86 for 5, 0.96 and
+    0.93 for 10 (999 resamples). Paired, Wilson and bootstrap cover in 0.90 and 0.48, 0.95 and 0.66,
+    0.97 and 0.90. The bootstrap gives a point where ours wins on all seeds.
+
+    SOURCE: Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical
+    precipice, arXiv 2108.13264, section 4.3. Newcombe (2006), Confidence intervals for an effect
+    size measure based on the Mann-Whitney statistic, part 2, Statistics in Medicine 25, method 5.
+    Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
+
+    Args:
+        ours: (m,).
+        baseline: (n,); if paired, in the same order of seeds.
+        confidence: Share of such intervals that shall cover the true probability.
+        paired: Whether only runs of the same seed meet.
+        method: ``score`` for Newcombe's interval, or Wilson's if paired; ``bootstrap`` for the
+            percentiles of the estimate over resampled seeds.
+
+    Returns:
+        The probability, 0 to 1; above 0.5 if ours is better. The bootstrap has no limits for a
+        single seed.
+
+    Raises:
+        ConfigError: If a sample is not one, paired ones differ in length, the confidence is not
+            between 0 and 1, or the method is unknown.
+    """
+    left, right = as_pairs(ours, baseline) if paired else (as_sample(ours), as_sample(baseline))
+    check_fraction(confidence, "confidence")
+    if method not in (known := ("score", "bootstrap")):
+        raise ConfigError("a method of intervals", repr(method), did_you_mean(method, known))
+    differences = left - right if paired else left[:, None] - right
+    wins = (np.sign(np.where(abs(differences) <= resolution(left, right), 0, differences)) + 1) / 2
+    estimate = float(wins.mean())
+    if method == "bootstrap":
+        if min(wins.shape) < 2:
+            return Interval(estimate, None, None, "none")
+        return Interval(estimate, *_bootstrap_limits(wins, confidence), "bootstrap")
+    limits = _wilson_limits if paired else _newcombe_limits
+    return Interval(estimate, *limits(estimate, wins.shape, confidence), "score")
+
+
+def average_ranks(scores: npt.ArrayLike) -> FloatArray:
+    """Rank the strategies in every block and average over the blocks.
+
+    SOURCE: Demsar (2006), Statistical comparisons of classifiers over multiple data sets, JMLR 7,
+    section 3.2.2.
+
+    Args:
+        scores: (blocks, k): of each strategy in each block, such as a task.
+
+    Returns:
+        Average rank of each strategy, (k,); 1 is best. Ties share the mean of their ranks.
+
+    Raises:
+        ConfigError: If the scores are no table of at least one block and two strategies, or one
+            is not finite.
+    """
+    return np.asarray(_ranks(_table(scores, fewest=2)).mean(axis=0))
+
+
+def friedman(scores: npt.ArrayLike) -> Friedman:
+    """Test that the ranks of the strategies differ by chance alone.
+
+    SOURCE: Demsar (2006), section 3.2.2; Iman and Davenport (1980), Approximations of the critical
+    region of the Friedman statistic, Communications in Statistics A 9, for F.
+
+    Args:
+        scores: (blocks, k), at least 2 blocks and 3 strategies.
+
+    Returns:
+        Both statistics. F is the better of the two, since chi-square is too conservative. Scores
+        that are all tied give statistics of 0 and p of 1.
+
+    Raises:
+        ConfigError: If there are fewer blocks or strategies, or a score is not finite.
+    """
+    from scipy.special import chdtrc
+
+    table = _table(scores, fewest=3)
+    blocks = len(table)
+    if blocks < 2:
+        raise ConfigError("at least 2 blocks", str(blocks), "Compare on more tasks.")
+    ranks = _ranks(table)
+    if not np.ptp(ranks, axis=1).any():
+        return Friedman(0.0, 1.0, 0.0, 1.0)
+    k = table.shape[1]
+    # With the variance that the ranks have, ties and all, in place of that of 1 to k.
+    spread = float(ranks.var(axis=1, ddof=1).sum())
+    squares = float(((ranks.sum(axis=0) - blocks * (k + 1) / 2) ** 2).sum())
+    chi_square = squares / spread
+    return Friedman(
+        chi_square, float(chdtrc(k - 1, chi_square)), *iman_davenport(chi_square, blocks, k)
+    )
+
+
+def iman_davenport(
+    chi_square: float, blocks: int, k: int
+) -> tuple[float, float] | tuple[None, None]:
+    """Turn Friedman's chi-square into the statistic of Iman and Davenport.
+
+    SOURCE: Demsar (2006), section 3.2.2: F = (n - 1) chi2 / (n (k - 1) - chi2).
+
+    Args:
+        chi_square: Friedman's statistic.
+        blocks: n, at least 2.
+        k: Strategies, at least 2.
+
+    Returns:
+        F and its p; ``None`` for both if all blocks rank alike.
+    """
+    from scipy.special import fdtrc
+
+    rest = blocks * (k - 1) - chi_square
+    if rest <= 1e-9 * blocks * (k - 1):
+        return None, None
+    f = (blocks - 1) * chi_square / rest
+    return f, float(fdtrc(k - 1, (k - 1) * (blocks - 1), f))
+
+
+def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
+    """Return the difference of average ranks at which two strategies differ (Nemenyi's test).
+
+    SOURCE: Demsar (2006), section 3.2.2: CD = q sqrt(k (k + 1) / (6 n)), where q is the quantile
+    of the Studentized range with infinite degrees of freedom, over the square root of 2.
+
+    Args:
+        k: Strategies, at least 2.
+        n: Blocks, at least 1.
+        alpha: Family-wise error rate over all pairs of strategies.
+
+    Returns:
+        The critical difference, in ranks.
+
+    Raises:
+        ConfigError: If there are fewer strategies or blocks, or the rate is not between 0 and 1.
+    """
+    check_fraction(alpha, "alpha")
+    if k < 2 or n < 1:
+        raise ConfigError(
+            "at least 2 strategies and 1 block", f"{k} and {n}", "Compare more of them."
+        )
+    return _range_quantile(alpha, k) * float((k * (k + 1) / (12 * n)) ** 0.5)
+
+
+def _range_quantile(alpha: float, k: int) -> float:
+    """Return what the range of k standard normal numbers exceeds with a chance of alpha.
+
+    That of scipy.stats is the same to ten digits, but takes half a second to import. The density
+    that the lowest of them has is integrated by the trapezoid rule, which for a function like
+    this, smooth and gone at both ends, leaves no error above rounding.
+    """
+    from scipy.optimize import brentq
+    from scipy.special import ndtr
+
+    z, step = np.linspace(-9, 9, 721, retstep=True)
+    density = k * np.exp(-(z**2) / 2) / (2 * np.pi) ** 0.5
+
+    def excess(q: float) -> float:
+        return float((density * (ndtr(z + q) - ndtr(z)) ** (k - 1)).sum() * step) - (1 - alpha)
+
+    return float(brentq(excess, 0, 50, xtol=1e-12))
+
+
+def _table(scores: npt.ArrayLike, fewest: int) -> FloatArray:
+    """Return scores as an array (blocks, k) after a check."""
+    expected = f"a table of finite scores, (blocks, strategies), of at least {fewest} strategies"
+    try:
+        table = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError(expected, "something else", "Give every block all scores.") from None
+    if table.ndim != 2 or not len(table) or table.shape[1] < fewest:
+        raise ConfigError(expected, f"shape {table.shape}", "Give each block a row.")
+    if not np.isfinite(table).all():
+        raise ConfigError(expected, "NaN or infinity", "Leave out blocks with failed runs.")
+    return table
+
+
+def _ranks(table: FloatArray) -> FloatArray:
+    """Return the ranks within each block, (blocks, k), without ties broken by rounding errors."""
+    steps = np.rint(table / resolution(table))
+    mine, others = steps[:, :, None], steps[:, None, :]
+    # Places above, and half of those that are shared, oneself not counted.
+    return np.asarray((others > mine).sum(axis=2) + ((others == mine).sum(axis=2) + 1) / 2)
+
+
+def _bootstrap_limits(wins: FloatArray, confidence: float) -> tuple[float, float]:
+    """Return percentiles over resampled seeds; each side of an unpaired comparison by itself."""
+    generator = np.random.default_rng(SEED)
+    shares = [generator.multinomial(n, [1 / n] * n, size=RESAMPLES) / n for n in wins.shape]
+    means = shares[0] @ wins
+    if wins.ndim == 2:
+        means = (means * shares[1]).sum(axis=1)
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
+
+
+def _wilson_limits(share: float, shape: tuple[int, ...], confidence: float) -> tuple[float, float]:
+    from scipy.special import ndtri
+
+    n, z = shape[0], float(ndtri((1 + confidence) / 2))
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _newcombe_limits(
+    share: float, shape: tuple[int, ...], confidence: float
+) -> tuple[float, float]:
+    """Return the probabilities that the estimate differs from by z standard errors under them."""
+    from scipy.optimize import brentq
+    from scipy.special import ndtri
+
+    m, n = shape
+    z, degrees, nearly = float(ndtri((1 + confidence) / 2)), (m + n) / 2 - 1, 1e-12
+
+    def excess(p: float) -> float:
+        spread = 1 + degrees * ((1 - p) / (2 - p) + p / (1 + p))
+        return float((share - p) ** 2 - z**2 * p * (1 - p) * spread / (m * n))
+
+    # The trivial roots at 0 and 1 are no limits unless the estimate is there.
+    low = brentq(excess, 0, min(share, 1 - nearly)) if share > 0 else 0.0
+    high = brentq(excess, max(share, nearly), 1) if share < 1 else 1.0
+    return float(low), float(high)

@@ -1,0 +1,1 @@
+"""The runs of a study carried out, in one process or many."""

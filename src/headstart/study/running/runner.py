@@ -1,0 +1,226 @@
+"""The loop of a study: claim what is missing, hand it out, keep what comes back.
+
+::
+
+    until nothing is missing:
+        take runs that nobody works on, as many as there are workers
+        wait for one to end
+        keep its result or its failure, then give the claim back
+        what other processes on the same folder have finished is not missing any more
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from headstart.errors import RunError
+from headstart.study.running.claims import MOST_DEATHS, Claims
+from headstart.study.running.executors import Executor, WorkerDied
+from headstart.study.running.worker import Outcome
+from headstart.study.store import PlannedRun, Store
+
+log = logging.getLogger("headstart")
+Answer = TypeVar("Answer")
+
+LOOK = 1.0
+"""Seconds between looks at what other processes do."""
+AWAY = 60.0
+"""Seconds for which the study's folder may be away, or full, before the study ends: the result of
+hours may be at hand."""
+
+
+class Watch:
+    """Hears what happens in a study; a display overrides this."""
+
+    def started(self, run: PlannedRun) -> None:
+        """Hear that a run begins here.
+
+        Args:
+            run: The run.
+        """
+
+    def ended(self, run: PlannedRun, outcome: Outcome) -> None:
+        """Hear that a run has ended here.
+
+        Args:
+            run: The run.
+            outcome: What came of it.
+        """
+
+    def warned(self, text: str) -> None:
+        """Hear of something that is wrong with the folder.
+
+        Args:
+            text: A sentence.
+        """
+        log.warning(text)
+
+    def looked(self, state: State) -> None:
+        """Hear where the study stands.
+
+        Args:
+            state: Counts of all runs, those of other processes included.
+        """
+
+
+@dataclass
+class State:
+    """Where a study stands.
+
+    Args:
+        total: Runs of the study.
+        done: Identities of finished runs.
+        failed: Identities of failed runs.
+        here: Identities of runs that this process has handed out.
+        elsewhere: Identities of runs that other processes work on.
+    """
+
+    total: int
+    done: set[str] = field(default_factory=set)
+    failed: set[str] = field(default_factory=set)
+    here: set[str] = field(default_factory=set)
+    elsewhere: set[str] = field(default_factory=set)
+
+
+class StudyRunner:
+    """Carries out the runs of a study that are missing.
+
+    Args:
+        store: The study's folder.
+        runs: The runs, in the order in which they shall be done.
+        executor: Where.
+        watch: Hears what happens.
+        claims: This process's claims.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        runs: Iterable[PlannedRun],
+        executor: Executor,
+        watch: Watch | None = None,
+        claims: Claims | None = None,
+    ) -> None:
+        self.store, self.executor, self.watch = store, executor, watch or Watch()
+        self.runs = {run.id: run for run in runs}
+        self.claims = claims or Claims(store)
+        self._out: dict[Future[Outcome], PlannedRun] = {}
+        self._deaths: dict[str, int] = {}
+        self.state = State(len(self.runs))
+
+    def run(self) -> State:
+        """Carry out what is missing, and wait for what others work on.
+
+        Returns:
+            Where the study stands at the end: every run done or failed.
+        """
+        with self.claims.renewed():
+            self.claims.began()
+            while True:
+                self._with_folder(self._look)
+                missing = self.runs.keys() - self.state.done - self.state.failed
+                if not missing:
+                    return self.state
+                # What processes have died on comes last: the others shall not wait for it.
+                died = self.claims.deaths()
+                free = [i for i in self.runs if i in missing - self.state.here]
+                free.sort(key=lambda identity: died.get(identity, 0))
+                self._hand_out(i for i in free if i not in self.state.elsewhere)
+                self.watch.looked(self.state)
+                self._collect()
+
+    def _with_folder(self, act: Callable[[], Answer]) -> Answer:
+        """Do what needs the folder, and wait for it where it is away for a moment."""
+        began: float | None = None
+        while True:
+            try:
+                return act()
+            except RunError as error:
+                if began is None:
+                    began = time.monotonic()
+                    self.watch.warned(f"{error} Waiting for it for {AWAY:.0f} s.")
+                if time.monotonic() - began > AWAY:
+                    raise
+            time.sleep(LOOK)
+
+    def _look(self) -> None:
+        state = self.state
+        state.done = self.store.finished() & self.runs.keys()
+        state.failed = self.store.failed() & self.runs.keys() - state.done
+        state.here = {run.id for run in self._out.values()}
+        state.elsewhere = self.claims.held_by_others() & self.runs.keys()
+        self.watch.looked(state)
+
+    def _hand_out(self, identities: Iterable[str]) -> None:
+        for identity in identities:
+            if len(self._out) >= self.executor.slots:
+                return
+            deaths = self._with_folder(functools.partial(self.claims.take, identity))
+            if deaths is None:
+                continue
+            run = self.runs[identity]
+            # Whoever had it may have finished between the look and the claim.
+            if identity in self.store.finished() | self.store.failed():
+                self.claims.give_back(identity)
+            elif self.claims.gives_up(identity, deaths):
+                self._failed(run, _given_up(deaths))
+            else:
+                self._begin(run)
+
+    def _begin(self, run: PlannedRun) -> None:
+        self.state.here.add(run.id)
+        self.watch.started(run)
+        promised = self.executor.submit(run)
+        if promised is None:
+            self.state.here.discard(run.id)
+            self.claims.give_back(run.id)
+            return
+        self._out[promised] = run
+
+    def _collect(self) -> None:
+        if not self._out:
+            time.sleep(LOOK)  # all that is missing is in the hands of others
+            return
+        for promised in wait(self._out, LOOK, FIRST_COMPLETED).done:
+            run = self._out.pop(promised)
+            error = promised.exception()
+            if isinstance(error, WorkerDied):
+                self._worker_died(run, error)
+            elif error is not None:
+                raise error
+            else:
+                self._keep(run, promised.result())
+
+    def _keep(self, run: PlannedRun, outcome: Outcome) -> None:
+        if outcome.result is None or outcome.logits is None:
+            self._failed(run, outcome.failure or {}, outcome)
+            return
+        result, logits, measured = outcome.result, outcome.logits, outcome.measured
+        self._with_folder(lambda: self.store.put(run, result, logits, measured))
+        self._with_folder(lambda: self.claims.give_back(run.id))
+        self.watch.ended(run, outcome)
+
+    def _worker_died(self, run: PlannedRun, error: WorkerDied) -> None:
+        self._deaths[run.id] = self._deaths.get(run.id, 0) + 1
+        if self._deaths[run.id] < MOST_DEATHS:
+            self._begin(run)  # the claim is still ours
+            return
+        self._failed(run, {"kind": "WorkerDied", "error": str(error), "trace": ""})
+
+    def _failed(
+        self, run: PlannedRun, failure: Mapping[str, Any], outcome: Outcome | None = None
+    ) -> None:
+        self._with_folder(lambda: self.store.put_failure(run, failure))
+        self._with_folder(lambda: self.claims.give_back(run.id))
+        self.watch.ended(run, outcome or Outcome(failure=dict(failure)))
+
+
+def _given_up(deaths: int) -> dict[str, Any]:
+    error = f"{deaths} processes have died while they worked on this run"
+    return {"kind": "WorkerDied", "error": error, "trace": ""}

@@ -1,0 +1,1 @@
+"""What a frozen backbone gives, stored; heads that are trained on it."""

@@ -1,0 +1,279 @@
+"""A head fitted to its optimum on stored features: penalised, the penalty chosen on held-out rows.
+
+::
+
+    minimise over the head     mean loss + m / (2 n C) · |W|²     by L-BFGS, from strong to weak C
+    C                          the strongest that held-out folds do not tell from the best
+    chosen C                   all rows
+
+``W`` are the weights of the head's linear maps and ``m`` the mean squared norm of what each reads,
+so that C means the same whatever the scale of the features: scikit-learn's C of
+``LogisticRegression`` on features of length 1. Where the head is one linear map the problem is
+convex.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from headstart.data.labels import Labels
+from headstart.data.tokens.windows import of_rows
+from headstart.models.backbone import Snapshot
+from headstart.models.evaluating import evaluating
+from headstart.targets._base import TargetKind
+from headstart.training.loader import BatchLoader, Indices
+from headstart.training.seeds import stream
+
+Losses = npt.NDArray[np.float32]
+Head = Mapping[str, nn.Parameter]
+"""The head's parameters by name."""
+STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
+"""Values of C that are tried, from a strong penalty to a weak one."""
+FOLDS = 5
+MANY = 5000
+"""Rows, or words with a label each, above which one fold is held out instead of each in turn."""
+ITERATIONS = 100
+ROWS_AT_ONCE = 4096
+TOKENS_AT_ONCE = 65_536
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What came of it.
+
+    Args:
+        strength: The chosen C.
+        losses: Mean loss on held-out rows by C; empty where too few rows could be held out.
+        iterations: Of the final fit.
+    """
+
+    strength: float
+    losses: dict[float, float]
+    iterations: int
+
+    @property
+    def held_out_loss(self) -> float | None:
+        """Mean loss on held-out rows with the chosen C; ``None`` where none were held out."""
+        return self.losses.get(self.strength)
+
+
+def fit_head(
+    model: nn.Module,
+    head: Head,
+    loader: BatchLoader,
+    kind: TargetKind,
+    labels: Labels,
+    seed: int,
+) -> Fitted:
+    """Fit the head to the features of the training rows; it is then in the model.
+
+    Args:
+        model: The classifier, inside ``frozen_features``; only its head has gradients.
+        head: The head's parameters by name.
+        loader: The training rows from there.
+        kind: Of the labels.
+        labels: In the units of training; windows have those of their row.
+        seed: Draws the folds; the windows of a row are never parted.
+
+    Returns:
+        What was chosen.
+    """
+    start = Snapshot(head)
+    everything = np.arange(len(labels))
+    row_of = everything if loader.row_of is None else loader.row_of
+    with evaluating(model):
+        scales = _scales(model, head, loader, everything)
+        problem = _Problem(model, head, loader, kind, scales)
+        found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
+        size = None if loader.units is None else int(loader.units.sum())
+        for pair in folds(kind.strata(of_rows(labels, loader.row_of)), seed, size):
+            kept, held_out = (np.flatnonzero(np.isin(row_of, rows)) for rows in pair)
+            start.restore()
+            for strength in STRENGTHS:
+                problem.solve(kept, strength)
+                found[strength].append(problem.losses(held_out))
+        rows = {s: np.concatenate(parts) for s, parts in found.items() if parts}
+        chosen, losses = choose(rows), {s: float(each.mean()) for s, each in rows.items()}
+        start.restore()
+        iterations = 0
+        for strength in (s for s in STRENGTHS if s <= chosen):
+            iterations = problem.solve(everything, strength)
+    return Fitted(chosen, losses, iterations)
+
+
+def choose(rows: Mapping[float, Losses]) -> float:
+    """Choose the strongest penalty that held-out rows do not tell from the best one.
+
+    On few rows the least mean loss is a matter of chance, and a penalty that is too weak leaves a
+    head that is far too sure. So this is the rule of one standard error (Breiman et al. 1984,
+    section 3.4.3), that of the rows' differences.
+
+    Args:
+        rows: Losses of the held-out rows by C, (n,) each; none where no row was held out.
+
+    Returns:
+        C; 1 where nothing is known.
+    """
+    if not rows:
+        return 1.0
+    best = min(rows, key=lambda strength: float(rows[strength].mean()))
+    for strength in sorted(rows):
+        more = rows[strength] - rows[best]
+        if more.mean() <= more.std() / math.sqrt(len(more)):
+            return strength
+    return best
+
+
+def folds(strata: Indices, seed: int, size: int | None = None) -> list[tuple[Indices, Indices]]:
+    """Part rows for cross-validation, the groups spread evenly.
+
+    A row that is alone in its group is never held out.
+
+    Args:
+        strata: Group of each row, (n,).
+        seed: The run's; draws the parts.
+        size: Labels that the rows have together; as many as rows if ``None``.
+
+    Returns:
+        Pairs of kept and held-out rows; none where fewer than two rows could be held out.
+    """
+    rng = np.random.default_rng(stream(seed, "folds"))
+    order = rng.permutation(len(strata))
+    part = np.full(len(strata), -1)
+    place = 0
+    for group in np.unique(strata):
+        rows = order[strata[order] == group]
+        if len(rows) > 1:
+            part[rows] = (place + np.arange(len(rows))) % FOLDS
+            place += len(rows)
+    count = 1 if (size or len(strata)) > MANY else FOLDS
+    pairs = [(np.flatnonzero(part != i), np.flatnonzero(part == i)) for i in range(count)]
+    return [(kept, out) for kept, out in pairs if len(out) and len(kept) > 1]
+
+
+class _Problem:
+    """The penalised loss of the head on some rows.
+
+    Args:
+        model: The classifier, inside ``frozen_features``.
+        head: The head's parameters by name.
+        loader: The rows.
+        kind: Of their labels.
+        scales: Mean squared norm of what each linear map reads, by the name of its weight.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        head: Head,
+        loader: BatchLoader,
+        kind: TargetKind,
+        scales: Mapping[str, float],
+    ) -> None:
+        self._model, self._head, self._loader = model, head, loader
+        self._kind, self._scales, self._row_of = kind, scales, loader.row_of
+        row_of = loader.row_of
+        self._weights = None if row_of is None else 1 / np.bincount(row_of)[row_of]
+        self._units, self._at_once = loader.units, ROWS_AT_ONCE
+        if self._units is not None:  # every token's state is read, not one for each row
+            self._at_once = max(1, TOKENS_AT_ONCE // int(loader.lengths.max(initial=1)))
+
+    def solve(self, rows: Indices, strength: float) -> int:
+        """Minimise from the present head on; return the iterations."""
+        head = list(self._head.values())
+        # Rows of data: all windows of one weigh as much as one row that is whole.
+        n = len(rows) if self._weights is None else round(self._weights[rows].sum())
+        n = n if self._units is None else max(1, int(self._units[rows].sum()))
+        optimizer = torch.optim.LBFGS(
+            head, max_iter=ITERATIONS, tolerance_grad=1e-5, tolerance_change=1e-7, history_size=10,
+            line_search_fn="strong_wolfe",
+        )  # fmt: skip
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            total = torch.zeros((), device=head[0].device)
+            for losses in self._losses(rows):
+                part = losses.sum() / n
+                part.backward()  # type: ignore[no-untyped-call]
+                total += part.detach()
+            penalty = self._penalty() / (2 * n * strength)
+            penalty.backward()  # type: ignore[no-untyped-call]
+            return total + penalty.detach()
+
+        optimizer.step(closure)  # type: ignore[no-untyped-call]
+        state = optimizer.state[head[0]]
+        return int(state.get("n_iter", 0))
+
+    @torch.no_grad()
+    def losses(self, rows: Indices) -> Losses:
+        """Return the losses of some rows, (n,).
+
+        Of rows in windows it is the mean over those of each, of rows of words their sum, scaled so
+        that the mean over the rows is that over the words.
+        """
+        found = np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        if self._units is not None:
+            # Words of a row are no independent samples: each row counts by the sum of its words.
+            counts = self._units[rows]
+            sums = np.bincount(np.repeat(np.arange(len(rows)), counts), found, len(rows))
+            return np.asarray(sums * (len(rows) / max(1, counts.sum())), np.float32)
+        if self._row_of is None:
+            return found
+        # The weights are in the losses already.
+        own = np.unique(self._row_of[rows], return_inverse=True)[1]
+        return np.bincount(own, found).astype(np.float32)
+
+    def _penalty(self) -> torch.Tensor:
+        weights = [scale * self._head[n].square().sum() for n, scale in self._scales.items()]
+        return torch.stack(weights).sum()
+
+    def _losses(self, rows: Indices) -> Iterator[torch.Tensor]:
+        for start in range(0, len(rows), self._at_once):
+            part = rows[start : start + self._at_once]
+            batch = self._loader.batch(part)
+            labels = batch.pop("labels")
+            losses = self._kind.row_losses(self._model(**batch).logits, labels)
+            if self._weights is not None:
+                losses = losses * torch.from_numpy(self._weights[part]).to(losses)
+            yield losses
+
+
+@torch.no_grad()
+def _scales(model: nn.Module, head: Head, loader: BatchLoader, rows: Indices) -> dict[str, float]:
+    """Measure the mean squared norm of what each linear map reads, by its weight's name."""
+    maps = {
+        f"{name}.weight": module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and f"{name}.weight" in head
+    }
+    found: dict[str, float] = {}
+    words: torch.Tensor | None = None
+
+    def listen(name: str) -> Callable[[nn.Module, Sequence[torch.Tensor], object], None]:
+        def hear(_: nn.Module, inputs: Sequence[torch.Tensor], __: object) -> None:
+            read = inputs[0].float().square().sum(-1)
+            found[name] = float((read if words is None else read.flatten()[words]).mean())
+
+        return hear
+
+    handles = [module.register_forward_hook(listen(name)) for name, module in maps.items()]
+    most = ROWS_AT_ONCE
+    if loader.units is not None:
+        most = max(1, TOKENS_AT_ONCE // int(loader.lengths.max(initial=1)))
+    try:
+        batch = loader.batch(rows[:most])
+        batch.pop("labels", None)
+        words = batch.get("word_places")
+        model(**batch)
+    finally:
+        for handle in handles:
+            handle.remove()
+    matrices = {n: p for n, p in head.items() if p.ndim > 1}
+    return {n: scale if math.isfinite(scale := found.get(n, 1.0)) else 1.0 for n in matrices}

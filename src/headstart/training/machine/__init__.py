@@ -1,0 +1,1 @@
+"""Devices, processes, threads, memory and number formats."""
