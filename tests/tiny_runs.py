@@ -195,7 +195,7 @@ class _Heard:
 
     def __init__(self, loader: Any, rows: list[list[int]]) -> None:
         self._feed, self._rows, self.lengths = loader, rows, loader.lengths
-        self.row_of = loader.row_of
+        self.row_of, self.units = loader.row_of, loader.units
 
     def batch(self, rows: Any, draw: int | None = None) -> Any:
         self._rows.append(rows.tolist())

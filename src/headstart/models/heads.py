@@ -283,8 +283,8 @@ class EncoderClassifier(nn.Module):
         if len(shape) == 3:
             inputs = {k: v.reshape(-1, shape[-1]) for k, v in inputs.items()}
         states = self.backbone(**inputs).last_hidden_state
-        mask = None  # a head on each token's own vector has no use for it
-        if self.head.spec.pooling != EACH_STATE:
+        mask = None  # what reads single vectors has no use for it
+        if self.head.spec.pooling in ("mean", "attention"):
             mask = mask_of_states(self.backbone, states, inputs.get("attention_mask"))
         logits = self.head(states, span_masks, mask)
         if len(shape) == 3:
