@@ -60,8 +60,10 @@ def test_what_is_no_text_encoder_is_refused_as_such(
     config: Any, told: str, head: str, tmp_path: Path
 ) -> None:
     config.save_pretrained(tmp_path)
-    for load in (lambda: load_classifier(str(tmp_path), TWO, head=head),
-                 lambda: load_saved(str(tmp_path))):  # fmt: skip
+    loads = [lambda: load_classifier(str(tmp_path), TWO, head=head)]
+    if config.model_type not in ("vit", "wav2vec2"):  # which are read as what they are
+        loads.append(lambda: load_saved(str(tmp_path)))
+    for load in loads:
         with pytest.raises(ModelError) as error:
             load()
         assert error.value.expected == "a text encoder, such as BERT or RoBERTa"
