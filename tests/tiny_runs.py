@@ -205,8 +205,8 @@ class _Heard:
         self._rows.append(rows.tolist())
         return self._feed.replayed(rows)
 
-    def padded(self, rows: Any) -> Any:
-        return self._feed.padded(rows)
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._feed, name)
 
 
 def watched(watch: Watch | None = None, **settings: Any) -> Watch:
