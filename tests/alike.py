@@ -29,7 +29,10 @@ def spread(
     given = list(cases)
     seen: Counter[tuple[int, Any]] = Counter()
     chosen = set()
-    mixed = sorted(given, key=lambda case: zlib.crc32(repr((turn, case)).encode()))
+    # A function's repr has its address, which differs from one worker to the next.
+    told = [tuple(getattr(value, "__name__", value) for value in case) for case in given]
+    order = sorted(range(len(given)), key=lambda n: zlib.crc32(repr((turn, told[n])).encode()))
+    mixed = [given[n] for n in order]
     for case in sorted(mixed, key=lambda case: case not in keep):
         if case in keep or any(seen[place] < times for place in enumerate(case)):
             chosen.add(case)
