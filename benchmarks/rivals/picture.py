@@ -52,7 +52,7 @@ def main() -> None:
         print(f"{name}: {mean:.4f}, standard error of the difference {error:.4f}, "
               f"{seconds[name]:.1f} s, {len(scores)} sets")  # fmt: skip
     axes.set_xscale("log")
-    axes.set_xlim(1, 200)
+    axes.set_xlim(1, 600)
     axes.margins(y=0.25)
     axes.set_xlabel("seconds on one thread of a processor (log scale)")
     axes.set_ylabel(f"mean accuracy, {len(scores)} report sets")
