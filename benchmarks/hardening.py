@@ -132,7 +132,7 @@ class Campaign:
                 done, killed = done + 1, killed + 1
                 self.count("fit", "kills", self.least(out, old=old))
                 words = self.next_words(out, old=old)
-            if whole_run(out) is None or self.digests[run_digest(out)] == "old" or killed == 0:
+            if whole_run(out) is None or self.digests[run_digest(out)] == "old":
                 code, text = start(self.log, *self.next_words(out, old=old)).end()
             else:
                 code, text = start(self.log, "evaluate", out, "--data",

@@ -21,6 +21,7 @@ from headstart.techniques import TECHNIQUES
 
 SAMPLES: dict[str, Any] = {
     "model": "m", "train": "t.csv", "validation": "v.csv", "task": "rte", "label": "l", "span": "s",
+    "image": "i", "audio": "a",
     "strategy": "full", "preset": "paper", "head": "h", "out": "o", "data": "d",
     "budget": "5m", "pooling": "mean", "text": ["a", "b"], "choices": ["c", "d"], "metrics": ["f1"],
     "encoding": "cp1252", "label_columns": ["e", "f"], "label_separator": ";",
@@ -213,7 +214,8 @@ def test_run_study_takes_the_settings_of_fit_by_their_names(
         raise Begun
 
     monkeypatch.setattr(studies, "begin", begin)
-    rows = {"train": "t.csv", "text": "a"} if name not in {"task", "data"} else {"task": "rte"}
+    rows = {"train": "t.csv"} if name in {"image", "audio"} else {"train": "t.csv", "text": "a"}
+    rows = rows if name not in {"task", "data"} else {"task": "rte"}
     beside = {"head_part": {"head": "h"}, "window_overlap": {"long_texts": "windows"}}.get(name, {})
     own = {"strategies" if name == "strategy" else name: sample(name)}
     words = {"model": "m", "out": "o", "strategies": ["ft"], **rows, **beside, **own}

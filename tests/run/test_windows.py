@@ -134,8 +134,8 @@ def test_no_batch_is_larger_than_without_windows(
     seen: list[tuple[int, int]] = []
     batch = ExamplesLoader.batch
 
-    def noted(self: ExamplesLoader, rows: Any) -> dict[str, torch.Tensor]:
-        found = batch(self, rows)
+    def noted(self: ExamplesLoader, rows: Any, draw: int | None = None) -> dict[str, torch.Tensor]:
+        found = batch(self, rows, draw)
         seen.append((len(rows), found["input_ids"].shape[1]))
         return found
 

@@ -173,8 +173,8 @@ def test_a_loss_that_is_no_number_ends_the_stage_at_once(make_loop: Make) -> Non
     loop = make_loop(evaluate=scripted([-0.9, -0.8, 0.0]), eval_every=2, keep_best=True)
     plain = loop.loader.batch
 
-    def poison(rows: Any) -> dict[str, torch.Tensor]:
-        batch = plain(rows)
+    def poison(rows: Any, draw: int | None = None) -> dict[str, torch.Tensor]:
+        batch = plain(rows, draw)
         if loop.state.step == 4:
             loop.trained["classifier.bias"].data.fill_(math.nan)
         return batch
