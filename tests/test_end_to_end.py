@@ -62,6 +62,7 @@ def fit_and_predict(folder: Path, line: str, train_rows: int, rows: int) -> hs.R
     return result
 
 
+@ALL
 def test_a_real_model_is_trained_in_two_stages(tmp_path: Path) -> None:
     result = fit_and_predict(
         tmp_path, "bitfit(steps=8, lr=1e-3, head_lr=5e-3) > full(steps=2)", 64, 32

@@ -181,6 +181,7 @@ def answer(command: list[str], **options: Any) -> subprocess.CompletedProcess[st
     )
 
 
+@ALL
 def test_workers_from_a_script_without_a_guard_are_refused(tmp_path: Path) -> None:
     done = answer(script(tmp_path, CALL, workers=2))
     assert done.returncode == 1

@@ -14,6 +14,7 @@ import pytest
 
 import tiny_records
 import tiny_runs
+from alike import ALL
 from headstart.analysis._base import Case, Side
 from headstart.analysis._page import page
 from headstart.analysis.head import ANALYSIS, findings, variants
@@ -221,6 +222,7 @@ def words(folder: Path, out: Path, *more: str) -> list[str]:
     return ["analyze", "head", *told, "--seeds=1", f"--out={out}", "--quiet", *more]
 
 
+@ALL
 @pytest.mark.slow
 def test_the_command_carries_it_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = other_task(tmp_path / "cola")

@@ -74,6 +74,7 @@ print(json.dumps({"done": len(state.done), "failed": len(state.failed), "ended":
 """
 
 
+@ALL
 def test_a_node_that_is_removed_loses_and_doubles_nothing(tmp_path: Path) -> None:
     values = tiny_studies.values(tmp_path, strategies=["full(steps=300)"], seeds=4)
     found = run_script(values, tmp_path / "x", tmp_path)
