@@ -215,7 +215,7 @@ def test_a_folder_that_vanishes_during_the_study(tmp_path: Path) -> None:
     lines = [f"full(steps={n})" for n in (3, 200, 201, 202)]
     file.write_text(yaml.safe_dump(tiny_studies.values(tmp_path, strategies=lines, seeds=3)))
     code = (
-        "from headstart.study import runner; runner.AWAY = 0.5\n"
+        "from headstart.study.running import runner; runner.AWAY = 0.5\n"
         "from headstart.cli import main; raise SystemExit(main())"
     )
     words = ["study", "run", "--config", file, "--out", tmp_path / "x", "--threads", 1]
