@@ -115,6 +115,22 @@ class Examples(ABC):
         """
         return self.collate(indices)
 
+    def label_tensors(self, rows: Indices) -> dict[str, torch.Tensor]:
+        """Return the labels of a batch.
+
+        Args:
+            rows: Which rows, (b,).
+
+        Returns:
+            ``labels``, (b,) or (b, labels), numbers as float32; nothing if they are not known.
+        """
+        import torch
+
+        if self.labels is None:
+            return {}
+        labels = torch.from_numpy(self.labels[rows])
+        return {"labels": labels.float() if labels.is_floating_point() else labels}
+
     def padded(self, indices: npt.ArrayLike) -> bool:  # noqa: ARG002
         """Tell whether anything in a batch is filled up.
 

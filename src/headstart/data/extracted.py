@@ -101,10 +101,7 @@ class Extracted(Examples):
         rows = np.asarray(indices, np.int64)
         given = [self.kept[row] or self.compute(self.sources[row]) for row in rows]
         batch = {name: torch.from_numpy(self._fill(name, given)) for name in given[0]}
-        if self.labels is not None:
-            labels = torch.from_numpy(self.labels[rows])
-            batch["labels"] = labels.float() if labels.is_floating_point() else labels
-        return batch
+        return batch | self.label_tensors(rows)
 
     def _fill(self, name: str, given: Sequence[Features]) -> npt.NDArray[Any]:
         values = [row[name] for row in given]

@@ -155,10 +155,7 @@ class Encoded(Examples):
         tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
         if self.span_tokens is not None:
             tensors["span_masks"] = torch.from_numpy(self._span_masks(rows, shift, width))
-        if self.labels is not None:
-            labels = torch.from_numpy(self.labels[rows])
-            tensors["labels"] = labels.float() if labels.is_floating_point() else labels
-        return tensors
+        return tensors | self.label_tensors(rows)
 
     def padded(self, indices: npt.ArrayLike) -> bool:
         """Tell whether anything in a batch is filled up.

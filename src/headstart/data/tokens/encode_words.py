@@ -131,13 +131,14 @@ class WordExamples(Examples):
         row_of = self.encoded.row_of
         row_of = np.arange(len(self)) if row_of is None else row_of
         first = np.searchsorted(row_of, rows)
-        windows = places(first, np.searchsorted(row_of, rows, side="right") - first)
+        sizes = np.searchsorted(row_of, rows, side="right") - first
+        windows = places(first, sizes)
         own = places(self._begins[windows], self.counts[windows])
         old = (np.cumsum(self.row_sizes) - self.row_sizes)[rows]
         taken = self.row_sizes[rows]
         shift = np.cumsum(taken) - taken - old
         words = self.counts[windows]
-        of_row = np.repeat(np.arange(len(rows)), [np.sum(row_of == row) for row in rows])
+        of_row = np.repeat(np.arange(len(rows)), sizes)
         return replace(
             self,
             encoded=self.encoded.take(rows),

@@ -201,7 +201,7 @@ class Pictures(Examples):
             ]
         stacked = np.stack(pixels) if pixels else np.zeros((0, *self.scaling.shape), np.uint8)
         pixel_values = self.scaling.values(torch.from_numpy(stacked))
-        return {"pixel_values": pixel_values, **self._answers(rows)}
+        return {"pixel_values": pixel_values, **self.label_tensors(rows)}
 
     def replayed(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
         """Make a batch without pictures.
@@ -215,15 +215,7 @@ class Pictures(Examples):
         import torch
 
         rows = np.asarray(indices, np.int64)
-        return {"pixel_values": torch.zeros(len(rows), 1), **self._answers(rows)}
-
-    def _answers(self, rows: Indices) -> dict[str, torch.Tensor]:
-        import torch
-
-        if self.labels is None:
-            return {}
-        labels = torch.from_numpy(self.labels[rows])
-        return {"labels": labels.float() if labels.is_floating_point() else labels}
+        return {"pixel_values": torch.zeros(len(rows), 1), **self.label_tensors(rows)}
 
     def _pixels(self, row: int) -> Bytes:
         return _read(self.pictures[row], self.scaling) if self.kept is None else self.kept[row]
