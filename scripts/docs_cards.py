@@ -136,7 +136,7 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     head = ("name", "what it is", "knobs", *own, "trains", "step", "memory", scores)
     rows: list[tuple[str, ...]] = []
     for part in (part for part in parts() if part.kind == kind):
-        cost = measured.costs.get(part.name, Cost()).ratios(measured.costs.get(PLAIN, Cost()))
+        cost = ratios(measured.costs.get(part.name, Cost()), measured.costs.get(PLAIN, Cost()))
         found = "; ".join(f.short for f in measured.findings.get(part.name, ()) if f.short)
         told = (
             (prose(part.facts.get("formula", "")), "no" if part.facts.get("no_merge") else "yes")
@@ -148,6 +148,22 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         shown = (cell or "not measured" for cell in (*cost, found))
         rows.append((link, prose(part.summary).rstrip("."), knobs, *told, *shown))
     return head, rows
+
+
+def ratios(cost: Cost, plain: Cost) -> tuple[str, str, str]:
+    """Write what training takes, step and memory as ratios to plain fine-tuning.
+
+    Args:
+        cost: The cost of a tuner or technique.
+        plain: The cost of ``full``, from the same run.
+
+    Returns:
+        Share, step and memory; a cell is empty where nothing was measured.
+    """
+    share = "" if cost.share is None else f"{cost.share:.3g} %"
+    pairs = ((cost.step, plain.step), (cost.memory, plain.memory))
+    step, memory = (f"{own / other:.2f}" if own and other else "" for own, other in pairs)
+    return share, step, memory
 
 
 def prose(text: str) -> str:

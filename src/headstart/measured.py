@@ -63,20 +63,6 @@ class Cost:
             _ratio(self.memory, plain.memory, "MB"),
         )
 
-    def ratios(self, plain: Cost) -> tuple[str, str, str]:
-        """Write share, and step and memory as ratios to plain fine-tuning alone, for a table.
-
-        Args:
-            plain: The cost of ``full``, from the same run.
-
-        Returns:
-            Three cells; one is empty where nothing was measured.
-        """
-        share = "" if self.share is None else f"{self.share:.3g} %"
-        pairs = ((self.step, plain.step), (self.memory, plain.memory))
-        step, memory = (f"{own / other:.2f}" if own and other else "" for own, other in pairs)
-        return share, step, memory
-
 
 @dataclass(frozen=True)
 class Measured:

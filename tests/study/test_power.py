@@ -19,7 +19,6 @@ from headstart.study.outcome.power import (
     detectable_difference,
     is_at_chance,
     seeds_needed,
-    share_failed,
 )
 
 
@@ -87,12 +86,6 @@ def test_more_rows_tell_a_small_lead_from_chance() -> None:
     assert not is_at_chance(0.58, chance=146 / 277, rows=2770)
 
 
-def test_share_failed_counts_runs_at_chance() -> None:
-    assert share_failed([0.5, 1.0, 0.9], chance=0.5, rows=10) == pytest.approx(2 / 3)
-    assert share_failed([1.0], chance=0.5, rows=10) == 0
-    assert share_failed([0.5, 1.0, 0.9], chance=0.5, rows=10, alpha=0.05) == pytest.approx(1 / 3)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -113,7 +106,6 @@ def test_share_failed_counts_runs_at_chance() -> None:
         (lambda: is_at_chance(0.5, -0.1, 10), "chance from 0 to 1"),
         (lambda: is_at_chance(0.5, 0.5, 0), "at least 1 row"),
         (lambda: is_at_chance(0.5, 0.5, 10, alpha=1), "alpha between 0 and 1"),
-        (lambda: share_failed([], 0.5, 10), "at least 1 finite score"),
     ],
 )
 def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:

@@ -58,11 +58,6 @@ class Examples(ABC):
         return 0
 
     @property
-    def n_tokens(self) -> int:
-        """The lengths of all rows together."""
-        return int(self.lengths.sum())
-
-    @property
     def row_labels(self) -> Labels | None:
         """Labels of the rows of data, (n_rows,)."""
         return None if self.labels is None else of_rows(self.labels, self.row_of)

@@ -134,16 +134,6 @@ class LabelMap:
         """Whether the classes have no names but those that transformers makes of numbers."""
         return all(_NUMBERED.fullmatch(name) for name in self.names)
 
-    @property
-    def id2label(self) -> dict[int, str]:
-        """Names by class index, as in a model's config."""
-        return dict(enumerate(self.names))
-
-    @property
-    def label2id(self) -> dict[str, int]:
-        """Class indices by name, as in a model's config."""
-        return {name: index for index, name in enumerate(self.names)}
-
 
 def index_aliases(names: tuple[str, ...]) -> dict[str, int]:
     """Return the spellings by which a class of declared order may be called beside its name.

@@ -69,19 +69,6 @@ def read_table(
     return check_table(frame, str(source))
 
 
-def list_columns(source: str | Path, *, split: str | None = None) -> list[str]:
-    """Return the names of a source's columns, in order.
-
-    Args:
-        source: As for ``read_table``.
-        split: As for ``read_table``.
-
-    Returns:
-        The names.
-    """
-    return [str(name) for name in read_table(source, split=split).columns]
-
-
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow as pa
     from pyarrow import parquet

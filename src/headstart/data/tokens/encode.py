@@ -86,11 +86,6 @@ class Encoded(Examples):
         rows = np.arange(len(self)) if self.row_of is None else self.row_of
         return len(np.unique(rows[self.truncated]))
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of all rows together, all choices included."""
-        return int(self.starts[-1])
-
     def take(self, rows: Indices) -> Encoded:
         """Return some of the rows.
 

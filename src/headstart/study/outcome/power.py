@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
 from headstart.errors import ConfigError
-from headstart.study.outcome.statistics import as_sample, check_fraction
+from headstart.study.outcome.statistics import check_fraction
 
 SMALLEST_EFFECT = 1e-4
 
@@ -123,25 +120,6 @@ def is_at_chance(score: float, chance: float, rows: int, alpha: float = 0.01) ->
         raise ConfigError("at least 1 row", str(rows), "Check the validation rows.")
     right = round(score * rows)
     return bool(binomtest(right, rows, chance, alternative="greater").pvalue >= alpha)
-
-
-def share_failed(scores: npt.ArrayLike, chance: float, rows: int, alpha: float = 0.01) -> float:
-    """Return the share of runs that are at chance.
-
-    Args:
-        scores: Shares of rows predicted right, one per seed, (n,).
-        chance: Share of the majority class, 0 to 1.
-        rows: Validation rows, at least 1.
-        alpha: As in ``is_at_chance``.
-
-    Returns:
-        0 to 1.
-
-    Raises:
-        ConfigError: If there is no score, or as in ``is_at_chance``.
-    """
-    values = as_sample(scores)
-    return float(np.mean([is_at_chance(float(score), chance, rows, alpha) for score in values]))
 
 
 def _power(n: int, noncentrality: float, alpha: float) -> float:
