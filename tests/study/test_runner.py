@@ -98,7 +98,10 @@ def test_one_run_under_two_names_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_study_does_not_hold_is_told(tmp_path: Path) -> None:
-    carry_out_study(tiny_studies.study(tmp_path, seeds=1), tiny_studies.Here())
+    begun = tiny_studies.study(tmp_path, seeds=1)
+    with pytest.raises(HeadstartError, match="at least one run that has ended; found none"):
+        read_summary(str(tmp_path / "x"))
+    carry_out_study(begun, tiny_studies.Here())
     with pytest.raises(HeadstartError, match="a strategy of the study; found 'head'"):
         read_summary(str(tmp_path / "x"), strategies=["lp"])
     for workers, each in ((0, 1), (1, 0)):

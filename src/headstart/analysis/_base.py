@@ -111,6 +111,17 @@ class Case:
         """What its scores are the mean of; nothing without a finished run."""
         return next((side.metrics for side in self.sides if side.metrics), [])
 
+    @property
+    def finished(self) -> list[Side]:
+        """The sides that have a finished run."""
+        return [side for side in self.sides if side.runs]
+
+    @property
+    def against_first(self) -> list[tuple[Side, Side]]:
+        """Each further side beside the first one, where both have a finished run."""
+        first, *others = self.sides
+        return [(side, first) for side in others if side.runs and first.runs]
+
 
 @dataclass(frozen=True)
 class Table:

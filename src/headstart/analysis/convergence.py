@@ -19,7 +19,6 @@ from headstart.analysis._options import (
 from headstart.analysis.parts.scores import (
     Part,
     by_case,
-    finished,
     mean_of,
     plain,
     plain_values,
@@ -72,7 +71,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
 
 def _part(number: int, name: str, case: Case) -> Part:
     base = plain(case)
-    others = [side for side in finished(case) if side is not base]
+    others = [side for side in case.finished if side is not base]
     along, final = against(others, base, _along), against(others, base, _final)
     said = verdict(
         along,
@@ -147,9 +146,9 @@ def _cost(name: str, sides: Sequence[Side]) -> str:
 def _met_at_once(name: str, case: Case) -> Iterator[str]:
     """Warn of a goal that an untrained head meets, as where one class is most of the rows."""
     for share, goal in zip(GOALS, _goals(case), strict=False):
-        at_once = [_reached(side, goal).count(0) for side in finished(case)]
+        at_once = [_reached(side, goal).count(0) for side in case.finished]
         if any(at_once):
-            runs = sum(len(side.runs) for side in finished(case))
+            runs = sum(len(side.runs) for side in case.finished)
             yield (
                 f"{name}: {sum(at_once)} of {runs} runs are at {share:.0%} of plain fine-tuning's "
                 "end before stage 2 has begun, so that steps to it say little there."
@@ -168,7 +167,7 @@ def _steps_table(name: str, case: Case) -> Table:
             f"{mean_of(side, lambda run: kept(run)[-1].training_seconds):,.1f}",
             *(_arrival(side, goal) for goal in goals),
         ]
-        for side in finished(case)
+        for side in case.finished
     ]  # fmt: skip
     caption = f"{name}: steps and training time of stage 1 (1) and of the last stage (2)"
     if goals:
@@ -191,7 +190,7 @@ def _arrival(side: Side, goal: float) -> str:
 def _figure(number: int, name: str, case: Case, said: str) -> Figure:
     data: list[dict[str, Any]] = []
     told = []
-    for place, side in enumerate(finished(case)):
+    for place, side in enumerate(case.finished):
         found = band([kept(run)[-1] for run in side.runs.values()])
         thick = side.variant.facts.get("plain", False)
         data += drawn(found, side.variant.name, look_of(place), 0, thick=thick)
@@ -217,7 +216,7 @@ def _figure(number: int, name: str, case: Case, said: str) -> Figure:
 def _values(name: str, case: Case, along: Sequence[Any]) -> list[dict[str, Any]]:
     goals = _goals(case)
     made = []
-    for side in finished(case):
+    for side in case.finished:
         found = band([kept(run)[-1] for run in side.runs.values()])
         steps = {f"{share:g}": _reached(side, goal)
                  for share, goal in zip(GOALS, goals, strict=False)}  # fmt: skip

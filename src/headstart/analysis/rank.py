@@ -14,7 +14,6 @@ from headstart.analysis.parts.scores import (
     Part,
     by_case,
     difference_values,
-    finished,
     mean_of,
     plain,
     plain_values,
@@ -94,14 +93,14 @@ def _part(number: int, name: str, case: Case) -> Part:
     values = [
         plain_values(name, side, with_plain, rank=side.variant.facts.get("rank"),
                      stage_1_steps=mean_of(side, steps_before), per_doubling=slope)
-        for side in finished(case)
+        for side in case.finished
     ]  # fmt: skip
     figure = _figure(number, name, case, f"Each doubling of the rank: {rising.text}.")
     return Part([rising, beside], sentences, [table], [figure], values)
 
 
 def _ranked(case: Case) -> list[Side]:
-    return [side for side in finished(case) if "rank" in side.variant.facts]
+    return [side for side in case.finished if "rank" in side.variant.facts]
 
 
 def _trend(sides: Sequence[Side]) -> list[Found]:

@@ -13,7 +13,6 @@ from headstart.analysis.parts.scores import (
     by_case,
     difference_table,
     difference_values,
-    finished,
     mean_of,
     plain,
     plain_values,
@@ -79,7 +78,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
 def _part(number: int, name: str, case: Case) -> Part:
     base = plain(case)
     kept_or_not = differences(_pairs(case))
-    with_plain = against([side for side in finished(case) if side is not base], base)
+    with_plain = against([side for side in case.finished if side is not base], base)
     said = verdict(kept_or_not, "scores higher kept than dropped", "scores lower kept")
     beside = verdict(with_plain, "scores higher", "scores lower")
     sentences = [
@@ -139,7 +138,7 @@ def _values(
             name, side, with_plain, stage_1_steps=mean_of(side, steps_before),
             kept_minus_dropped=between.get(side.variant.facts.get("tuner", "")),
         )
-        for side in finished(case)
+        for side in case.finished
     ]  # fmt: skip
 
 

@@ -19,7 +19,6 @@ from headstart.analysis.parts.scores import (
     Line,
     Part,
     by_case,
-    finished,
     mean_of,
     plain,
     plain_values,
@@ -92,7 +91,7 @@ def _part(number: int, name: str, case: Case) -> Part:
 
 def _with_fixed(number: int, name: str, case: Case, fixed: str) -> Part:
     base = plain(case)
-    others = [side for side in finished(case) if side.variant.facts.get("fixed") == fixed]
+    others = [side for side in case.finished if side.variant.facts.get("fixed") == fixed]
     sides, found = [base, *others], against(others, base)
     said = verdict(
         found, "scores higher than plain fine-tuning", "scores lower than plain fine-tuning"
@@ -120,7 +119,7 @@ def _last_steps(run: Run) -> float:
 
 def _budget(name: str, case: Case) -> str:
     """Say what the records tell of the steps, and whether they are what was asked for."""
-    base, sides = plain(case), finished(case)
+    base, sides = plain(case), case.finished
     wanted = {_steps(run) for run in base.runs.values()}
     if len(wanted) != 1:
         return f"{name}: no run of plain fine-tuning tells how many steps the total is."

@@ -47,7 +47,7 @@ def heat_maps(number: int, name: str, case: Case) -> Iterator[Figure]:
     Yields:
         One small figure for each sort of tensor, measure and strategy.
     """
-    done = [side for side in case.sides if side.runs]
+    done = case.finished
     for sort, bias in (("weights", False), ("biases", True)):
         chosen = tensors(case, bias)
         if not chosen:

@@ -10,7 +10,7 @@ import numpy as np
 
 from headstart.analysis._base import Case, Findings, Side, Table
 from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import score_column, scored
+from headstart.analysis.parts.numbers import names, score_column, scored, with_sd
 from headstart.analysis.parts.verdicts import Found, Value, Verdict, answers, score
 from headstart.report.answer import show_p
 from headstart.report.curves import kept
@@ -77,20 +77,6 @@ def steps_before(run: Run) -> float:
     return float(sum(stage.steps for stage in kept(run)[:-1]))
 
 
-def title(case: Case, cases: Sequence[Case]) -> str:
-    """Return what a case is called among others.
-
-    Args:
-        case: The case.
-        cases: All of them.
-
-    Returns:
-        Its name, with the model where there are several.
-    """
-    several = len({each.model for each in cases}) > 1
-    return f"{case.name}, {case.model}" if several else case.name
-
-
 @dataclass(frozen=True)
 class Part:
     """What was found in one case.
@@ -124,14 +110,14 @@ def by_case(
     """
 
     def findings(cases: Sequence[Case]) -> Findings:
-        names = [title(case, cases) for case in cases]
-        parts = [about(i, n, case) for i, (n, case) in enumerate(zip(names, cases, strict=True))]
+        named = list(zip(names(cases), cases, strict=True))
+        parts = [about(i, name, case) for i, (name, case) in enumerate(named)]
         told = answers(
-            {name: part.verdicts for name, part in zip(names, parts, strict=True)},
+            {name: part.verdicts for (name, _), part in zip(named, parts, strict=True)},
             [sentence for part in parts for sentence in part.sentences],
         )
         return Findings(
-            [*told, how, *notes(cases), *without_head(list(zip(names, cases, strict=True)))],
+            [*told, how, *notes(cases), *without_head(named)],
             [table for part in parts for table in part.tables],
             [figure for part in parts for figure in part.figures],
             [value for part in parts for value in part.values],
@@ -152,18 +138,6 @@ def plain(case: Case) -> Side:
     return next(side for side in case.sides if side.variant.facts.get("plain"))
 
 
-def finished(case: Case) -> list[Side]:
-    """Return the sides that have a finished run.
-
-    Args:
-        case: The case.
-
-    Returns:
-        The sides in order.
-    """
-    return [side for side in case.sides if side.runs]
-
-
 def percent(side: Side, value: Value = score) -> str:
     """Write the mean of a score over the runs, with its standard deviation.
 
@@ -174,9 +148,7 @@ def percent(side: Side, value: Value = score) -> str:
     Returns:
         Times 100.
     """
-    found = describe(values_of(side, value))
-    spread = "" if found.sd is None else f" ± {100 * found.sd:.1f}"
-    return f"{100 * found.mean:.1f}{spread}"
+    return with_sd([100 * each for each in values_of(side, value)], ".1f")
 
 
 Column = tuple[str, Callable[[Side], str]]

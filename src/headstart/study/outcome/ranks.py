@@ -6,6 +6,7 @@ Scores of different tasks have different scales; ranks and wins do not.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -41,10 +42,10 @@ class Friedman:
 def probability_of_improvement(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> Interval:
     """Estimate the chance that a run of ours beats a run of the baseline; a tie counts half.
 
-    Every run meets every other, whatever their seeds: U / (m n) of Mann and Whitney, with Newcombe's
-    interval at 0.95. In 3,000 simulated pairs of normal samples with a true probability of 0.8 it
-    covers that in 0.96 for 3, 5 and 10 seeds. Percentiles over resampled seeds, the usual choice,
-    cover it in 0.65 for 3 seeds and 0.86 for 5, and give a point where ours wins on all seeds.
+    Every run meets every other, whatever their seeds: U / (m n) of Mann and Whitney, with the
+    interval of Newcombe at 0.95. In 3,000 simulated pairs of normal samples with a true probability
+    of 0.8 it covers that in 0.96 for 3, 5 and 10 seeds. Percentiles over resampled seeds, the usual
+    choice, cover it in 0.65 for 3 seeds and 0.86 for 5, and give a point where ours wins on all.
 
     SOURCE: Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical
     precipice, arXiv 2108.13264, section 4.3. Newcombe (2006), Confidence intervals for an effect
