@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,37 @@ class Callback:
             "  ended (%s) after %d steps, %.1f s, %.0f tokens a second",
             stage.ended, stage.steps, stage.seconds, stage.tokens_per_second,
         )  # fmt: skip
+
+
+class StepTimer(Callback):
+    """Notes when the plan is ready and when each step ends, and writes nothing to the log."""
+
+    def __init__(self) -> None:
+        self.began = self.ready = time.perf_counter()
+        self.steps: list[float] = []
+
+    def planned(self, plan: PlanSummary) -> None:  # noqa: ARG002
+        """Note that everything is loaded."""
+        self.ready = time.perf_counter()
+
+    def message(self, text: str) -> None:
+        """Write nothing."""
+
+    def warning(self, text: str) -> None:
+        """Write nothing."""
+
+    def stage_started(self, stage: StageResult, number: int, of: int) -> None:
+        """Write nothing."""
+
+    def step(self, step: int, loss: float) -> None:  # noqa: ARG002
+        """Note that a step has ended."""
+        self.steps.append(time.perf_counter())
+
+    def point(self, point: Point) -> None:
+        """Write nothing."""
+
+    def stage_ended(self, stage: StageResult) -> None:
+        """Write nothing."""
 
 
 class Observer(Callback):

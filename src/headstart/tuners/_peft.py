@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -18,8 +19,6 @@ from headstart.errors import ModelError
 from headstart.models.backbone import Snapshot, SplitModel
 from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._base import Tuner
-
-Targets = Literal["attention", "all"]
 
 
 class PeftTuner(Tuner):
@@ -127,10 +126,16 @@ class PeftTuner(Tuner):
         self.detach(split)
 
 
+@dataclass
 class LowRankTuner(PeftTuner):
     """LoRA and its kin: a product of two thin matrices beside each map.
 
-    A concrete one is a dataclass with the knobs ``r``, ``alpha``, ``dropout`` and ``targets``.
+    Args:
+        r: Rank: rows of ``A`` and columns of ``B``.
+        alpha: Scale of the change.
+        dropout: Dropout rate on the input of ``A``.
+        targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
+            and output), ``all`` for those of the feed-forward blocks too.
     """
 
     part_at_zero: ClassVar[bool] = True
@@ -148,10 +153,10 @@ class LowRankTuner(PeftTuner):
     }
     options: ClassVar[Mapping[str, Any]] = {}
     """What ``LoraConfig`` is given beside the knobs."""
-    r: int
-    alpha: float
-    dropout: float
-    targets: Targets
+    r: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: Literal["attention", "all"] = "attention"
 
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
         """Choose the linear maps of the encoder layers.
