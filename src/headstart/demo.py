@@ -90,25 +90,6 @@ def sample_rows(rows: int = TRAIN_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
     return named.iloc[:rows], named.iloc[rows:]
 
 
-def export_rows(
-    folder: Path, rows: int = TRAIN_ROWS, *, overwrite: bool = False
-) -> tuple[Path, Path]:
-    """Write ``train.csv`` and ``validation.csv`` of the published measurement.
-
-    Args:
-        folder: Where to; created.
-        rows: Training rows.
-        overwrite: Whether other files of these names are replaced.
-
-    Returns:
-        The two files.
-
-    Raises:
-        RunError: If other files of these names are there.
-    """
-    return _write_rows(folder, *sample_rows(rows), overwrite=overwrite)
-
-
 def settings(
     out: Path, *, seed: int = 0, epochs: float = TOTAL_EPOCHS, overwrite: bool = False
 ) -> dict[str, FitConfig]:
@@ -191,7 +172,7 @@ def run_demo(
     configs = settings(out, seed=seed, epochs=epochs, overwrite=overwrite)
     for name, config in configs.items():
         RunFolder(out / name).check(config)
-    _write_rows(out, train, validation, overwrite=overwrite)
+    write_rows(out, train, validation, overwrite=overwrite)
     results = {}
     for name, config in configs.items():
         with listen(name) as callback:
@@ -217,9 +198,23 @@ def classify(out: Path) -> dict[str, list[Opinion]]:
     return found
 
 
-def _write_rows(
+def write_rows(
     folder: Path, train: pd.DataFrame, validation: pd.DataFrame, *, overwrite: bool
 ) -> tuple[Path, Path]:
+    """Write the demo's rows as ``train.csv`` and ``validation.csv``.
+
+    Args:
+        folder: Where to; created.
+        train: Training rows.
+        validation: Validation rows.
+        overwrite: Whether other files of these names are replaced.
+
+    Returns:
+        The two files.
+
+    Raises:
+        RunError: If other files of these names are there.
+    """
     files = folder / "train.csv", folder / "validation.csv"
     tables = [frame.to_csv(index=False).encode() for frame in (train, validation)]
     other = [(p, data) for p, data in zip(files, tables, strict=True) if not _holds(p, data)]

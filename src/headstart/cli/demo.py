@@ -53,10 +53,10 @@ def demo(
     cores, without network.
     """
     from headstart.cli.shared.display import display
-    from headstart.demo import classify, export_rows, run_demo
+    from headstart.demo import classify, run_demo, sample_rows, write_rows
 
     if export is not None:
-        train, validation = export_rows(export, rows, overwrite=overwrite)
+        train, validation = write_rows(export, *sample_rows(rows), overwrite=overwrite)
         show(f"{train} and {validation}")
         return
     console = output()

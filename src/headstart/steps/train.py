@@ -6,15 +6,15 @@ from typing import Any
 
 import torch
 
+from headstart.errors import RunError
 from headstart.results import RunResult
 from headstart.steps.callback import Callback
 from headstart.steps.output.folder import CHECKPOINTS, RunFolder
 from headstart.steps.stages.interrupt import Pauser
 from headstart.steps.stages.plan import stage_options
-from headstart.steps.stages.resume import origin_of, require_same
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.stages.types import TrainingData
-from headstart.steps.types import TrainingPlan, gold_labels
+from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 from headstart.training.evaluate import Judge
 from headstart.training.loader import ExamplesLoader
@@ -81,10 +81,10 @@ def train_with_checkpoints(
         RunError: If the checkpoint is about other rows or another backbone.
         KeyboardInterrupt: If the user interrupts; a checkpoint is then written first.
     """
-    origin = origin_of(plan)
+    origin = {"rows": data_record(plan.splits), "backbone": plan.fingerprint}
     resumed = load_checkpoint(folder.work / CHECKPOINTS) if plan.config.resume else None
     if resumed:
-        require_same(resumed[0]["origin"], origin)
+        _require_same(resumed[0]["origin"], origin)
     for warning in result.warnings:
         callback.warning(warning)
     if resumed:
@@ -102,3 +102,14 @@ def train_with_checkpoints(
     runner.pause, runner.save = pauser, save
     train(runner, result, resumed)
     return runner
+
+
+def _require_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with other rows or another backbone: the bits would be others."""
+    changed = [name for name in now if before[name] != now[name]]
+    if changed:
+        raise RunError(
+            "the rows and the backbone with which the run was started",
+            f"another {' and another '.join(changed)}".replace("another rows", "other rows"),
+            "Put back what has changed, or start again with --overwrite.",
+        )

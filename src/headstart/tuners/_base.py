@@ -156,6 +156,17 @@ class InPlaceTuner(Tuner):
             A part of ``split.backbone``.
         """
 
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head.
+
+        Args:
+            split: The model.
+
+        Returns:
+            The count.
+        """
+        return sum(p.numel() for p in self.select(split).values())
+
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
         """Choose the parameters, and remember their values if they are to be put back.
 

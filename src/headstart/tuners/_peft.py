@@ -29,21 +29,20 @@ class PeftTuner(Tuner):
     """
 
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
+    targets: str
+    """``attention`` or ``all``, of a tuner that leaves the choice."""
     _before: Snapshot | None = None
 
-    @abstractmethod
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the linear maps.
+        """Choose the linear maps, those of the encoder layers if no other ones are named.
 
         Args:
             split: The model.
 
         Returns:
-            The maps by their name in the whole model.
-
-        Raises:
-            ModelError: If the model has none of the wanted kind.
+            Those of the attention or all, as ``targets`` says, by their name in the whole model.
         """
+        return linears(split, self.targets, _own_name(self))
 
     @abstractmethod
     def config(self, names: list[str]) -> PeftConfig:
@@ -170,7 +169,7 @@ class LowRankTuner(PeftTuner):
         Raises:
             ModelError: If there are none, or the rank is above what they can have.
         """
-        chosen = linears(split, self.targets, _own_name(self))
+        chosen = super().maps(split)
         most = min(min(sizes(module)) for module in chosen.values())
         if self.r > most:
             name = _own_name(self)

@@ -35,17 +35,6 @@ class Full(InPlaceTuner):
         """
         return dict(split.backbone)
 
-    def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
-        return sum(p.numel() for p in self.select(split).values())
-
 
 TUNER = Full
 CARD = Card(

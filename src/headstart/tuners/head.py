@@ -35,17 +35,6 @@ class Head(InPlaceTuner):
         """
         return {}
 
-    def count(self, split: SplitModel) -> int:  # noqa: ARG002
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
-        return 0
-
 
 TUNER = Head
 CARD = Card(

@@ -14,7 +14,7 @@ from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.ranges import A_RATE, Range
-from headstart.tuners._peft import PeftTuner, linears, sizes
+from headstart.tuners._peft import PeftTuner, sizes
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Oft(PeftTuner):
         Raises:
             ModelError: If their inputs are no multiple of ``block``.
         """
-        chosen = linears(split, self.targets, "oft")
+        chosen = super().maps(split)
         widths = sorted({sizes(module)[0] for module in chosen.values()})
         if any(width % self.block for width in widths):
             most = math.gcd(*widths)

@@ -12,13 +12,12 @@ from typing import Any, ClassVar, Literal
 
 from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-from torch import nn
 
 from headstart.cards import Card
 from headstart.errors import ConfigError, did_you_mean
 from headstart.models.backbone import SplitModel
 from headstart.tuners._base import Tuner
-from headstart.tuners._peft import PeftTuner, linears
+from headstart.tuners._peft import PeftTuner
 
 _NOT_HERE = {
     "ADALORA": "moves ranks between maps while it trains, which needs a hook in every step",
@@ -89,17 +88,6 @@ class Peft(PeftTuner):
             bases=(cls,), namespace={"__module__": cls.__module__, "no_merge": _no_merge(config)},
         )  # fmt: skip
         return typing.cast("type[Peft]", made)
-
-    def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the linear maps of the encoder layers.
-
-        Args:
-            split: The model.
-
-        Returns:
-            Those of the attention, or all.
-        """
-        return linears(split, self.targets, "peft")
 
     def config(self, names: list[str]) -> PeftConfig:
         """Write the settings as ``peft`` has them.

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from peft import PeftConfig, VeraConfig
-from torch import nn
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
 from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
-from headstart.tuners._peft import PeftTuner, linears, sizes
+from headstart.tuners._peft import PeftTuner, sizes
 
 
 @dataclass
@@ -47,17 +46,6 @@ class Vera(PeftTuner):
     d_initial: float = 0.1
     dropout: float = 0.0
     targets: Literal["attention", "all"] = "attention"
-
-    def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the linear maps of the encoder layers.
-
-        Args:
-            split: The model.
-
-        Returns:
-            Those of the attention, or all.
-        """
-        return linears(split, self.targets, "vera")
 
     def config(self, names: list[str]) -> PeftConfig:
         """Write the settings as ``peft`` has them.
