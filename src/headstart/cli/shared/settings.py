@@ -86,6 +86,30 @@ def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
     return _signed(function, [*_fixed(function), *options])
 
 
+def with_some_settings(
+    *names: str,
+    defaults: Mapping[str, str] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command one option for each of some settings, behind its own.
+
+    Args:
+        *names: Fields of ``FitConfig``.
+        defaults: What holds where an option is not given, in words, where that is not what holds
+            for ``headstart fit``.
+        texts: Help for options of which that of ``headstart fit`` says too much.
+
+    Returns:
+        A decorator for a command whose last parameter is ``**settings``.
+    """
+    ends, own = defaults or {}, texts or {}
+    options = [
+        _parameter(n, FitConfig.model_fields[n], default=ends.get(n, ""), text=own.get(n, ""))
+        for n in names
+    ]
+    return lambda function: _signed(function, [*_fixed(function), *options])
+
+
 def _fixed(function: Callable[..., None]) -> list[inspect.Parameter]:
     own = inspect.signature(function, eval_str=True).parameters.values()
     return [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
@@ -174,13 +198,16 @@ def _unfinished_runs() -> str:
     return f"Unfinished runs here: {names}."
 
 
-def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Parameter:
-    kind = _without_none(field.annotation)
+def _parameter(
+    name: str, field: FieldInfo, *, hidden: bool = False, default: str = "", text: str = ""
+) -> inspect.Parameter:
+    kind, text = _without_none(field.annotation), text or field.description or ""
+    own = text.partition(" Default:")[0] + f" Default: {default}."
     extra = field.json_schema_extra
     word = name.replace("_", "-")
     several = typing.get_origin(kind) is tuple
     about: dict[str, Any] = {
-        "help": escape_markup((field.description or "") + _default(name, field.default)),
+        "help": escape_markup(own if default else text + _default(name, field.default)),
         "rich_help_panel": str(extra["panel"]) if isinstance(extra, dict) else None,
         "show_default": False,
         "hidden": hidden,
