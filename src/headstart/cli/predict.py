@@ -26,6 +26,15 @@ _Run = Annotated[
         metavar="RUN", help="Folder of a run, or any fine-tuned classifier: folder or hub name."
     ),
 ]
+_Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="FILE",
+        help="csv, tsv, jsonl or parquet file to write; default: CSV to the output, or tabs for "
+        "lines of text.",
+    ),
+]
 _Split = Annotated[
     str | None, typer.Option("--split", metavar="NAME", help="Split of a saved or hub data set.")
 ]
@@ -105,15 +114,7 @@ def predict(
             help="Rows; or a text a line: a .txt file, or - for the input.",
         ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="csv, tsv, jsonl or parquet file to write; default: CSV to the output, or tabs "
-            "for lines of text.",
-        ),
-    ] = None,
+    out: _Out = None,
     split: _Split = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
     escape_formulas: Annotated[
