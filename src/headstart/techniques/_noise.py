@@ -124,20 +124,12 @@ class SecondPass(Technique):
         Embeddings(split).close()
 
     def begin(self, setting: TechniqueContext) -> None:
-        """Find the embeddings.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Find the embeddings."""
         self._model, self._generator = setting.split.model, setting.generator
         self._embeddings = Embeddings(setting.split)
 
     def before_step(self, step: int) -> None:
-        """Begin the step's stream of noise; its micro-batches go on in it.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Begin the step's stream of noise; its micro-batches go on in it."""
         self._random = self._generator(own_name(self), step)
 
     def _outputs(self, batch: Batch, change: Change) -> torch.Tensor:

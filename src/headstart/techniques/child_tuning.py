@@ -70,11 +70,7 @@ class ChildTuning(Technique):
         )
 
     def begin(self, setting: TechniqueContext) -> None:
-        """Choose the parameters of mode D.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Choose the parameters of mode D."""
         self._generator = setting.generator
         self._masked = dict(_of_layers(setting))
         self._masks: dict[str, torch.Tensor] = {}
@@ -84,11 +80,7 @@ class ChildTuning(Technique):
 
     @torch.no_grad()
     def gradients(self, step: int) -> None:
-        """Mask the gradients.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Mask the gradients."""
         masks, scale = self._masks, 1.0
         if self.mode == "F" and self.p < 1:
             generator = self._generator("child_tuning", step)
@@ -104,11 +96,7 @@ class ChildTuning(Technique):
         return dict(self._masks)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with the masks.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on with the masks."""
         self._masks = {name: mask.to(self._masked[name].device) for name, mask in tensors.items()}
 
 

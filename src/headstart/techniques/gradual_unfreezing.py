@@ -67,21 +67,13 @@ class GradualUnfreezing(Technique):
         self._trained = [(p, layers.group(n)) for n, p in setting.trained.items()]
 
     def before_step(self, step: int) -> None:
-        """Let those train whose turn has come.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Let those train whose turn has come."""
         count = unfrozen(step, self._steps, self._groups, self.share)
         for parameter, group in self._trained:
             parameter.requires_grad_(self._together or group <= count)
 
     def gradients(self, step: int) -> None:
-        """Drop the gradients that several processes compute all the same.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Drop the gradients that several processes compute all the same."""
         count = unfrozen(step, self._steps, self._groups, self.share)
         for parameter, group in self._trained:
             if group > count:

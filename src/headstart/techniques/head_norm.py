@@ -60,11 +60,7 @@ class HeadNorm(Technique):
         _end(split)
 
     def begin(self, setting: TechniqueContext) -> None:
-        """Multiply it.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Multiply it."""
         linear = _end(setting.split)
         rescale(linear, self.to or _fresh_norm(setting, linear))
 

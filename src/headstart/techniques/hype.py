@@ -54,11 +54,7 @@ class Hype(Technique):
             )
 
     def begin(self, setting: TechniqueContext) -> None:
-        """Listen at the layers.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Listen at the layers."""
         self._generator, self._step = setting.generator, 0
         self._handles = [
             layer.module.register_forward_pre_hook(partial(self._noised, place), with_kwargs=True)
@@ -66,11 +62,7 @@ class Hype(Technique):
         ]
 
     def before_step(self, step: int) -> None:
-        """Take note of the step.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Take note of the step."""
         self._step = step
 
     def _noised(

@@ -58,11 +58,7 @@ class Mixout(Technique):
     p: float = 0.9
 
     def begin(self, setting: TechniqueContext) -> None:
-        """Remember the weights as they are.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Remember the weights as they are."""
         self._generator = setting.generator
         self._weights = dict(_linear_weights(setting))
         self._anchors = {n: w.detach().clone() for n, w in self._weights.items()}
@@ -72,11 +68,7 @@ class Mixout(Technique):
 
     @torch.no_grad()
     def before_step(self, step: int) -> None:
-        """Put the mixtures in place of the weights.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Put the mixtures in place of the weights."""
         dropped, scale = rounded_rate(self.p)
         if not dropped:
             return
@@ -89,11 +81,7 @@ class Mixout(Technique):
 
     @torch.no_grad()
     def gradients(self, step: int) -> None:
-        """Put the weights back, and give them the gradient of the mixture.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Put the weights back, and give them the gradient of the mixture."""
         del step
         scale = rounded_rate(self.p)[1]
         self.close()

@@ -47,11 +47,7 @@ class NoisyTune(Technique):
 
     @torch.no_grad()
     def begin(self, setting: TechniqueContext) -> None:
-        """Perturb the weights.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Perturb the weights."""
         generator = setting.generator("noisytune", 0)
         for name, parameter in setting.trained.items():
             if name not in setting.split.head:

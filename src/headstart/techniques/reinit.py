@@ -47,11 +47,7 @@ class Reinit(Technique):
             )  # fmt: skip
 
     def begin(self, setting: TechniqueContext) -> None:
-        """Initialise the layers.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Initialise the layers."""
         split = setting.split
         layers = split.layers()
         model: Any = split.model

@@ -33,21 +33,13 @@ class Swa(Averaging):
     every: int = 4
 
     def begin(self, setting: TechniqueContext) -> None:
-        """Begin with nothing.
-
-        Args:
-            setting: Model and rows.
-        """
+        """Begin with nothing."""
         super().begin(setting)
         self._first = int(self.start * setting.steps)
         self._count = 0
 
     def after_step(self, step: int) -> None:
-        """Add the weights to the mean.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Add the weights to the mean."""
         since = step - self._first
         if since < 0 or since % self.every:
             return
@@ -62,11 +54,7 @@ class Swa(Averaging):
         return {**super().tensors(), "count": torch.tensor(self._count)}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with a mean.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on with a mean."""
         super().restore(tensors)
         self._count = int(tensors["count"])
 

@@ -33,15 +33,7 @@ class BesideTuner(Tuner):
         """
 
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:  # noqa: ARG002
-        """Put the modules in.
-
-        Args:
-            split: The model.
-            reversible: Without effect: the backbone's weights stand still in any case.
-
-        Returns:
-            The modules' parameters, by name.
-        """
+        """Put the modules in."""
         self._hosts, self._handles = [], []
         self.install(split)
         known = {id(p) for p in (*split.backbone.values(), *split.head.values())}

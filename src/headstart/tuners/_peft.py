@@ -101,11 +101,7 @@ class PeftTuner(Tuner):
         }
 
     def detach(self, split: SplitModel) -> None:
-        """Put the wrapped linear maps back in place, with the bits that they had.
-
-        Args:
-            split: The model.
-        """
+        """Put the wrapped linear maps back in place, with the bits that they had."""
         for name, layer in wrapped(split).items():
             split.model.set_submodule(name, layer.get_base_layer())
         if self._before is not None:
@@ -113,11 +109,7 @@ class PeftTuner(Tuner):
             self._before = None
 
     def merge(self, split: SplitModel) -> None:
-        """Write the change into each map, and unwrap.
-
-        Args:
-            split: The model.
-        """
+        """Write the change into each map, and unwrap."""
         self.require_merge(split)
         self._before = None
         for layer in wrapped(split).values():
@@ -181,14 +173,7 @@ class LowRankTuner(PeftTuner):
         return chosen
 
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         alpha: Any = self.alpha
         return LoraConfig(
             r=self.r,
@@ -199,14 +184,7 @@ class LowRankTuner(PeftTuner):
         )
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         return sum(self.r * (i + o) for i, o in map(sizes, self.maps(split).values()))
 
 

@@ -24,14 +24,7 @@ class Dora(LowRankTuner):
     options: ClassVar[Mapping[str, Any]] = {"use_dora": True}
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         lengths = sum(sizes(module)[1] for module in self.maps(split).values())
         return super().count(split) + lengths
 

@@ -35,13 +35,7 @@ class Eva(LowRankTuner):
         batches: Callable[[], Iterator[Batch]],
         run: Callable[[Batch], object],
     ) -> None:
-        """Set every ``A`` from what its map reads.
-
-        Args:
-            split: The model that the tuner is attached to.
-            batches: Gives the training rows in batches.
-            run: Computes the model on a batch.
-        """
+        """Set every ``A`` from what its map reads."""
         sums = {name: _Reader(layer) for name, layer in wrapped(split).items()}
         was = split.model.training
         split.model.eval()

@@ -25,14 +25,7 @@ class Full(InPlaceTuner):
     rate_follows_size: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
-        """Choose all of the backbone.
-
-        Args:
-            split: The model.
-
-        Returns:
-            Every backbone parameter.
-        """
+        """Choose all of the backbone."""
         return dict(split.backbone)
 
 

@@ -25,14 +25,7 @@ class Head(InPlaceTuner):
     frozen_features: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:  # noqa: ARG002
-        """Choose nothing of the backbone.
-
-        Args:
-            split: The model.
-
-        Returns:
-            An empty dictionary.
-        """
+        """Choose nothing of the backbone."""
         return {}
 
 

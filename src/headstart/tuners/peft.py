@@ -90,14 +90,7 @@ class Peft(PeftTuner):
         return typing.cast("type[Peft]", made)
 
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         config = _config(self.type)
         known = {field.name for field in dataclasses.fields(config)}
         own = {
@@ -108,14 +101,7 @@ class Peft(PeftTuner):
         return config(target_modules=names, **own)
 
     def count(self, split: SplitModel) -> int:
-        """Count on a copy of the model how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Count on a copy of the model how many numbers will train beside the head."""
         twin = SplitModel(copy.deepcopy(split.model), split.head)
         tuned = type(self)(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         return sum(p.numel() for p in tuned.attach(twin).values())

@@ -48,28 +48,14 @@ class Vera(PeftTuner):
     targets: Literal["attention", "all"] = "attention"
 
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         return VeraConfig(
             r=self.r, d_initial=self.d_initial, vera_dropout=self.dropout, target_modules=names,
             save_projection=False,
         )  # fmt: skip
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         return sum(self.r + sizes(module)[1] for module in self.maps(split).values())
 
 

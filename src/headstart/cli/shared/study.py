@@ -253,11 +253,7 @@ class Warnings(Watch):
     """Shows what is wrong, and nothing else."""
 
     def warned(self, text: str) -> None:
-        """Show a warning.
-
-        Args:
-            text: A sentence.
-        """
+        """Show a warning."""
         errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
@@ -275,20 +271,11 @@ class Lines(Warnings):
         self.state = State(len(study.runs))
 
     def looked(self, state: State) -> None:
-        """Remember where the study stands.
-
-        Args:
-            state: Counts of all runs.
-        """
+        """Remember where the study stands."""
         self.state = state
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Show a run that has ended here.
-
-        Args:
-            run: The run.
-            outcome: What came of it.
-        """
+        """Show a run that has ended here."""
         show(self.sentence(run, outcome), to=self.console)
 
     def sentence(self, run: PlannedRun, outcome: Outcome) -> str:
@@ -336,11 +323,7 @@ class Screen(Lines):
         self.names = {run.id: _name(run.axes, self.models) for run in study.runs}
 
     def looked(self, state: State) -> None:
-        """Draw where the study stands.
-
-        Args:
-            state: Counts of all runs.
-        """
+        """Draw where the study stands."""
         super().looked(state)
         ended = len(state.done | state.failed)
         self.bar.update(self.task, completed=ended)
@@ -358,12 +341,7 @@ class Screen(Lines):
         self.live.update(Group(self.bar, *told, *lines, "", *self.table))
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Have the table renewed.
-
-        Args:
-            run: The run.
-            outcome: What came of it.
-        """
+        """Have the table renewed."""
         self.last, self.stale = self.sentence(run, outcome), True
 
     def _renew(self) -> None:

@@ -87,14 +87,7 @@ class Encoded(Examples):
         return len(np.unique(rows[self.truncated]))
 
     def take(self, rows: Indices) -> Encoded:
-        """Return some of the rows.
-
-        Args:
-            rows: Which rows of data, in the order they shall have.
-
-        Returns:
-            Those rows, with all their windows, copied.
-        """
+        """Return some of the rows."""
         row_of = None
         if self.row_of is not None:
             windows = np.split(np.arange(len(self)), np.cumsum(np.bincount(self.row_of))[:-1])
@@ -165,11 +158,7 @@ class Encoded(Examples):
         return bool((lengths != self._width(lengths)).any())
 
     def vocabulary(self) -> Indices:
-        """Return every token id that a batch can hold.
-
-        Returns:
-            The ids, ascending, that of padding among them.
-        """
+        """Return every token id that a batch can hold."""
         ids, padding = self.features["input_ids"], self.padding.values
         return np.unique(np.append(np.unique(ids), padding["input_ids"])).astype(np.int64)
 

@@ -65,14 +65,7 @@ class LocalExecutor:
         self.slots = workers
 
     def submit(self, run: PlannedRun) -> Future[Outcome] | None:
-        """Begin a run.
-
-        Args:
-            run: The run.
-
-        Returns:
-            What will come of it; ``None`` if every worker has one.
-        """
+        """Begin a run."""
         if not self._idle:
             return None
         pool = self._idle.pop() or self._start()
