@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -260,20 +259,6 @@ class RunResult:
         return as_record(cls, values)
 
 
-def stage_from_dict(values: Mapping[str, Any]) -> StageResult:
-    """Rebuild a stage's record from plain data.
-
-    Args:
-        values: As written by ``RunResult.to_dict``.
-
-    Returns:
-        The record.
-    """
-    plain = {k: v for k, v in values.items() if k in _names(StageResult)}
-    plain["curve"] = [Point(**point) for point in plain.get("curve", [])]
-    return StageResult(**plain)
-
-
 def show_scores(scores: Mapping[str, float]) -> str:
     """Write metrics in a line.
 
@@ -316,8 +301,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@functools.cache
-def _names(record: Any) -> set[str]:
-    return {f.name for f in fields(record)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
+from headstart.analysis._base import Analysis, Case, Findings, Side, Table, measured_in_all
 from headstart.analysis.parts.fallen_back import without_head
 from headstart.analysis.parts.numbers import (
     against,
@@ -24,18 +25,6 @@ WHEN = ("before", "after")
 MEASURES = {"log_loss": "log loss", "brier": "Brier", "ece": "ECE"}
 WORDS = {1: "greater than that of", 0: "not told apart from that of", -1: "smaller than that of"}
 Numbers = list[float]
-
-
-def variants(options: Mapping[str, Any]) -> list[Variant]:
-    """Compare the strategies, each with the calibration observer.
-
-    Args:
-        options: ``strategies``.
-
-    Returns:
-        The variants.
-    """
-    return measured_in_all(options, {"name": "calibration"})
 
 
 def findings(cases: Sequence[Case]) -> Findings:
@@ -191,7 +180,7 @@ def _percent(values: Any) -> Numbers:
 ANALYSIS = Analysis(
     title="Calibration",
     question="How far can probabilities be believed, before and after temperature scaling?",
-    variants=variants,
+    variants=partial(measured_in_all, measure={"name": "calibration"}),
     findings=findings,
     strategies="ft, lp-ft, eh-ft",
     example="--task mrpc --data mrpc/ --model roberta-base --seeds 3 --out studies/calibration",

@@ -9,11 +9,12 @@ of its own, and counts only above the fraction stroke of what it is part of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
+from headstart.analysis._base import Analysis, Case, Findings, Side, Table, measured_in_all
 from headstart.analysis.parts.change_figures import heat_maps
 from headstart.analysis.parts.change_tensors import (
     Keep,
@@ -50,18 +51,6 @@ DEFINITION = (
     "rows of tokens that occur in training get a gradient. Shades go by the root of the change, "
     "the same for all strategies."
 )
-
-
-def variants(options: Mapping[str, Any]) -> list[Variant]:
-    """Compare the strategies, each with the change observer.
-
-    Args:
-        options: ``strategies``.
-
-    Returns:
-        The variants.
-    """
-    return measured_in_all(options, {"name": "change"})
 
 
 def findings(cases: Sequence[Case]) -> Findings:
@@ -215,7 +204,7 @@ def _range(form: str, found: Mapping[str, float | None]) -> list[str]:
 ANALYSIS = Analysis(
     title="Parameter change",
     question="Where in the backbone and by how much do parameters change, strategy by strategy?",
-    variants=variants,
+    variants=partial(measured_in_all, measure={"name": "change"}),
     findings=findings,
     strategies="ft, lp-ft, eh-ft",
     example="--task rte --data rte/ --model roberta-base --seeds 3 --out studies/change",

@@ -16,7 +16,7 @@ import pandas as pd
 
 from headstart.data.tables._excel import read_excel
 from headstart.data.tables._files import PACKINGS, check_encoding, member, read_bytes, suffix
-from headstart.data.tables._text import read_csv, read_json, read_tsv
+from headstart.data.tables._text import read_json, read_separated
 from headstart.data.tables.classnames import note_names, noted_features, unfold_categories
 from headstart.data.tables.mediafolder import note_folder, read_classes
 from headstart.errors import DataError, did_you_mean
@@ -99,8 +99,8 @@ ARROW_FAULTS = (OSError, ValueError, KeyError, TypeError, NotImplementedError, M
 """What reading a damaged file may end in; most errors of Arrow are of ``ValueError``."""
 
 READERS: dict[str, Callable[[Path, str | None], pd.DataFrame]] = {
-    ".csv": read_csv,
-    ".tsv": read_tsv,
+    ".csv": read_separated,
+    ".tsv": read_separated,
     ".jsonl": read_json,
     ".ndjson": read_json,
     ".json": read_json,

@@ -27,8 +27,9 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
+from headstart.files.schema import as_record
 from headstart.models.backbone import BufferSnapshot
-from headstart.results import StageResult, stage_from_dict
+from headstart.results import StageResult
 from headstart.steps.callback import Callback
 from headstart.steps.stages.context import closing, technique_context
 from headstart.steps.stages.earlier import (
@@ -382,7 +383,7 @@ class StrategyRunner:
     def _go_back(
         self, state: dict[str, Any], tensors: dict[str, torch.Tensor]
     ) -> tuple[int, int, dict[str, torch.Tensor]]:
-        self.results[:] = [stage_from_dict(r) for r in state["results"]]
+        self.results[:] = [as_record(StageResult, r) for r in state["results"]]
         self.guard_notes[:] = state["guard"]
         self._kept = set(state["kept"])
         self._earlier = from_tensors(tensors)
