@@ -75,8 +75,6 @@ class StrategyRunner:
         arguments: Settings of all stages.
         runtime: Device, precision, processes.
         callback: Hears what happens.
-        pause: Asked in each step, gives a ``Pause``.
-        save: Writes a checkpoint of plain data and tensors; told whether the run stops after it.
     """
 
     def __init__(
@@ -87,12 +85,12 @@ class StrategyRunner:
         arguments: TrainingArguments,
         runtime: Runtime,
         callback: Callback,
-        pause: Callable[[], int] = lambda: Pause.NO,
-        save: Save = lambda _state, _tensors, _stop: None,
     ) -> None:
         self.strategy, self.plans, self.data = strategy, plans, data
         self.arguments, self.runtime, self.callback = arguments, runtime, callback
-        self.pause, self.save = pause, save
+        # Asked in each step; writes a checkpoint and is told whether the run stops after it.
+        self.pause: Callable[[], int] = lambda: Pause.NO
+        self.save: Save = lambda _state, _tensors, _stop: None
         self.split = data.split
         self.results: list[StageResult] = []
         self.guard_notes: list[str] = []
