@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import headstart as hs
+from alike import ALL
 from headstart.steps.stages import runner as stages
 from headstart.steps.stages.earlier import Earlier, better, from_tensors, to_tensors
 from headstart.targets.classes import Classes
@@ -32,7 +33,7 @@ def run(tmp_path: Path, line: str, name: str = "run", **more: Any) -> Watch:
 
 
 @pytest.mark.parametrize(
-    "tuner", ["bitfit", "lora", pytest.param("head", marks=pytest.mark.optimum)]
+    "tuner", ["bitfit", "lora", pytest.param("head", marks=[pytest.mark.optimum, ALL])]
 )
 def test_the_better_model_of_an_earlier_stage_is_saved(tuner: str, tmp_path: Path) -> None:
     result = run(tmp_path, f"{FIRST[tuner]} > {RUINED}").result

@@ -16,6 +16,7 @@ import yaml
 
 import forked
 import tiny_studies
+from alike import ALL
 from headstart.errors import HeadstartError, RunError
 from headstart.results import RunResult
 from headstart.study.outcome.read import read_summary
@@ -289,6 +290,7 @@ class Vanishing(tiny_studies.Here):
         return promised
 
 
+@ALL
 def test_a_folder_that_comes_back_gets_the_result_that_was_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
