@@ -1,4 +1,4 @@
-"""All that is known of a tuner or a technique, read from its file without importing torch.
+"""Facts about tuners and techniques, read from their files without importing torch.
 
 The file's class gives the knobs and what is said of it, its ``CARD`` the rest. Only literal values
 are read; what is inherited is found in the package's other files.
@@ -25,7 +25,7 @@ from headstart.tuners import TUNERS
 
 @dataclass(frozen=True)
 class Knob:
-    """What a strategy line may set.
+    """A setting of a tuner or technique in a strategy line.
 
     Args:
         name: Its name.
@@ -73,7 +73,7 @@ class Part:
 
     @property
     def line(self) -> str:
-        """How it stands in a strategy line, or else the command."""
+        """The name as written in a strategy line, or else the command."""
         if self.command:
             return self.command
         return self.name if self.kind == "tuner" else f"full+{self.name}"

@@ -52,7 +52,7 @@ SENTENCES = (
 
 @dataclass(frozen=True)
 class Opinion:
-    """What a model says of a sentence.
+    """A model's prediction for a sentence.
 
     Args:
         label: The class.
@@ -181,7 +181,7 @@ def run_demo(
 
 
 def classify(out: Path) -> dict[str, list[Opinion]]:
-    """Let both models judge four sentences of our own.
+    """Predict four sentences with both models.
 
     Args:
         out: The demo's folder.

@@ -1,4 +1,4 @@
-"""What was measured of tuners and techniques: the figures in ``measured.json`` beside this file.
+"""Measurements of tuners and techniques, from ``measured.json`` beside this file.
 
 ``costs`` are from one run of ``benchmarks/speed/techniques.py``; ``studies`` hold, by name,
 sentences with the command that measured them. ``scripts/measured.py`` writes both. What is not
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cost:
-    """What training takes; ``None`` where it was not measured.
+    """Share of parameters, time and memory of training; ``None`` where not measured.
 
     Args:
         share: How much of the model trains, the head included, in percent.
@@ -66,7 +66,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class Measured:
-    """All figures.
+    """All measurements.
 
     Args:
         setting: Where and how the costs were measured; empty if they were not.
@@ -79,7 +79,7 @@ class Measured:
     findings: Mapping[str, tuple[Finding, ...]]
 
     def cost(self, name: str) -> str:
-        """Say in a sentence what a tuner or technique costs beside plain fine-tuning.
+        """Write in a sentence what a tuner or technique costs beside plain fine-tuning.
 
         Args:
             name: Of a tuner or a technique.

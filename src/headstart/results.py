@@ -35,7 +35,7 @@ class Point:
 
 @dataclass
 class StageResult:
-    """What one stage did.
+    """The record of one stage.
 
     Args:
         stage: The stage in the notation.
@@ -95,7 +95,7 @@ class StageResult:
 
 @dataclass
 class RunResult:
-    """What one run did, and everything needed to repeat it.
+    """The record of one run, and everything needed to repeat it.
 
     Args:
         strategy: The strategy's canonical line.
@@ -278,7 +278,7 @@ CALIBRATION_FIGURES = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier sco
 
 
 def describe_calibration(calibration: Mapping[str, Any]) -> str:
-    """Say which rows a temperature was fitted on, and which have judged it.
+    """Describe the rows that a temperature was fitted on, and those that judged it.
 
     Args:
         calibration: Of a record whose temperature is determined.

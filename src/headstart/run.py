@@ -44,7 +44,7 @@ from headstart.writing import write_text
 
 
 def prepare_run(config: FitConfig, runtime: Runtime, frames: Frames | None = None) -> TrainingPlan:
-    """Take the first four steps: check everything about a run and load what it needs.
+    """Check everything about a run and load what it needs: its first four steps.
 
     Args:
         config: The settings.
@@ -116,7 +116,7 @@ def run(
 def _train_and_save(
     plan: TrainingPlan, folder: RunFolder, callback: Callback, began: float
 ) -> RunResult:
-    """Take the last two steps."""
+    """Train, evaluate and save: the last two steps."""
     result = make_record(plan)
     try:
         # Ctrl-C while the result is being saved waits until it is: that takes seconds.
@@ -154,7 +154,7 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
 
 @dataclass
 class Trained:
-    """What a run leaves that was not saved.
+    """The result of a run that was not saved, with its logits and measurements.
 
     Args:
         result: The record.

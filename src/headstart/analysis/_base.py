@@ -1,4 +1,4 @@
-"""What an analysis is: what it compares, and what it says of the runs."""
+"""The parts of an analysis: its options, the variants it compares, and its findings."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Side:
 
     @property
     def metrics(self) -> list[str]:
-        """What its scores are the mean of; nothing without a finished run."""
+        """Metrics that the score is the mean of; empty without a finished run."""
         return next((list(run.result.task["metrics"]) for run in self.runs.values()), [])
 
 
@@ -102,13 +102,13 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Task, training rows and settings of the grid, for titles."""
         rows = "" if self.train_rows is None else f", {self.train_rows:,} training rows"
         return f"{self.task}{rows}{''.join(f', {k} {v}' for k, v in self.settings.items())}"
 
     @property
     def metrics(self) -> list[str]:
-        """What its scores are the mean of; nothing without a finished run."""
+        """Metrics that the score is the mean of; empty without a finished run."""
         return next((side.metrics for side in self.sides if side.metrics), [])
 
     @property
@@ -142,7 +142,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an analysis found.
+    """The findings of an analysis: sentences, tables, figures, and numbers as plain data.
 
     Args:
         sentences: The answer, and what one must know to read it.

@@ -28,7 +28,7 @@ Numbers = list[float]
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say how far the probabilities can be believed.
+    """Describe how far the probabilities can be believed.
 
     Args:
         cases: The finished runs.

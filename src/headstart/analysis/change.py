@@ -54,7 +54,7 @@ DEFINITION = (
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say where and by how much parameters have changed.
+    """Describe where and by how much parameters have changed.
 
     Args:
         cases: The finished runs.
@@ -193,7 +193,7 @@ def _mean(side: Side, keep: Keep) -> float | None:
 
 
 def _range(form: str, found: Mapping[str, float | None]) -> list[str]:
-    """Say what is least and what is most, where there is anything to choose from."""
+    """Describe the smallest and the largest value, where there are two or more."""
     known = sorted((value, name) for name, value in found.items() if value is not None)
     if len(known) < 2:
         return [f"{name} {value:.3g} %" for value, name in known]

@@ -59,7 +59,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say how far the features have moved.
+    """Describe how far the features have moved.
 
     Args:
         cases: The finished runs.

@@ -87,7 +87,7 @@ def _other_task(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say what in the head helps.
+    """Describe which part of the head helps.
 
     Args:
         cases: The finished runs.

@@ -118,7 +118,7 @@ def _last_steps(run: Run) -> float:
 
 
 def _budget(name: str, case: Case) -> str:
-    """Say what the records tell of the steps, and whether they are what was asked for."""
+    """Describe the steps that the runs have taken, beside those that were asked for."""
     base, sides = plain(case), case.finished
     wanted = {_steps(run) for run in base.runs.values()}
     if len(wanted) != 1:

@@ -273,7 +273,7 @@ def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> N
 
 
 def _of_missing(study: Study) -> list[str]:
-    """Say on the page that runs have not ended yet."""
+    """Write the note about runs that have not ended yet."""
     missing = len(study.missing)
     if not missing:
         return []
@@ -282,7 +282,7 @@ def _of_missing(study: Study) -> list[str]:
 
 
 def _of_failures(study: Study) -> list[str]:
-    """Say on the page which runs are missing from it."""
+    """Write the note about runs that have failed."""
     from headstart.cli.shared.study import describe_failures
 
     among = {run.id for run in study.runs}

@@ -381,7 +381,7 @@ def carried_out(study: Study, executor: Executor, *, quiet: bool) -> State:
 
 @contextlib.contextmanager
 def _ended_as_by_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, by which a cluster ends a job, give the runs back to others as Ctrl-C does."""
+    """Handle SIGTERM, by which a cluster ends a job, like Ctrl-C."""
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

@@ -127,7 +127,7 @@ class Examples(ABC):
         return {"labels": labels.float() if labels.is_floating_point() else labels}
 
     def padded(self, indices: npt.ArrayLike) -> bool:  # noqa: ARG002
-        """Tell whether anything in a batch is filled up.
+        """Return whether anything in a batch is filled up.
 
         Args:
             indices: Which rows, (b,).

@@ -107,7 +107,7 @@ class Extracted(Examples):
         return found
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Tell whether anything in a batch is filled up.
+        """Return whether anything in a batch is filled up.
 
         Args:
             indices: Which rows, (b,).

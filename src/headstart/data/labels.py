@@ -69,7 +69,7 @@ class LabelMap:
 
     @classmethod
     def infer(cls, values: Iterable[Any], *, where: str = "the training rows") -> LabelMap:
-        """Take the classes from the labels of the training rows.
+        """Make the map from the labels of the training rows.
 
         Missing labels are passed over if there are classes without them: ``encode`` tells them.
 
@@ -179,7 +179,7 @@ def label_column(
 
 
 def missing_cells(values: Iterable[Any]) -> npt.NDArray[np.bool_]:
-    """Tell which cells are empty.
+    """Return which cells are empty.
 
     Args:
         values: Labels, (n,).
@@ -191,7 +191,7 @@ def missing_cells(values: Iterable[Any]) -> npt.NDArray[np.bool_]:
 
 
 def without_class(values: Iterable[Any], names: tuple[str, ...] | None) -> npt.NDArray[np.bool_]:
-    """Tell which rows have no class: their cell is empty, or -1 where that is no class.
+    """Return which rows have no class: their cell is empty, or -1 where that is no class.
 
     Args:
         values: Labels, (n,).
@@ -209,7 +209,7 @@ def without_class(values: Iterable[Any], names: tuple[str, ...] | None) -> npt.N
 
 
 def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
-    """Tell whether -1 says that a class is not known: data sets number theirs from 0."""
+    """Return whether -1 says that a class is not known: data sets number theirs from 0."""
     if "-1" not in known:
         return True
     numbered = all(_SIGNED.fullmatch(name) for name in found)
@@ -217,7 +217,7 @@ def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
 
 
 def coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Give each different label a number.
+    """Number the different labels.
 
     Args:
         values: Labels, (n,).
@@ -299,7 +299,7 @@ def to_number(value: Any) -> float:
 
 
 def in_order(names: Collection[str]) -> tuple[str, ...]:
-    """Put labels in order.
+    """Sort labels, numbers by their value.
 
     Args:
         names: The labels.
@@ -314,7 +314,7 @@ def in_order(names: Collection[str]) -> tuple[str, ...]:
 
 
 def too_many(names: list[str], rows: int) -> bool:
-    """Tell whether so many different labels look like no classes.
+    """Return whether so many different labels look like no classes.
 
     Args:
         names: The labels.

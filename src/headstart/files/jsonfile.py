@@ -80,7 +80,7 @@ def read_table(path: Path, most: int = LARGE, *, finite: bool = True) -> dict[st
 
 
 def check_plain(values: Any, *, finite: bool = True, more: tuple[type, ...] = ()) -> None:
-    """See that plain data is no deeper, and its numbers are no larger, than those of records.
+    """Check that plain data is no deeper, and its numbers are no larger, than those of records.
 
     Args:
         values: Tables, lists, text, numbers.

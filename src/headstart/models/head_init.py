@@ -1,4 +1,4 @@
-"""Where a head's last linear map starts: as drawn, at zero, or from the names of the labels."""
+"""Initialisation of a head's last linear map: drawn, zero, or from the label names."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def divide_logits(split: SplitModel, outputs: int, temperature: float) -> None:
 
 
 def require_rescalable(split: SplitModel) -> nn.Linear:
-    """Make sure, before any training, that the head's output can be rescaled after it.
+    """Check, before any training, that the head's output can be rescaled after it.
 
     Args:
         split: A model with one output.
@@ -72,7 +72,7 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
 def require_divisible(
     split: SplitModel, outputs: int, instead: str = "Drop --calibrate."
 ) -> nn.Linear:
-    """Make sure, before any training, that a head ends in a linear map of its own.
+    """Check, before any training, that a head ends in a linear map of its own.
 
     Args:
         split: A classifier.

@@ -26,7 +26,7 @@ _OF_A_TASK = (
 
 @dataclass(frozen=True)
 class OtherHead:
-    """What came of another stage 1.
+    """The head of another stage 1, if it learned.
 
     Args:
         head: Its head; ``None`` if it did not learn and the guard held it back.

@@ -21,7 +21,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader takes home.
+    """The conclusion of a study.
 
     Args:
         best: Which strategy is best on this data, in a sentence.
@@ -42,7 +42,7 @@ class _Found:
 
 
 def answer(summary: Summary) -> Answer:
-    """Say what a study has found.
+    """Write the conclusion of a study.
 
     Args:
         summary: What it says in numbers.

@@ -158,7 +158,7 @@ def convergence(evidence: Evidence) -> Iterator[Figure]:
 
 
 def _reached(bands: Mapping[str, Band], plain: str) -> str:
-    """Say when each strategy has reached what plain fine-tuning ends with."""
+    """Write when each strategy has reached the score that plain fine-tuning ends with."""
     goal, end = bands[plain].mean[-1], bands[plain].steps[-1]
     told = []
     for name, found in bands.items():

@@ -48,7 +48,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Look:
-    """How a strategy is drawn; no two differ by colour alone.
+    """Colour, marker and line of a strategy; no two differ by colour alone.
 
     Args:
         colour: Of lines and markers.
@@ -62,7 +62,7 @@ class Look:
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """Give every strategy of a study its look.
+    """Choose the look of every strategy of a study.
 
     Args:
         summary: The study.

@@ -1,4 +1,4 @@
-"""What a report is made from: the records of a study's folder, read without torch."""
+"""The data of a report: the records of a study's folder, read without torch."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Run:
 
     @property
     def group(self) -> Key:
-        """What it is compared within."""
+        """The key of the group that it is compared within."""
         return group_key(self.axes)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a report tells.
+    """The data of a report: summary, finished runs and plans.
 
     Args:
         address: The study's folder.

@@ -1,4 +1,4 @@
-"""What is needed to repeat a study: its file, its command, versions and machines."""
+"""The study file, command, versions and machines that a study can be repeated with."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def command(evidence: Evidence) -> str:
 
 
 def whole(evidence: Evidence) -> bool:
-    """Tell whether the study file asks for exactly the runs of the study.
+    """Return whether the study file asks for exactly the runs of the study.
 
     Args:
         evidence: What the report is made from.

@@ -25,7 +25,7 @@ SHORTEST = 0.5
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast this machine is.
+    """Seconds of a training step and of the evaluation of a row.
 
     Args:
         step: Seconds for a step of the last stage; no stage's is slower by much.

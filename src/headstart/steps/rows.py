@@ -91,7 +91,7 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
 
 @dataclass
 class _Read:
-    """What ``_build`` makes of two tables; as in ``Splits``, before rows are set apart."""
+    """Training and validation rows as read, before any are held out."""
 
     task: TaskSpec
     kind: TargetKind
@@ -192,7 +192,7 @@ def _repeated(rows: Rows, held_out: Rows) -> list[str]:
 
 
 def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
-    """Let the labels of the user's own columns say of which kind they are."""
+    """Infer the kind of target from the labels of the user's own columns."""
     # Those that need rows of their own kind look closer.
     kinds = sorted(map(TARGETS.get, TARGETS), key=lambda kind: kind.shape is None)
     found = (kind.name for kind in kinds if kind.recognises(train, task, where=TRAINING))

@@ -104,7 +104,7 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
 
 
 def _start(config: FitConfig) -> str:
-    """Say where the head starts, behind its kind."""
+    """Describe how the head is initialised, behind its kind."""
     part = "" if config.head_part == "all" else ", but for its last map"
     given = f", from {config.head}{part}" if config.head else ""
     init = {"normal": "", "zero": ", starting at zero", "labels": ", starting from the label names"}

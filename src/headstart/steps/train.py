@@ -21,7 +21,7 @@ from headstart.training.loader import ExamplesLoader
 
 
 def stage_runner(plan: TrainingPlan, callback: Callback) -> StrategyRunner:
-    """Put together what trains the stages of a run.
+    """Make the runner of a run's stages.
 
     Args:
         plan: The run.

@@ -1,4 +1,4 @@
-"""How long each stage takes, in optimizer steps.
+"""The length of each stage in optimizer steps.
 
 The epochs that a user asks for are those of fine-tuning, the last stage. A stage before it that
 carries no length of its own goes on until its head has learned, within a bound, and comes on top.

@@ -1,4 +1,4 @@
-"""How long a study will take, from a few steps of each of its stages on this machine."""
+"""Estimate of a study's time, from a few steps of each of its stages on this machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _NOT_COUNTED = 2  # the first steps load and compile
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage costs here.
+    """Seconds that a stage takes.
 
     Args:
         step: Seconds for an optimizer step.

@@ -85,7 +85,7 @@ class Store:
                                 self.fs.protocol)  # fmt: skip
 
     def open(self, *, create: bool = False) -> Store:
-        """Make sure that this is a study's folder.
+        """Check that this is a study's folder, or make it one.
 
         Args:
             create: Whether to make one.

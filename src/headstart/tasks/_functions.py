@@ -1,4 +1,4 @@
-"""What the metrics of classes and numbers compute.
+"""Metrics of classes and numbers.
 
 scikit-learn and scipy do the arithmetic; they are imported only when something is scored.
 """

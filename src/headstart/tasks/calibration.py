@@ -1,4 +1,4 @@
-"""How far the probabilities of a classifier can be believed, and the temperature that mends them.
+"""Calibration of a classifier: measures, reliability diagrams, temperature scaling.
 
 All functions take logits or probabilities of single-label classes, (n, classes); for multiple
 choice the candidates are the classes. A number has no probabilities to calibrate.

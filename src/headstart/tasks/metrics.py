@@ -322,7 +322,7 @@ def score_name(names: Sequence[str]) -> str:
 
 
 def is_share(names: Sequence[str]) -> bool:
-    """Tell whether a score can be given in percent.
+    """Return whether a score can be given in percent.
 
     Args:
         names: Its metrics.

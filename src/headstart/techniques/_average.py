@@ -1,4 +1,4 @@
-"""What techniques share that leave other weights in the model than the last step did."""
+"""The base of techniques that average weights along a stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What techniques that disturb a model's states share."""
+"""The base of techniques that disturb a model's states."""
 
 from __future__ import annotations
 

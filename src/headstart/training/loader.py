@@ -49,7 +49,7 @@ class BatchLoader(Protocol):
         """Return the same for a base model that gives what was stored, and reads nothing."""
 
     def padded(self, rows: Indices) -> bool:
-        """Tell whether anything in the batch of some rows is filled up."""
+        """Return whether anything in the batch of some rows is filled up."""
 
     def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold, ascending; ``None`` if not known."""
@@ -82,7 +82,7 @@ class ExamplesLoader:
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
 
     def padded(self, rows: Indices) -> bool:
-        """Tell whether anything in a batch is filled up."""
+        """Return whether anything in a batch is filled up."""
         return self._examples.padded(rows)
 
     def vocabulary(self) -> Indices | None:
@@ -119,7 +119,7 @@ class SubsetLoader:
         return self._loader.replayed(self._rows[rows])
 
     def padded(self, rows: Indices) -> bool:
-        """Tell whether anything in a batch is filled up."""
+        """Return whether anything in a batch is filled up."""
         return self._loader.padded(self._rows[rows])
 
     def vocabulary(self) -> Indices | None:

@@ -240,7 +240,7 @@ class StageLoop:
         state.training_seconds += time.perf_counter() - began
 
     def _account(self, *, everything: bool = False) -> None:
-        """Take note of what steps have reported."""
+        """Record what steps have reported."""
         for report in self.step_reports.read(everything=everything):
             total, rows = self.state.since_point
             self.state.since_point = (total + report.loss * report.rows, rows + report.rows)
@@ -300,7 +300,7 @@ class StageLoop:
             self._judge(Point(state.step, total / rows if rows else None, self.evaluate()))
 
     def _judge(self, point: Point) -> None:
-        """Take note of an evaluation, and of the state if it is the best."""
+        """Record an evaluation, and the state if it is the best."""
         state, scores = self.state, point.scores
         state.curve.append(point)
         state.since_point = (0.0, 0)

@@ -1,4 +1,4 @@
-"""What a stage is told, and where it stands: plain values."""
+"""Settings and state of a stage's loop, as plain values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headstart.training.optim import OptimizerSettings
 
 @dataclass
 class LoopState:
-    """Where a stage stands: everything beside tensors that a checkpoint needs.
+    """The state of a stage's loop: everything beside tensors that a checkpoint needs.
 
     Args:
         step: Optimizer steps done.
@@ -70,7 +70,7 @@ class LoopState:
 
 @dataclass(frozen=True)
 class StageSetup:
-    """What a stage needs to know, as plain values.
+    """Settings of a stage's loop.
 
     Args:
         length: Steps and what ends the stage.

@@ -81,7 +81,7 @@ class Histogram(BesideTuner):
 
 
 class Padding:
-    """Which tokens of the batch at hand are real, and how they are averaged."""
+    """The real tokens of the batch at hand, and the weights of their average."""
 
     def __init__(self) -> None:
         self._mask: torch.Tensor | None = None

@@ -133,7 +133,7 @@ def _config(name: str) -> type[PeftConfig]:
 
 
 def _is_scalar(kind: Any, default: object) -> bool:
-    """Tell whether a field may be given in a strategy line."""
+    """Return whether a field may be given in a strategy line."""
     if default is dataclasses.MISSING:
         return False
     if typing.get_origin(kind) is Literal:

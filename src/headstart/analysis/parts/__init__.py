@@ -1,1 +1,1 @@
-"""What the analyses are made of."""
+"""Helpers that several analyses share."""

@@ -9,7 +9,7 @@ from headstart.report.curves import kept
 
 
 def without_head(named: Sequence[tuple[str, Case]]) -> Iterator[str]:
-    """Say which runs began their last stage from a fresh head.
+    """Describe the runs that began their last stage from a fresh head.
 
     Args:
         named: The cases and what they are called.

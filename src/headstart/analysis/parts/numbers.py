@@ -82,7 +82,7 @@ def score_column(metrics: Sequence[str], title: str = "score") -> str:
 
 
 def scored(cases: Sequence[Case]) -> list[str]:
-    """Say what the scores are, and of errors which way is better.
+    """Describe the scale of the scores, and for errors which way is better.
 
     Args:
         cases: The cases.
@@ -97,7 +97,7 @@ def scored(cases: Sequence[Case]) -> list[str]:
 
 
 def names(cases: Sequence[Case]) -> list[str]:
-    """Say what the cases are called beside one another.
+    """Return the names of the cases, with the model where there are several.
 
     Args:
         cases: The cases.

@@ -79,7 +79,7 @@ def steps_before(run: Run) -> float:
 
 @dataclass(frozen=True)
 class Part:
-    """What was found in one case.
+    """The findings in one case.
 
     Args:
         verdicts: What its comparisons amount to.
@@ -216,7 +216,7 @@ def difference_table(caption: str, found: Sequence[Found]) -> Table:
 
 
 def notes(cases: Sequence[Case]) -> list[str]:
-    """Say what a reader of the scores has to know.
+    """Write the notes below the scores: their scale, the tests, and runs that went wrong.
 
     Args:
         cases: The finished runs.

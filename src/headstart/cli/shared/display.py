@@ -1,4 +1,4 @@
-"""What a run shows while it works: bars on a terminal, lines elsewhere."""
+"""Progress displays of a run: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class FitCommand(FitConfig):
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each field of ``FitCommand``.
+    """Add an option for each field of ``FitCommand`` to a command.
 
     Values stay text here: ``FitCommand.build`` reads them, so that all faults are told together
     and in one way, wherever a setting was given.
@@ -67,7 +67,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command about a study one option for each of ``OF_ALL_RUNS``, behind its own.
+    """Add an option for each of ``OF_ALL_RUNS`` to a command about a study.
 
     Those that no study takes are options too, but hidden: given, they are refused with the reason,
     where an unknown option would be taken for a slip of the pen.
@@ -91,7 +91,7 @@ def with_some_settings(
     defaults: Mapping[str, str] | None = None,
     texts: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each of some settings, behind its own.
+    """Add an option for each of some settings to a command.
 
     Args:
         *names: Fields of ``FitConfig``.
@@ -137,7 +137,7 @@ def given_ones(options: Mapping[str, Any]) -> dict[str, Any]:
 def gather(
     config: Path | None, assignments: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Put settings together: what was saved for ``--resume``, file, ``--set``, options.
+    """Merge settings: those saved for ``--resume``, the file, ``--set``, the options.
 
     Args:
         config: The settings file.

@@ -1,4 +1,4 @@
-"""What the commands about studies show."""
+"""Output of the commands about studies: plans, progress, tables, failures."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def describe_status(folder: str) -> Iterator[Table | str]:
 
 
 def describe_failures(folder: str, among: Container[str] | None = None) -> Iterator[str]:
-    """Say which runs have failed and why.
+    """List the failed runs with their reasons.
 
     Args:
         folder: The study's folder.
@@ -358,7 +358,7 @@ class Screen(Lines):
 
 
 def _name(axes: Mapping[str, Any], models: int) -> str:
-    """Say which run, as its group is called in the tables."""
+    """Name a run as its group is called in the tables."""
     size = f", {axes['train_rows']:,} rows" if axes["train_rows"] else ""
     extra = "".join(f", {name} {value}" for name, value in axes.items() if name not in AXES)
     model = f", {axes['model']}" if models > 1 else ""

@@ -55,7 +55,7 @@ def describe_plan(plan: PlanSummary) -> Iterator[Table | str]:
 
 
 def stage_start(stage: StageResult, number: int, of: int) -> str:
-    """Say that a stage begins.
+    """Write the line that announces a stage.
 
     Args:
         stage: Its record so far.
@@ -76,7 +76,7 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
 
 
 def stage_end(stage: StageResult) -> str:
-    """Say how a stage ended.
+    """Write how a stage ended.
 
     Args:
         stage: Its record.
@@ -125,7 +125,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
 
 
 def closing(result: RunResult) -> str:
-    """Say what came out, what was saved by which rule, what the guard did, and where things are.
+    """Write the summary of a finished run: scores, saved state, guard, and files.
 
     Args:
         result: The run's record.

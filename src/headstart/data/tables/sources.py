@@ -1,4 +1,4 @@
-"""Where rows come from: files, folders saved by ``datasets``, data sets on the hub.
+"""Readers of tables: files, folders saved by ``datasets``, data sets on the hub.
 
 Reads the same on every machine: CSV and TSV cells are text ("NA", "null" and "007" stay what they
 are), and encodings are not guessed.

@@ -33,7 +33,7 @@ _CHUNK = 4096  # rows tokenised at a time, which bounds the memory of the interm
 
 @dataclass(frozen=True)
 class Padding:
-    """How shorter rows are filled up.
+    """The values and the side of padding.
 
     Args:
         values: What stands in the filled places, by feature.
@@ -146,7 +146,7 @@ class Encoded(Examples):
         return tensors | self.label_tensors(rows)
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Tell whether anything in a batch is filled up.
+        """Return whether anything in a batch is filled up.
 
         Args:
             indices: Which rows, (b,).

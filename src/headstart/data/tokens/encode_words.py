@@ -164,7 +164,7 @@ class WordExamples(Examples):
         return batch
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Tell whether anything in a batch is filled up; see ``Examples``."""
+        """Return whether anything in a batch is filled up; see ``Examples``."""
         return self.encoded.padded(indices)
 
     def vocabulary(self) -> Indices:

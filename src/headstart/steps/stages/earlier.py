@@ -27,7 +27,7 @@ SIGNIFICANT = 0.05
 
 @dataclass(frozen=True)
 class Earlier:
-    """What a stage before the last one ended with.
+    """The tensors and logits at the end of a stage before the last one.
 
     Args:
         index: Which stage, from 0.
@@ -43,7 +43,7 @@ class Earlier:
     def of(
         cls, index: int, split: SplitModel, trained: Mapping[str, torch.Tensor], logits: Floats
     ) -> Earlier:
-        """Take down what a stage ended with.
+        """Copy the state at the end of a stage.
 
         Args:
             index: Which stage, from 0.
@@ -76,7 +76,7 @@ def can_return(tuner: Tuner, split: SplitModel) -> bool:
 
 
 def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
-    """Tell whether an earlier model is better than the final one by more than noise.
+    """Return whether an earlier model is better than the final one by more than noise.
 
     Its score has to be higher, and a one-sided test on the held-out rows has to say so: of classes
     the exact test of McNemar, of numbers Wilcoxon's signed-rank test of the squared errors, of

@@ -20,7 +20,7 @@ from headstart.tuners._base import Tuner
 def with_enough_steps(
     hyperparameters: Hyperparameters, config: FitConfig, rows: int
 ) -> Hyperparameters:
-    """Give fine-tuning more epochs where the rows are so few that it would be starved of steps.
+    """Raise the epochs of fine-tuning where the rows are too few for enough steps.
 
     Args:
         hyperparameters: The numbers of the run.

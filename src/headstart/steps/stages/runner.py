@@ -355,7 +355,7 @@ class StrategyRunner:
         return skill(self.data.kind, logits, labels[rows])
 
     def _check_backbone(self, name: str) -> None:
-        """Make sure that all is as it was."""
+        """Check that the backbone is bit for bit what it was."""
         if not self._kept and self.split.fingerprint() != self._fingerprint:
             raise RuntimeError(f"{name}.detach() did not restore the backbone")
 

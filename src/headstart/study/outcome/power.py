@@ -1,4 +1,4 @@
-"""How many seeds a comparison needs, which difference it can show, and which runs are at chance.
+"""Statistical power: seeds needed, detectable differences, and runs at chance.
 
 The power is that of the two-sided paired t-test under normal differences: the statistic then has
 a noncentral t distribution with n - 1 degrees of freedom and noncentrality
@@ -93,7 +93,7 @@ def detectable_difference(
 
 
 def is_at_chance(score: float, chance: float, rows: int, alpha: float = 0.01) -> bool:
-    """Tell whether a run predicts no better than a constant guess, by a one-sided binomial test.
+    """Return whether a run predicts no better than a constant guess, by a one-sided binomial test.
 
     It is for metrics that are shares of rows, such as accuracy.
 

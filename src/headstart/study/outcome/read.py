@@ -1,4 +1,4 @@
-"""What a study's folder holds at present, read without torch."""
+"""The records in a study's folder, read without torch."""
 
 from __future__ import annotations
 

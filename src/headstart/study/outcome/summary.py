@@ -1,4 +1,4 @@
-"""What a study says: every strategy on every task against the baseline, paired by seed.
+"""The summary of a study: every strategy on every task against the baseline, paired by seed.
 
 A group is what is compared: one task, model, training size and setting of the grid; within it the
 strategies differ and nothing else. A figure is about the seeds that both sides have finished.
@@ -122,7 +122,7 @@ class Entry:
 
 @dataclass
 class Group:
-    """What is compared within: all but strategy and seed is the same.
+    """Runs that are compared: all but strategy and seed is the same.
 
     Args:
         task: Name of the task.
@@ -150,7 +150,7 @@ class Group:
 
     @property
     def name(self) -> str:
-        """What the group is called, without what is the same in all groups of a study."""
+        """Task, training rows and settings of the grid, for titles."""
         rows = "" if self.train_rows is None else f", {self.train_rows:,} rows"
         extra = "".join(f", {name} {value}" for name, value in self.settings.items())
         return f"{self.task}{rows}{extra}"
@@ -158,7 +158,7 @@ class Group:
 
 @dataclass
 class Overall:
-    """All groups together.
+    """The comparison over all groups together.
 
     Args:
         strategies: Those that every group has.
@@ -179,7 +179,7 @@ class Overall:
 
 @dataclass
 class Summary:
-    """What a study says.
+    """The summary of a study.
 
     Args:
         baseline: What others are compared with.
@@ -290,7 +290,7 @@ def run_score(identity: str, result: RunResult) -> RunScore:
 
 
 def _gave_up(result: RunResult) -> bool:
-    """Tell whether a stage handed nothing on, tried as often as it may be."""
+    """Return whether a stage handed nothing on, tried as often as it may be."""
     followed = zip(result.stages, result.stages[1:], strict=False)
     return any(s.handed_on == GIVEN_UP and after.attempt == 1 for s, after in followed)
 
@@ -311,7 +311,7 @@ def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, several: 
 
 
 def _correct(families: Iterable[Sequence[Entry]]) -> None:
-    """Put Holm's correction over the groups into the comparisons of each strategy."""
+    """Add Holm's correction over the groups to the comparisons of each strategy."""
     for entries in families:
         tested = [e for e in entries if e.comparison and e.comparison.test]
         adjusted = holm([e.comparison.test.p for e in tested])  # type: ignore[union-attr]

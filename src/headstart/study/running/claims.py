@@ -69,7 +69,7 @@ class Claims:
         self._before = self._newest()
 
     def gives_up(self, identity: str, deaths: int) -> bool:
-        """Tell whether a run has taken enough processes down.
+        """Return whether a run has taken enough processes down.
 
         Args:
             identity: The run's.

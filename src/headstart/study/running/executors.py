@@ -1,4 +1,4 @@
-"""Where runs are carried out: in worker processes here, or on a Ray cluster."""
+"""Executors of runs: worker processes here, or a Ray cluster."""
 
 from __future__ import annotations
 

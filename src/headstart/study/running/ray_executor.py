@@ -130,7 +130,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Make sure that something listens at an address; Ray itself would try for minutes."""
+    """Check that something listens at an address; Ray itself would try for minutes."""
     import socket
 
     host, _, port = address.removeprefix("ray://").rpartition(":")

@@ -36,17 +36,17 @@ hours may be at hand."""
 
 
 class Watch:
-    """Hears what happens in a study; a display overrides this."""
+    """Callbacks of a study: this class logs warnings, displays override it."""
 
     def started(self, run: PlannedRun) -> None:
-        """Hear that a run begins here.
+        """Handle the start of a run here.
 
         Args:
             run: The run.
         """
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Hear that a run has ended here.
+        """Handle the end of a run here.
 
         Args:
             run: The run.
@@ -54,7 +54,7 @@ class Watch:
         """
 
     def warned(self, text: str) -> None:
-        """Hear of something that is wrong with the folder.
+        """Handle a problem with the folder.
 
         Args:
             text: A sentence.
@@ -62,7 +62,7 @@ class Watch:
         log.warning(text)
 
     def looked(self, state: State) -> None:
-        """Hear where the study stands.
+        """Handle the present state of the study.
 
         Args:
             state: Counts of all runs, those of other processes included.
@@ -71,7 +71,7 @@ class Watch:
 
 @dataclass
 class State:
-    """Where a study stands.
+    """Numbers and identities of runs that are done, failed or in progress.
 
     Args:
         total: Runs of the study.
@@ -136,7 +136,7 @@ class StudyRunner:
                 self._collect()
 
     def _with_folder(self, act: Callable[[], Answer]) -> Answer:
-        """Do what needs the folder, and wait for it where it is away for a moment."""
+        """Call a function that needs the folder; retry for a while where that is not reachable."""
         began: float | None = None
         while True:
             try:

@@ -18,7 +18,7 @@ Mask = Callable[..., Any]
 
 @contextlib.contextmanager
 def known_padding(padded: bool) -> Iterator[None]:
-    """Tell transformers whether anything in the batch is padded, for the forward passes inside.
+    """Tell transformers whether anything in the batch is padded, so that it need not look.
 
     Args:
         padded: Whether the attention mask hides anything.
