@@ -25,7 +25,7 @@ from headstart.results import RunResult
 from headstart.steps.budget import fit_to_budget
 from headstart.steps.callback import Callback, Observer
 from headstart.steps.model import load_model
-from headstart.steps.output.folder import LOG, RESULT, RunFolder, require_space, told_when_full
+from headstart.steps.output.folder import LOG, RESULT, RunFolder, explain_disk_errors, require_space
 from headstart.steps.output.logfile import logging_to
 from headstart.steps.plan import make_plan
 from headstart.steps.record import finish, make_record
@@ -94,7 +94,7 @@ def run(
     # Two checkpoints with moments and best state stand side by side while one replaces the other.
     require_space(folder.work, 8 * sum(p.nbytes for p in plan.model.model.parameters()))
     runtime.wait()
-    with told_when_full(folder.out):
+    with explain_disk_errors(folder.out):
         if runtime.is_main:
             folder.open(plan.resolved)
         runtime.wait()
@@ -153,7 +153,7 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
 
 
 @dataclass
-class Trained:
+class UnsavedRun:
     """The result of a run that was not saved, with its logits and measurements.
 
     Args:
@@ -173,7 +173,7 @@ def run_in_memory(
     frames: Frames | None = None,
     observer: Observer | None = None,
     threads: Threads | None = None,
-) -> Trained:
+) -> UnsavedRun:
     """Train and evaluate one run, and write nothing.
 
     Args:
@@ -200,7 +200,7 @@ def run_in_memory(
     train(runner, result)
     logits = finish(plan, runner, result, callback)
     result.seconds = time.perf_counter() - began
-    return Trained(result, logits, observer.end() if observer else {})
+    return UnsavedRun(result, logits, observer.end() if observer else {})
 
 
 def _runtime(config: FitConfig, threads: Threads | None = None) -> Runtime:

@@ -12,7 +12,7 @@ import torch
 import headstart as hs
 from alike import ALL
 from headstart.steps.stages import runner as stages
-from headstart.steps.stages.earlier import Earlier, better, from_tensors, to_tensors
+from headstart.steps.stages.earlier import EarlierModel, better, from_tensors, to_tensors
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 from headstart.training.evaluate import Judge
@@ -139,7 +139,9 @@ def test_numbers_are_compared_by_their_squared_error() -> None:
 
 def test_earlier_models_survive_a_checkpoint() -> None:
     kept = [
-        Earlier(i, {"a/b": torch.randn(2), "c": torch.randn(3)}, np.ones((4, 2), np.float32) * i)
+        EarlierModel(
+            i, {"a/b": torch.randn(2), "c": torch.randn(3)}, np.ones((4, 2), np.float32) * i
+        )
         for i in (0, 2)
     ]
     again = from_tensors({"other": torch.zeros(1), **to_tensors(kept)})

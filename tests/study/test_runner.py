@@ -21,8 +21,8 @@ from headstart.errors import HeadstartError, RunError
 from headstart.results import RunResult
 from headstart.study.outcome.read import read_summary
 from headstart.study.running import executors, runner
-from headstart.study.running.claims import MOST_DEATHS, Claims
 from headstart.study.running.executors import LocalExecutor, WorkerDied, closing
+from headstart.study.running.locks import MOST_DEATHS, RunLocks
 from headstart.study.running.main import carry_out_study
 from headstart.study.running.worker import Outcome, carry_out
 from headstart.study.store import PlannedRun, Store
@@ -42,7 +42,7 @@ def test_finished_runs_are_not_repeated_and_new_ones_are_added(tmp_path: Path) -
     summary = read_summary(str(tmp_path / "x"))
     assert (summary.planned, summary.finished) == (6, 6)
     assert [len(entry.runs) for entry in summary.groups[0].entries] == [3, 3]
-    assert Store(tmp_path / "x").names("claims") == []
+    assert Store(tmp_path / "x").names("locks") == []
 
 
 def test_a_run_is_another_one_if_rows_settings_or_model_differ(tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_a_damaged_result_is_done_again(tmp_path: Path) -> None:
 
 def test_runs_that_another_process_has_are_left_to_it(tmp_path: Path) -> None:
     study = tiny_studies.study(tmp_path)
-    other = Claims(study.store)
+    other = RunLocks(study.store)
     assert other.take(study.runs[0].id) == 0
     here = tiny_studies.Here()
 
@@ -227,8 +227,8 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         time.sleep(0.05)
-        if (tmp_path / "x" / "claims").is_dir() and (tmp_path / "x" / "results").is_dir():
-            holders = {(store.read(f"claims/{n}") or {}).get("pid") for n in store.names("claims")}
+        if (tmp_path / "x" / "locks").is_dir() and (tmp_path / "x" / "results").is_dir():
+            holders = {(store.read(f"locks/{n}") or {}).get("pid") for n in store.names("locks")}
             if killed.pid in holders and store.finished():
                 break
     workers = psutil.Process(killed.pid).children(recursive=True)
@@ -241,7 +241,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
     assert max(Counter(ended).values()) == 1
     # What the killed one had finished but not yet printed may be missing from the lines.
     assert len(ended) in (5, 6)
-    assert store.names("claims") == []
+    assert store.names("locks") == []
     assert workers
     assert psutil.wait_procs(workers, timeout=30)[1] == [], "they end with the killed one"
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Side, Table, measured_in_all
-from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import (
+from headstart.analysis.shared.fallen_back import without_head
+from headstart.analysis.shared.numbers import (
     against,
     least_and_most,
     names,

@@ -16,18 +16,18 @@ from headstart.analysis._options import (
     read_numbers,
     read_open_stage,
 )
-from headstart.analysis.parts.scores import (
-    Part,
+from headstart.analysis.shared.scores import (
+    CaseFindings,
     by_case,
     mean_of,
+    mean_steps_before,
     plain,
     plain_values,
     score_table,
     steps_before,
-    steps_told,
     values_of,
 )
-from headstart.analysis.parts.verdicts import against, seeds_for, verdict
+from headstart.analysis.shared.verdicts import against, seeds_for, verdict
 from headstart.errors import HeadstartError, raise_all
 from headstart.report.curves import band, drawn, kept
 from headstart.report.figures import Figure, layout, look_of
@@ -69,7 +69,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def _part(number: int, name: str, case: Case) -> Part:
+def _case_findings(number: int, name: str, case: Case) -> CaseFindings:
     base = plain(case)
     others = [side for side in case.finished if side is not base]
     along, final = against(others, base, _along), against(others, base, _final)
@@ -94,7 +94,7 @@ def _part(number: int, name: str, case: Case) -> Part:
                     value=("final score", _final)),
     ]  # fmt: skip
     figure = _figure(number, name, case, said.text)
-    return Part([said], sentences, tables, [figure], _values(name, case, along))
+    return CaseFindings([said], sentences, tables, [figure], _values(name, case, along))
 
 
 def _curve(run: Run) -> tuple[list[int], list[float]]:
@@ -161,7 +161,7 @@ def _steps_table(name: str, case: Case) -> Table:
             *(f">to {share:.0%}" for share in GOALS[: len(goals)]))  # fmt: skip
     rows = [
         [
-            side.variant.name, str(len(side.runs)), steps_told(side),
+            side.variant.name, str(len(side.runs)), mean_steps_before(side),
             f"{mean_of(side, _seconds_before):,.1f}",
             f"{mean_of(side, lambda run: kept(run)[-1].steps):,.0f}",
             f"{mean_of(side, lambda run: kept(run)[-1].training_seconds):,.1f}",
@@ -233,7 +233,7 @@ ANALYSIS = Analysis(
     title="Convergence of stage 2",
     question="Does stage 2 converge faster than plain fine-tuning, and what does stage 1 cost?",
     variants=variants,
-    findings=by_case(_part, HOW),
+    findings=by_case(_case_findings, HOW),
     options=(
         Option("tuner", "bitfit", "What trains in stage 1 beside the head; lora(r=4) will do."),
         Option("lengths", DEFAULT, "Epochs of stage 1, split at commas.", "N,N"),

@@ -17,8 +17,8 @@ from headstart.analysis._base import (
     Variant,
     measured_in_all,
 )
-from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import (
+from headstart.analysis.shared.fallen_back import without_head
+from headstart.analysis.shared.numbers import (
     against,
     least_and_most,
     names,

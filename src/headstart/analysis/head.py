@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Option, Table, Variant
-from headstart.analysis.parts.controls import FRESH, WHOLE, Compared, compared
-from headstart.analysis.parts.controls_figures import figures
-from headstart.analysis.parts.controls_words import DEFINITIONS, left_out, sentences
-from headstart.analysis.parts.numbers import score_column, scored, with_sd
+from headstart.analysis.shared.controls import FRESH, WHOLE, Compared, compared
+from headstart.analysis.shared.controls_figures import figures
+from headstart.analysis.shared.controls_words import DEFINITIONS, left_out, sentences
+from headstart.analysis.shared.numbers import score_column, scored, with_sd
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure
@@ -134,7 +134,7 @@ def _heads(case: Case, found: Sequence[Compared]) -> Table:
     rows = [
         [
             each.name, _mean(each.first("norm"), 2), _mean(each.at_end("norm"), 2),
-            _mean(each.turned, 2),
+            _mean(each.angle, 2),
             "-" if each.name == FRESH else _mean(each.likeness), _mean(each.with_plain),
         ]
         for each in found

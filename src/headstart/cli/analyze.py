@@ -145,7 +145,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     Raises:
         typer.Exit: With code 3 if runs have failed, 130 if the user interrupts.
     """
-    from headstart.analysis.parts.runs import in_order, planned
+    from headstart.analysis.shared.runs import in_order, planned
     from headstart.study.request import choose_executor
 
     folder = "" if given["dry_run"] else require_out(given["out"], f"analyze {name}")
@@ -230,7 +230,7 @@ def _run(
     executor: Executor,
     given: Mapping[str, Any],
 ) -> None:
-    from headstart.analysis.parts.runs import begin, cases
+    from headstart.analysis.shared.runs import begin, cases
     from headstart.cli.shared.study import describe_failures
     from headstart.cli.study import carried_out
 

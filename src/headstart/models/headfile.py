@@ -221,8 +221,8 @@ class Head:
             part = f"{_HIDDEN} " if len(self.tensors) > MOST_OF_ONE_MAP else ""
             faults.append(
                 ModelError(
-                    f"a head for {_told(labels, several=several)}",
-                    f"one for {_told(self.labels, several=self.multilabel)}",
+                    f"a head for {_describe_labels(labels, several=several)}",
+                    f"one for {_describe_labels(self.labels, several=self.multilabel)}",
                     f"Use data with the head's labels. {part}{_NEW}",
                 )
             )
@@ -342,7 +342,7 @@ def _is_multilabel(split: SplitModel) -> bool:
     return getattr(config, "problem_type", None) == "multi_label_classification"
 
 
-def _told(labels: Sequence[str], *, several: bool) -> str:
+def _describe_labels(labels: Sequence[str], *, several: bool) -> str:
     of_a_row = ", several in a row" if several else ""
     told = f"the labels {[*map(shown, labels)]}, in this order{of_a_row}"
     return told if labels else "a number"

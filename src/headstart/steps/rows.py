@@ -90,7 +90,7 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
 
 
 @dataclass
-class _Read:
+class _ReadTables:
     """Training and validation rows as read, before any are held out."""
 
     task: TaskSpec
@@ -116,7 +116,7 @@ class _Read:
 
 def _build(
     config: FitConfig, task: TaskSpec, train: pd.DataFrame, validation: pd.DataFrame | None
-) -> _Read:
+) -> _ReadTables:
     """Settle the target, name the classes and make the rows, telling faults of both tables."""
     train = fit_columns(train, task)
     faults = column_faults(train, task, where=TRAINING)
@@ -159,7 +159,7 @@ def _build(
     raise_all(faults)
     if kind is None:
         raise RuntimeError("without faults the labels are known")
-    return _Read(task, kind, made[0], made[1] if validation is not None else None, usable)
+    return _ReadTables(task, kind, made[0], made[1] if validation is not None else None, usable)
 
 
 def _check_sample(n: int, strata: npt.NDArray[np.int64], before: int) -> None:

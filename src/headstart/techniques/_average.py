@@ -19,9 +19,9 @@ class Averaging(Technique):
 
     _mean: dict[str, torch.Tensor]
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Take note of what trains."""
-        self._trained = dict(setting.trained)
+        self._trained = dict(context.trained)
         self._mean = {}
 
     def optimizer(

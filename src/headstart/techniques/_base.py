@@ -151,11 +151,11 @@ class Technique:
             ModelError: If it cannot.
         """
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Begin; weights may be changed here.
 
         Args:
-            setting: Model and rows.
+            context: Model and rows.
         """
 
     def rate(self, name: str) -> float:  # noqa: ARG002

@@ -123,10 +123,10 @@ class SecondPass(Technique):
         """
         Embeddings(split).close()
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Find the embeddings."""
-        self._model, self._generator = setting.split.model, setting.generator
-        self._embeddings = Embeddings(setting.split)
+        self._model, self._generator = context.split.model, context.generator
+        self._embeddings = Embeddings(context.split)
 
     def before_step(self, step: int) -> None:
         """Begin the step's stream of noise; its micro-batches go on in it."""

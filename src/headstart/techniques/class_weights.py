@@ -43,9 +43,9 @@ class ClassWeights(Technique):
     targets: ClassVar[tuple[str, ...]] = ("classes", "tags")
     power: float = 1.0
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Count the classes."""
-        self._weights = class_weights(setting.counts, self.power)
+        self._weights = class_weights(context.counts, self.power)
 
     def row_losses(
         self, losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor

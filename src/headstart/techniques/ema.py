@@ -32,10 +32,10 @@ class Ema(Averaging):
     decay: float = 0.99
     every: int = 4
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Take note of the length."""
-        super().begin(setting)
-        self._steps = setting.steps
+        super().begin(context)
+        self._steps = context.steps
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
         """Begin with the weights as they are."""

@@ -51,20 +51,20 @@ class GradualUnfreezing(Technique):
     whole: ClassVar[bool] = True
     share: float = 0.5
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Find the layers.
 
         Args:
-            setting: Model and rows.
+            context: Model and rows.
 
         Raises:
             ModelError: If the model keeps its layers in no list.
         """
-        layers, self._steps = Layers(setting.split), setting.steps
+        layers, self._steps = Layers(context.split), context.steps
         self._groups = layers.groups
         # Processes that exchange gradients wait for every one that they know of.
         self._together = dist.is_available() and dist.is_initialized()
-        self._trained = [(p, layers.group(n)) for n, p in setting.trained.items()]
+        self._trained = [(p, layers.group(n)) for n, p in context.trained.items()]
 
     def before_step(self, step: int) -> None:
         """Let those train whose turn has come."""

@@ -46,11 +46,11 @@ class NoisyTune(Technique):
     scale: float = 0.15
 
     @torch.no_grad()
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Perturb the weights."""
-        generator = setting.generator("noisytune", 0)
-        for name, parameter in setting.trained.items():
-            if name not in setting.split.head:
+        generator = context.generator("noisytune", 0)
+        for name, parameter in context.trained.items():
+            if name not in context.split.head:
                 parameter.add_(noise_like(parameter, self.scale, generator))
 
 

@@ -69,10 +69,10 @@ class RecAdam(Technique):
             else "It pulls weights back to pretrained ones; write full+recadam."
         )
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Take note of the head, and of the length."""
-        self._head = set(setting.split.head)
-        self._middle = self.t0 * setting.steps if self.t0 < 1 else self.t0
+        self._head = set(context.split.head)
+        self._middle = self.t0 * context.steps if self.t0 < 1 else self.t0
         self._step = 0
         self._handles: list[RemovableHandle] = []
 

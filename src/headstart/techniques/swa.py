@@ -32,10 +32,10 @@ class Swa(Averaging):
     start: float = 0.75
     every: int = 4
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Begin with nothing."""
-        super().begin(setting)
-        self._first = int(self.start * setting.steps)
+        super().begin(context)
+        self._first = int(self.start * context.steps)
         self._count = 0
 
     def after_step(self, step: int) -> None:

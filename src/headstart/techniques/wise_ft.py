@@ -30,9 +30,9 @@ class WiseFt(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"alpha": A_SHARE}
     alpha: float = 0.5
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Remember the weights."""
-        self._trained = dict(setting.trained)
+        self._trained = dict(context.trained)
         self._before = {name: p.detach().clone() for name, p in self._trained.items()}
 
     def _between(self) -> dict[str, torch.Tensor]:

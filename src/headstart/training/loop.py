@@ -231,7 +231,7 @@ class StageLoop:
         self.techniques.after_step(state.step)
         if self._used:
             rate = setup.optimizer.lr * factor
-            state.unmet *= 1 - rate * setup.optimizer.weight_decay
+            state.unseen_decay *= 1 - rate * setup.optimizer.weight_decay
         state.step += 1
         state.tokens += int(self.loader.lengths[rows].sum())
         # Several processes pause together, so what one of them wants goes round with the loss.
@@ -294,8 +294,8 @@ class StageLoop:
         state = self.state
         total, rows = state.since_point
         if self._used:
-            self._used.write(state.unmet)
-            state.unmet = 1.0
+            self._used.write(state.unseen_decay)
+            state.unseen_decay = 1.0
         with self.techniques.evaluated():
             self._judge(Point(state.step, total / rows if rows else None, self.evaluate()))
 

@@ -27,7 +27,7 @@ class LoopState:
         window: Sums for the skill on the rows since the rule last looked.
         since_point: Loss sum and rows since the last evaluation.
         scale: State of fp16's loss scale.
-        unmet: What weight decay has still to multiply embedding rows by that no text holds.
+        unseen_decay: What weight decay has still to multiply embedding rows by that no text holds.
     """
 
     step: int = 0
@@ -42,7 +42,7 @@ class LoopState:
     window: list[list[float]] = field(default_factory=list)
     since_point: tuple[float, int] = (0.0, 0)
     scale: dict[str, Any] = field(default_factory=dict)
-    unmet: float = 1.0
+    unseen_decay: float = 1.0
 
     @property
     def best(self) -> dict[str, float]:

@@ -169,12 +169,12 @@ def describe_status(folder: str) -> Iterator[Table | str]:
     Yields:
         A table and sentences.
     """
-    from headstart.study.running.claims import Claims
+    from headstart.study.running.locks import RunLocks
 
     store = Store(folder).open()
     _, damaged = store.results()
     runs, done, failed = store.runs(), store.finished(), store.failed()
-    working = Claims(store).held_by_others()
+    working = RunLocks(store).held_by_others()
     counts: dict[tuple[Any, ...], Counter[str]] = {}
     for run in runs.values():
         key = (run.axes["task"], tables.short_name(run.axes["strategy"]))
@@ -290,7 +290,7 @@ class Lines(Warnings):
         """
         self.ended_here += 1
         ended = len(self.state.done | self.state.failed | {run.id})
-        text = f"{ended} of {self.state.total}: {_name(run.axes, self.models)}: {_told(outcome)}"
+        text = f"{ended} of {self.state.total}: {_name(run.axes, self.models)}: {_outcome(outcome)}"
         return f"{text}{self._left(ended)}"
 
     def _left(self, ended: int) -> str:
@@ -370,7 +370,7 @@ def _models(runs: Iterable[PlannedRun]) -> int:
     return len({run.axes["model"] for run in runs})
 
 
-def _told(outcome: Outcome) -> str:
+def _outcome(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"failed: {(outcome.failure or {}).get('error', 'no reason is known')}"
     result = outcome.result

@@ -26,7 +26,7 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierModel:
     """The tensors and logits at the end of a stage before the last one.
 
     Args:
@@ -42,7 +42,7 @@ class Earlier:
     @classmethod
     def of(
         cls, index: int, split: SplitModel, trained: Mapping[str, torch.Tensor], logits: Floats
-    ) -> Earlier:
+    ) -> EarlierModel:
         """Copy the state at the end of a stage.
 
         Args:
@@ -99,7 +99,7 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     return bool(len(changed)) and judge.kind.p_better(changed) < SIGNIFICANT
 
 
-def best_of(kept: Sequence[Earlier], final: Floats, judge: Judge) -> Earlier | None:
+def best_of(kept: Sequence[EarlierModel], final: Floats, judge: Judge) -> EarlierModel | None:
     """Choose the model to go back to.
 
     Args:
@@ -115,7 +115,7 @@ def best_of(kept: Sequence[Earlier], final: Floats, judge: Judge) -> Earlier | N
 
 
 def put_back(
-    split: SplitModel, plan: StagePlan, earlier: Earlier, pristine: Pristine, seed: int
+    split: SplitModel, plan: StagePlan, earlier: EarlierModel, pristine: Pristine, seed: int
 ) -> None:
     """Make the model what a stage ended with, its tuner merged into the backbone.
 
@@ -144,7 +144,7 @@ def put_back(
 _LOGITS = "logits of the validation rows"
 
 
-def to_tensors(kept: Sequence[Earlier]) -> dict[str, torch.Tensor]:
+def to_tensors(kept: Sequence[EarlierModel]) -> dict[str, torch.Tensor]:
     """Return earlier models as tensors for a checkpoint.
 
     Args:
@@ -160,7 +160,7 @@ def to_tensors(kept: Sequence[Earlier]) -> dict[str, torch.Tensor]:
     return found
 
 
-def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[Earlier]:
+def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[EarlierModel]:
     """Return the earlier models that a checkpoint holds.
 
     Args:
@@ -175,6 +175,6 @@ def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[Earlier]:
             _, index, own = name.split("/", 2)
             by_stage.setdefault(int(index), {})[own] = tensor
     return [
-        Earlier(index, found, found.pop(_LOGITS).numpy())
+        EarlierModel(index, found, found.pop(_LOGITS).numpy())
         for index, found in sorted(by_stage.items())
     ]

@@ -33,7 +33,7 @@ from headstart.results import StageResult
 from headstart.steps.callback import Callback
 from headstart.steps.stages.context import closing, technique_context
 from headstart.steps.stages.earlier import (
-    Earlier,
+    EarlierModel,
     best_of,
     can_return,
     from_tensors,
@@ -97,7 +97,7 @@ class StrategyRunner:
         self.pretrained_head: dict[str, torch.Tensor] | None = None
         self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
         self.kept_stage: int | None = None
-        self._earlier: list[Earlier] = []
+        self._earlier: list[EarlierModel] = []
         # Only what is handed on is compared with it.
         self._fingerprint = self.split.fingerprint() if len(plans) > 1 else ""
         self._kept: set[str] = set()
@@ -247,7 +247,8 @@ class StrategyRunner:
         if not last:
             result.learned = has_learned(result, self.data.chance)
             if result.learned and self._returns and can_return(tuner, self.split):
-                self._earlier.append(Earlier.of(index, self.split, loop.trained, self.last_logits))
+                ended = EarlierModel.of(index, self.split, loop.trained, self.last_logits)
+                self._earlier.append(ended)
         else:
             self._choose_state(loop)
         if self._hand_on(plan.stage, tuner, result, last):

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from headstart.analysis._base import Case
-from headstart.analysis.parts.controls import FRESH, WHOLE, Compared, Pair, significant
+from headstart.analysis.shared.controls import FRESH, WHOLE, Compared, Pair, significant
 from headstart.study.outcome.statistics import smallest_p
 from headstart.study.outcome.tables import score_scale, show_interval
 

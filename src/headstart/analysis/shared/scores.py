@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Case, Findings, Side, Table
-from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import names, score_column, scored, with_sd
-from headstart.analysis.parts.verdicts import Found, Value, Verdict, answers, score
+from headstart.analysis.shared.fallen_back import without_head
+from headstart.analysis.shared.numbers import names, score_column, scored, with_sd
+from headstart.analysis.shared.verdicts import Found, Value, Verdict, answers, score
 from headstart.report.answer import show_p
 from headstart.report.curves import kept
 from headstart.report.figures import Figure, layout, look_of, points, with_bars
@@ -53,7 +53,7 @@ def mean_of(side: Side, value: Value) -> float:
     return float(np.mean(values_of(side, value)))
 
 
-def steps_told(side: Side) -> str:
+def mean_steps_before(side: Side) -> str:
     """Write the mean of the optimizer steps before the last stage.
 
     Args:
@@ -78,7 +78,7 @@ def steps_before(run: Run) -> float:
 
 
 @dataclass(frozen=True)
-class Part:
+class CaseFindings:
     """The findings in one case.
 
     Args:
@@ -97,7 +97,7 @@ class Part:
 
 
 def by_case(
-    about: Callable[[int, str, Case], Part], how: str
+    about: Callable[[int, str, Case], CaseFindings], how: str
 ) -> Callable[[Sequence[Case]], Findings]:
     """Make findings that look at one case after the other.
 
@@ -111,16 +111,16 @@ def by_case(
 
     def findings(cases: Sequence[Case]) -> Findings:
         named = list(zip(names(cases), cases, strict=True))
-        parts = [about(i, name, case) for i, (name, case) in enumerate(named)]
+        found = [about(i, name, case) for i, (name, case) in enumerate(named)]
         told = answers(
-            {name: part.verdicts for (name, _), part in zip(named, parts, strict=True)},
-            [sentence for part in parts for sentence in part.sentences],
+            {name: each.verdicts for (name, _), each in zip(named, found, strict=True)},
+            [sentence for each in found for sentence in each.sentences],
         )
         return Findings(
             [*told, how, *notes(cases), *without_head(named)],
-            [table for part in parts for table in part.tables],
-            [figure for part in parts for figure in part.figures],
-            [value for part in parts for value in part.values],
+            [table for each in found for table in each.tables],
+            [figure for each in found for figure in each.figures],
+            [value for each in found for value in each.values],
         )
 
     return findings
