@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headstart.errors import ConfigError, NotationError
 from headstart.strategies.notation import parse
-from headstart.strategies.plan import Bounds, Length, lengths
+from headstart.strategies.plan import Length, lengths
 from headstart.tuners import TUNERS
 
 KNOWN = tuple(TUNERS)
@@ -44,13 +44,6 @@ def test_an_early_stage_without_length_goes_on_until_it_has_learned() -> None:
 @pytest.mark.parametrize(("epochs", "bound"), [(1, 100), (10, 100), (50, 500), (200, 1000)])
 def test_its_bound_follows_fine_tuning_within_limits(epochs: int, bound: int) -> None:
     assert steps("bitfit > full", epochs=epochs) == [bound, epochs * 10]
-
-
-def test_the_limits_can_be_set() -> None:
-    limits = Bounds(least=10, most_at_least=20, most=30)
-    assert plan("bitfit > full", bounds=limits)[0] == Length(30, 10, "learned")
-    assert plan("bitfit > full(steps=3)", bounds=limits)[0] == Length(20, 10, "learned")
-    assert plan("bitfit > full", bounds=Bounds(least=500))[0].least == 100
 
 
 @pytest.mark.parametrize(

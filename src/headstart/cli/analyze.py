@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from headstart.study.running.main import Study
 
 SHARED = (
-    "out", "config", "task", "model", "strategies", "seeds", "train_rows", "grid", "train",
-    "validation", "text", "label", "data", "selection", "assignments", "workers", "threads",
-    "executor", "ray_address", "cpus", "gpus", "retry_failed", "dry_run", "quiet",
+    "out", "config", "task", "model", "strategies", "seeds", "train_rows", "grid", "assignments",
+    "workers", "threads", "executor", "ray_address", "cpus", "gpus", "retry_failed", "dry_run",
+    "quiet",
 )  # fmt: skip
 """Options of ``headstart study run`` that every analysis has, beside the settings of its runs."""
 

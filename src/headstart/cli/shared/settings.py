@@ -20,13 +20,17 @@ from headstart.study.fields import AXES_OF, NOT_IN_A_STUDY
 
 COMMAND_LINE_ONLY = ("config", "set", "help", "debug")
 """Options of ``headstart fit`` that make no sense in a settings file."""
-STUDYS_OWN = (
-    "out", "model", "task", "train", "validation", "text", "label", "data", "train_rows",
-    "selection", "threads",
-)  # fmt: skip
+STUDYS_OWN = ("out", "model", "task", "train_rows", "threads")
 """Settings of a run by whose name ``headstart study run`` has an option written out."""
 OF_ALL_RUNS = tuple(name for name in FitConfig.model_fields if name not in STUDYS_OWN)
 """The other ones, whose options ``with_settings_of_runs`` makes."""
+_OF_A_STUDY = {
+    "data": "Folder with the task's files; of several tasks, one below each.",
+    "selection": "Rows that choose the state or the length: the validation rows, which flatters "
+    "their score, or some carved from training, so that nothing has looked at the rows of the "
+    "score (nested evaluation).",
+}
+"""Help of options that mean more in a study than in a run."""
 _KINDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
@@ -80,7 +84,12 @@ def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
     """
     refused = {*NOT_IN_A_STUDY, *AXES_OF}
     options = [
-        _parameter(name, FitConfig.model_fields[name], hidden=name in refused)
+        _parameter(
+            name,
+            FitConfig.model_fields[name],
+            hidden=name in refused,
+            text=_OF_A_STUDY.get(name, ""),
+        )
         for name in OF_ALL_RUNS
     ]
     return _signed(function, [*_fixed(function), *options])
