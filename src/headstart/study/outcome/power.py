@@ -1,4 +1,4 @@
-"""Statistical power: seeds needed, detectable differences, and runs at chance.
+"""Statistical power: seeds needed for a difference, and differences that seeds can show.
 
 The power is that of the two-sided paired t-test under normal differences: the statistic then has
 a noncentral t distribution with n - 1 degrees of freedom and noncentrality
@@ -90,36 +90,6 @@ def detectable_difference(
         high *= 2
     noncentrality = brentq(lambda value: _power(n, value, alpha) - power, 0, high)
     return float(noncentrality * sd_of_differences / n**0.5)
-
-
-def is_at_chance(score: float, chance: float, rows: int, alpha: float = 0.01) -> bool:
-    """Return whether a run predicts no better than a constant guess, by a one-sided binomial test.
-
-    It is for metrics that are shares of rows, such as accuracy.
-
-    Args:
-        score: Share of rows predicted right, 0 to 1.
-        chance: Share of the majority class, 0 to 1.
-        rows: Validation rows, at least 1.
-        alpha: Level below which the score is above chance. Strict, because many runs are judged.
-
-    Returns:
-        Whether a constant guess would reach the score with a chance of at least ``alpha``.
-
-    Raises:
-        ConfigError: If the score or the chance is not within 0 to 1, there are no rows, or the
-            level is not between 0 and 1.
-    """
-    from scipy.stats import binomtest
-
-    check_fraction(alpha, "alpha")
-    for name, value in (("score", score), ("chance", chance)):
-        if not 0 <= value <= 1:
-            raise ConfigError(f"a {name} from 0 to 1", str(value), "Use a share of rows.")
-    if rows < 1:
-        raise ConfigError("at least 1 row", str(rows), "Check the validation rows.")
-    right = round(score * rows)
-    return bool(binomtest(right, rows, chance, alternative="greater").pvalue >= alpha)
 
 
 def _power(n: int, noncentrality: float, alpha: float) -> float:
