@@ -78,6 +78,12 @@ def test_a_total_is_divided_evenly_or_by_the_share() -> None:
     assert steps("full", total_epochs=12, share=0.1) == [120]
 
 
+def test_a_head_at_its_optimum_takes_nothing_of_a_total() -> None:
+    assert steps("head(until=optimum) > full", total_epochs=12)[-1] == 120
+    first, *_, last = plan("head(until=optimum) > lora > full", total_epochs=12)
+    assert (first.steps, first.expected, last.steps) == (40, 0, 80)
+
+
 def test_a_share_of_a_total_is_a_bound_unless_its_length_was_asked_for() -> None:
     def until(line: str, **more: Any) -> list[str]:
         return [length.until for length in plan(line, total_epochs=12, **more)]

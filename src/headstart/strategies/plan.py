@@ -10,7 +10,7 @@ have ended early leave.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headstart.errors import ConfigError, NotationError
 from headstart.strategies.stages import Stage, Strategy, Until
@@ -88,10 +88,12 @@ def lengths(
                 _steps(sum(steps)),
                 "Leave the last stage without a length, or drop the total and every share.",
             )
-        return tuple(
+        *early, last = (
             _length(s, n, adaptive=s in open_ends and share is None)
             for s, n in zip(strategy.stages, steps, strict=True)
         )
+        unused = sum(length.steps - length.expected for length in early)
+        return (*early, replace(last, steps=last.steps + unused))
     *early, last = strategy.stages
     final = _own(last, per_epoch, total) or total
     bound = min(max(final, LOWEST_BOUND), HIGHEST_BOUND)

@@ -75,7 +75,7 @@ def total_steps(hyperparameters: Hyperparameters, stages: Sequence[StagePlan]) -
         The steps; ``None`` where no total was asked for.
     """
     shared = hyperparameters.total_epochs or any(plan.stage.share for plan in stages)
-    return sum(plan.length.steps for plan in stages) if shared else None
+    return sum(plan.length.expected for plan in stages) if shared else None
 
 
 def plan_stages(
