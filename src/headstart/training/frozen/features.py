@@ -81,6 +81,7 @@ class _FeatureLoader:
         self._words = torch.cat([s[0] for s in states]) if kept == "words" else None
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
         self.row_of, self.units, self.apart = loader.row_of, loader.units, loader.apart
+        self.data_row = loader.data_row
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """Return the inputs for some rows and hand their features to the stand-in."""
