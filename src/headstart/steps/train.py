@@ -54,7 +54,7 @@ def stage_runner(
         ExamplesLoader(encoded.train, runtime.device),
         ExamplesLoader(encoded.validation, runtime.device),
         labels,
-        Judge(kind, gold_labels(encoded.validation), plan.task.metrics),
+        Judge(kind, gold_labels(encoded.validation), plan.task.metrics, plan.config.tune_threshold),
         plan.pristine,
     )
     options = stage_options(plan.config, plan.hyperparameters, plan.stages)
