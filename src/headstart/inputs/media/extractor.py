@@ -92,7 +92,7 @@ class SoundReader:
         Returns:
             What the model is given, by name.
         """
-        return self._of(decode(medium.content()))
+        return self._of(medium.again(decode))
 
     def _of(self, sound: Sound) -> Features:
         wave = resample(sound.wave, sound.rate, self.rate)
@@ -115,7 +115,7 @@ class SoundReader:
         short_ones: list[str] = []
         size = 0
         for number, medium in enumerate(rows.inputs, 1):
-            sound = decode(medium.content())
+            sound = medium.again(decode)
             length = len(sound.wave) / sound.rate
             name = medium.name or f"sound {number}"
             if length < _WINDOW - 1e-9 or (found := self._try(sound)) is None:
