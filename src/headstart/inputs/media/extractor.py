@@ -95,8 +95,7 @@ class SoundReader:
         return self._of(medium.again(decode))
 
     def _of(self, sound: Sound) -> Features:
-        wave = resample(sound.wave, sound.rate, self.rate)
-        return extract(self.extractor, wave[: max(1, round(self.seconds * self.rate))])
+        return extract(self.extractor, resample(sound.wave, sound.rate, self.rate, self.seconds))
 
     def encode(self, rows: Rows) -> Extracted:
         """Compute the features of rows, and keep them up to ``LARGEST_KEPT``.
