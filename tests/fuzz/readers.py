@@ -7,21 +7,32 @@ import hashlib
 import io
 import json
 import tomllib
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import soundfile
 import torch
 import yaml
 
 import tiny
+import tiny_pictures
 import tiny_records
+import tiny_sound
 from fuzz.mutations import Write, as_json, as_yaml
 from headstart.cli import main
 from headstart.config import FitConfig
 from headstart.configfile import read_settings, without_trust
+from headstart.data.tables.mediafolder import BESIDE
+from headstart.inputs.audio import Audio
+from headstart.inputs.image import Image
+from headstart.inputs.media.picture import decode as decode_picture
+from headstart.inputs.media.sound import decode as decode_sound
+from headstart.inputs.media.sound import resample
 from headstart.models.checkpoints.loading import load_classifier, load_saved, load_tokenizer
 from headstart.models.checkpoints.saving import save_classifier
 from headstart.models.checkpoints.sentence import sentence_pooling
@@ -66,6 +77,16 @@ hub: glue:rte
 spans:
   - {column: sentence, start: from, end: to}
 """
+
+
+PICTURES: dict[str, dict[str, Any]] = {
+    "PNG": {}, "JPEG": {}, "GIF": {}, "BMP": {}, "WEBP": {}, "PPM": {}, "TIFF": {},
+    "TIFF with deflate": {"compression": "tiff_adobe_deflate"},
+    "PNG with EXIF": {"exif": b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"},
+}  # fmt: skip
+SOUNDS: dict[str, dict[str, Any]] = {
+    "WAV": {}, "WAV of floats": {"subtype": "FLOAT"}, "FLAC": {}, "OGG": {}, "MP3": {}, "AIFF": {},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -220,7 +241,65 @@ def interrupted(folder: Path) -> None:
     (folder / "x.partial" / "settings.yaml").write_text(SETTINGS)
 
 
+def drawn(name: str, **how: Any) -> Callable[[Path], object]:
+    """Return what writes a picture, of the kind that its name's ending says."""
+    return lambda folder: tiny_pictures.picture("red", 0).save(folder / name, **how)
+
+
+def read_picture(folder: Path) -> None:
+    (path,) = folder.iterdir()
+    frame = pd.DataFrame({"image": [str(path)]})
+    task = from_columns((), image="image")
+    (found,) = Image.read(frame, task, where="rows", keep_empty=False).inputs
+    found.medium.again(decode_picture)
+
+
+def played(name: str, **how: Any) -> Callable[[Path], object]:
+    """Return what writes two channels of sound, of the kind that its name's ending says."""
+    rate = 8_000  # MP3 has none below
+    wave = np.stack([tiny_sound.tone(100 * n, 0.3, rate) for n in (1, 2)], axis=1)
+    return lambda folder: soundfile.write(folder / name, wave, rate, **how)
+
+
+def read_sound(folder: Path) -> None:
+    """Read a sound up to what a feature extractor is given."""
+    (path,) = folder.iterdir()
+    frame = pd.DataFrame({"audio": [str(path)]})
+    task = from_columns((), audio="audio")
+    (found,) = Audio.read(frame, task, where="rows", keep_empty=False).inputs
+    sound = found.again(decode_sound)
+    resample(sound.wave, sound.rate, 16_000, 30)
+
+
+def read_archive(folder: Path) -> None:
+    """Read two pictures of an archive, one by the archive's name."""
+    frame = pd.DataFrame({"image": ["x.zip/0.png", "1.png"]})
+    frame.attrs[BESIDE] = str(folder)
+    Image.read(frame, from_columns((), image="image"), where="rows", keep_empty=False)
+
+
+def archive(folder: Path) -> None:
+    with zipfile.ZipFile(folder / "x.zip", "w", zipfile.ZIP_DEFLATED) as made:
+        for number in range(2):
+            data = io.BytesIO()
+            tiny_pictures.picture("red", number).save(data, "PNG")
+            made.writestr(f"{number}.png", data.getvalue())
+
+
 READERS: dict[str, Reader] = {
+    **{
+        f"picture in {kind}": Reader(
+            drawn(f"x.{kind.split()[0].lower()}", **how), "x.*", read_picture, None, None, cost=5
+        )
+        for kind, how in PICTURES.items()
+    },
+    **{
+        f"sound in {kind}": Reader(
+            played(f"x.{kind.split()[0].lower()}", **how), "x.*", read_sound, None, None, cost=5
+        )
+        for kind, how in SOUNDS.items()
+    },
+    "archive of pictures": Reader(archive, "x.zip", read_archive, None, None, cost=5),
     "settings": Reader(
         text("f.yaml", SETTINGS), "f.yaml",
         lambda f: FitConfig.build(without_trust(read_settings(f / "f.yaml"), "f", said=False)),

@@ -27,6 +27,10 @@ from headstart.models.checkpoints.loading import load_classifier, load_saved
 from headstart.models.evaluating import evaluating
 from headstart.models.head_choice import Target
 from headstart.models.kinds import MODEL_CLASSES
+from headstart.training.evaluate import predict_logits
+from headstart.training.frozen.features import frozen_features
+from headstart.training.loader import ExamplesLoader
+from headstart.training.machine.runtime import Runtime
 from headstart.tuners import TUNERS
 from headstart.tuners._bind import bind, read_strategy
 
@@ -87,6 +91,21 @@ def test_every_family_gives_a_row_the_same_whatever_its_batch(
         together = logits(split, examples, batch)
         alone = np.concatenate([logits(split, examples, [row]) for row in batch])
         assert together == pytest.approx(alone, abs=2e-5)
+
+
+@pytest.mark.parametrize("family", tiny_sound.FAMILIES)
+def test_what_is_stored_of_every_family_gives_the_logits_of_the_model(
+    models: dict[str, str], family: str
+) -> None:
+    split, preprocessor = loaded(models[family])
+    split.train_only({})
+    examples = preprocessor.encode(rows_of(*sounds(0.1, 0.3, 0.2)))
+    loader, runtime = ExamplesLoader(examples, torch.device("cpu")), Runtime("cpu", "fp32")
+    whole = predict_logits(split.model, loader, runtime, 2)
+    with frozen_features(split, [loader], runtime) as stored:
+        assert stored is not None
+        found = predict_logits(split.model, stored[0], runtime, 2)
+    np.testing.assert_allclose(found, whole, atol=1e-5)
 
 
 def test_only_models_that_need_it_are_kept_from_padding(models: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,24 @@ def test_a_picture_of_too_many_pixels_is_not_decoded(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UnreadableError, match=r"12 × 10 pixels, more than 100"):
         decode(encoded(plain("L", 0, (12, 10))))
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "size"),
+    [
+        ("PNG", 16, (50_000).to_bytes(4, "big") * 2),
+        ("GIF", 6, b"\xff" * 4),
+        ("BMP", 18, (50_000).to_bytes(4, "little") * 2),
+        ("PPM", 3, b"50000 50000"),
+    ],
+)
+def test_pixels_that_a_header_claims_are_not_waited_for(kind: str, place: int, size: bytes) -> None:
+    data = bytearray(encoded(plain("L" if kind == "GIF" else "RGB", 0, (12, 10)), kind))
+    data[place : place + (5 if kind == "PPM" else len(size))] = size
+    if kind == "PNG":
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    with pytest.raises(UnreadableError, match="more than 89,478,485"):
+        decode(bytes(data))
 
 
 def read(frame: pd.DataFrame) -> Any:

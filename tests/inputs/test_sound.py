@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 
 import tiny_sound
 from headstart.data.checks import duplicate_rows
@@ -101,6 +103,39 @@ def test_resampling_keeps_pitch_and_length(rate: int) -> None:
 def test_resampling_keeps_out_what_the_new_rate_cannot_hold() -> None:
     high = np.sin(2 * np.pi * 3000 * np.arange(8000) / 8000).astype(np.float32)
     assert np.abs(resample(high, 8000, RATE)[100:-100]).max() < 0.01
+
+
+@pytest.mark.parametrize("rate", [100, 2000, 44100])
+def test_to_cut_first_changes_nothing_but_the_time_that_it_takes(rate: int) -> None:
+    long = tiny_sound.tone(30, 9, rate)
+    whole = resample(long, rate, RATE)
+    assert np.array_equal(resample(long, rate, RATE, 2.5), whole[: round(2.5 * RATE)])
+    assert np.array_equal(resample(long, rate, RATE, 60), whole)
+
+
+@pytest.mark.parametrize("rate", [0, 1, 99, 1_000_001, 2**31 - 1, 2**32 - 1])
+def test_a_rate_that_a_damaged_file_tells_is_refused(rate: int, tmp_path: Path) -> None:
+    tiny_sound.write_wav(tmp_path / "a.wav", TONE)
+    data = bytearray((tmp_path / "a.wav").read_bytes())
+    data[24:28] = rate.to_bytes(4, "little")
+    with pytest.raises(UnreadableError, match=r"a sampling rate of|can be decoded"):
+        decode(bytes(data))
+
+
+def test_more_samples_than_a_file_can_hold_are_not_waited_for() -> None:
+    data = io.BytesIO()
+    soundfile.write(data, TONE, 8000, format="FLAC")
+    claimed = bytearray(data.getvalue())
+    claimed[21] |= 0x0F  # the 36 bits of STREAMINFO
+    claimed[22:26] = b"\xff" * 4
+    with pytest.raises(UnreadableError, match="more than 268,435,456 samples"):
+        decode(bytes(claimed))
+
+
+def test_a_place_that_is_not_in_the_file_is_no_noise_on_the_terminal() -> None:
+    file = _sound._Seekable(b"abc")
+    assert file.seek(1) == 1
+    assert file.seek(-5) == file.seek(2**70) == 1
 
 
 def spoilt(tmp_path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from headstart.observers._heads import (
     rescaled,
     shuffled,
 )
-from headstart.observers._other_heads import OtherHead
+from headstart.observers._other_heads import OtherHead, settings_of_the_other
 from headstart.run import UnsavedRun, run_in_memory
+from headstart.tasks.userfile import from_columns
 from headstart.training.seeds import stream
 from tiny_runs import SeenStage, Watch, same
 
@@ -302,6 +304,16 @@ def test_another_task_with_other_outputs_is_refused(folder: Path, tmp_path: Path
     assert "2 classes (bad, good)" in error.value.expected
     assert error.value.found == "cb with 3 classes (entailment, contradiction, neutral)"
     assert "--other-task" in error.value.fix
+
+
+def test_another_task_brings_all_its_columns(folder: Path) -> None:
+    own = {"image": "image", "label_columns": ("a", "b"), "label_separator": ";"}
+    config = FitConfig.build({**tiny_runs.inputs(folder), "text": (), **own})
+    other = settings_of_the_other(config, {"task": "cb", "data": "rows"})
+    columns = set(signature(from_columns).parameters) & set(FitConfig.model_fields)
+    assert columns > {"text", "image", "audio", "label_columns"}
+    for name in columns:
+        assert getattr(other, name) == FitConfig.model_fields[name].default, name
 
 
 def test_an_unknown_control_is_refused() -> None:

@@ -14,6 +14,7 @@ from alike import ALL
 from headstart.steps.stages import runner as stages
 from headstart.steps.stages.earlier import EarlierModel, better, from_tensors, to_tensors
 from headstart.targets.classes import Classes
+from headstart.targets.multilabel import MultiLabel
 from headstart.targets.number import Number
 from headstart.training.evaluate import Judge
 from tiny_runs import Watch, frame, inputs, saved, watched
@@ -135,6 +136,20 @@ def test_numbers_are_compared_by_their_squared_error() -> None:
     near = (gold + 0.1 * rng.normal(size=30)).astype(np.float32)[:, None]
     far = (gold + 1.0 * rng.normal(size=30)).astype(np.float32)[:, None]
     assert better(near, far, judge) and not better(far, near, judge)
+
+
+def test_several_labels_are_compared_at_the_thresholds_that_they_would_be_saved_with() -> None:
+    rng = np.random.default_rng(0)
+    gold = rng.random((60, 3)) < 0.4
+    sure = np.where(gold, 2.0, -2.0).astype(np.float32)
+    wrong = np.where(rng.random((60, 3)) < 0.3, -sure, sure)
+    # It knows every label, and never comes above a probability of 0.5.
+    shy = sure - 3
+    kind = MultiLabel(("a", "b", "c"))
+    plain, tuned = (Judge(kind, gold, ("micro_f1",), tune) for tune in (False, True))
+    assert plain(shy)["score"] == 0 < plain(wrong)["score"] < 1 == tuned(shy)["score"]
+    assert better(shy, wrong, tuned) and not better(wrong, shy, tuned)
+    assert better(wrong, shy, plain)
 
 
 def test_earlier_models_survive_a_checkpoint() -> None:

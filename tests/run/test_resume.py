@@ -12,6 +12,7 @@ import pytest
 
 import forked
 import headstart as hs
+import tiny_kinds
 from alike import ALL, leading
 from headstart.errors import RunError
 from headstart.steps.stages import runner as stages
@@ -103,6 +104,33 @@ def test_ctrl_c_writes_a_checkpoint_from_which_the_run_goes_on(
     steps = sum(s.steps for s in watch.result.stages)
     earlier = watch.result.stages[: at[0] - 1]
     assert sum(len(s.rates) for s in watch.stages) == steps - at[1] - sum(s.steps for s in earlier)
+
+
+@pytest.mark.parametrize(
+    ("kind", "at", "more"),
+    leading(
+        [
+            ("tags in windows", (2, 2), {"select": "best", "eval_every": 1}),
+            ("several labels", (2, 2), {"tune_threshold": True, "selection": "carve"}),
+            ("tags", (1, 3), {"strategy": "head(steps=4) > full(steps=3)"}),
+            ("several labels", (1, 2), {"micro_batch_size": 3}),
+            ("pictures", (1, 3), {"strategy": "head(steps=4) > full(steps=3)"}),
+            ("sounds", (2, 2), {"select": "best", "eval_every": 1}),
+        ],
+        2,
+    ),
+)
+def test_every_kind_of_rows_goes_on_to_the_same_bits(
+    kind: str, at: tuple[int, int], more: dict[str, Any], tmp_path: Path
+) -> None:
+    settings = tiny_kinds.settings(kind, tmp_path, **{"strategy": SHORT, **more})
+    hs.fit(out=tmp_path / "whole", **settings)
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(callback=interrupt(at), out=tmp_path / "run", **settings)
+    hs.fit(resume=True, out=tmp_path / "run", **settings)
+    assert same_run(tmp_path / "whole", tmp_path / "run")
+    configs = [(tmp_path / n / "model" / "config.json").read_text() for n in ("whole", "run")]
+    assert configs[0] == configs[1]
 
 
 @pytest.mark.usefixtures("counted")

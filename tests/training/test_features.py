@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutputWithPooling, SequenceClassifierOutput
 
 import headstart.training.frozen.features as module
 import tiny
@@ -268,19 +268,36 @@ def test_models_without_a_mask_are_served(
         assert predict_logits(split.model, loaders[0], runtime, 2).shape == (6, 2)
 
 
-def test_an_output_with_further_parts_is_not_replayed(
-    make_loader: Callable[..., Any], runtime: Runtime
+@pytest.mark.parametrize("reads", [False, True])
+def test_further_parts_of_an_output_matter_where_the_head_reads_them(
+    reads: bool, make_loader: Callable[..., Any], runtime: Runtime
 ) -> None:
     @dataclass
     class Longer(BaseModelOutputWithPooling):
         global_attentions: torch.Tensor | None = None
 
-    split = build("bert")
+    class Reads(nn.Module):
+        base_model_prefix = "bert"
+
+        def __init__(self, native: Any) -> None:
+            super().__init__()
+            self.bert, self.classifier, self.config = native.bert, native.classifier, native.config
+
+        def forward(self, **inputs: Any) -> SequenceClassifierOutput:
+            inputs.pop("labels", None)
+            output = self.bert(**inputs)
+            more = output.global_attentions.sum() if reads else 0.0
+            return SequenceClassifierOutput(logits=self.classifier(output.pooler_output) + more)
+
+    split = SplitModel(Reads(tiny.build("bert")))
+    split.train_only({})
     split.base.register_forward_hook(
         lambda *call: Longer(*call[-1].to_tuple(), global_attentions=torch.ones(1))
     )
+    if not reads:
+        check(split, make_loader(12), runtime)
     with frozen_features(split, [make_loader(6)], runtime) as loaders:
-        assert loaders is None
+        assert (loaders is None) == reads
 
 
 def test_a_head_of_zeros_does_not_hide_what_it_reads(

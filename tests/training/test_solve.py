@@ -11,9 +11,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from torch import nn
 
 import headstart as hs
+from headstart.data.ragged import parted, places, ragged
 from headstart.errors import NotationError
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
+from headstart.targets.tags import Tags
 from headstart.training.frozen import solve
 from headstart.training.frozen.solve import STRENGTHS, fit_head, folds
 from headstart.training.loader import Indices
@@ -44,10 +46,10 @@ class Linear(nn.Module):
 
 class Rows:
     left_padded = False
-    units = None
+    units: Indices | None = None
 
     def __init__(self, x: np.ndarray, y: np.ndarray, row_of: Indices | None = None) -> None:
-        self.row_of = row_of
+        self.row_of = self.data_row = row_of
         self.x, self.y = torch.from_numpy(x).float(), torch.from_numpy(y)
         self.y = self.y.float() if self.y.is_floating_point() else self.y
         self.lengths = np.ones(len(y), np.int64)
@@ -118,6 +120,38 @@ def test_the_windows_of_a_row_weigh_as_one_row_and_are_held_out_together(classes
     with torch.no_grad():
         ours, theirs = (m(torch.from_numpy(x).float()).logits.numpy() for m in (model, parted))
     assert theirs == pytest.approx(ours, abs=0.05)
+
+
+class Words(Rows):
+    """Rows of words, the states of all words end to end, parted into windows or not."""
+
+    def __init__(self, x: np.ndarray, y: np.ndarray, units: Indices, data_row: Indices) -> None:
+        super().__init__(x, y)
+        whole = (data_row == np.arange(len(units))).all()
+        self.units, self.data_row = units, None if whole else data_row
+        self.lengths = np.maximum(units, 1)
+        self.begins = np.cumsum(units) - units
+
+    def batch(self, rows: Indices) -> dict[str, torch.Tensor]:
+        assert self.units is not None
+        return super().batch(places(self.begins[rows], self.units[rows]))
+
+
+def test_the_windows_of_words_are_held_out_together_and_count_as_their_row() -> None:
+    x, y = problem(3)
+    whole = np.array([5, 1, 12] * 5, np.int64)
+    windows = [[5], [1], [4, 0, 6, 2]] * 5
+    told = {}
+    for name, parts in (("whole", [[n] for n in whole]), ("windows", windows)):
+        units = np.concatenate(parts).astype(np.int64)
+        data_row = np.repeat(np.arange(len(parts)), list(map(len, parts)))
+        model = Linear(3)
+        labels = ragged(parted(y, units))
+        loader = Words(x, y, units, data_row)
+        kind = Tags(("O", "B-a", "I-a"))
+        told[name] = fit_head(model, dict(model.named_parameters()), loader, kind, labels, 0)
+    assert told["windows"].losses == pytest.approx(told["whole"].losses, rel=1e-3)
+    assert told["windows"].strength == told["whole"].strength
 
 
 def test_rows_that_tell_nothing_get_a_strong_penalty_and_a_loss_of_chance() -> None:

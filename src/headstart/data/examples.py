@@ -43,6 +43,14 @@ class Examples(ABC):
         return len(self.lengths)
 
     @property
+    def data_row(self) -> Indices | None:
+        """The row of data that each row is a part of, (n,); ``None`` where none was parted.
+
+        It is known also where parts have labels of their own, unlike ``row_of``.
+        """
+        return self.row_of
+
+    @property
     def n_rows(self) -> int:
         """Rows of data, each of which may have several windows."""
         return len(self) if self.row_of is None else int(self.row_of.max(initial=-1)) + 1

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pandas as pd
+from tokenizers import normalizers
 
 from headstart.data.examples import Examples
 from headstart.data.rows import Rows, TextPair
@@ -209,8 +210,8 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
             settings: Where it is.
 
         Returns:
-            The tokenizer, which pads on the right; one that marks the space in front of a word does
-            so for the first word too.
+            The tokenizer, which pads on the right and reads words as it reads them in a text; one
+            that marks the space in front of a word does so for the first word too.
 
         Raises:
             ModelError: If it is no fast tokenizer.
@@ -222,14 +223,29 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
                 type(tokenizer).__name__,
                 "Add its tokenizer.json to the model, or choose another model.",
             )
-        if getattr(tokenizer, "add_prefix_space", None) is False:
+        if _loses_spaces(tokenizer):
             config: Any = split.model.config
             tokenizer = load_tokenizer(
                 settings.source, config.vocab_size,
                 trust_remote_code=settings.trust_remote_code, add_prefix_space=True,
             )  # fmt: skip
+        if _loses_spaces(tokenizer):  # classes without that option
+            core = tokenizer.backend_tokenizer
+            space = normalizers.Prepend(" ")
+            own = core.normalizer
+            core.normalizer = space if own is None else normalizers.Sequence([own, space])
         tokenizer.padding_side = "right"
         return tokenizer
+
+
+def _loses_spaces(tokenizer: Any) -> bool:
+    """Whether words that are given one by one become other tokens than in a text.
+
+    Byte-level BPE marks the space in front of a word, which the words of a list do not have.
+    """
+    core = tokenizer.backend_tokenizer
+    words, text = core.encode(["a", "a"], is_pretokenized=True), core.encode("a a")
+    return bool(words.ids != text.ids)
 
 
 INPUT = Tokens

@@ -19,8 +19,8 @@ from headstart.steps.train import stage_runner
 from headstart.steps.types import Splits, TrainingPlan
 
 _OF_A_TASK = (
-    "task", "data", "train", "validation", "validation_share", "text", "label", "choices", "span",
-    "target", "metrics",
+    "task", "data", "train", "validation", "validation_share", "text", "image", "audio", "label",
+    "label_columns", "label_separator", "choices", "span", "target", "metrics",
 )  # fmt: skip
 
 

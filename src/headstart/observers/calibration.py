@@ -50,7 +50,7 @@ class Calibration(Observer):
     def _refuse(config: FitConfig, splits: Splits) -> None:
         if not splits.kind.calibrates:
             raise ConfigError(
-                "a task with classes that exclude one another",
+                "a task with one class for each row",
                 f"{splits.task.name}, whose target is {splits.kind.name}",
                 "Its probabilities are not judged here; choose another task.",
             )  # fmt: skip

@@ -138,14 +138,14 @@ def choose_threshold(
     """
     rows, untouched, metrics = plan.encoded.validation, plan.encoded.untouched, plan.task.metrics
     kinds = plan.splits.kind.thresholds()
-    scores = {t: Judge(kind, gold_labels(rows), metrics)(held_out) for t, kind in kinds.items()}
-    # Of several that are best, the one nearest to the middle.
-    best = max(scores, key=lambda threshold: (scores[threshold]["score"], -abs(threshold - 0.5)))
+    judge = Judge(plan.splits.kind, gold_labels(rows), metrics, tune=True).decided(held_out)
+    best = next(threshold for threshold, kind in kinds.items() if kind == judge.kind)
+    scores = judge(held_out)
     setattr(plan.model.model.config, THRESHOLD, best)
     before = result.selecting
     for state in ("last", "best"):  # which may be the same
         if getattr(result, state) == before:
-            setattr(result, state, scores[best])
+            setattr(result, state, scores)
     where = f"the score on {len(rows):,} held-out rows, {plan.splits.origin}"
     result.rule += f"; a label is predicted above a probability of {best:g}, chosen by {where}"
     if untouched is not None:

@@ -110,11 +110,13 @@ def require_calibratable(
             or the head does not end in a linear map.
     """
     if not splits.kind.calibrates:
-        drop = "Drop --calibrate"
+        # Numbers alone may have been meant as classes: other labels have names.
+        may_be_classes = not config.task and not splits.kind.names
+        fix = ", or give --target classes if the numbers are such" if may_be_classes else ""
         raise ConfigError(
-            "--calibrate beside classes that exclude one another",
+            "--calibrate beside one class for each row",
             f"the target {splits.kind.name}, for which no temperature is fitted",
-            f"{drop}." if config.task else f"{drop}, or give --target classes if they are such.",
+            f"Drop --calibrate{fix}.",
         )
     held_out = gold_labels(encoded.validation)
     if (held_out == held_out[0]).all():

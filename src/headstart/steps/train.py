@@ -39,7 +39,7 @@ def stage_runner(plan: TrainingPlan, callback: Callback) -> StrategyRunner:
         ExamplesLoader(encoded.train, runtime.device),
         ExamplesLoader(encoded.validation, runtime.device),
         labels,
-        Judge(kind, gold_labels(encoded.validation), plan.task.metrics),
+        Judge(kind, gold_labels(encoded.validation), plan.task.metrics, plan.config.tune_threshold),
         plan.pristine,
     )
     options = stage_options(plan.config, plan.hyperparameters, plan.stages)

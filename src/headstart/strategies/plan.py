@@ -88,18 +88,18 @@ def lengths(
                 _steps(sum(steps)),
                 "Leave the last stage without a length, or drop the total and every share.",
             )
-        *early, last = (
+        *before, final = (
             _length(s, n, adaptive=s in open_ends and share is None)
             for s, n in zip(strategy.stages, steps, strict=True)
         )
-        unused = sum(length.steps - length.expected for length in early)
-        return (*early, replace(last, steps=last.steps + unused))
+        unused = sum(length.steps - length.expected for length in before)
+        return (*before, replace(final, steps=final.steps + unused))
     *early, last = strategy.stages
-    final = _own(last, per_epoch, total) or total
-    bound = min(max(final, LOWEST_BOUND), HIGHEST_BOUND)
+    own = _own(last, per_epoch, total) or total
+    bound = min(max(own, LOWEST_BOUND), HIGHEST_BOUND)
     return (
         *(_length(s, _own(s, per_epoch, total) or bound, adaptive=s in open_ends) for s in early),
-        _length(last, final),
+        _length(last, own),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -61,11 +61,29 @@ class Judge:
         kind: Of the labels.
         labels: Gold labels of the rows in the units of training.
         metrics: Names from ``headstart.tasks.metrics``.
+        tune: Whether logits are judged at the threshold that is best for them, as a threshold will
+            be chosen for the model that is kept.
     """
 
     kind: TargetKind
     labels: Labels
     metrics: tuple[str, ...]
+    tune: bool = False
+
+    def decided(self, logits: Floats) -> Judge:
+        """Choose the threshold for some logits, where one is tuned.
+
+        Args:
+            logits: (n, outputs).
+
+        Returns:
+            The judge with the threshold of the best score; of several the one nearest to 0.5.
+        """
+        kinds = self.kind.thresholds() if self.tune else {}
+        judges = {t: replace(self, kind=kind, tune=False) for t, kind in kinds.items()}
+        if not judges:
+            return self
+        return judges[max(judges, key=lambda t: (judges[t](logits)["score"], -abs(t - 0.5)))]
 
     def __call__(self, logits: Floats) -> dict[str, float]:
         """Compute the metrics, their mean as ``score`` (errors negative), and the mean ``loss``.
@@ -76,6 +94,8 @@ class Judge:
         Returns:
             Values by name; the loss is in the units of training.
         """
+        if (judge := self.decided(logits)) is not self:
+            return judge(logits)
         labels = self.kind.flat(self.labels)
         losses = self.kind.row_losses(torch.from_numpy(logits), torch.from_numpy(labels))
         loss = float(losses.mean())

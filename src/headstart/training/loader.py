@@ -30,6 +30,9 @@ class BatchLoader(Protocol):
     row_of: Indices | None
     """Where rows were parted into windows, the row of each window; what is called a row here is
     then a window. ``None`` where each counts by itself."""
+    data_row: Indices | None
+    """The row of data that each row is a part of, also where parts have labels of their own;
+    ``None`` where none was parted."""
     units: Indices | None
     """How many labels count in each row, (n,); ``None`` where it is one each."""
 
@@ -70,6 +73,7 @@ class ExamplesLoader:
         self._examples, self._device = examples, device
         self.lengths, self.left_padded = examples.lengths, examples.left_padded
         self.row_of, self.units, self.apart = examples.row_of, examples.units, examples.apart
+        self.data_row = examples.data_row
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
         """Return the model's inputs for some rows."""
@@ -103,6 +107,7 @@ class SubsetLoader:
     """
 
     row_of: Indices | None = None
+    data_row: Indices | None = None
 
     def __init__(self, loader: BatchLoader, rows: Indices) -> None:
         self._loader, self._rows = loader, rows

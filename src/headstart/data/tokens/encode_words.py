@@ -89,6 +89,11 @@ class WordExamples(Examples):
         return self.row_labels_
 
     @property
+    def data_row(self) -> Indices | None:
+        """The row of data of each window; see ``Examples``."""
+        return self.encoded.row_of
+
+    @property
     def n_rows(self) -> int:
         """Rows of data."""
         return len(self.row_sizes)

@@ -92,11 +92,10 @@ class SoundReader:
         Returns:
             What the model is given, by name.
         """
-        return self._of(decode(medium.content()))
+        return self._of(medium.again(decode))
 
     def _of(self, sound: Sound) -> Features:
-        wave = resample(sound.wave, sound.rate, self.rate)
-        return extract(self.extractor, wave[: max(1, round(self.seconds * self.rate))])
+        return extract(self.extractor, resample(sound.wave, sound.rate, self.rate, self.seconds))
 
     def encode(self, rows: Rows) -> Extracted:
         """Compute the features of rows, and keep them up to ``LARGEST_KEPT``.
@@ -115,7 +114,7 @@ class SoundReader:
         short_ones: list[str] = []
         size = 0
         for number, medium in enumerate(rows.inputs, 1):
-            sound = decode(medium.content())
+            sound = medium.again(decode)
             length = len(sound.wave) / sound.rate
             name = medium.name or f"sound {number}"
             if length < _WINDOW - 1e-9 or (found := self._try(sound)) is None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ from headstart.errors import DataError, raise_all
 from headstart.files.contents import MIB, UnreadableError, read_bytes
 from headstart.untrusted import shown
 
+T = TypeVar("T")
 LARGEST_FILE = 256 * MIB
 """Bytes of a picture or a sound above which it is refused, unpacked from its archive."""
 _ARCHIVE = ".zip"
@@ -58,6 +59,30 @@ class Medium:
             UnreadableError: If the file cannot be read any more.
         """
         return self.held if self.path is None else _read(self.path, self.member)
+
+    def again(self, decode: Callable[[Any], T]) -> T:
+        """Decode what it held when its row was read.
+
+        Args:
+            decode: Decodes bytes or an object in memory.
+
+        Returns:
+            What ``decode`` gives.
+
+        Raises:
+            DataError: If its file is gone or has been changed since.
+        """
+        try:
+            content = self.content()
+            if self.path is not None and _digest_of(content) != self.digest:
+                raise UnreadableError("another content")
+            return decode(content)
+        except UnreadableError as error:
+            raise DataError(
+                f"{self.name or 'what a row holds'} as it was at the start",
+                str(error),
+                "Leave the files where and as they are while they are read, and start again.",
+            ) from None
 
 
 Digest = Callable[[Any], str | None]

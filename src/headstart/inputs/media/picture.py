@@ -189,6 +189,8 @@ def _reason(error: Exception) -> str:
     name = type(error).__name__
     if name == "UnidentifiedImageError":
         return f"something other than a picture ({', '.join(FORMATS)})"
+    if name == "DecompressionBombError":
+        return f"more than {pillow().MAX_IMAGE_PIXELS:,} pixels"
     if "truncated" in str(error) or isinstance(error, EOFError):
         return "a picture that is cut off"
     told = next(iter(str(error).splitlines()), "")[:80]

@@ -14,8 +14,6 @@ import numpy.typing as npt
 from headstart.data.examples import Examples
 from headstart.data.labels import Labels
 from headstart.data.rows import Rows
-from headstart.errors import DataError
-from headstart.files.contents import UnreadableError
 from headstart.inputs.media.picture import Picture, decode, pillow
 
 if TYPE_CHECKING:
@@ -222,14 +220,7 @@ class Pictures(Examples):
 
 
 def _read(picture: Picture, scaling: Scaling) -> Bytes:
-    try:
-        return scaling.resized(decode(picture.medium.content())[0])
-    except UnreadableError as error:  # it was whole when its row was read
-        raise DataError(
-            f"picture {picture.medium.name} as it was at the start",
-            str(error),
-            "Leave the files where they are while they are read.",
-        ) from None
+    return scaling.resized(picture.medium.again(decode)[0])
 
 
 def prepare(rows: Rows, scaling: Scaling, places: int, *, augment: bool = False) -> Pictures:

@@ -20,7 +20,8 @@ MOST_SAMPLES = 2**28
 """Numbers of a sound, of all its channels, above which it is refused: 1 GiB once decoded."""
 MOST_CHANNELS = 64
 _ENDLESS = (0, 2**32 - 1)  # what a WAV file that was written into a pipe says of its size
-_RATES = range(100, 10_000_000)
+_RATES = range(100, 1_000_001)
+"""Samples a second. Others stand in damaged files; to resample them takes minutes or all memory."""
 
 
 class Sound(NamedTuple):
@@ -92,17 +93,24 @@ def is_sound(value: Any) -> bool:
     )
 
 
-def resample(wave: Wave, rate: int, wanted: int) -> Wave:
+def resample(wave: Wave, rate: int, wanted: int, seconds: float = math.inf) -> Wave:
     """Resample a sound by a polyphase filter, which keeps out what the new rate cannot hold.
 
     Args:
         wave: Its samples, (n,).
         rate: Samples a second.
         wanted: Samples a second that are wanted.
+        seconds: After which it is cut.
 
     Returns:
         The samples, at least one.
     """
+    if len(wave) > (seconds + 1) * rate:  # the filter looks ahead, by less than a second
+        wave = wave[: math.ceil((seconds + 1) * rate)]
+    return _resampled(wave, rate, wanted)[: max(1, round(min(seconds, len(wave)) * wanted))]
+
+
+def _resampled(wave: Wave, rate: int, wanted: int) -> Wave:
     if rate == wanted:
         return wave
     from scipy.signal import resample_poly
@@ -110,6 +118,19 @@ def resample(wave: Wave, rate: int, wanted: int) -> Wave:
     common = math.gcd(rate, wanted)
     found: Wave = resample_poly(wave, wanted // common, rate // common).astype(np.float32)
     return found
+
+
+class _Seekable(io.BytesIO):
+    """Bytes that stay where they are if a damaged file leads the decoder to no place in them.
+
+    What is raised inside of the decoder's calls ends nowhere but on the terminal.
+    """
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()
 
 
 def _decode_file(data: bytes) -> tuple[Wave, int]:
@@ -126,12 +147,12 @@ def _decode_file(data: bytes) -> tuple[Wave, int]:
         if told not in _ENDLESS and told + 8 > len(data) + 1:
             raise UnreadableError("a file that is cut off")
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_Seekable(data)) as file:
             frames = file.frames
             if frames * file.channels > MOST_SAMPLES:
                 raise UnreadableError(f"more than {MOST_SAMPLES:,} samples")
+            rate = _as_rate(file.samplerate)
             values = file.read(dtype="float32", always_2d=True)
-            rate = int(file.samplerate)
     except UnreadableError:
         raise
     # LibsndfileError is a RuntimeError, whose text names an object in memory.
@@ -157,10 +178,14 @@ def _from_object(value: Any) -> tuple[Wave, int]:
         array, rate = value
         if isinstance(array, Real):
             raise UnreadableError("(rate, array), the wrong way round: (array, rate) is read")
+    return _by_channel(array), _as_rate(rate)
+
+
+def _as_rate(rate: Any) -> int:
     number = float(rate) if isinstance(rate, Real) else math.nan
     if not number.is_integer() or int(number) not in _RATES:
         raise UnreadableError(f"a sampling rate of {str(rate)[:40]}")
-    return _by_channel(array), int(number)
+    return int(number)
 
 
 def _by_channel(array: Any) -> Wave:

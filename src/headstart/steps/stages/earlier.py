@@ -93,8 +93,11 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     """
     if judge(earlier)["score"] <= judge(final)["score"]:
         return False
-    rows = judge.kind.row_scores
-    gains = rows(earlier, judge.labels) - rows(final, judge.labels)
+    # Each at the threshold that it would be saved with.
+    of_earlier, of_final = (
+        judge.decided(logits).kind.row_scores(logits, judge.labels) for logits in (earlier, final)
+    )
+    gains = of_earlier - of_final
     changed = gains[gains != 0]
     return bool(len(changed)) and judge.kind.p_better(changed) < SIGNIFICANT
 

@@ -84,7 +84,8 @@ class Entry:
         runs: Its finished runs by seed.
         crashed: Seeds whose run failed.
         scores: Summary of the scores; ``None`` without a finished run.
-        churn: Share of rows on which two seeds disagree; ``None`` where that is unknown.
+        churn: Share of rows, of tags of words, on which two seeds disagree; ``None`` where that is
+            unknown.
         comparison: Against the baseline; ``None`` for the baseline itself.
     """
 
@@ -321,7 +322,10 @@ def _correct(families: Iterable[Sequence[Entry]]) -> None:
 
 
 def _churn(identities: Sequence[str], logits: Logits, *, several: bool) -> float | None:
-    """Return the share of rows on which seeds disagree: in the class, or in any of the labels."""
+    """Return the share of rows, or tags of words, on which seeds disagree.
+
+    Of several labels a row, any of them counts.
+    """
     found = [logits(identity) for identity in identities]
     known = [f for f in found if f is not None and f.ndim == 2 and f.shape[1] > 1]
     if len(known) < FEWEST_TO_COMPARE or len({len(f) for f in known}) > 1:

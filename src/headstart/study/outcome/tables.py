@@ -26,7 +26,7 @@ LEGEND = {
     "tables",
     ">P(better)": "P(better): probability that a run beats one of the baseline",
     ">needs": "needs: pairs of seeds that show a difference of this size in 4 of 5 studies",
-    ">churn": "churn: rows on which two seeds disagree",
+    ">churn": "churn: rows, or words with a tag each, on which two seeds disagree",
     ">gain/min": "gain/min: points over the untrained model a minute",
 }
 MARKED = (

@@ -8,41 +8,35 @@ forward (pooling, dropout, activation) runs unchanged on top of it.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import fields
-from typing import Any, Literal, cast
+from collections.abc import Iterator
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions
 
 from headstart.data.batching import budget_batches
 from headstart.data.ragged import places
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
-from headstart.models.heads import REDUCES, EncoderClassifier, mask_of_states, mean_of_tokens
+from headstart.models.heads import REDUCES, mask_of_states, mean_of_tokens
 from headstart.training.frozen.first_token import first_token_only
+from headstart.training.frozen.reading import (
+    Kept,
+    OutputClass,
+    listening,
+    pooler_can_be_replayed,
+    reading,
+)
 from headstart.training.loader import BatchLoader, send
 from headstart.training.machine.runtime import Runtime
 
 Indices = npt.NDArray[np.int64]
-Kept = Literal["first", "mean", "words", "all"]
-"""What is stored of a row's states: the first one, their mean, those of its words, or all."""
-_KEPT_PARTS = {f.name for f in fields(BaseModelOutputWithPoolingAndCrossAttentions)}
 LARGEST_STORE = 2 * 2**30
 """Bytes of features up to which they are kept; beyond, they are computed anew each time."""
 TOKENS_PER_BATCH = {"cpu": 2048}
 """Tokens that go through the base model at once; a processor keeps what these give in its cache."""
-
-
-OutputClass = Callable[..., Any]
-"""Makes what a base model returns."""
-
-
-class _MoreThanIsKept(Exception):  # noqa: N818  no error: it never leaves this file
-    """The base model's output has parts that are not stored."""
 
 
 class _StandIn(nn.Module):
@@ -81,6 +75,7 @@ class _FeatureLoader:
         self._words = torch.cat([s[0] for s in states]) if kept == "words" else None
         self.lengths, self.left_padded = loader.lengths, loader.left_padded
         self.row_of, self.units, self.apart = loader.row_of, loader.units, loader.apart
+        self.data_row = loader.data_row
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:  # noqa: ARG002
         """Return the inputs for some rows and hand their features to the stand-in."""
@@ -143,11 +138,11 @@ def frozen_features(
         return
     inside = {n for n in split.head if n.startswith(f"{split.prefix}.")}
     live_pooler = bool(inside)
-    if inside and not _pooler_can_be_replayed(split, inside, loaders[0]):
+    if inside and not pooler_can_be_replayed(split, inside, loaders[0]):
         yield None
         return
     layers_read = getattr(model.config, "use_weighted_layer_sum", False)
-    read = None if layers_read else _reading(split, loaders[0], live_pooler)
+    read = None if layers_read else reading(split, loaders[0], live_pooler)
     if read is None:
         yield None
         return
@@ -199,7 +194,7 @@ def _compute(
     for rows in budget_batches(loader.lengths, tokens, 256, loader.apart):
         batch = loader.batch(rows)
         batch.pop("labels", None)
-        with evaluating(split.model), _listening(split.base) as outputs, runtime.autocast():
+        with evaluating(split.model), listening(split.base) as outputs, runtime.autocast():
             split.model(**batch)
         output = outputs[0]
         found = output.last_hidden_state.float()
@@ -222,164 +217,3 @@ def _compute(
                 pooled[row] = extra.float().unflatten(0, (len(rows), -1))[place].clone()
     has_pooled = bool(len(pooled)) and pooled[0].numel() > 0
     return states, torch.stack(pooled) if has_pooled else None
-
-
-def _pooler_can_be_replayed(split: SplitModel, inside: set[str], loader: BatchLoader) -> bool:
-    """Whether the head's part of the base model is the pooler, and that is all behind the states.
-
-    ALBERT, for one, puts an activation of its own behind its pooler.
-    """
-    if not all(name.startswith(f"{split.prefix}.pooler.") for name in inside):
-        return False
-    with _listening(split.base) as outputs, torch.no_grad():
-        _run_longest(split, loader)
-        pooled = cast(Any, split.base).pooler(outputs[0].last_hidden_state)
-    wanted = outputs[0].pooler_output
-    return pooled.shape == wanted.shape and torch.allclose(pooled, wanted, atol=1e-5)
-
-
-def _reading(
-    split: SplitModel, loader: BatchLoader, live_pooler: bool
-) -> tuple[Kept, int, OutputClass] | None:
-    """Return what the head reads of the final states, texts per row, and the output's class.
-
-    Told by the gradient: what the head does not read gets none. A mean is known only of a head of
-    ours. ``None`` where the base model's
-    output has parts that are not kept, such as Longformer's, whose head reads them.
-    """
-    pooler = cast(Any, split.base).pooler if live_pooler else None
-    try:
-        with _listening(split.base, leaves=True, pooler=pooler) as outputs, torch.enable_grad():
-            logits = _run_longest(split, loader)
-            torch.autograd.backward(logits.square().sum())
-    except _MoreThanIsKept:
-        return None
-    split.model.zero_grad(set_to_none=True)
-    states = outputs[0].last_hidden_state
-    choices, output = len(states) // min(2, len(loader.lengths)), type(outputs[0])
-    # A map of places, as convolutions give, of which the head reads all.
-    if states.ndim != 3 and states.grad is not None:
-        return None
-    return _kept(split, loader, output, states.grad), choices, output
-
-
-def _kept(
-    split: SplitModel, loader: BatchLoader, output: OutputClass, grad: torch.Tensor | None
-) -> Kept:
-    """Return what has to be stored of the states, by the gradient that they get."""
-    if grad is None:
-        return "first"
-    if loader.units is not None:
-        return "words" if _reads_words_alone(split, loader) else "all"
-    spans = _reads_spans(loader)
-    if isinstance(split.model, EncoderClassifier) and not spans:
-        pooling = split.model.head.spec.pooling
-        return "all" if pooling == "attention" else cast(Kept, pooling)
-    seen = (grad != 0).flatten(2).any(dim=2).any(dim=0)
-    # No gradient at the first token either tells nothing: the head may begin with zeros.
-    if bool(seen[0]) and not bool(seen[1:].any()) and not spans:
-        return "first"
-    return "mean" if _reads_mean(split, loader, output) else "all"
-
-
-@torch.no_grad()
-def _reads_words_alone(split: SplitModel, loader: BatchLoader) -> bool:
-    """Whether the head gives a word's state the same logits without the others beside it."""
-    batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
-    batch.pop("labels", None)
-    words = batch.pop("word_places")
-
-    def alone(_: nn.Module, __: Any, output: Any) -> Any:
-        states = output.last_hidden_state.flatten(0, 1)[words].unsqueeze(1)
-        return _output_class(output)(last_hidden_state=states)
-
-    with evaluating(split.model):
-        whole: Any = split.model(**batch, word_places=words).logits
-        handle = split.base.register_forward_hook(alone)
-        try:
-            found: Any = split.model(**batch).logits
-        finally:
-            handle.remove()
-    found = found.flatten(0, -2)
-    return found.shape == whole.shape and torch.allclose(found, whole, atol=1e-4)
-
-
-@torch.no_grad()
-def _reads_mean(split: SplitModel, loader: BatchLoader, output: OutputClass) -> bool:
-    """Whether a head gives the same for the mean of the states, as where it maps and then averages.
-
-    Found out only for models that read no tokens: their heads average over all places.
-    """
-    rows = np.argsort(-loader.lengths, kind="stable")[:1]
-    batch = {name: tensor for name, tensor in loader.batch(rows).items() if name != "labels"}
-    if "input_ids" in batch:
-        return False
-    with evaluating(split.model), _listening(split.base) as outputs:
-        wanted = cast(torch.Tensor, split.model(**batch).logits)
-        states = outputs[0].last_hidden_state
-        mean = output(last_hidden_state=states.mean(1, keepdim=True), pooler_output=None)
-        handle = split.base.register_forward_hook(lambda *_: mean)
-        batch.pop("attention_mask", None)
-        try:
-            found = cast(torch.Tensor, split.model(**batch).logits)
-        finally:
-            handle.remove()
-    return torch.allclose(found, wanted, rtol=1e-3, atol=1e-5)
-
-
-def _output_class(output: Any) -> OutputClass:
-    """Return the class of an output that holds states and what is pooled of them.
-
-    It is the base model's own where that has a place for both: its classifier may ask for further
-    parts by name, as Longformer's does, though they are empty.
-    """
-    own = {f.name for f in fields(output)} >= {"last_hidden_state", "pooler_output"}
-    return type(output) if own else BaseModelOutputWithPoolingAndCrossAttentions
-
-
-def _reads_spans(loader: BatchLoader) -> bool:
-    """Whether the head is told of target spans, of which the longest rows may have lost theirs."""
-    return "span_masks" in loader.batch(np.zeros(1, np.int64))
-
-
-def _run_longest(split: SplitModel, loader: BatchLoader) -> torch.Tensor:
-    """Return the logits of the two longest rows, without dropout."""
-    batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
-    batch.pop("labels", None)
-    with evaluating(split.model):
-        return cast(torch.Tensor, split.model(**batch).logits).float()
-
-
-@contextlib.contextmanager
-def _listening(
-    base: nn.Module, *, leaves: bool = False, pooler: nn.Module | None = None
-) -> Iterator[list[Any]]:
-    """Collect the base model's outputs; with ``leaves``, such that the states get gradients.
-
-    Args:
-        base: The base model.
-        leaves: Whether to cut the states off from what computed them.
-        pooler: Pools the cut-off states anew; otherwise what was pooled is a constant.
-
-    Yields:
-        A list that grows by one output with each call of the base model.
-    """
-    outputs: list[Any] = []
-
-    def hear(_: nn.Module, __: Any, output: Any) -> Any:
-        if leaves:
-            if not output.keys() <= _KEPT_PARTS:
-                raise _MoreThanIsKept
-            states = output.last_hidden_state.detach().requires_grad_()
-            pooled = output.get("pooler_output")
-            pooled = pooled.detach() if pooled is not None else None
-            pooled = pooler(states) if pooler is not None else pooled
-            output = _output_class(output)(last_hidden_state=states, pooler_output=pooled)
-        outputs.append(output)
-        return output
-
-    handle = base.register_forward_hook(hear)
-    try:
-        yield outputs
-    finally:
-        handle.remove()

@@ -24,6 +24,7 @@ import torch
 from torch import nn
 
 from headstart.data.labels import Labels
+from headstart.data.ragged import joined, parted, ragged
 from headstart.data.tokens.windows import of_rows
 from headstart.models.backbone import Snapshot
 from headstart.models.evaluating import evaluating
@@ -79,7 +80,7 @@ def fit_head(
         head: The head's parameters by name.
         loader: The training rows from there.
         kind: Of the labels.
-        labels: In the units of training; windows have those of their row.
+        labels: In the units of training; windows have those of their row, or of their own words.
         seed: Draws the folds; the windows of a row are never parted.
 
     Returns:
@@ -87,14 +88,14 @@ def fit_head(
     """
     start = Snapshot(head)
     everything = np.arange(len(labels))
-    row_of = everything if loader.row_of is None else loader.row_of
+    data_row = everything if loader.data_row is None else loader.data_row
     with evaluating(model):
         scales = _scales(model, head, loader, everything)
         problem = _Problem(model, head, loader, kind, scales)
         found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
         size = None if loader.units is None else int(loader.units.sum())
-        for pair in folds(kind.strata(of_rows(labels, loader.row_of)), seed, size):
-            kept, held_out = (np.flatnonzero(np.isin(row_of, rows)) for rows in pair)
+        for pair in folds(kind.strata(_of_data_rows(labels, loader)), seed, size):
+            kept, held_out = (np.flatnonzero(np.isin(data_row, rows)) for rows in pair)
             start.restore()
             for strength in STRENGTHS:
                 problem.solve(kept, strength)
@@ -106,6 +107,14 @@ def fit_head(
         for strength in (s for s in STRENGTHS if s <= chosen):
             iterations = problem.solve(everything, strength)
     return Fitted(chosen, losses, iterations)
+
+
+def _of_data_rows(labels: Labels, loader: BatchLoader) -> Labels:
+    """Return the labels of the rows of data: of words those of all windows of a row together."""
+    if loader.units is None or loader.data_row is None:
+        return of_rows(labels, loader.row_of)
+    counts = np.bincount(loader.data_row, loader.units).astype(np.int64)
+    return ragged(parted(joined(labels), counts))
 
 
 def choose(rows: Mapping[float, Losses]) -> float:
@@ -178,7 +187,7 @@ class _Problem:
         scales: Mapping[str, float],
     ) -> None:
         self._model, self._head, self._loader = model, head, loader
-        self._kind, self._scales, self._row_of = kind, scales, loader.row_of
+        self._kind, self._scales = kind, scales
         row_of = loader.row_of
         self._weights = None if row_of is None else 1 / np.bincount(row_of)[row_of]
         self._units, self._at_once = loader.units, ROWS_AT_ONCE
@@ -213,21 +222,22 @@ class _Problem:
 
     @torch.no_grad()
     def losses(self, rows: Indices) -> Losses:
-        """Return the losses of some rows, (n,).
+        """Return the losses of rows of data, of which all windows are given, (n,).
 
         Of rows in windows it is the mean over those of each, of rows of words their sum, scaled so
         that the mean over the rows is that over the words.
         """
         found = np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        data_row = self._loader.data_row
+        own = np.arange(len(rows))
+        if data_row is not None:
+            own = np.unique(data_row[rows], return_inverse=True)[1]
         if self._units is not None:
             # Words of a row are no independent samples: each row counts by the sum of its words.
             counts = self._units[rows]
-            sums = np.bincount(np.repeat(np.arange(len(rows)), counts), found, len(rows))
-            return np.asarray(sums * (len(rows) / max(1, counts.sum())), np.float32)
-        if self._row_of is None:
-            return found
-        # The weights are in the losses already.
-        own = np.unique(self._row_of[rows], return_inverse=True)[1]
+            sums = np.bincount(np.repeat(own, counts), found, own.max(initial=-1) + 1)
+            return np.asarray(sums * (len(sums) / max(1, counts.sum())), np.float32)
+        # The weights are in the losses of windows already.
         return np.bincount(own, found).astype(np.float32)
 
     def _penalty(self) -> torch.Tensor:
