@@ -13,7 +13,6 @@ from headstart.errors import RunError
 from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import read_table
 from headstart.files.schema import Scores, as_record, known
-from headstart.writing import write_text
 
 SCHEMA_VERSION = 1
 
@@ -201,14 +200,6 @@ class RunResult:
         """Return the record as data that JSON gives back as it is."""
         plain: dict[str, Any] = json.loads(self.to_json())
         return plain
-
-    def write(self, path: Path) -> None:
-        """Write the record as JSON.
-
-        Args:
-            path: File to write.
-        """
-        write_text(path, self.to_json())
 
     @classmethod
     def read(cls, path: Path) -> RunResult:

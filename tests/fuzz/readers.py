@@ -159,7 +159,7 @@ def run_record(folder: Path) -> None:
     (folder / "x" / "model" / "config.json").write_text("{}")
     result = tiny_records.result(tiny_records.axes("full", 1), 0.5)
     result.task |= {"spec": task_record(from_columns(["sentence"])), "max_length": 64}
-    result.write(folder / "x" / "result.json")
+    (folder / "x" / "result.json").write_text(result.to_json(), encoding="utf-8")
 
 
 def read_record(folder: Path) -> None:
