@@ -187,7 +187,7 @@ def study_digest(folder: Path) -> dict[str, Any]:
                   for stage in result["stages"]]  # fmt: skip
         logits = (folder / "logits" / f"{path.stem}.npy").read_bytes()
         found[path.stem] = [curves, result["last"], hashlib.sha256(logits).hexdigest()]
-    for name in ("failures", "claims", "damaged"):
+    for name in ("failures", "locks", "damaged"):
         found[name] = [p.name for p in (folder / name).glob("*") if not p.name.startswith(".")]
     return found
 

@@ -203,7 +203,7 @@ class Campaign:
             shutil.rmtree(out, ignore_errors=True)
             shutil.rmtree(away, ignore_errors=True)
             life = start(self.log, study=self.place.study(out))
-            while not list(out.glob("claims/*.json")) and life.process.is_alive():
+            while not list(out.glob("locks/*.json")) and life.process.is_alive():
                 time.sleep(0.02)
             time.sleep(self.chance.uniform(0, 1))
             out.rename(away)

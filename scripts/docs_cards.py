@@ -1,7 +1,7 @@
 """The documentation's page for each tuner and technique, made from its file and its card.
 
 ``docs_tables.py`` writes them; building the site fails where one is out of date, missing, or left
-over from a part that is gone.
+over from a entry that is gone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from headstart.catalogue import Part, parts
+from headstart.catalogue import Entry, entries
 from headstart.measured import PLAIN, Cost, Finding, read_measured
 
 FOLDERS = {"tuner": "tuners", "technique": "techniques"}
@@ -24,7 +24,7 @@ def pages() -> dict[str, str]:
     Returns:
         Markdown by the path below ``docs``.
     """
-    return {f"{FOLDERS[part.kind]}/{part.name}.md": page(part) for part in parts()}
+    return {f"{FOLDERS[entry.kind]}/{entry.name}.md": page(entry) for entry in entries()}
 
 
 def faults(docs: Path) -> list[str]:
@@ -64,58 +64,60 @@ def write(docs: Path) -> None:
         (docs / name).write_text(text, encoding="utf-8")
 
 
-def page(part: Part) -> str:
-    """Write the page of one part.
+def page(entry: Entry) -> str:
+    """Write the page of one entry.
 
     Args:
-        part: A tuner or a technique.
+        entry: A tuner or a technique.
 
     Returns:
         Markdown.
     """
-    return "\n\n".join([f"# {part.name}", prose(part.summary), *_body(part), *_found(part)]) + "\n"
+    return (
+        "\n\n".join([f"# {entry.name}", prose(entry.summary), *_body(entry), *_found(entry)]) + "\n"
+    )
 
 
-def _body(part: Part) -> Iterator[str]:
-    card = part.card
+def _body(entry: Entry) -> Iterator[str]:
+    card = entry.card
     if card is None:
         return
     yield f"**Idea.** {prose(card.idea)}"
     yield "\n".join(["```text", *re.split(" {4,}", card.equation), "```"])
-    if "where" in part.facts:
-        yield f"**Where it sits.** {_sentence(part.facts['where'])}"
-    if "formula" in part.facts:
-        yield f"**Numbers that train beside the head.** {prose(part.facts['formula'])}."
+    if "where" in entry.facts:
+        yield f"**Where it sits.** {_sentence(entry.facts['where'])}"
+    if "formula" in entry.facts:
+        yield f"**Numbers that train beside the head.** {prose(entry.facts['formula'])}."
     yield f"**When it helps.** {prose(card.helps)}"
     yield f"**When it does not.** {prose(card.harms)}"
-    yield f"**Knobs.**\n\n{_knobs(part)}" if part.knobs else "**Knobs.** None."
-    if part.kind == "tuner":
-        yield f"**Learning rates.** {_sentence(part.rates)}"
-        yield f"**Can be merged** (`>>`, or the end of a line). {prose(part.merges)}"
-        yield f"**Made for.** Models of {', '.join(part.serves)}."
-    elif part.targets:
-        yield f"**Targets.** {part.targets}."
+    yield f"**Knobs.**\n\n{_knobs(entry)}" if entry.knobs else "**Knobs.** None."
+    if entry.kind == "tuner":
+        yield f"**Learning rates.** {_sentence(entry.rates)}"
+        yield f"**Can be merged** (`>>`, or the end of a line). {prose(entry.merges)}"
+        yield f"**Made for.** Models of {', '.join(entry.serves)}."
+    elif entry.targets:
+        yield f"**Targets.** {entry.targets}."
     if card.notes:
         yield f"**Notes.** {prose(card.notes)}"
     yield f"**Deviations from the source.** {prose(card.deviations)}"
     yield f"**Source.** {prose(card.citation)}"
 
 
-def _knobs(part: Part) -> str:
+def _knobs(entry: Entry) -> str:
     lines = [
         "| knob | default | takes | meaning | default from |",
         "| --- | --- | --- | --- | --- |",
     ]
-    for k in part.knobs:
+    for k in entry.knobs:
         cells = (f"`{k.name}`", f"`{k.default}`", k.takes, prose(k.meaning), prose(k.source))
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
-def _found(part: Part) -> Iterator[str]:
+def _found(entry: Entry) -> Iterator[str]:
     measured = read_measured()
-    yield f"**Cost, measured.** {_sentence(measured.cost(part.name))}"
-    found: tuple[Finding, ...] = measured.findings.get(part.name, ())
+    yield f"**Cost, measured.** {_sentence(measured.cost(entry.name))}"
+    found: tuple[Finding, ...] = measured.findings.get(entry.name, ())
     yield "**Scores, measured.** " + (" ".join(prose(f.text) for f in found) or "Not measured yet.")
     for command in dict.fromkeys(finding.command for finding in found):
         yield f"```console\n$ {command}\n```"
@@ -135,19 +137,35 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     scores = "`X > full` against `full`" if kind == "tuner" else "`full+X` against `full`"
     head = ("name", "what it is", "knobs", *own, "trains", "step", "memory", scores)
     rows: list[tuple[str, ...]] = []
-    for part in (part for part in parts() if part.kind == kind):
-        cost = measured.costs.get(part.name, Cost()).ratios(measured.costs.get(PLAIN, Cost()))
-        found = "; ".join(f.short for f in measured.findings.get(part.name, ()) if f.short)
+    for entry in (entry for entry in entries() if entry.kind == kind):
+        cost = ratios(measured.costs.get(entry.name, Cost()), measured.costs.get(PLAIN, Cost()))
+        found = "; ".join(f.short for f in measured.findings.get(entry.name, ()) if f.short)
         told = (
-            (prose(part.facts.get("formula", "")), "no" if part.facts.get("no_merge") else "yes")
+            (prose(entry.facts.get("formula", "")), "no" if entry.facts.get("no_merge") else "yes")
             if kind == "tuner"
-            else (part.targets,)
+            else (entry.targets,)
         )
-        knobs = ", ".join(f"`{k.name}={k.default}`" for k in part.knobs) or "none"
-        link = f"[`{part.name}`]({FOLDERS[kind]}/{part.name}.md)"
+        knobs = ", ".join(f"`{k.name}={k.default}`" for k in entry.knobs) or "none"
+        link = f"[`{entry.name}`]({FOLDERS[kind]}/{entry.name}.md)"
         shown = (cell or "not measured" for cell in (*cost, found))
-        rows.append((link, prose(part.summary).rstrip("."), knobs, *told, *shown))
+        rows.append((link, prose(entry.summary).rstrip("."), knobs, *told, *shown))
     return head, rows
+
+
+def ratios(cost: Cost, plain: Cost) -> tuple[str, str, str]:
+    """Write what training takes, step and memory as ratios to plain fine-tuning.
+
+    Args:
+        cost: The cost of a tuner or technique.
+        plain: The cost of ``full``, from the same run.
+
+    Returns:
+        Share, step and memory; a cell is empty where nothing was measured.
+    """
+    share = "" if cost.share is None else f"{cost.share:.3g} %"
+    pairs = ((cost.step, plain.step), (cost.memory, plain.memory))
+    step, memory = (f"{own / other:.2f}" if own and other else "" for own, other in pairs)
+    return share, step, memory
 
 
 def prose(text: str) -> str:

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from headstart.catalogue import find_part
+from headstart.catalogue import find_entry
 from headstart.measured import FILE
 from headstart.study.outcome.read import read_summary
 from headstart.study.outcome.summary import Entry
@@ -36,7 +36,7 @@ def costs(figures: dict[str, Any]) -> dict[str, Any]:
     rows = {
         name: {"share": m.get("share"), "step": m.get("ms_step"), "memory": m.get("peak_mb")}
         for side, m in figures["medians"].items()
-        if find_part(name := side.removeprefix("full+"))
+        if find_entry(name := side.removeprefix("full+"))
     }
     setting = (
         f"one run on {machine['processor']}, {machine['cores']} cores, torch {machine['torch']}, "
@@ -63,7 +63,7 @@ def study(folder: Path, rows: str, command: str, name: str) -> dict[str, list[di
         for entry in group.entries:
             part = PART.sub("", entry.strategy.removeprefix("full+").removesuffix(" > full"))
             told = _told(entry, " and ".join(group.metrics), rows)
-            if told and find_part(part):
+            if told and find_entry(part):
                 text, short = told
                 finding = {"text": text, "command": command, "short": f"{name} {short}"}
                 found.setdefault(part, []).append(finding)

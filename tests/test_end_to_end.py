@@ -13,7 +13,7 @@ import pytest
 import headstart as hs
 from alike import ALL
 from headstart.cli import main
-from headstart.demo import sample_rows, settings
+from headstart.demo import sample_films, settings
 
 pytestmark = pytest.mark.slow
 
@@ -40,10 +40,10 @@ def headstart(*words: str, cwd: Path) -> str:
 
 def fit_and_predict(folder: Path, line: str, train_rows: int, rows: int) -> hs.RunResult:
     """Fine-tune, predict the validation rows, and compare what is told of both."""
-    train, validation = sample_rows(train_rows)
+    train, validation = sample_films(train_rows)
     train.to_csv(folder / "train.csv", index=False)
     validation[:rows].to_csv(folder / "validation.csv", index=False)
-    model = settings(folder)["eh-ft"].model
+    model = settings(folder)["ft"].model
     told = headstart(
         "fit", "--model", model, "--train", "train.csv", "--validation", "validation.csv",
         "--text", "sentence", "--label", "label", "--strategy", line, "--batch-size", "16",

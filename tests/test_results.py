@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from headstart.errors import RunError
-from headstart.results import SCHEMA_VERSION, Point, RunResult, StageResult, stage_from_dict
+from headstart.files.schema import as_record
+from headstart.results import SCHEMA_VERSION, Point, RunResult, StageResult
 
 
 def stage(**more: Any) -> StageResult:
@@ -47,7 +48,7 @@ def test_every_field_survives_the_way_through_json(tmp_path: Path) -> None:
     again = RunResult.read(tmp_path / "result.json")
     assert again == result()
     assert isinstance(again.stages[0].curve[1], Point)
-    assert stage_from_dict(asdict(stage())) == stage()
+    assert as_record(StageResult, asdict(stage())) == stage()
 
 
 def test_the_file_is_readable_by_people_and_other_programs(tmp_path: Path) -> None:

@@ -87,7 +87,7 @@ def test_an_interrupt_leaves_a_folder_that_the_same_call_goes_on_with(tmp_path: 
     with pytest.raises(KeyboardInterrupt):
         hs.run_study(**words(tmp_path), watch=Stop())
     store = Store(tmp_path / "x")
-    assert (len(store.finished()), store.failed(), store.names("claims")) == (2, set(), [])
+    assert (len(store.finished()), store.failed(), store.names("locks")) == (2, set(), [])
     rest = Count()
     assert len(hs.run_study(**words(tmp_path), watch=rest).runs) == 4
     assert len(rest.ended_runs) == 2
@@ -212,4 +212,4 @@ def test_ctrl_c_in_a_script_keeps_what_is_finished(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert process.returncode != 0
-    assert (len(store.finished()), store.failed(), store.names("claims")) == (1, set(), [])
+    assert (len(store.finished()), store.failed(), store.names("locks")) == (1, set(), [])

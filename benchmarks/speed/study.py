@@ -3,7 +3,7 @@
 200 short rows, 100 to validate on, the demo's encoder. ``s_run`` is the wall time of one more run:
 that of many less that of two, by the number between. It holds what every run has beside its steps
 (the backbone is loaded, the rows judged, the result written); what the study itself adds, planning,
-claims and records, is the difference of the sides. ``s_two`` holds the imports.
+locks and records, is the difference of the sides. ``s_two`` holds the imports.
 """
 
 from __future__ import annotations

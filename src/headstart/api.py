@@ -52,7 +52,7 @@ def fit(*, callback: Callback | None = None, **settings: Any) -> RunResult:
 
 
 def plan(**settings: Any) -> PlanSummary:
-    """Say what ``fit`` would do, without training or writing.
+    """Return the plan of a run, without training or writing.
 
     Args:
         **settings: As for ``fit``.

@@ -1,4 +1,4 @@
-"""What is to be told about a tuner or a technique: its card, without torch."""
+"""Cards of tuners and techniques: the text of ``headstart explain``, without torch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Card:
-    """What ``headstart explain`` and the documentation say, beside what they read from the code.
+    """The text about a tuner or technique for ``headstart explain`` and the documentation.
 
     Args:
         idea: What it does, in three sentences.

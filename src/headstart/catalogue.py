@@ -1,4 +1,4 @@
-"""All that is known of a tuner or a technique, read from its file without importing torch.
+"""Facts about tuners and techniques, read from their files without importing torch.
 
 The file's class gives the knobs and what is said of it, its ``CARD`` the rest. Only literal values
 are read; what is inherited is found in the package's other files.
@@ -25,7 +25,7 @@ from headstart.tuners import TUNERS
 
 @dataclass(frozen=True)
 class Knob:
-    """What a strategy line may set.
+    """A setting of a tuner or technique in a strategy line.
 
     Args:
         name: Its name.
@@ -50,7 +50,7 @@ class Knob:
 
 
 @dataclass(frozen=True)
-class Part:
+class Entry:
     """A tuner or a technique.
 
     Args:
@@ -73,7 +73,7 @@ class Part:
 
     @property
     def line(self) -> str:
-        """How it stands in a strategy line, or else the command."""
+        """The name as written in a strategy line, or else the command."""
         if self.command:
             return self.command
         return self.name if self.kind == "tuner" else f"full+{self.name}"
@@ -90,7 +90,7 @@ class Part:
 
     @property
     def targets(self) -> str:
-        """Kinds of target that a technique is made for; empty for other parts."""
+        """Kinds of target that a technique is made for; empty for other entries."""
         return ", ".join(self.facts.get("targets", ())) if self.kind == "technique" else ""
 
     @property
@@ -107,33 +107,33 @@ class Part:
         return ", ".join(f"{knob.name}={knob.default}" for knob in self.knobs)
 
 
-def parts() -> Iterator[Part]:
+def entries() -> Iterator[Entry]:
     """Read every registered tuner, every registered technique, and those over seeds.
 
     Yields:
-        Part by part.
+        Each of them.
     """
     for registry in (TUNERS, TECHNIQUES):
-        yield from (read_part(registry, name) for name in registry)
+        yield from (read_entry(registry, name) for name in registry)
     yield from map(_over_seeds, OVER_SEEDS)
 
 
-def find_part(name: str) -> Part | None:
+def find_entry(name: str) -> Entry | None:
     """Read the tuner or technique of a name.
 
     Args:
         name: What may be its name.
 
     Returns:
-        The part, or ``None``.
+        The entry, or ``None``.
     """
     for registry in (TUNERS, TECHNIQUES):
         if name in registry:
-            return read_part(registry, name)
+            return read_entry(registry, name)
     return _over_seeds(name) if name in OVER_SEEDS else None
 
 
-def read_part(registry: Registry[Any], name: str) -> Part:
+def read_entry(registry: Registry[Any], name: str) -> Entry:
     """Read one.
 
     Args:
@@ -141,11 +141,11 @@ def read_part(registry: Registry[Any], name: str) -> Part:
         name: A registered name.
 
     Returns:
-        The part; of a plug-in, which is not read, the summary alone.
+        The entry; of a plug-in, which is not read, the summary alone.
     """
     spec = importlib.util.find_spec(f"{registry.package}.{name}")
     if spec is None or spec.origin is None:
-        return Part(registry.kind, name, registry.summary(name), None, (), {})
+        return Entry(registry.kind, name, registry.summary(name), None, (), {})
     path = Path(spec.origin)
     given = _assigned(_tree(path))
     line = _lineage(path, ast.unparse(given[registry.attribute]))
@@ -167,16 +167,16 @@ def read_part(registry: Registry[Any], name: str) -> Part:
         if not field.startswith("_") and not kind.startswith("ClassVar")
     )
     facts = {f: value for f, node in attributes.items() if (value := _literal(node)) is not None}
-    return Part(registry.kind, name, registry.summary(name), card, knobs, facts)
+    return Entry(registry.kind, name, registry.summary(name), card, knobs, facts)
 
 
-def _over_seeds(name: str) -> Part:
+def _over_seeds(name: str) -> Entry:
     module = f"headstart.study.{name}"
     spec = importlib.util.find_spec(module)
     tree = _tree(Path(str(spec and spec.origin)))
     summary = (ast.get_docstring(tree) or "").split("\n", 1)[0]
     card = _card(_assigned(tree)["CARD"], module)
-    return Part("technique", name, summary, card, (), {}, OVER_SEEDS[name])
+    return Entry("technique", name, summary, card, (), {}, OVER_SEEDS[name])
 
 
 @cache

@@ -61,7 +61,7 @@ def _from_toml(text: str) -> Any:
 
 
 def without_trust(values: Any, where: object, *, said: bool) -> Any:
-    """Take out of settings from a disk that code which comes with a model may run.
+    """Remove ``trust_remote_code`` from settings that were read from a disk.
 
     Whoever wrote the file or the folder is not the one whose machine the code would run on: the
     user says so himself, for each call.

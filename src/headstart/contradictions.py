@@ -1,4 +1,4 @@
-"""What cannot be asked for together in the settings of a run."""
+"""Checks for settings of a run that contradict one another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from headstart.errors import ConfigError, HeadstartError
 
 
 def contradictions(config: Any) -> list[HeadstartError]:
-    """Return what cannot be asked for together.
+    """Return the contradictions between the settings of a run.
 
     Args:
         config: The settings, a ``FitConfig``.

@@ -102,7 +102,7 @@ def raise_all(faults: Iterable[HeadstartError]) -> None:
 
 @contextlib.contextmanager
 def gathering(faults: list[HeadstartError]) -> Iterator[None]:
-    """Go on after an error, so that further ones can be found; ``raise_all`` then raises them.
+    """Collect errors instead of raising them; ``raise_all`` then raises them together.
 
     Args:
         faults: Where the error, or each of several, goes.
@@ -117,7 +117,7 @@ def gathering(faults: list[HeadstartError]) -> Iterator[None]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Give a sentence that suggests the nearest known names, or lists them all.
+    """Write a sentence that suggests the nearest known names, or lists them all.
 
     Args:
         name: What the user typed.

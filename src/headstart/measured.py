@@ -1,4 +1,4 @@
-"""What was measured of tuners and techniques: the figures in ``measured.json`` beside this file.
+"""Measurements of tuners and techniques, from ``measured.json`` beside this file.
 
 ``costs`` are from one run of ``benchmarks/speed/techniques.py``; ``studies`` hold, by name,
 sentences with the command that measured them. ``scripts/measured.py`` writes both. What is not
@@ -35,7 +35,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Cost:
-    """What training takes; ``None`` where it was not measured.
+    """Share of parameters, time and memory of training; ``None`` where not measured.
 
     Args:
         share: How much of the model trains, the head included, in percent.
@@ -63,24 +63,10 @@ class Cost:
             _ratio(self.memory, plain.memory, "MB"),
         )
 
-    def ratios(self, plain: Cost) -> tuple[str, str, str]:
-        """Write share, and step and memory as ratios to plain fine-tuning alone, for a table.
-
-        Args:
-            plain: The cost of ``full``, from the same run.
-
-        Returns:
-            Three cells; one is empty where nothing was measured.
-        """
-        share = "" if self.share is None else f"{self.share:.3g} %"
-        pairs = ((self.step, plain.step), (self.memory, plain.memory))
-        step, memory = (f"{own / other:.2f}" if own and other else "" for own, other in pairs)
-        return share, step, memory
-
 
 @dataclass(frozen=True)
 class Measured:
-    """All figures.
+    """All measurements.
 
     Args:
         setting: Where and how the costs were measured; empty if they were not.
@@ -93,7 +79,7 @@ class Measured:
     findings: Mapping[str, tuple[Finding, ...]]
 
     def cost(self, name: str) -> str:
-        """Say in a sentence what a tuner or technique costs beside plain fine-tuning.
+        """Write in a sentence what a tuner or technique costs beside plain fine-tuning.
 
         Args:
             name: Of a tuner or a technique.

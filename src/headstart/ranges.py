@@ -1,4 +1,4 @@
-"""What a knob may be, where its type does not say it all: in words, and as a test."""
+"""The values that knobs accept: in words, and as a test."""
 
 from __future__ import annotations
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +13,6 @@ from headstart.errors import RunError
 from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import read_table
 from headstart.files.schema import Scores, as_record, known
-from headstart.writing import write_text
 
 SCHEMA_VERSION = 1
 
@@ -36,7 +34,7 @@ class Point:
 
 @dataclass
 class StageResult:
-    """What one stage did.
+    """The record of one stage.
 
     Args:
         stage: The stage in the notation.
@@ -96,7 +94,7 @@ class StageResult:
 
 @dataclass
 class RunResult:
-    """What one run did, and everything needed to repeat it.
+    """The record of one run, and everything needed to repeat it.
 
     Args:
         strategy: The strategy's canonical line.
@@ -203,14 +201,6 @@ class RunResult:
         plain: dict[str, Any] = json.loads(self.to_json())
         return plain
 
-    def write(self, path: Path) -> None:
-        """Write the record as JSON.
-
-        Args:
-            path: File to write.
-        """
-        write_text(path, self.to_json())
-
     @classmethod
     def read(cls, path: Path) -> RunResult:
         """Read a record.
@@ -260,20 +250,6 @@ class RunResult:
         return as_record(cls, values)
 
 
-def stage_from_dict(values: Mapping[str, Any]) -> StageResult:
-    """Rebuild a stage's record from plain data.
-
-    Args:
-        values: As written by ``RunResult.to_dict``.
-
-    Returns:
-        The record.
-    """
-    plain = {k: v for k, v in values.items() if k in _names(StageResult)}
-    plain["curve"] = [Point(**point) for point in plain.get("curve", [])]
-    return StageResult(**plain)
-
-
 def show_scores(scores: Mapping[str, float]) -> str:
     """Write metrics in a line.
 
@@ -293,7 +269,7 @@ CALIBRATION_FIGURES = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier sco
 
 
 def describe_calibration(calibration: Mapping[str, Any]) -> str:
-    """Say which rows a temperature was fitted on, and which have judged it.
+    """Describe the rows that a temperature was fitted on, and those that judged it.
 
     Args:
         calibration: Of a record whose temperature is determined.
@@ -316,8 +292,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@functools.cache
-def _names(record: Any) -> set[str]:
-    return {f.name for f in fields(record)}

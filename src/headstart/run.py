@@ -25,7 +25,7 @@ from headstart.results import RunResult
 from headstart.steps.budget import fit_to_budget
 from headstart.steps.callback import Callback, Observer
 from headstart.steps.model import load_model
-from headstart.steps.output.folder import LOG, RESULT, RunFolder, require_space, told_when_full
+from headstart.steps.output.folder import LOG, RESULT, RunFolder, explain_disk_errors, require_space
 from headstart.steps.output.logfile import logging_to
 from headstart.steps.plan import make_plan
 from headstart.steps.record import finish, make_record
@@ -44,7 +44,7 @@ from headstart.writing import write_text
 
 
 def prepare_run(config: FitConfig, runtime: Runtime, frames: Frames | None = None) -> TrainingPlan:
-    """Take the first four steps: check everything about a run and load what it needs.
+    """Check everything about a run and load what it needs: its first four steps.
 
     Args:
         config: The settings.
@@ -94,7 +94,7 @@ def run(
     # Two checkpoints with moments and best state stand side by side while one replaces the other.
     require_space(folder.work, 8 * sum(p.nbytes for p in plan.model.model.parameters()))
     runtime.wait()
-    with told_when_full(folder.out):
+    with explain_disk_errors(folder.out):
         if runtime.is_main:
             folder.open(plan.resolved)
         runtime.wait()
@@ -116,7 +116,7 @@ def run(
 def _train_and_save(
     plan: TrainingPlan, folder: RunFolder, callback: Callback, began: float
 ) -> RunResult:
-    """Take the last two steps."""
+    """Train, evaluate and save: the last two steps."""
     result = make_record(plan)
     try:
         # Ctrl-C while the result is being saved waits until it is: that takes seconds.
@@ -153,8 +153,8 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
 
 
 @dataclass
-class Trained:
-    """What a run leaves that was not saved.
+class UnsavedRun:
+    """The result of a run that was not saved, with its logits and measurements.
 
     Args:
         result: The record.
@@ -173,7 +173,7 @@ def run_in_memory(
     frames: Frames | None = None,
     observer: Observer | None = None,
     threads: Threads | None = None,
-) -> Trained:
+) -> UnsavedRun:
     """Train and evaluate one run, and write nothing.
 
     Args:
@@ -200,7 +200,7 @@ def run_in_memory(
     train(runner, result)
     logits = finish(plan, runner, result, callback)
     result.seconds = time.perf_counter() - began
-    return Trained(result, logits, observer.end() if observer else {})
+    return UnsavedRun(result, logits, observer.end() if observer else {})
 
 
 def _runtime(config: FitConfig, threads: Threads | None = None) -> Runtime:

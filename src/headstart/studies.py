@@ -35,7 +35,7 @@ log = logging.getLogger("headstart")
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study has found so far.
+    """The result of a study so far.
 
     Args:
         evidence: Its records and what they say.
@@ -256,7 +256,7 @@ def read_study(
 
 
 def _sorted_out(others: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Tell the keys of a study's file from settings of its runs, and both from slips of the pen."""
+    """Separate keys of a study file from settings of its runs; unknown names are refused."""
     words = [*inspect.signature(run_study).parameters, *KEYS, *FitConfig.model_fields]
     unknown = [name for name in others if full_name(name) not in words]
     raise_all(
@@ -270,7 +270,7 @@ def _sorted_out(others: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
 
 
 def _merged(settings: Mapping[str, Any], named: Mapping[str, Any]) -> dict[str, Any]:
-    """Put settings of all runs together; each may be said once."""
+    """Merge settings of all runs; each may be given once."""
     own = {name: _plain(value) for name, value in named.items() if value is not None}
     twice = own.keys() & {name.replace("-", "_") for name in settings}
     raise_all(

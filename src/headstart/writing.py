@@ -154,7 +154,7 @@ def sync(path: Path) -> None:
 
 
 def require_free(path: Path, *, overwrite: bool, option: str = "--out") -> None:
-    """Make sure that a file may be written, before anything is computed.
+    """Check that a file may be written, before anything is computed.
 
     Args:
         path: The file.
@@ -235,7 +235,7 @@ def open_own(path: Path) -> IO[bytes]:
 
 
 def is_left_over(name: str) -> bool:
-    """Say whether a file of that name is what a killed process had begun to write.
+    """Return whether a file of that name was being written when a process was killed.
 
     Args:
         name: Of a file or folder, without its path.

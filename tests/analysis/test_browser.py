@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import tiny_analyses as made
-from alike import spread
+from alike import ALL, spread
 from headstart.analysis import ANALYSES
 from headstart.analysis._page import page
 from headstart.observers import OBSERVERS
@@ -100,7 +100,7 @@ SHADES = """plots => plots.map(plot => plot.calcdata[0][0].trace.colorscale)
 COUNTED = "colour => colour.match(/\\w\\w/g).reduce((sum, part) => sum + parseInt(part, 16), 0)"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=ALL)])
 def test_a_greater_change_stands_out_from_the_page(
     browser: Any, tmp_path: Path, scheme: str
 ) -> None:

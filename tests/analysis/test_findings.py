@@ -11,8 +11,8 @@ import pytest
 import tiny_analyses as made
 from headstart.analysis import ANALYSES
 from headstart.analysis._base import Findings
-from headstart.analysis.parts.change_tensors import absolute, kinds, parts, relative, shortest
-from headstart.analysis.parts.numbers import against, with_sd
+from headstart.analysis.shared.change_tensors import absolute, kinds, parts, relative, shortest
+from headstart.analysis.shared.numbers import against, with_sd
 from headstart.errors import ConfigError
 from tiny_records import BITFIT, FULL
 

@@ -14,7 +14,7 @@ import tiny_records
 import tiny_studies
 from headstart.analysis import ANALYSES
 from headstart.analysis._base import Variant
-from headstart.analysis.parts.runs import Runs, begin, cases, in_order, planned
+from headstart.analysis.shared.runs import Runs, begin, cases, in_order, planned
 from headstart.errors import HeadstartError
 from headstart.study.plan import read_plan
 from headstart.study.running.main import planned_runs

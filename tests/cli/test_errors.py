@@ -33,7 +33,7 @@ from headstart.cli.shared import write as _write
         ("demo --rows x", ("--rows to be a valid integer", "found 'x'")),
         ("fit --guard false", ("--guard without a value; found '--guard false'", "--no-guard")),
         ("fit --no-guard=1 --quiet yes", ("found '--no-guard=1'",)),
-        ("evaluate r --data d --trust-remote-code yes", ("'--trust-remote-code yes'", "leave it")),
+        ("evaluate r --data d --json yes", ("'--json yes'", "leave it")),
         ("fit --train a --lr 1 --train b --lr 1", ("--train once; found several", "--lr once")),
         ("fit --config a --config b", ("--config once; found several",)),
         ("fit --guard --no-guard", ("--guard or --no-guard once; found several",)),

@@ -155,11 +155,6 @@ def test_what_was_not_measured_is_said_to_be_so(tmp_path: Path, text: str) -> No
     assert read_measured(tmp_path / "none.json").cost("lora") == NOT_YET
 
 
-def test_a_table_has_the_ratios_alone() -> None:
-    assert Cost(1.0, 30.0, 90.0).ratios(Cost(100, 20.0, 100.0)) == ("1 %", "1.50", "0.90")
-    assert Cost(1.0, 2.0, None).ratios(Cost()) == ("1 %", "", "")
-
-
 def test_a_cost_without_its_baseline_has_no_ratio() -> None:
     assert Cost(1.0, 2.0, None).beside(Cost()) == ("1 %", "2 ms", "")
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from headstart.cards import Card
-from headstart.catalogue import find_part, parts
+from headstart.catalogue import entries, find_entry
 from headstart.strategies.builtin import OVER_SEEDS
 from headstart.strategies.stages import written
 from headstart.techniques import TECHNIQUES
@@ -36,31 +36,31 @@ def test_a_card_tells_all_of_it(module: str) -> None:
     for text in (told.equation, told.helps, told.harms, told.citation, told.deviations):
         assert text.strip()
     assert re.search(r"\b(19|20)\d\d\b|arXiv", told.citation)
-    part = find_part(module.rpartition(".")[2])
-    assert part is not None
-    assert part.card == told
-    assert told.sources.keys() == {knob.name for knob in part.knobs}
+    entry = find_entry(module.rpartition(".")[2])
+    assert entry is not None
+    assert entry.card == told
+    assert told.sources.keys() == {knob.name for knob in entry.knobs}
     assert all(told.sources.values())
 
 
 @EVERY
 def test_what_is_read_without_torch_is_what_the_code_says(registry: Any, name: str) -> None:
-    part, made = find_part(name), registry.get(name)
-    assert part is not None
-    assert [k.name for k in part.knobs] == [*knobs(registry, name)]
-    for knob, default in zip(part.knobs, knobs(registry, name).values(), strict=True):
+    entry, made = find_entry(name), registry.get(name)
+    assert entry is not None
+    assert [k.name for k in entry.knobs] == [*knobs(registry, name)]
+    for knob, default in zip(entry.knobs, knobs(registry, name).values(), strict=True):
         assert knob.default == written(default)
         assert knob.accepted == made.ranges.get(knob.name, ("",))[0]
         assert knob.meaning
-    for fact, value in part.facts.items():
+    for fact, value in entry.facts.items():
         assert getattr(made, fact) == value, fact
     if registry is TUNERS:
-        told = part.facts.keys()
+        told = entry.facts.keys()
         assert told >= {"where", "formula", "lr", "head_lr", "serves", "no_merge"}
-        assert part.serves
+        assert entry.serves
 
 
 def test_the_catalogue_is_whole_and_names_are_unambiguous() -> None:
-    names = [part.name for part in parts()]
+    names = [entry.name for entry in entries()]
     assert names == [*TUNERS, *TECHNIQUES, *OVER_SEEDS]
     assert len(set(names)) == len(names) >= 20

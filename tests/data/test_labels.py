@@ -73,12 +73,6 @@ def test_own_names_go_before_aliases() -> None:
     assert labels.encode([True, False], aliases=index_aliases(labels.names)).tolist() == [0, 1]
 
 
-def test_maps_for_a_model_config() -> None:
-    labels = LabelMap(("no", "yes"))
-    assert labels.id2label == {0: "no", 1: "yes"}
-    assert labels.label2id == {"no": 0, "yes": 1}
-
-
 @pytest.mark.parametrize(
     "values",
     [

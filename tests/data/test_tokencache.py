@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import tiny
+from alike import ALL
 from headstart.data.rows import Rows
 from headstart.data.tokens import tokencache
 from headstart.data.tokens.encode import Encoded, encode
@@ -216,6 +217,7 @@ def _repeat(place: str) -> int:
     return 1
 
 
+@ALL
 def test_processes_share_the_folder(folder: Path) -> None:
     with get_context("spawn").Pool(2) as pool:
         assert sum(pool.map(_repeat, [str(folder.parent)] * 2)) == 2

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from headstart.configfile import read_settings
 from headstart.errors import ConfigError
 from headstart.files.contents import UnreadableError, read_bytes, read_text
-from headstart.files.jsonfile import DEEPEST, checked, parse_json, read_table, with_digest
+from headstart.files.jsonfile import DEEPEST, parse_json, read_table
 from headstart.files.schema import as_record
 from headstart.files.tensors import parse_array, read_tensors
 from headstart.files.yamlfile import load_yaml
@@ -75,14 +75,6 @@ def test_json_as_it_stands(tmp_path: Path) -> None:
     path.write_text("[]")
     with pytest.raises(UnreadableError, match="no JSON object but a list"):
         read_table(path)
-
-
-def test_a_record_that_has_changed_is_told() -> None:
-    record = with_digest({"a": 1, "b": float("inf")})
-    assert checked(record) == {"a": 1, "b": float("inf")}
-    for changed in ({**record, "a": 2}, {**record, "c": 1}, {"a": 1}):
-        with pytest.raises(UnreadableError, match="changed after"):
-            checked(changed)
 
 
 def test_a_field_of_another_type_is_named() -> None:

@@ -41,7 +41,7 @@ from headstart.models.headfile import Head
 from headstart.steps.output.saved import saved_precision, saved_task, task_record
 from headstart.study import damage
 from headstart.study.plan import read_plan, read_plan_file
-from headstart.study.running.claims import Claims
+from headstart.study.running.locks import RunLocks
 from headstart.study.store import PlannedRun, Store
 from headstart.tasks.userfile import from_columns, read_task_file
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
@@ -159,7 +159,7 @@ def run_record(folder: Path) -> None:
     (folder / "x" / "model" / "config.json").write_text("{}")
     result = tiny_records.result(tiny_records.axes("full", 1), 0.5)
     result.task |= {"spec": task_record(from_columns(["sentence"])), "max_length": 64}
-    result.write(folder / "x" / "result.json")
+    (folder / "x" / "result.json").write_text(result.to_json(), encoding="utf-8")
 
 
 def read_record(folder: Path) -> None:
@@ -184,12 +184,12 @@ def study_folder(folder: Path) -> None:
         result = tiny_records.result(run.axes, 0.5 + run.axes["seed"] / 10).to_plain()
         store.put(run, result, np.zeros((4, 2), np.float32))
     store.put_failure(lost, {"kind": "x", "error": "y", "trace": ""})
-    store.create("claims/ff.0.json", {"owner": "a", "host": "b", "pid": 1, "born": 2.0, "beat": 3})
+    store.create("locks/ff.0.json", {"owner": "a", "host": "b", "pid": 1, "born": 2.0, "beat": 3})
 
 
 def read_study_folder(folder: Path) -> None:
     shown("study", "status", folder / "s")
-    Claims(Store(folder / "s").open()).take("ff")
+    RunLocks(Store(folder / "s").open()).take("ff")
     shown("study", "table", folder / "s")
     shown("study", "table", folder / "s", "--format", "latex")
     shown("study", "card", folder / "s")
@@ -348,10 +348,10 @@ READERS: dict[str, Reader] = {
         study_folder, "s/results/*.json", read_study_folder, write=as_result, cost=20
     ),
     "failure of a study": Reader(study_folder, "s/failures/*.json", read_study_folder, cost=20),
-    "claim of a study": Reader(
-        study_folder, "s/claims/*.json",
-        lambda f: (Claims(Store(f / "s").open()).held_by_others(),
-                   Claims(Store(f / "s").open()).take("ff")), cost=2,
+    "lock of a run": Reader(
+        study_folder, "s/locks/*.json",
+        lambda f: (RunLocks(Store(f / "s").open()).held_by_others(),
+                   RunLocks(Store(f / "s").open()).take("ff")), cost=2,
     ),
     "logits of a study": Reader(
         study_folder, "s/logits/*.npy", lambda f: Store(f / "s").open().logits("0a"), None, None,

@@ -26,7 +26,7 @@ from headstart.observers._heads import (
     shuffled,
 )
 from headstart.observers._other_heads import OtherHead, settings_of_the_other
-from headstart.run import Trained, run_in_memory
+from headstart.run import UnsavedRun, run_in_memory
 from headstart.tasks.userfile import from_columns
 from headstart.training.seeds import stream
 from tiny_runs import SeenStage, Watch, same
@@ -123,7 +123,7 @@ class Carried:
         seen = observer({"name": "head", "control": control, **own}) if control else None
         watch = Watch()
         with tiny_runs.watching(watch):
-            self.trained: Trained = run_in_memory(config, observer=seen)
+            self.trained: UnsavedRun = run_in_memory(config, observer=seen)
         self.stages: list[SeenStage] = watch.stages
 
     @property

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +15,7 @@ import headstart as hs
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError
 from headstart.run import prepare_run
-from headstart.steps import budget
+from headstart.steps import budget, callback
 from headstart.steps.budget import Speed, epochs_within, fit_to_budget, measure
 from headstart.steps.types import TrainingPlan
 from headstart.training.machine.runtime import Runtime
@@ -32,8 +34,9 @@ def fitted(
     monkeypatch: pytest.MonkeyPatch, plan: TrainingPlan, speed: Speed, elapsed: float = 0.0
 ) -> TrainingPlan:
     """Fit a plan to its budget on a machine of a given speed."""
-    monkeypatch.setattr(budget, "measure", lambda _plan, _clock: speed)
-    return fit_to_budget(plan, 0.0, lambda: elapsed)
+    monkeypatch.setattr(budget, "measure", lambda _plan: speed)
+    monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: elapsed))
+    return fit_to_budget(plan, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +89,14 @@ def test_too_little_time_says_how_much_is_needed(
         fitted(monkeypatch, plan, Speed(1.0, 0.0))
 
 
-def test_timing_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+def test_timing_leaves_the_model_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = planned(tmp_path)
     before = {name: t.clone() for name, t in plan.model.model.state_dict().items()}
-    ticks = iter(range(10**6))
-    speed = measure(plan, lambda: float(next(ticks)))
+    ticks = itertools.count()
+    clock = SimpleNamespace(perf_counter=lambda: float(next(ticks)))
+    for module in (budget, callback):
+        monkeypatch.setattr(module, "time", clock)
+    speed = measure(plan)
     assert speed.step == 1.0
     assert same(before, plan.model.model.state_dict())
     assert all(not p.grad_fn for p in plan.model.model.parameters())
@@ -107,7 +113,7 @@ def test_a_run_that_fits_is_bit_for_bit_the_run_without_a_budget(tmp_path: Path)
 def test_what_was_decided_is_kept_for_whoever_repeats_or_resumes_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(budget, "measure", lambda _plan, _clock: Speed(1.0, 0.0))
+    monkeypatch.setattr(budget, "measure", lambda _plan: Speed(1.0, 0.0))
     result = hs.fit(**inputs(tmp_path), strategy=DEFAULT, budget="2h", out=tmp_path / "whole")
     assert result.strategy == DEFAULT
     hs.fit(**inputs(tmp_path), strategy=DEFAULT, budget="1s", out=tmp_path / "short")

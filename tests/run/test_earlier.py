@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import headstart as hs
+from alike import ALL
 from headstart.steps.stages import runner as stages
-from headstart.steps.stages.earlier import Earlier, better, from_tensors, to_tensors
+from headstart.steps.stages.earlier import EarlierModel, better, from_tensors, to_tensors
 from headstart.targets.classes import Classes
 from headstart.targets.multilabel import MultiLabel
 from headstart.targets.number import Number
@@ -33,7 +34,7 @@ def run(tmp_path: Path, line: str, name: str = "run", **more: Any) -> Watch:
 
 
 @pytest.mark.parametrize(
-    "tuner", ["bitfit", "lora", pytest.param("head", marks=pytest.mark.optimum)]
+    "tuner", ["bitfit", "lora", pytest.param("head", marks=[pytest.mark.optimum, ALL])]
 )
 def test_the_better_model_of_an_earlier_stage_is_saved(tuner: str, tmp_path: Path) -> None:
     result = run(tmp_path, f"{FIRST[tuner]} > {RUINED}").result
@@ -153,7 +154,9 @@ def test_several_labels_are_compared_at_the_thresholds_that_they_would_be_saved_
 
 def test_earlier_models_survive_a_checkpoint() -> None:
     kept = [
-        Earlier(i, {"a/b": torch.randn(2), "c": torch.randn(3)}, np.ones((4, 2), np.float32) * i)
+        EarlierModel(
+            i, {"a/b": torch.randn(2), "c": torch.randn(3)}, np.ones((4, 2), np.float32) * i
+        )
         for i in (0, 2)
     ]
     again = from_tensors({"other": torch.zeros(1), **to_tensors(kept)})

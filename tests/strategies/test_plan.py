@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headstart.errors import ConfigError, NotationError
 from headstart.strategies.notation import parse
-from headstart.strategies.plan import Bounds, Length, lengths
+from headstart.strategies.plan import Length, lengths
 from headstart.tuners import TUNERS
 
 KNOWN = tuple(TUNERS)
@@ -46,13 +46,6 @@ def test_its_bound_follows_fine_tuning_within_limits(epochs: int, bound: int) ->
     assert steps("bitfit > full", epochs=epochs) == [bound, epochs * 10]
 
 
-def test_the_limits_can_be_set() -> None:
-    limits = Bounds(least=10, most_at_least=20, most=30)
-    assert plan("bitfit > full", bounds=limits)[0] == Length(30, 10, "learned")
-    assert plan("bitfit > full(steps=3)", bounds=limits)[0] == Length(20, 10, "learned")
-    assert plan("bitfit > full", bounds=Bounds(least=500))[0].least == 100
-
-
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -83,6 +76,12 @@ def test_a_total_is_divided_evenly_or_by_the_share() -> None:
     assert steps("head > lora > full", total_epochs=12) == [40, 40, 40]
     assert steps("bitfit > full", total_epochs=12, share=0.1) == [12, 108]
     assert steps("full", total_epochs=12, share=0.1) == [120]
+
+
+def test_a_head_at_its_optimum_takes_nothing_of_a_total() -> None:
+    assert steps("head(until=optimum) > full", total_epochs=12)[-1] == 120
+    first, *_, last = plan("head(until=optimum) > lora > full", total_epochs=12)
+    assert (first.steps, first.expected, last.steps) == (40, 0, 80)
 
 
 def test_a_share_of_a_total_is_a_bound_unless_its_length_was_asked_for() -> None:

@@ -17,9 +17,7 @@ from headstart.errors import ConfigError
 from headstart.study.outcome.power import (
     _power,
     detectable_difference,
-    is_at_chance,
     seeds_needed,
-    share_failed,
 )
 
 
@@ -69,30 +67,6 @@ def test_limits_of_the_scale() -> None:
     assert seeds_needed(1e-4, 1) == pytest.approx(7.8489e8, rel=1e-4)
 
 
-def test_at_chance_is_a_binomial_tail() -> None:
-    # Of 10 tosses of a coin, at least 9 are right with a chance of 11 / 1024, 10 with 1 / 1024.
-    assert is_at_chance(0.9, chance=0.5, rows=10)
-    assert not is_at_chance(1.0, chance=0.5, rows=10)
-    assert not is_at_chance(0.9, chance=0.5, rows=10, alpha=0.05)
-    assert not is_at_chance(0.9, chance=0.5, rows=10, alpha=0.0108)
-    assert is_at_chance(0.9, chance=0.5, rows=10, alpha=0.0107)
-    assert is_at_chance(0.2, chance=0.5, rows=1000)  # below chance is not above it
-    assert is_at_chance(1.0, chance=1.0, rows=1000)
-
-
-def test_more_rows_tell_a_small_lead_from_chance() -> None:
-    # RTE: 277 rows, 146 of the majority class. 0.58 is 1.8 standard errors above, 0.60 is 2.4.
-    assert is_at_chance(0.58, chance=146 / 277, rows=277)
-    assert not is_at_chance(0.60, chance=146 / 277, rows=277)
-    assert not is_at_chance(0.58, chance=146 / 277, rows=2770)
-
-
-def test_share_failed_counts_runs_at_chance() -> None:
-    assert share_failed([0.5, 1.0, 0.9], chance=0.5, rows=10) == pytest.approx(2 / 3)
-    assert share_failed([1.0], chance=0.5, rows=10) == 0
-    assert share_failed([0.5, 1.0, 0.9], chance=0.5, rows=10, alpha=0.05) == pytest.approx(1 / 3)
-
-
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -108,12 +82,6 @@ def test_share_failed_counts_runs_at_chance() -> None:
         (lambda: detectable_difference(1, 1), "at least 2 pairs"),
         (lambda: detectable_difference(5, 1, power=0.01), "power above alpha"),
         (lambda: detectable_difference(5, -1), "standard deviation"),
-        (lambda: is_at_chance(1.5, 0.5, 10), "score from 0 to 1"),
-        (lambda: is_at_chance(float("nan"), 0.5, 10), "score from 0 to 1"),
-        (lambda: is_at_chance(0.5, -0.1, 10), "chance from 0 to 1"),
-        (lambda: is_at_chance(0.5, 0.5, 0), "at least 1 row"),
-        (lambda: is_at_chance(0.5, 0.5, 10, alpha=1), "alpha between 0 and 1"),
-        (lambda: share_failed([], 0.5, 10), "at least 1 finite score"),
     ],
 )
 def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:

@@ -16,12 +16,13 @@ import yaml
 
 import forked
 import tiny_studies
+from alike import ALL
 from headstart.errors import HeadstartError, RunError
 from headstart.results import RunResult
 from headstart.study.outcome.read import read_summary
 from headstart.study.running import executors, runner
-from headstart.study.running.claims import MOST_DEATHS, Claims
 from headstart.study.running.executors import LocalExecutor, WorkerDied, closing
+from headstart.study.running.locks import MOST_DEATHS, RunLocks
 from headstart.study.running.main import carry_out_study
 from headstart.study.running.worker import Outcome, carry_out
 from headstart.study.store import PlannedRun, Store
@@ -41,7 +42,7 @@ def test_finished_runs_are_not_repeated_and_new_ones_are_added(tmp_path: Path) -
     summary = read_summary(str(tmp_path / "x"))
     assert (summary.planned, summary.finished) == (6, 6)
     assert [len(entry.runs) for entry in summary.groups[0].entries] == [3, 3]
-    assert Store(tmp_path / "x").names("claims") == []
+    assert Store(tmp_path / "x").names("locks") == []
 
 
 def test_a_run_is_another_one_if_rows_settings_or_model_differ(tmp_path: Path) -> None:
@@ -98,7 +99,10 @@ def test_one_run_under_two_names_is_refused(tmp_path: Path) -> None:
 
 
 def test_what_a_study_does_not_hold_is_told(tmp_path: Path) -> None:
-    carry_out_study(tiny_studies.study(tmp_path, seeds=1), tiny_studies.Here())
+    begun = tiny_studies.study(tmp_path, seeds=1)
+    with pytest.raises(HeadstartError, match="at least one run that has ended; found none"):
+        read_summary(str(tmp_path / "x"))
+    carry_out_study(begun, tiny_studies.Here())
     with pytest.raises(HeadstartError, match="a strategy of the study; found 'head'"):
         read_summary(str(tmp_path / "x"), strategies=["lp"])
     for workers, each in ((0, 1), (1, 0)):
@@ -156,7 +160,7 @@ def test_a_damaged_result_is_done_again(tmp_path: Path) -> None:
 
 def test_runs_that_another_process_has_are_left_to_it(tmp_path: Path) -> None:
     study = tiny_studies.study(tmp_path)
-    other = Claims(study.store)
+    other = RunLocks(study.store)
     assert other.take(study.runs[0].id) == 0
     here = tiny_studies.Here()
 
@@ -223,8 +227,8 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         time.sleep(0.05)
-        if (tmp_path / "x" / "claims").is_dir() and (tmp_path / "x" / "results").is_dir():
-            holders = {(store.read(f"claims/{n}") or {}).get("pid") for n in store.names("claims")}
+        if (tmp_path / "x" / "locks").is_dir() and (tmp_path / "x" / "results").is_dir():
+            holders = {(store.read(f"locks/{n}") or {}).get("pid") for n in store.names("locks")}
             if killed.pid in holders and store.finished():
                 break
     workers = psutil.Process(killed.pid).children(recursive=True)
@@ -237,7 +241,7 @@ def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
     assert max(Counter(ended).values()) == 1
     # What the killed one had finished but not yet printed may be missing from the lines.
     assert len(ended) in (5, 6)
-    assert store.names("claims") == []
+    assert store.names("locks") == []
     assert workers
     assert psutil.wait_procs(workers, timeout=30)[1] == [], "they end with the killed one"
 
@@ -286,6 +290,7 @@ class Vanishing(tiny_studies.Here):
         return promised
 
 
+@ALL
 def test_a_folder_that_comes_back_gets_the_result_that_was_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

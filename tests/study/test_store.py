@@ -1,4 +1,4 @@
-"""A study's folder: whole files, claims that one process has, damage that is told."""
+"""A study's folder: whole files, locks that one process has, damage that is told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 import tiny_records as made
 from headstart.errors import RunError
-from headstart.study.running.claims import Claims
+from headstart.study.running.locks import RunLocks
 from headstart.study.store import FOLDERS, PlannedRun, Store
 
 AXES = made.axes("full", 3)
@@ -90,7 +90,7 @@ STRAY = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("folder", ["claims", "results", "failures", "plans", "logits", "damaged"])
+@pytest.mark.parametrize("folder", ["locks", "results", "failures", "plans", "logits", "damaged"])
 def test_files_of_others_in_a_studys_folders_are_not_looked_at(folder: str, tmp_path: Path) -> None:
     store = Store(tmp_path / "x").open(create=True)
     store.add_plan([RUN], {})
@@ -98,10 +98,10 @@ def test_files_of_others_in_a_studys_folders_are_not_looked_at(folder: str, tmp_
         path = tmp_path / "x" / folder / name
         path.parent.mkdir(exist_ok=True)
         path.write_text("not the study's")
-    claims = Claims(store)
-    assert claims.held_by_others() == set()
-    assert claims.take("a1") == 0
-    claims.give_back("a1")
+    locks = RunLocks(store)
+    assert locks.held_by_others() == set()
+    assert locks.take("a1") == 0
+    locks.give_back("a1")
     assert (store.runs().keys(), store.results(), store.failures()) == ({"a1"}, ([], []), [])
     assert (store.finished(), store.failed()) == (set(), set())
     assert all((tmp_path / "x" / folder / name).is_file() for name in STRAY)
@@ -122,9 +122,9 @@ def test_plans_come_in_the_order_in_which_they_were_added(store: Store) -> None:
 
 
 def test_one_of_several_creates_a_file(store: Store) -> None:
-    assert store.create("claims/a1.0.json", {"n": 1})
-    assert not store.create("claims/a1.0.json", {"n": 2})
-    assert store.read("claims/a1.0.json") == {"n": 1}
+    assert store.create("locks/a1.0.json", {"n": 1})
+    assert not store.create("locks/a1.0.json", {"n": 2})
+    assert store.read("locks/a1.0.json") == {"n": 1}
 
 
 @pytest.mark.parametrize(

@@ -273,13 +273,13 @@ def test_what_a_user_typed_stays_text() -> None:
     assert r"\<script>\|" in as_text(summary, "md")
 
 
-@pytest.mark.parametrize(
-    ("records", "baseline", "told"),
-    [(study(), "head", "a baseline among the strategies"), ([], A, "at least one run")],
-)
-def test_what_cannot_be_summarised_is_told(records: Any, baseline: str, told: str) -> None:
-    with pytest.raises(HeadstartError, match=told):
-        summarise(records, [], baseline, [A, B])
+def test_a_baseline_that_is_no_strategy_of_the_study_is_refused() -> None:
+    with pytest.raises(HeadstartError, match="a baseline among the strategies"):
+        summarise(study(), [], "head", [A, B])
+
+
+def test_nothing_that_has_ended_gives_no_groups() -> None:
+    assert summarise([], [], A, [A, B]).groups == []
 
 
 def test_seeds_that_cancel_leave_no_difference_to_plan_for() -> None:

@@ -97,17 +97,6 @@ def test_every_edge_belongs_to_the_bin_below_it() -> None:
     assert found.count.tolist() == [0] * 7 + [1] * 8
 
 
-def test_bins_of_equal_mass_by_hand() -> None:
-    second = np.array([0.95, 0.6, 0.8, 0.7, 0.9])
-    probabilities = np.stack((1 - second, second), axis=1)
-    found = reliability(probabilities, np.array([1, 0, 1, 1, 1]), bins=2, equal="mass")
-    assert found.count.tolist() == [3, 2]
-    assert found.confidence == pytest.approx([0.7, 0.925])
-    assert found.ece == pytest.approx(0.6 * (0.7 - 2 / 3) + 0.4 * 0.075)
-    with pytest.raises(DataError, match="width or mass"):
-        reliability(probabilities, np.ones(5, int), equal="height")
-
-
 def test_scores_equal_those_of_scikit_learn() -> None:
     logits, labels = simulated(500, 2)
     second = softmax(logits)[:, 1]

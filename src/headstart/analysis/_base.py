@@ -1,4 +1,4 @@
-"""What an analysis is: what it compares, and what it says of the runs."""
+"""The parts of an analysis: its options, the variants it compares, and its findings."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Side:
 
     @property
     def metrics(self) -> list[str]:
-        """What its scores are the mean of; nothing without a finished run."""
+        """Metrics that the score is the mean of; empty without a finished run."""
         return next((list(run.result.task["metrics"]) for run in self.runs.values()), [])
 
 
@@ -102,14 +102,25 @@ class Case:
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Task, training rows and settings of the grid, for titles."""
         rows = "" if self.train_rows is None else f", {self.train_rows:,} training rows"
         return f"{self.task}{rows}{''.join(f', {k} {v}' for k, v in self.settings.items())}"
 
     @property
     def metrics(self) -> list[str]:
-        """What its scores are the mean of; nothing without a finished run."""
+        """Metrics that the score is the mean of; empty without a finished run."""
         return next((side.metrics for side in self.sides if side.metrics), [])
+
+    @property
+    def finished(self) -> list[Side]:
+        """The sides that have a finished run."""
+        return [side for side in self.sides if side.runs]
+
+    @property
+    def against_first(self) -> list[tuple[Side, Side]]:
+        """Each further side beside the first one, where both have a finished run."""
+        first, *others = self.sides
+        return [(side, first) for side in others if side.runs and first.runs]
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Findings:
-    """What an analysis found.
+    """The findings of an analysis: sentences, tables, figures, and numbers as plain data.
 
     Args:
         sentences: The answer, and what one must know to read it.

@@ -1,4 +1,4 @@
-"""What an analysis is given as text: lists of numbers, and the stage that a head comes from."""
+"""Parsers for the text options of analyses: lists of numbers, and tuners of stage 1."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FULL = Strategy((Stage("full"),)).name
 
 @dataclass(frozen=True)
 class Rule:
-    """What the numbers of an option may be.
+    """The numbers that an option accepts.
 
     Args:
         option: The option.

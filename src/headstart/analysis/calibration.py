@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
-from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import (
+from headstart.analysis._base import Analysis, Case, Findings, Side, Table, measured_in_all
+from headstart.analysis.shared.fallen_back import without_head
+from headstart.analysis.shared.numbers import (
     against,
+    least_and_most,
     names,
     score_column,
     scored,
     scores,
-    seeds,
     with_sd,
 )
 from headstart.report.figures import COLOURS, Figure, layout
@@ -26,20 +27,8 @@ WORDS = {1: "greater than that of", 0: "not told apart from that of", -1: "small
 Numbers = list[float]
 
 
-def variants(options: Mapping[str, Any]) -> list[Variant]:
-    """Compare the strategies, each with the calibration observer.
-
-    Args:
-        options: ``strategies``.
-
-    Returns:
-        The variants.
-    """
-    return measured_in_all(options, {"name": "calibration"})
-
-
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say how far the probabilities can be believed.
+    """Describe how far the probabilities can be believed.
 
     Args:
         cases: The finished runs.
@@ -48,7 +37,7 @@ def findings(cases: Sequence[Case]) -> Findings:
         What was found.
     """
     named = list(zip(names(cases), cases, strict=True))
-    done = [(name, case, side) for name, case in named for side in case.sides if side.runs]
+    done = [(name, case, side) for name, case in named for side in case.finished]
     values = [
         {"case": name, "model": case.model, "strategy": side.variant.strategy,
          "seeds": sorted(side.runs), "runs": [side.runs[s].measured for s in sorted(side.runs)]}
@@ -58,7 +47,7 @@ def findings(cases: Sequence[Case]) -> Findings:
         Table(f"{name}: before → after temperature scaling, means over the seeds",
               ("strategy", ">seeds", score_column(case.metrics), ">temperature",
                *(f">{name}" for name in MEASURES.values())),
-              [_row(side) for side in case.sides if side.runs])
+              [_row(side) for side in case.finished])
         for name, case in named
     ]  # fmt: skip
     first = next(iter(done[0][2].runs.values())).measured
@@ -102,33 +91,30 @@ def _row(side: Side) -> list[str]:
 
 
 def _answer(name: str, case: Case) -> str:
-    done = [side for side in case.sides if side.runs]
-    gaps = {side.variant.name: 100 * _mean(side, "before", "ece") for side in done}
-    best, worst = min(gaps, key=lambda n: gaps[n]), max(gaps, key=lambda n: gaps[n])
-    of = " or ".join(dict.fromkeys(map(seeds, done)))
-    if best == worst:
+    low, high, over = least_and_most(case, lambda side: _by_seed(side, "before", "ece").values())
+    least, most = (f"{100 * _mean(side, 'before', 'ece'):.1f}" for side in (low, high))
+    if low is high:
         return (
-            f"{name}: confidence and accuracy of {best} are {gaps[best]:.1f} points apart ({of})."
+            f"{name}: confidence and accuracy of {low.variant.name} are {least} points apart "
+            f"({over})."
         )
     return (
-        f"{name}: confidence and accuracy are least apart under {best}, by {gaps[best]:.1f} "
-        f"points, and most under {worst}, by {gaps[worst]:.1f} (means over {of})."
+        f"{name}: confidence and accuracy are least apart under {low.variant.name}, by {least} "
+        f"points, and most under {high.variant.name}, by {most} (means over {over})."
     )
 
 
 def _compared(name: str, case: Case) -> Iterator[str]:
-    base, *others = case.sides
-    for side in others:
-        if side.runs and base.runs:
-            ours, theirs = (
-                {seed: 100 * ece for seed, ece in _by_seed(each, "before", "ece").items()}
-                for each in (side, base)
-            )
-            sign, difference = against(ours, theirs, ".1f", " points")
-            yield (
-                f"{name}: the gap of {side.variant.name} is {WORDS[sign]} {base.variant.name} "
-                f"({difference})."
-            )
+    for side, base in case.against_first:
+        ours, theirs = (
+            {seed: 100 * ece for seed, ece in _by_seed(each, "before", "ece").items()}
+            for each in (side, base)
+        )
+        sign, difference = against(ours, theirs, ".1f", " points")
+        yield (
+            f"{name}: the gap of {side.variant.name} is {WORDS[sign]} {base.variant.name} "
+            f"({difference})."
+        )
 
 
 def _scaled(name: str, side: Side) -> str:
@@ -194,7 +180,7 @@ def _percent(values: Any) -> Numbers:
 ANALYSIS = Analysis(
     title="Calibration",
     question="How far can probabilities be believed, before and after temperature scaling?",
-    variants=variants,
+    variants=partial(measured_in_all, measure={"name": "calibration"}),
     findings=findings,
     strategies="ft, lp-ft, eh-ft",
     example="--task mrpc --data mrpc/ --model roberta-base --seeds 3 --out studies/calibration",

@@ -9,13 +9,14 @@ of its own, and counts only above the fraction stroke of what it is part of.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from headstart.analysis._base import Analysis, Case, Findings, Side, Table, Variant, measured_in_all
-from headstart.analysis.parts.change_figures import heat_maps
-from headstart.analysis.parts.change_tensors import (
+from headstart.analysis._base import Analysis, Case, Findings, Side, Table, measured_in_all
+from headstart.analysis.shared.change_figures import heat_maps
+from headstart.analysis.shared.change_tensors import (
     Keep,
     Tensor,
     absolute,
@@ -27,14 +28,14 @@ from headstart.analysis.parts.change_tensors import (
     relative,
     tensors,
 )
-from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import (
+from headstart.analysis.shared.fallen_back import without_head
+from headstart.analysis.shared.numbers import (
     against,
+    least_and_most,
     names,
     score_column,
     scored,
     scores,
-    seeds,
     with_sd,
 )
 from headstart.observers._places import ABOVE, BELOW
@@ -52,20 +53,8 @@ DEFINITION = (
 )
 
 
-def variants(options: Mapping[str, Any]) -> list[Variant]:
-    """Compare the strategies, each with the change observer.
-
-    Args:
-        options: ``strategies``.
-
-    Returns:
-        The variants.
-    """
-    return measured_in_all(options, {"name": "change"})
-
-
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say where and by how much parameters have changed.
+    """Describe where and by how much parameters have changed.
 
     Args:
         cases: The finished runs.
@@ -99,11 +88,10 @@ def _totals(name: str, case: Case) -> Table:
     for sort, _ in SORTS:
         head += [f">{sort}, 1e-6", f">{sort}, %"]
     rows = []
-    for side in case.sides:
-        if side.runs:
-            cells = [c for _, bias in SORTS for c in _cells(side, only(bias))]
-            first = [side.variant.name, str(len(side.runs)), with_sd([*_weights(side).values()])]
-            rows.append([*first, *cells, with_sd(scores(side), ".1f")])
+    for side in case.finished:
+        cells = [c for _, bias in SORTS for c in _cells(side, only(bias))]
+        first = [side.variant.name, str(len(side.runs)), with_sd([*_weights(side).values()])]
+        rows.append([*first, *cells, with_sd(scores(side), ".1f")])
     return Table(
         f"{name}: change of the backbone from its pretrained state, relative in %, absolute in "
         "millionths (1e-6), mean ± sd",
@@ -124,7 +112,7 @@ def _percent(found: Mapping[int, float]) -> list[float]:
 
 def _places(name: str, case: Case) -> Iterator[Table]:
     """Yield the numbers of the heat maps: by part, and by kind over all parts."""
-    done = [side for side in case.sides if side.runs]
+    done = case.finished
     for sort, bias in SORTS:
         chosen = tensors(case, bias)
         if not chosen:
@@ -148,38 +136,31 @@ def _weights(side: Side) -> dict[int, float]:
 
 
 def _answer(name: str, case: Case) -> str:
-    done = [side for side in case.sides if side.runs]
-    means = {side.variant.name: float(np.mean([*_weights(side).values()])) for side in done}
-    told = {side.variant.name: with_sd([*_weights(side).values()]) for side in done}
-    least, most = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
-    of = " or ".join(dict.fromkeys(map(seeds, done)))
-    if least == most:
+    low, high, over = least_and_most(case, lambda side: _weights(side).values())
+    least, most = (with_sd([*_weights(side).values()]) for side in (low, high))
+    if low is high:
         return (
-            f"{name}: the layers' weights change by {told[least]} % of their mean size under "
-            f"{least}, {of}."
+            f"{name}: the layers' weights change by {least} % of their mean size under "
+            f"{low.variant.name}, {over}."
         )
     return (
-        f"{name}: the layers' weights change least under {least}, by {told[least]} % of their mean "
-        f"size, and most under {most}, by {told[most]} % (± sd over {of})."
+        f"{name}: the layers' weights change least under {low.variant.name}, by {least} % of their "
+        f"mean size, and most under {high.variant.name}, by {most} % (± sd over {over})."
     )
 
 
 def _compared(name: str, case: Case) -> Iterator[str]:
-    base, *others = case.sides
-    for side in others:
-        if side.runs and base.runs:
-            sign, difference = against(_weights(side), _weights(base), ".3g", " points")
-            yield (
-                f"{name}: under {side.variant.name} the layers' weights change {WORDS[sign]} under "
-                f"{base.variant.name} ({difference})."
-            )
+    for side, base in case.against_first:
+        sign, difference = against(_weights(side), _weights(base), ".3g", " points")
+        yield (
+            f"{name}: under {side.variant.name} the layers' weights change {WORDS[sign]} under "
+            f"{base.variant.name} ({difference})."
+        )
 
 
 def _where(name: str, case: Case) -> Iterator[str]:
     """Yield sentences for each strategy: in which parts and kinds it changes most and least."""
-    for side in case.sides:
-        if not side.runs:
-            continue
+    for side in case.finished:
         told = {sort: _where_of(case, side, sort, bias) for sort, bias in SORTS}
         if not any(told.values()):
             yield f"{name}: under {side.variant.name} no parameter of the backbone changes."
@@ -212,7 +193,7 @@ def _mean(side: Side, keep: Keep) -> float | None:
 
 
 def _range(form: str, found: Mapping[str, float | None]) -> list[str]:
-    """Say what is least and what is most, where there is anything to choose from."""
+    """Describe the smallest and the largest value, where there are two or more."""
     known = sorted((value, name) for name, value in found.items() if value is not None)
     if len(known) < 2:
         return [f"{name} {value:.3g} %" for value, name in known]
@@ -223,7 +204,7 @@ def _range(form: str, found: Mapping[str, float | None]) -> list[str]:
 ANALYSIS = Analysis(
     title="Parameter change",
     question="Where in the backbone and by how much do parameters change, strategy by strategy?",
-    variants=variants,
+    variants=partial(measured_in_all, measure={"name": "change"}),
     findings=findings,
     strategies="ft, lp-ft, eh-ft",
     example="--task rte --data rte/ --model roberta-base --seeds 3 --out studies/change",

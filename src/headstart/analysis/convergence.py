@@ -16,19 +16,18 @@ from headstart.analysis._options import (
     read_numbers,
     read_open_stage,
 )
-from headstart.analysis.parts.scores import (
-    Part,
+from headstart.analysis.shared.scores import (
+    CaseFindings,
     by_case,
-    finished,
     mean_of,
+    mean_steps_before,
     plain,
     plain_values,
     score_table,
     steps_before,
-    steps_told,
     values_of,
 )
-from headstart.analysis.parts.verdicts import against, seeds_for, verdict
+from headstart.analysis.shared.verdicts import against, seeds_for, verdict
 from headstart.errors import HeadstartError, raise_all
 from headstart.report.curves import band, drawn, kept
 from headstart.report.figures import Figure, layout, look_of
@@ -70,9 +69,9 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def _part(number: int, name: str, case: Case) -> Part:
+def _case_findings(number: int, name: str, case: Case) -> CaseFindings:
     base = plain(case)
-    others = [side for side in finished(case) if side is not base]
+    others = [side for side in case.finished if side is not base]
     along, final = against(others, base, _along), against(others, base, _final)
     said = verdict(
         along,
@@ -95,7 +94,7 @@ def _part(number: int, name: str, case: Case) -> Part:
                     value=("final score", _final)),
     ]  # fmt: skip
     figure = _figure(number, name, case, said.text)
-    return Part([said], sentences, tables, [figure], _values(name, case, along))
+    return CaseFindings([said], sentences, tables, [figure], _values(name, case, along))
 
 
 def _curve(run: Run) -> tuple[list[int], list[float]]:
@@ -147,9 +146,9 @@ def _cost(name: str, sides: Sequence[Side]) -> str:
 def _met_at_once(name: str, case: Case) -> Iterator[str]:
     """Warn of a goal that an untrained head meets, as where one class is most of the rows."""
     for share, goal in zip(GOALS, _goals(case), strict=False):
-        at_once = [_reached(side, goal).count(0) for side in finished(case)]
+        at_once = [_reached(side, goal).count(0) for side in case.finished]
         if any(at_once):
-            runs = sum(len(side.runs) for side in finished(case))
+            runs = sum(len(side.runs) for side in case.finished)
             yield (
                 f"{name}: {sum(at_once)} of {runs} runs are at {share:.0%} of plain fine-tuning's "
                 "end before stage 2 has begun, so that steps to it say little there."
@@ -162,13 +161,13 @@ def _steps_table(name: str, case: Case) -> Table:
             *(f">to {share:.0%}" for share in GOALS[: len(goals)]))  # fmt: skip
     rows = [
         [
-            side.variant.name, str(len(side.runs)), steps_told(side),
+            side.variant.name, str(len(side.runs)), mean_steps_before(side),
             f"{mean_of(side, _seconds_before):,.1f}",
             f"{mean_of(side, lambda run: kept(run)[-1].steps):,.0f}",
             f"{mean_of(side, lambda run: kept(run)[-1].training_seconds):,.1f}",
             *(_arrival(side, goal) for goal in goals),
         ]
-        for side in finished(case)
+        for side in case.finished
     ]  # fmt: skip
     caption = f"{name}: steps and training time of stage 1 (1) and of the last stage (2)"
     if goals:
@@ -191,7 +190,7 @@ def _arrival(side: Side, goal: float) -> str:
 def _figure(number: int, name: str, case: Case, said: str) -> Figure:
     data: list[dict[str, Any]] = []
     told = []
-    for place, side in enumerate(finished(case)):
+    for place, side in enumerate(case.finished):
         found = band([kept(run)[-1] for run in side.runs.values()])
         thick = side.variant.facts.get("plain", False)
         data += drawn(found, side.variant.name, look_of(place), 0, thick=thick)
@@ -217,7 +216,7 @@ def _figure(number: int, name: str, case: Case, said: str) -> Figure:
 def _values(name: str, case: Case, along: Sequence[Any]) -> list[dict[str, Any]]:
     goals = _goals(case)
     made = []
-    for side in finished(case):
+    for side in case.finished:
         found = band([kept(run)[-1] for run in side.runs.values()])
         steps = {f"{share:g}": _reached(side, goal)
                  for share, goal in zip(GOALS, goals, strict=False)}  # fmt: skip
@@ -234,7 +233,7 @@ ANALYSIS = Analysis(
     title="Convergence of stage 2",
     question="Does stage 2 converge faster than plain fine-tuning, and what does stage 1 cost?",
     variants=variants,
-    findings=by_case(_part, HOW),
+    findings=by_case(_case_findings, HOW),
     options=(
         Option("tuner", "bitfit", "What trains in stage 1 beside the head; lora(r=4) will do."),
         Option("lengths", DEFAULT, "Epochs of stage 1, split at commas.", "N,N"),

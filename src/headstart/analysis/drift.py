@@ -17,14 +17,14 @@ from headstart.analysis._base import (
     Variant,
     measured_in_all,
 )
-from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import (
+from headstart.analysis.shared.fallen_back import without_head
+from headstart.analysis.shared.numbers import (
     against,
+    least_and_most,
     names,
     score_column,
     scored,
     scores,
-    seeds,
     with_sd,
 )
 from headstart.errors import ConfigError
@@ -59,7 +59,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say how far the features have moved.
+    """Describe how far the features have moved.
 
     Args:
         cases: The finished runs.
@@ -73,7 +73,7 @@ def findings(cases: Sequence[Case]) -> Findings:
          "seeds": sorted(side.runs), "l2": list(_by_seed(side, "l2").values()),
          "relative": list(_relative(side).values()), "cka": list(_by_seed(side, "cka").values()),
          "score": scores(side), "measured": [_last(side, seed) for seed in sorted(side.runs)]}
-        for name, case in named for side in case.sides if side.runs
+        for name, case in named for side in case.finished
     ]  # fmt: skip
     tables = [
         Table(
@@ -87,7 +87,7 @@ def findings(cases: Sequence[Case]) -> Findings:
                 ">CKA",
                 score_column(case.metrics),
             ),
-            [_row(side) for side in case.sides if side.runs],
+            [_row(side) for side in case.finished],
         )
         for name, case in named
     ]
@@ -132,24 +132,20 @@ def _row(side: Side) -> list[str]:
 
 
 def _answer(name: str, case: Case) -> str:
-    done = [side for side in case.sides if side.runs]
-    told = {side.variant.name: with_sd([*_by_seed(side, "l2").values()]) for side in done}
-    means = {side.variant.name: float(np.mean([*_by_seed(side, "l2").values()])) for side in done}
-    least, most = min(means, key=lambda n: means[n]), max(means, key=lambda n: means[n])
-    of = " or ".join(dict.fromkeys(map(seeds, done)))
-    if least == most:
-        return f"{name}: features move by {told[least]} (mean L2 distance) under {least}, {of}."
+    low, high, over = least_and_most(case, lambda side: _by_seed(side, "l2").values())
+    least, most = (with_sd([*_by_seed(side, "l2").values()]) for side in (low, high))
+    if low is high:
+        return (
+            f"{name}: features move by {least} (mean L2 distance) under {low.variant.name}, {over}."
+        )
     return (
-        f"{name}: features move least under {least}, by {told[least]}, and most under {most}, by "
-        f"{told[most]} (mean L2 distance ± sd over {of})."
+        f"{name}: features move least under {low.variant.name}, by {least}, and most under "
+        f"{high.variant.name}, by {most} (mean L2 distance ± sd over {over})."
     )
 
 
 def _compared(name: str, case: Case) -> Iterator[str]:
-    base, *others = case.sides
-    for side in others:
-        if not side.runs or not base.runs:
-            continue
+    for side, base in case.against_first:
         sign, difference = against(_by_seed(side, "l2"), _by_seed(base, "l2"))
         likeness = against(_alignment(side), _alignment(base), ".3f")[1]
         yield (

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Findings, Option, Table, Variant
-from headstart.analysis.parts.controls import FRESH, WHOLE, Compared, compared
-from headstart.analysis.parts.controls_figures import figures
-from headstart.analysis.parts.controls_words import DEFINITIONS, left_out, sentences
-from headstart.analysis.parts.numbers import score_column, scored
+from headstart.analysis.shared.controls import FRESH, WHOLE, Compared, compared
+from headstart.analysis.shared.controls_figures import figures
+from headstart.analysis.shared.controls_words import DEFINITIONS, left_out, sentences
+from headstart.analysis.shared.numbers import score_column, scored, with_sd
 from headstart.config import FitConfig
 from headstart.errors import ConfigError
 from headstart.report.figures import Figure
@@ -46,14 +46,14 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
             "another tuner for --other-tuner", options["other_tuner"], "Name another one."
         )
     made = [Variant("full", FRESH, measure={"name": "head", "control": FRESH})]
-    donors: dict[str, dict[str, Any]] = {
+    source_heads: dict[str, dict[str, Any]] = {
         "other tuner": {"other": {"strategy": other.name}}, **_other_task(options)
     }  # fmt: skip
     names = {"other tuner": f"head of {other.stages[0]}"}
     if options["other_task"]:
         names["other task"] = f"head of {Path(options['other_task']).stem}"
-    for control in (WHOLE, *PLAIN, *donors):
-        measure = {"name": "head", "control": control, **donors.get(control, {})}
+    for control in (WHOLE, *PLAIN, *source_heads):
+        measure = {"name": "head", "control": control, **source_heads.get(control, {})}
         name = names.get(control, control)
         made.append(Variant(strategy.name, name, measure=measure, axes={"control": name}))
     return made
@@ -87,7 +87,7 @@ def _other_task(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Say what in the head helps.
+    """Describe which part of the head helps.
 
     Args:
         cases: The finished runs.
@@ -116,7 +116,8 @@ def _scores(case: Case, found: Sequence[Compared]) -> Table:
     )  # fmt: skip
     rows = []
     for each in found:
-        cells = [each.name, str(len(each.seeds)), _with_sd(each.step0), _with_sd(each.final)]
+        cells = [each.name, str(len(each.seeds))]
+        cells += [with_sd([100 * v for v in at], ".1f") for at in (each.step0, each.final)]
         for pair in (each.against_plain, each.against_whole):
             cells += (
                 [show_interval(pair.difference, 100), f"{pair.adjusted:.3f}"] if pair else ["-"] * 2
@@ -133,17 +134,12 @@ def _heads(case: Case, found: Sequence[Compared]) -> Table:
     rows = [
         [
             each.name, _mean(each.first("norm"), 2), _mean(each.at_end("norm"), 2),
-            _mean(each.turned, 2),
+            _mean(each.angle, 2),
             "-" if each.name == FRESH else _mean(each.likeness), _mean(each.with_plain),
         ]
         for each in found
     ]  # fmt: skip
     return Table(f"{case.name}: norm and direction of the head's last weight", head, rows)
-
-
-def _with_sd(values: Sequence[float]) -> str:
-    spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
-    return f"{100 * np.mean(values):.1f}{spread}"
 
 
 def _mean(values: Sequence[float], digits: int = 3) -> str:

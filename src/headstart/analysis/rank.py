@@ -9,21 +9,20 @@ import numpy as np
 
 from headstart.analysis._base import Analysis, Case, Option, Side, Variant
 from headstart.analysis._options import FULL, Rule, before_full, read_numbers
-from headstart.analysis.parts.scores import (
+from headstart.analysis.shared.scores import (
+    CaseFindings,
     Line,
-    Part,
     by_case,
     difference_values,
-    finished,
     mean_of,
+    mean_steps_before,
     plain,
     plain_values,
     score_figure,
     score_table,
     steps_before,
-    steps_told,
 )
-from headstart.analysis.parts.verdicts import (
+from headstart.analysis.shared.verdicts import (
     Found,
     Verdict,
     against,
@@ -76,7 +75,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def _part(number: int, name: str, case: Case) -> Part:
+def _case_findings(number: int, name: str, case: Case) -> CaseFindings:
     base, ranked = plain(case), _ranked(case)
     trend, with_plain = _trend(ranked), against(ranked, base)
     rising = verdict(trend, "raises the score", "lowers the score")
@@ -88,20 +87,20 @@ def _part(number: int, name: str, case: Case) -> Part:
     table = score_table(
         f"{name}: scores by LoRA's rank in stage 1, and differences from {base.variant.name} in "
         "points", case.sides, with_plain,
-        [(">numbers that train in stage 1", _trained), (">steps of stage 1", steps_told)],
+        [(">numbers that train in stage 1", _trained), (">steps of stage 1", mean_steps_before)],
     )  # fmt: skip
     slope = difference_values(trend[0].comparison) if trend else None
     values = [
         plain_values(name, side, with_plain, rank=side.variant.facts.get("rank"),
                      stage_1_steps=mean_of(side, steps_before), per_doubling=slope)
-        for side in finished(case)
+        for side in case.finished
     ]  # fmt: skip
     figure = _figure(number, name, case, f"Each doubling of the rank: {rising.text}.")
-    return Part([rising, beside], sentences, [table], [figure], values)
+    return CaseFindings([rising, beside], sentences, [table], [figure], values)
 
 
 def _ranked(case: Case) -> list[Side]:
-    return [side for side in finished(case) if "rank" in side.variant.facts]
+    return [side for side in case.finished if "rank" in side.variant.facts]
 
 
 def _trend(sides: Sequence[Side]) -> list[Found]:
@@ -144,7 +143,7 @@ ANALYSIS = Analysis(
     title="LoRA's rank in stage 1",
     question="Does the score depend on LoRA's rank in stage 1?",
     variants=variants,
-    findings=by_case(_part, HOW),
+    findings=by_case(_case_findings, HOW),
     options=(Option("ranks", DEFAULT, "Ranks, split at commas; alpha is twice the rank.", "N,N"),),
     seeds=seeds_for(len(DEFAULT.split(","))),
     settings={"guard": False},

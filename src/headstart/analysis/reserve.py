@@ -7,22 +7,21 @@ from typing import Any
 
 from headstart.analysis._base import Analysis, Case, Option, Variant
 from headstart.analysis._options import FULL, before_full, read_stages
-from headstart.analysis.parts.scores import (
+from headstart.analysis.shared.scores import (
+    CaseFindings,
     Line,
-    Part,
     by_case,
     difference_table,
     difference_values,
-    finished,
     mean_of,
+    mean_steps_before,
     plain,
     plain_values,
     score_figure,
     score_table,
     steps_before,
-    steps_told,
 )
-from headstart.analysis.parts.verdicts import (
+from headstart.analysis.shared.verdicts import (
     Found,
     Pair,
     against,
@@ -76,10 +75,10 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def _part(number: int, name: str, case: Case) -> Part:
+def _case_findings(number: int, name: str, case: Case) -> CaseFindings:
     base = plain(case)
     kept_or_not = differences(_pairs(case))
-    with_plain = against([side for side in finished(case) if side is not base], base)
+    with_plain = against([side for side in case.finished if side is not base], base)
     said = verdict(kept_or_not, "scores higher kept than dropped", "scores lower kept")
     beside = verdict(with_plain, "scores higher", "scores lower")
     sentences = [
@@ -90,11 +89,13 @@ def _part(number: int, name: str, case: Case) -> Part:
         difference_table(f"{name}: tuner kept minus tuner dropped, in points", kept_or_not),
         score_table(
             f"{name}: scores, and differences from {base.variant.name} in points",
-            case.sides, with_plain, [(">steps of stage 1", steps_told)],
+            case.sides, with_plain, [(">steps of stage 1", mean_steps_before)],
         ),
     ]  # fmt: skip
     figure = _figure(number, name, case, f"Kept minus dropped: {said.text}.")
-    return Part([said], sentences, tables, [figure], _values(name, case, kept_or_not, with_plain))
+    return CaseFindings(
+        [said], sentences, tables, [figure], _values(name, case, kept_or_not, with_plain)
+    )
 
 
 def _pairs(case: Case) -> list[Pair]:
@@ -139,7 +140,7 @@ def _values(
             name, side, with_plain, stage_1_steps=mean_of(side, steps_before),
             kept_minus_dropped=between.get(side.variant.facts.get("tuner", "")),
         )
-        for side in finished(case)
+        for side in case.finished
     ]  # fmt: skip
 
 
@@ -148,7 +149,7 @@ ANALYSIS = Analysis(
     question="Should stage 2 start from the pretrained backbone, or from the one that stage 1 has "
     "tuned?",
     variants=variants,
-    findings=by_case(_part, HOW),
+    findings=by_case(_case_findings, HOW),
     options=(
         Option("tuners", "bitfit,lora", "Tuners of stage 1, split at commas; lora(r=4) will do."),
     ),

@@ -15,20 +15,19 @@ from headstart.analysis._options import (
     read_numbers,
     read_open_stage,
 )
-from headstart.analysis.parts.scores import (
+from headstart.analysis.shared.scores import (
+    CaseFindings,
     Line,
-    Part,
     by_case,
-    finished,
     mean_of,
+    mean_steps_before,
     plain,
     plain_values,
     score_figure,
     score_table,
     steps_before,
-    steps_told,
 )
-from headstart.analysis.parts.verdicts import Verdict, against, seeds_for, verdict
+from headstart.analysis.shared.verdicts import Verdict, against, seeds_for, verdict
 from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.report.curves import kept
 from headstart.report.figures import Figure
@@ -80,9 +79,9 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     return made
 
 
-def _part(number: int, name: str, case: Case) -> Part:
+def _case_findings(number: int, name: str, case: Case) -> CaseFindings:
     total, second = (_with_fixed(number, name, case, fixed) for fixed in (TOTAL, SECOND))
-    return Part(
+    return CaseFindings(
         [*total.verdicts, *second.verdicts],
         [*total.sentences, *second.sentences, _budget(name, case)],
         [*total.tables, *second.tables], [*total.figures, *second.figures],
@@ -90,9 +89,9 @@ def _part(number: int, name: str, case: Case) -> Part:
     )  # fmt: skip
 
 
-def _with_fixed(number: int, name: str, case: Case, fixed: str) -> Part:
+def _with_fixed(number: int, name: str, case: Case, fixed: str) -> CaseFindings:
     base = plain(case)
-    others = [side for side in finished(case) if side.variant.facts.get("fixed") == fixed]
+    others = [side for side in case.finished if side.variant.facts.get("fixed") == fixed]
     sides, found = [base, *others], against(others, base)
     said = verdict(
         found, "scores higher than plain fine-tuning", "scores lower than plain fine-tuning"
@@ -107,7 +106,7 @@ def _with_fixed(number: int, name: str, case: Case, fixed: str) -> Part:
         for side in sides if side.runs
     ]  # fmt: skip
     figure = _figure(number, fixed, name, sides, said)
-    return Part([said], [f"{name}, {fixed}: {said.text}."], [table], [figure], values)
+    return CaseFindings([said], [f"{name}, {fixed}: {said.text}."], [table], [figure], values)
 
 
 def _steps(run: Run) -> float:
@@ -119,8 +118,8 @@ def _last_steps(run: Run) -> float:
 
 
 def _budget(name: str, case: Case) -> str:
-    """Say what the records tell of the steps, and whether they are what was asked for."""
-    base, sides = plain(case), finished(case)
+    """Describe the steps that the runs have taken, beside those that were asked for."""
+    base, sides = plain(case), case.finished
     wanted = {_steps(run) for run in base.runs.values()}
     if len(wanted) != 1:
         return f"{name}: no run of plain fine-tuning tells how many steps the total is."
@@ -142,7 +141,7 @@ def _budget(name: str, case: Case) -> str:
 
 COLUMNS = (
     (">share %", lambda side: f"{100 * side.variant.facts['share']:.4g}"),
-    (">steps of stage 1", steps_told),
+    (">steps of stage 1", mean_steps_before),
     (">steps of stage 2", lambda side: f"{mean_of(side, _last_steps):,.0f}"),
 )
 
@@ -160,7 +159,7 @@ ANALYSIS = Analysis(
     title="Share of stage 1",
     question="How does the score depend on the share of epochs that stage 1 takes?",
     variants=variants,
-    findings=by_case(_part, HOW),
+    findings=by_case(_case_findings, HOW),
     options=(
         Option("tuner", "bitfit", "What trains in stage 1 beside the head; lora(r=4) will do."),
         Option("shares", DEFAULT, "Shares of the epochs, split at commas.", "N,N"),

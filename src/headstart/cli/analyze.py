@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from headstart.study.running.main import Study
 
 SHARED = (
-    "out", "config", "task", "model", "strategies", "seeds", "train_rows", "grid", "train",
-    "validation", "text", "label", "data", "selection", "assignments", "workers", "threads",
-    "executor", "ray_address", "cpus", "gpus", "retry_failed", "dry_run", "quiet",
+    "out", "config", "task", "model", "strategies", "seeds", "train_rows", "grid", "assignments",
+    "workers", "threads", "executor", "ray_address", "cpus", "gpus", "retry_failed", "dry_run",
+    "quiet",
 )  # fmt: skip
 """Options of ``headstart study run`` that every analysis has, beside the settings of its runs."""
 
@@ -145,7 +145,7 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     Raises:
         typer.Exit: With code 3 if runs have failed, 130 if the user interrupts.
     """
-    from headstart.analysis.parts.runs import in_order, planned
+    from headstart.analysis.shared.runs import in_order, planned
     from headstart.study.request import choose_executor
 
     folder = "" if given["dry_run"] else require_out(given["out"], f"analyze {name}")
@@ -230,7 +230,7 @@ def _run(
     executor: Executor,
     given: Mapping[str, Any],
 ) -> None:
-    from headstart.analysis.parts.runs import begin, cases
+    from headstart.analysis.shared.runs import begin, cases
     from headstart.cli.shared.study import describe_failures
     from headstart.cli.study import carried_out
 
@@ -273,7 +273,7 @@ def _write(name: str, analysis: Analysis, findings: Findings, study: Study) -> N
 
 
 def _of_missing(study: Study) -> list[str]:
-    """Say on the page that runs have not ended yet."""
+    """Write the note about runs that have not ended yet."""
     missing = len(study.missing)
     if not missing:
         return []
@@ -282,7 +282,7 @@ def _of_missing(study: Study) -> list[str]:
 
 
 def _of_failures(study: Study) -> list[str]:
-    """Say on the page which runs are missing from it."""
+    """Write the note about runs that have failed."""
     from headstart.cli.shared.study import describe_failures
 
     among = {run.id for run in study.runs}

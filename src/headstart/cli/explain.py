@@ -14,7 +14,7 @@ from headstart.cli.shared.console import facts, show
 from headstart.cli.shared.usage import command
 
 if TYPE_CHECKING:
-    from headstart.catalogue import Knob, Part
+    from headstart.catalogue import Entry, Knob
 
 app = typer.Typer()
 
@@ -33,15 +33,15 @@ def explain(
     ],
 ) -> None:
     """Tell what a tuner or a technique is: idea, knobs, when it helps, and what was measured."""
-    from headstart.catalogue import find_part
+    from headstart.catalogue import find_entry
     from headstart.errors import ConfigError, did_you_mean
     from headstart.strategies.builtin import ALIASES, OVER_SEEDS
     from headstart.techniques import TECHNIQUES
     from headstart.tuners import TUNERS
 
-    part = find_part(name)
-    if part:
-        _show_part(part)
+    entry = find_entry(name)
+    if entry:
+        _show_entry(entry)
     elif name in ALIASES or any(sign in name for sign in ">(+"):
         _show_line(name)
     else:
@@ -53,7 +53,7 @@ def explain(
 
 
 def _show_line(line: str) -> None:
-    from headstart.catalogue import find_part
+    from headstart.catalogue import find_entry
     from headstart.strategies.builtin import ALIASES
     from headstart.strategies.notation import parse
     from headstart.techniques import TECHNIQUES
@@ -64,11 +64,11 @@ def _show_line(line: str) -> None:
     rows: list[tuple[str, object]] = [("line", strategy.name)]
     if line in ALIASES:
         rows.append(("what it is", ALIASES[line].summary))
-    known: dict[str, Part] = {}
+    known: dict[str, Entry] = {}
     for number, stage in enumerate(strategy.stages, 1):
         names = (stage.trains, *(technique.name for technique in stage.techniques))
-        used = {name: part for name in names if (part := find_part(name))}
-        told = [f"{name}: {part.summary}" for name, part in used.items()]
+        used = {name: entry for name in names if (entry := find_entry(name))}
+        told = [f"{name}: {entry.summary}" for name, entry in used.items()]
         if number < len(strategy.stages):
             told.append(f"It hands on {'everything' if stage.reserve else 'the head alone'}.")
         told += [f"{name} takes {taken}." for name, taken in knobs[number - 1].items()]
@@ -79,7 +79,7 @@ def _show_line(line: str) -> None:
 
 
 def _knobs_of(line: str) -> list[dict[str, str]]:
-    """Check a line, and tell for each stage what the parts take that it sets."""
+    """Check a line, and describe the values that the knobs of each stage accept."""
     from headstart.strategies.stages import written
     from headstart.tuners._bind import accepted_knobs, bind, bind_techniques, read_strategy
 
@@ -100,16 +100,16 @@ def _knobs_of(line: str) -> list[dict[str, str]]:
     return told
 
 
-def _show_part(part: Part) -> None:
+def _show_entry(entry: Entry) -> None:
     from rich.text import Text
 
-    show(Text(f"{part.name}: {part.summary}", style="bold"))
-    show(facts(_told(part)))
-    if part.knobs:
+    show(Text(f"{entry.name}: {entry.summary}", style="bold"))
+    show(facts(_card_rows(entry)))
+    if entry.knobs:
         show(Text("Knobs", style="bold"))
-        show(facts((f"{k.name}={k.default}", _knob(k)) for k in part.knobs))
+        show(facts((f"{k.name}={k.default}", _knob(k)) for k in entry.knobs))
     show(Text("Measured", style="bold"))
-    show(facts(_measured(part)))
+    show(facts(_measured(entry)))
 
 
 def _knob(knob: Knob) -> str:
@@ -117,24 +117,24 @@ def _knob(knob: Knob) -> str:
     return f"{knob.takes}. {knob.meaning}{source}"
 
 
-def _told(part: Part) -> Iterator[tuple[str, object]]:
+def _card_rows(entry: Entry) -> Iterator[tuple[str, object]]:
     from headstart.strategies.stages import SETTINGS
 
-    yield "kind", f"{part.kind}, {'by' if part.command else 'written'} {part.line}"
-    card = part.card
+    yield "kind", f"{entry.kind}, {'by' if entry.command else 'written'} {entry.line}"
+    card = entry.card
     if card:
         yield "idea", card.idea
         yield "equation", card.equation
     for title, key in (("where it sits", "where"), ("numbers that train", "formula")):
-        if key in part.facts:
-            yield title, part.facts[key]
-    if part.kind == "tuner" and card:
-        yield "merges", part.merges
-        yield "made for", ", ".join(part.serves)
-        yield "learning rates", part.rates
+        if key in entry.facts:
+            yield title, entry.facts[key]
+    if entry.kind == "tuner" and card:
+        yield "merges", entry.merges
+        yield "made for", ", ".join(entry.serves)
+        yield "learning rates", entry.rates
         yield "also takes", f"what any stage takes: {', '.join(SETTINGS)}"
-    elif part.targets:
-        yield "targets", part.targets
+    elif entry.targets:
+        yield "targets", entry.targets
     if card:
         yield "when it helps", card.helps
         yield "when not", card.harms
@@ -144,12 +144,12 @@ def _told(part: Part) -> Iterator[tuple[str, object]]:
         yield "source", card.citation
 
 
-def _measured(part: Part) -> Iterator[tuple[str, str]]:
+def _measured(entry: Entry) -> Iterator[tuple[str, str]]:
     from headstart.measured import NOT_YET, read_measured
 
     measured = read_measured()
-    yield "cost", measured.cost(part.name)
-    found = measured.findings.get(part.name, ())
+    yield "cost", measured.cost(entry.name)
+    found = measured.findings.get(entry.name, ())
     yield "scores", "\n".join(f.text for f in found) or NOT_YET
     for line in dict.fromkeys(f.command for f in found):
         yield "measured by", line

@@ -113,10 +113,11 @@ def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
 
 
 def _print_result(result: RunResult, *, quiet: bool) -> None:
-    from headstart.cli.shared.tables import closing, describe_stages, short_result
+    from headstart.cli.shared.tables import closing, describe_stages
+    from headstart.results import show_scores
 
     if quiet:
-        show(short_result(result))
+        show(f"{result.settings['out']}: {show_scores(result.scores)}")
     else:
         show(*describe_stages(result), closing(result))
 

@@ -49,17 +49,17 @@ def tasks(
 @command(app)
 def strategies() -> None:
     """List the strategies' aliases, and the tuners and techniques that lines are made of."""
-    from headstart.catalogue import parts
+    from headstart.catalogue import entries
     from headstart.strategies.builtin import ALIASES
 
     rows = [(alias, ALIASES[alias].line, ALIASES[alias].summary) for alias in ALIASES]
     show("Aliases", table(("alias", "line", "what it is"), rows))
-    every = [(p.kind, (p.name, p.signature, p.summary)) for p in parts() if not p.command]
+    every = [(p.kind, (p.name, p.signature, p.summary)) for p in entries() if not p.command]
     tuners = [row for kind, row in every if kind == "tuner"]
     show("Tuners", table(("tuner", "knobs", "what trains beside the head"), tuners))
     acts = [row for kind, row in every if kind == "technique"]
     show("Techniques", table(("technique", "knobs", "what it does inside a stage"), acts))
-    over = [(p.name, p.command, p.summary) for p in parts() if p.command]
+    over = [(p.name, p.command, p.summary) for p in entries() if p.command]
     show("Over the seeds of a study", table(("technique", "command", "what it does"), over))
     show(_notation())
 
@@ -79,7 +79,7 @@ def _show_task(name: str) -> None:
         "label column": task.label,
         "predicts": ", ".join(task.labels or ()) or task.target,
         "metrics": " + ".join(task.metrics),
-        "on the hub": ":".join(part for part in task.hub if part) if task.hub else "",
+        "on the hub": ":".join(name for name in task.hub if name) if task.hub else "",
         "splits": ", ".join(task.splits),
         "epochs in the paper": str(task.paper_epochs or ""),
         "version": str(task.version),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headstart.cli.shared.console import facts, show, write_out
+from headstart.cli.shared.settings import given_ones, with_some_settings
 from headstart.cli.shared.usage import command
 
 if TYPE_CHECKING:
@@ -24,101 +26,29 @@ _Run = Annotated[
         metavar="RUN", help="Folder of a run, or any fine-tuned classifier: folder or hub name."
     ),
 ]
-_Data = Annotated[
-    str,
+_Out = Annotated[
+    Path | None,
     typer.Option(
-        "--data",
+        "--out",
         metavar="FILE",
-        help="Labelled rows: csv, tsv, jsonl, parquet or arrow file, saved data set, hub name.",
+        help="csv, tsv, jsonl or parquet file to write; default: CSV to the output, or tabs for "
+        "lines of text.",
     ),
 ]
 _Split = Annotated[
     str | None, typer.Option("--split", metavar="NAME", help="Split of a saved or hub data set.")
 ]
-_Task = Annotated[
-    str | None,
-    typer.Option(
-        "--task",
-        metavar="TASK",
-        help="Task, or task file, to read the rows by; default: the run's.",
-    ),
-]
-_Text = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--text", metavar="COLUMN", help="Text column, twice for pairs; default: the run's."
-    ),
-]
-_Image = Annotated[
-    str | None,
-    typer.Option(
-        "--image",
-        metavar="COLUMN",
-        help="Column with pictures or their paths; default: the run's.",
-    ),
-]
-_Audio = Annotated[
-    str | None,
-    typer.Option("--audio", metavar="COLUMN", help="Column with sound or its paths."),
-]
-_Label = Annotated[
-    str | None,
-    typer.Option("--label", metavar="COLUMN", help="Label column; default: the run's."),
-]
-_LabelColumns = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--label-columns",
-        metavar="COLUMN",
-        help="Columns of 0 and 1, one a label; default: the run's.",
-    ),
-]
-_LabelSeparator = Annotated[
-    str | None,
-    typer.Option(
-        "--label-separator",
-        metavar="TEXT",
-        help="What stands between the labels of a row in --label.",
-    ),
-]
-_Encoding = Annotated[
-    str | None,
-    typer.Option(
-        "--encoding",
-        metavar="NAME",
-        help="Encoding of csv, tsv, json and txt files: cp1252, utf-16 … Default: UTF-8.",
-    ),
-]
-_Empty = Annotated[
-    str,
-    typer.Option(
-        "--empty-text",
-        metavar="[error|drop|keep]",
-        help="Rows without text: an error, left out (drop), or read as empty (keep).",
-    ),
-]
-_LongTexts = Annotated[
-    str | None,
-    typer.Option(
-        "--long-texts",
-        metavar="[cut|windows]",
-        help="Texts over the longest input; default: as in training.",
-    ),
-]
-_Overlap = Annotated[
-    int | None,
-    typer.Option(
-        "--window-overlap",
-        metavar="TOKENS",
-        help="Tokens that a window shares with the one before; default: as in training.",
-    ),
-]
-_Device = Annotated[
-    str, typer.Option("--device", metavar="[auto|cpu|cuda|mps]", help="Where to compute.")
-]
-_Trust = Annotated[
-    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
-]
+_INPUTS = ("task", "text", "image", "audio")
+_LABELS = ("label", "label_columns", "label_separator")
+_OTHERS = ("encoding", "empty_text", "long_texts", "window_overlap", "device", "trust_remote_code")
+_DEFAULTS = {
+    **dict.fromkeys((*_INPUTS, *_LABELS), "the run's"),
+    **dict.fromkeys(("long_texts", "window_overlap"), "as in training"),
+}
+_TEXTS = {
+    "encoding": "Encoding of csv, tsv, json and txt files: cp1252, utf-16 … Default: UTF-8.",
+    "trust_remote_code": "Run code that comes with the model.",
+}
 
 
 @command(
@@ -127,34 +57,22 @@ _Trust = Annotated[
     "headstart evaluate runs/x --data reviews.jsonl --text body --label stars",
     "headstart evaluate runs/x --data test.csv --json",
 )
+@with_some_settings(*_INPUTS, *_LABELS, "missing_label", *_OTHERS, defaults=_DEFAULTS, texts=_TEXTS)
 def evaluate(
     run: _Run,
-    data: _Data,
-    split: _Split = None,
-    task: _Task = None,
-    text: _Text = None,
-    image: _Image = None,
-    audio: _Audio = None,
-    label: _Label = None,
-    label_columns: _LabelColumns = None,
-    label_separator: _LabelSeparator = None,
-    encoding: _Encoding = None,
-    empty_text: _Empty = "error",
-    missing_label: Annotated[
+    data: Annotated[
         str,
         typer.Option(
-            "--missing-label",
-            metavar="[error|drop]",
-            help="Rows without a label: an error, or left out (drop).",
+            "--data",
+            metavar="FILE",
+            help="Labelled rows: csv, tsv, jsonl, parquet or arrow file, saved data set, hub name.",
         ),
-    ] = "error",
-    long_texts: _LongTexts = None,
-    window_overlap: _Overlap = None,
-    device: _Device = "auto",
-    trust_remote_code: _Trust = False,
+    ],
+    split: _Split = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object, for programs.")
     ] = False,
+    **settings: Any,
 ) -> None:
     """Measure a finished model on labelled rows, by the metrics of its task.
 
@@ -163,17 +81,8 @@ def evaluate(
     from headstart.data.tables.stream import TableParts
     from headstart.results import CALIBRATION_FIGURES
 
-    parts = TableParts(data, split=split, encoding=encoding)
-    reading = {
-        "empty_text": empty_text, "missing_label": missing_label, "long_texts": long_texts,
-        "window_overlap": window_overlap,
-    }  # fmt: skip
-    columns = {
-        "task": task, "text": text, "image": image, "audio": audio, "label": label,
-        "label_columns": label_columns,
-        "label_separator": label_separator,
-    }  # fmt: skip
-    classifier = _load(run, device, trust_remote_code, reading, columns)
+    parts = TableParts(data, split=split, encoding=settings["encoding"])
+    classifier = _load(run, settings)
     scores, probabilities = classifier.measure_parts(parts)
     measured = parts.rows - classifier.counts.dropped
     if as_json:
@@ -194,7 +103,7 @@ def evaluate(
     'echo "A fine film." | headstart predict runs/x --data -',
     "headstart predict runs/x --data texts.txt --out labels.csv",
 )
-# long: one parameter for each option
+@with_some_settings(*_INPUTS, *_OTHERS, defaults=_DEFAULTS, texts=_TEXTS)
 def predict(
     run: _Run,
     data: Annotated[
@@ -205,26 +114,8 @@ def predict(
             help="Rows; or a text a line: a .txt file, or - for the input.",
         ),
     ],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="FILE",
-            help="csv, tsv, jsonl or parquet file to write; default: CSV to the output, or tabs "
-            "for lines of text.",
-        ),
-    ] = None,
+    out: _Out = None,
     split: _Split = None,
-    task: _Task = None,
-    text: _Text = None,
-    image: _Image = None,
-    audio: _Audio = None,
-    encoding: _Encoding = None,
-    empty_text: _Empty = "error",
-    long_texts: _LongTexts = None,
-    window_overlap: _Overlap = None,
-    device: _Device = "auto",
-    trust_remote_code: _Trust = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
     escape_formulas: Annotated[
         bool,
@@ -233,6 +124,7 @@ def predict(
             help="For a spreadsheet: put ' before texts that begin like a formula (= + - @).",
         ),
     ] = False,
+    **settings: Any,
 ) -> None:
     """Label rows, or lines of text.
 
@@ -247,16 +139,13 @@ def predict(
 
     if out is not None:
         check_target(out, overwrite=overwrite, read=data)
+    encoding = settings["encoding"]
     check_encoding(encoding)
     lines = data == "-" or is_text_file(data)
     if lines and split:
         raise no_splits("the input" if data == "-" else data, split)
     parts = None if lines else TableParts(data, split=split, encoding=encoding)
-    columns = {"task": task, "text": text, "image": image, "audio": audio}
-    reading = {
-        "empty_text": empty_text, "long_texts": long_texts, "window_overlap": window_overlap
-    }  # fmt: skip
-    classifier = _load(run, device, trust_remote_code, reading, columns)
+    classifier = _load(run, settings)
     given = [(0, read_lines(classifier, data, encoding))] if parts is None else parts
     if parts is None and out is None:
         for predictions in classifier.predict_parts(given):
@@ -273,12 +162,13 @@ def predict(
         show(f"{count:,} rows in {out}")
 
 
-def _load(
-    run: str, device: str, trust: bool, reading: dict[str, Any], columns: dict[str, Any]
-) -> Classifier:
+def _load(run: str, settings: Mapping[str, Any]) -> Classifier:
+    """Load a model with the options that were given; how a file is read is no matter of it."""
     from headstart.api import load
 
-    return load(run, device=device, trust_remote_code=trust, **reading).use_columns(**columns)
+    given = given_ones({**settings, "encoding": None})
+    columns = {name: given.pop(name) for name in (*_INPUTS, *_LABELS) if name in given}
+    return load(run, **given).use_columns(**columns)
 
 
 def _in_line(cell: Any) -> str:

@@ -34,7 +34,6 @@ app = typer.Typer(
 )
 
 _GRID, _RUN = "Grid", "Where and how"
-_DATA, _SCORES = "Data", "Evaluation"  # as those of the settings of all runs, which stand below
 
 
 def _listed(panel: str, name: str, text: str, metavar: str = "TEXT") -> Any:
@@ -85,27 +84,6 @@ def run(
     baseline: Annotated[
         str | None,
         _listed(_GRID, "--baseline", "What others are compared with. Default: the first strategy."),
-    ] = None,
-    train: Annotated[
-        str | None, _listed(_DATA, "--train", "Training rows, in place of --task.")
-    ] = None,
-    validation: Annotated[str | None, _listed(_DATA, "--validation", "Validation rows.")] = None,
-    text: Annotated[
-        list[str] | None, _listed(_DATA, "--text", "Text column; twice for pairs of texts.")
-    ] = None,
-    label: Annotated[str | None, _listed(_DATA, "--label", "Label column.")] = None,
-    data: Annotated[
-        str | None,
-        _listed(_DATA, "--data", "Folder with the task's files; of several tasks, one below each."),
-    ] = None,
-    selection: Annotated[
-        Literal["validation", "carve"] | None,
-        typer.Option(
-            help="Rows that choose the state or the length: the validation rows, which flatters "
-            "their score, or some carved from training, so that nothing has looked at the rows "
-            "of the score (nested evaluation). Default: validation.",
-            rich_help_panel=_SCORES,
-        ),
     ] = None,
     assignments: Annotated[
         list[str] | None,
@@ -158,9 +136,8 @@ def run(
     folder = "" if dry_run else require_out(out, "study run")
     plan = read_grid({
         "config": config, "task": task, "model": model, "strategies": strategies, "seeds": seeds,
-        "train_rows": train_rows, "grid": grid, "baseline": baseline, "train": train,
-        "validation": validation, "text": text, "label": label, "data": data,
-        "selection": selection, "assignments": assignments, "settings": settings,
+        "train_rows": train_rows, "grid": grid, "baseline": baseline,
+        "assignments": assignments, "settings": settings,
     })  # fmt: skip
     made = choose_executor(executor, workers, threads, ray_address, cpus, gpus, out)
     if dry_run:
@@ -289,8 +266,8 @@ def read_grid(options: Mapping[str, Any]) -> StudyPlan:
     keys = ("tasks", "models", "strategies", "seeds", "train_rows", "baseline")
     axes = {key: options[names.get(key, key)] for key in keys}
     axes["grid"] = _grid(options["grid"] or ())
-    rows = {name: options[name] for name in ("train", "validation", "text", "label")}
-    own = {name: options[name] for name in ("data", "selection")} | dict(options["settings"])
+    own = dict(options["settings"])
+    rows = {name: own.pop(name, None) for name in ("train", "validation", "text", "label")}
     assigned = read_assignments(options["assignments"] or ())
     return request(options["config"], axes, rows, assigned | given_ones(own))
 
@@ -381,7 +358,7 @@ def carried_out(study: Study, executor: Executor, *, quiet: bool) -> State:
 
 @contextlib.contextmanager
 def _ended_as_by_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, by which a cluster ends a job, give the runs back to others as Ctrl-C does."""
+    """Handle SIGTERM, by which a cluster ends a job, like Ctrl-C."""
 
     def stop(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

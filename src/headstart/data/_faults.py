@@ -79,7 +79,7 @@ def notes(frame: pd.DataFrame) -> list[str]:
 
 
 def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
-    """Say which rows, as a user counts them: the first row of data is 1.
+    """Write row numbers as users count them: the first row of data is 1.
 
     Args:
         which: A mask over the rows, or their 0-based indices.

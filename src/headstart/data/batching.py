@@ -13,7 +13,7 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class BatchOrder:
-    """Which rows each optimizer step sees; any step can be asked for, so a run can resume.
+    """The rows of each optimizer step; any step can be asked for, so a run can resume.
 
     Each epoch sorts the rows by a length that is blurred at random, cuts them into batches and
     shuffles the batches: little padding even when rows are few, and another mixture every time.

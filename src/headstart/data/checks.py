@@ -1,4 +1,4 @@
-"""What a user should know about the rows before a run spends time on them."""
+"""Warnings about the rows before a run spends time on them."""
 
 from __future__ import annotations
 

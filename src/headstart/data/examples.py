@@ -66,11 +66,6 @@ class Examples(ABC):
         return 0
 
     @property
-    def n_tokens(self) -> int:
-        """The lengths of all rows together."""
-        return int(self.lengths.sum())
-
-    @property
     def row_labels(self) -> Labels | None:
         """Labels of the rows of data, (n_rows,)."""
         return None if self.labels is None else of_rows(self.labels, self.row_of)
@@ -140,7 +135,7 @@ class Examples(ABC):
         return {"labels": labels.float() if labels.is_floating_point() else labels}
 
     def padded(self, indices: npt.ArrayLike) -> bool:  # noqa: ARG002
-        """Tell whether anything in a batch is filled up.
+        """Return whether anything in a batch is filled up.
 
         Args:
             indices: Which rows, (b,).

@@ -64,14 +64,7 @@ class Extracted(Examples):
         return int(self.cut.sum())
 
     def take(self, rows: Indices) -> Extracted:
-        """Return some of the rows.
-
-        Args:
-            rows: Which, in the order they shall have.
-
-        Returns:
-            Those rows.
-        """
+        """Return some of the rows."""
         of_rows = ("sizes", "lengths", "seconds", "cut", "rates", "channels")
         return replace(
             self,
@@ -114,7 +107,7 @@ class Extracted(Examples):
         return found
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Tell whether anything in a batch is filled up.
+        """Return whether anything in a batch is filled up.
 
         Args:
             indices: Which rows, (b,).

@@ -69,7 +69,7 @@ class LabelMap:
 
     @classmethod
     def infer(cls, values: Iterable[Any], *, where: str = "the training rows") -> LabelMap:
-        """Take the classes from the labels of the training rows.
+        """Make the map from the labels of the training rows.
 
         Missing labels are passed over if there are classes without them: ``encode`` tells them.
 
@@ -134,16 +134,6 @@ class LabelMap:
         """Whether the classes have no names but those that transformers makes of numbers."""
         return all(_NUMBERED.fullmatch(name) for name in self.names)
 
-    @property
-    def id2label(self) -> dict[int, str]:
-        """Names by class index, as in a model's config."""
-        return dict(enumerate(self.names))
-
-    @property
-    def label2id(self) -> dict[str, int]:
-        """Class indices by name, as in a model's config."""
-        return {name: index for index, name in enumerate(self.names)}
-
 
 def index_aliases(names: tuple[str, ...]) -> dict[str, int]:
     """Return the spellings by which a class of declared order may be called beside its name.
@@ -189,7 +179,7 @@ def label_column(
 
 
 def missing_cells(values: Iterable[Any]) -> npt.NDArray[np.bool_]:
-    """Tell which cells are empty.
+    """Return which cells are empty.
 
     Args:
         values: Labels, (n,).
@@ -201,7 +191,7 @@ def missing_cells(values: Iterable[Any]) -> npt.NDArray[np.bool_]:
 
 
 def without_class(values: Iterable[Any], names: tuple[str, ...] | None) -> npt.NDArray[np.bool_]:
-    """Tell which rows have no class: their cell is empty, or -1 where that is no class.
+    """Return which rows have no class: their cell is empty, or -1 where that is no class.
 
     Args:
         values: Labels, (n,).
@@ -219,7 +209,7 @@ def without_class(values: Iterable[Any], names: tuple[str, ...] | None) -> npt.N
 
 
 def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
-    """Tell whether -1 says that a class is not known: data sets number theirs from 0."""
+    """Return whether -1 says that a class is not known: data sets number theirs from 0."""
     if "-1" not in known:
         return True
     numbered = all(_SIGNED.fullmatch(name) for name in found)
@@ -227,7 +217,7 @@ def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
 
 
 def coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Give each different label a number.
+    """Number the different labels.
 
     Args:
         values: Labels, (n,).
@@ -309,7 +299,7 @@ def to_number(value: Any) -> float:
 
 
 def in_order(names: Collection[str]) -> tuple[str, ...]:
-    """Put labels in order.
+    """Sort labels, numbers by their value.
 
     Args:
         names: The labels.
@@ -324,7 +314,7 @@ def in_order(names: Collection[str]) -> tuple[str, ...]:
 
 
 def too_many(names: list[str], rows: int) -> bool:
-    """Tell whether so many different labels look like no classes.
+    """Return whether so many different labels look like no classes.
 
     Args:
         names: The labels.

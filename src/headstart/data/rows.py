@@ -23,7 +23,7 @@ Target = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a model is asked, and the answers.
+    """Inputs and labels of some rows, read and checked.
 
     Args:
         inputs: For each row what its kind of input reads: of texts one (first, second) pair per

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -81,42 +79,8 @@ def read_table(path: Path, most: int = LARGE, *, finite: bool = True) -> dict[st
     return values
 
 
-def with_digest(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Put beside a record what tells that it is as it was written.
-
-    Args:
-        values: Plain data.
-
-    Returns:
-        The same with ``digest``.
-    """
-    return {**values, "digest": _digest(values)}
-
-
-def checked(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Take a record that ``with_digest`` made apart again.
-
-    Args:
-        values: What was read back.
-
-    Returns:
-        The same without ``digest``.
-
-    Raises:
-        UnreadableError: If it is not as it was written.
-    """
-    rest = {name: value for name, value in values.items() if name != "digest"}
-    if values.get("digest") != _digest(rest):
-        raise UnreadableError("changed after it had been written")
-    return rest
-
-
-def _digest(values: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
-
-
 def check_plain(values: Any, *, finite: bool = True, more: tuple[type, ...] = ()) -> None:
-    """See that plain data is no deeper, and its numbers are no larger, than those of records.
+    """Check that plain data is no deeper, and its numbers are no larger, than those of records.
 
     Args:
         values: Tables, lists, text, numbers.

@@ -15,7 +15,7 @@ _SHOWN = 60
 
 
 def _numbers(values: Any) -> Any:
-    """Put what is no number back in the place of the ``null`` that JSON has for it."""
+    """Replace the ``null`` that JSON has for NaN."""
     if not isinstance(values, dict):
         return values
     return {name: float("nan") if value is None else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""What a finished model is given to predict: texts, and the advice where rows do not fit."""
+"""Inputs of a finished model: how long texts are read, and errors after training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from headstart.errors import DataError, HeadstartError
 
 @dataclass(frozen=True)
 class LongTexts:
-    """What the user says about texts over the longest input; ``None`` is as in training.
+    """The user's choice about texts over the longest input; ``None`` is as in training.
 
     Args:
         use: ``cut`` or ``windows``.

@@ -343,7 +343,7 @@ class Classifier:
         self._tell_gaps()
 
     def _settle_precision(self, loader: ExamplesLoader) -> None:
-        """Take fp32 where the model's code cannot do better; longer rows may take another path."""
+        """Fall back to fp32 where the model's code fails in the chosen precision."""
         longest = int(loader.lengths.max(initial=0))
         if longest > self._tried:
             told = settle_precision(self._split, [loader], self._runtime, training=False)

@@ -1,4 +1,4 @@
-"""What a linear map wrapped by ``peft`` for LoRA adds to the map: read without importing peft."""
+"""The low-rank change of a linear map wrapped by ``peft``, read without importing peft."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Change = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
 def is_lora(module: nn.Module) -> bool:
-    """Tell whether a module is a linear map with LoRA around it.
+    """Return whether a module is a linear map with LoRA around it.
 
     Args:
         module: Any.
@@ -26,7 +26,7 @@ def is_lora(module: nn.Module) -> bool:
 
 
 def is_plain_lora(module: nn.Module) -> bool:
-    """Tell whether the change is B A x times a scale and nothing else.
+    """Return whether the change is B A x times a scale and nothing else.
 
     Args:
         module: One of which ``is_lora`` is true.

@@ -48,7 +48,7 @@ def saved_buffers(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """How many numbers train and how many stand still.
+    """Numbers of trainable and frozen parameters.
 
     Args:
         head: Trainable numbers in the head.
@@ -228,7 +228,7 @@ class SplitModel:
             parameter.copy_(state[name])
 
     def train_only(self, tuner: dict[str, nn.Parameter]) -> ParameterCount:
-        """Let the head and the given parameters train, and nothing else.
+        """Make the head and the given parameters trainable, and freeze all others.
 
         This is the only place that decides what trains.
 

@@ -1,4 +1,4 @@
-"""Which head goes onto which model: what can be asked for, and what is refused with advice."""
+"""Which head fits onto which model; others are refused with advice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ProblemType = Literal[
 
 @dataclass(frozen=True)
 class Target:
-    """What the model predicts.
+    """The outputs of a model: labels, kind of head, spans.
 
     Args:
         labels: Label names in the order of the logits; empty for a number.

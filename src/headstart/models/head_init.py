@@ -1,4 +1,4 @@
-"""Where a head's last linear map starts: as drawn, at zero, or from the names of the labels."""
+"""Initialisation of a head's last linear map: drawn, zero, or from the label names."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import nn
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.checkpoints.model_config import is_decoder
+from headstart.models.evaluating import evaluating
 from headstart.models.head_choice import Target
 from headstart.models.rescale import require_divisible
 
@@ -124,7 +125,7 @@ SAME = 1e-5
 def _vectors(split: SplitModel, last: nn.Linear, texts: list[str], tokenizer: Any) -> torch.Tensor:
     """Return what the last map is given for some texts, without dropout, (n, width)."""
     inputs = tokenizer(texts, padding=True, return_tensors="pt")
-    with _evaluating(split.model), _heard(last) as seen:
+    with evaluating(split.model), _heard(last) as seen:
         split.model(**inputs.to(last.weight.device))
     if len(seen) != 1 or seen[0].ndim != 2 or len(seen[0]) != len(texts):
         raise _no_vector(split)
@@ -148,14 +149,3 @@ def _heard(last: nn.Linear) -> Iterator[list[torch.Tensor]]:
         yield seen
     finally:
         handle.remove()
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    before = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in before.items():
-            module.training = mode

@@ -93,7 +93,7 @@ class Head:
 
     @classmethod
     def of(cls, split: SplitModel, labels: Sequence[str], **about: Any) -> Head:
-        """Take the head of a model.
+        """Copy the head of a model.
 
         Args:
             split: The model.
@@ -202,7 +202,7 @@ class Head:
     def apply(
         self, split: SplitModel, labels: Sequence[str], *, ignore_backbone: bool = False
     ) -> None:
-        """Put the head onto a model, bit for bit, after checking that it fits.
+        """Load the head into a model, bit for bit, after checking that it fits.
 
         Args:
             split: The model.
@@ -221,8 +221,8 @@ class Head:
             part = f"{_HIDDEN} " if len(self.tensors) > MOST_OF_ONE_MAP else ""
             faults.append(
                 ModelError(
-                    f"a head for {_told(labels, several=several)}",
-                    f"one for {_told(self.labels, several=self.multilabel)}",
+                    f"a head for {_describe_labels(labels, several=several)}",
+                    f"one for {_describe_labels(self.labels, several=self.multilabel)}",
                     f"Use data with the head's labels. {part}{_NEW}",
                 )
             )
@@ -238,7 +238,7 @@ class Head:
     def apply_hidden(
         self, split: SplitModel, outputs: int, *, ignore_backbone: bool = False
     ) -> None:
-        """Put all of the head but its last linear map onto a model, whatever both predict.
+        """Load all of the head but its last linear map into a model.
 
         Args:
             split: The model; its last map stays as it is.
@@ -342,7 +342,7 @@ def _is_multilabel(split: SplitModel) -> bool:
     return getattr(config, "problem_type", None) == "multi_label_classification"
 
 
-def _told(labels: Sequence[str], *, several: bool) -> str:
+def _describe_labels(labels: Sequence[str], *, several: bool) -> str:
     of_a_row = ", several in a row" if several else ""
     told = f"the labels {[*map(shown, labels)]}, in this order{of_a_row}"
     return told if labels else "a number"
@@ -352,7 +352,7 @@ _OF_WORDS = "vector of each word's first token"
 
 
 def describe_pooling(split: SplitModel) -> str:
-    """Say how the backbone's output becomes the head's input, and what of that is pretrained.
+    """Describe what the head reads of the backbone's output, and what of that is pretrained.
 
     Args:
         split: The model.

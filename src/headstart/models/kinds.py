@@ -1,4 +1,4 @@
-"""Which classes of transformers carry which kind of head."""
+"""The classes of transformers for each kind of head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a base model keeps its encoder layers, and what comes after them."""
+"""The encoder layers of a base model, and the modules after them."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def divide_logits(split: SplitModel, outputs: int, temperature: float) -> None:
 
 
 def require_rescalable(split: SplitModel) -> nn.Linear:
-    """Make sure, before any training, that the head's output can be rescaled after it.
+    """Check, before any training, that the head's output can be rescaled after it.
 
     Args:
         split: A model with one output.
@@ -57,7 +57,7 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
     Raises:
         ModelError: If it does not end in one with a bias.
     """
-    end = _last_linear(split, 1)
+    end = head_end(split, 1)
     if end is None or end.bias is None:
         raise ModelError(
             "a head that ends in a linear map with one output and a bias",
@@ -72,7 +72,7 @@ def require_rescalable(split: SplitModel) -> nn.Linear:
 def require_divisible(
     split: SplitModel, outputs: int, instead: str = "Drop --calibrate."
 ) -> nn.Linear:
-    """Make sure, before any training, that a head ends in a linear map of its own.
+    """Check, before any training, that a head ends in a linear map of its own.
 
     Args:
         split: A classifier.
@@ -87,7 +87,7 @@ def require_divisible(
     """
     if isinstance(split.model, EncoderClassifier):
         return split.model.head.out  # with two classes perhaps a single output, 0 being the other
-    end = _last_linear(split, outputs)
+    end = head_end(split, outputs)
     if end is None:
         raise ModelError(
             f"a head that ends in a linear map with {outputs} output{'s' * (outputs > 1)}",
@@ -97,25 +97,17 @@ def require_divisible(
     return end
 
 
-def head_end(split: SplitModel) -> nn.Linear | None:
+def head_end(split: SplitModel, outputs: int | None = None) -> nn.Linear | None:
     """Find the linear map that a head ends in.
 
     Args:
         split: The model.
+        outputs: How many outputs it has; any number if ``None``.
 
     Returns:
         Its last one; ``None`` if it has none.
     """
     head = {id(p) for p in split.head.values()}
-    ends = [m for m in split.model.modules() if isinstance(m, nn.Linear) and id(m.weight) in head]
-    return ends[-1] if ends else None
-
-
-def _last_linear(split: SplitModel, outputs: int) -> nn.Linear | None:
-    head = {id(p) for p in split.head.values()}
-    ends = [
-        m
-        for m in split.model.modules()
-        if isinstance(m, nn.Linear) and m.out_features == outputs and id(m.weight) in head
-    ]
+    maps = [m for m in split.model.modules() if isinstance(m, nn.Linear) and id(m.weight) in head]
+    ends = [m for m in maps if outputs in (None, m.out_features)]
     return ends[-1] if ends else None

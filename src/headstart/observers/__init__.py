@@ -1,4 +1,4 @@
-"""What can be measured in a run beside its scores; one file each."""
+"""Observers, which measure something in a run beside its scores; one file each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far two sets of features of the same rows are apart."""
+"""Distances between two sets of features of the same rows."""
 
 from __future__ import annotations
 

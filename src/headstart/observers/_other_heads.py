@@ -26,7 +26,7 @@ _OF_A_TASK = (
 
 @dataclass(frozen=True)
 class OtherHead:
-    """What came of another stage 1.
+    """The head of another stage 1, if it learned.
 
     Args:
         head: Its head; ``None`` if it did not learn and the guard held it back.
@@ -93,8 +93,8 @@ def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
     own, theirs = _splits(config), _splits(settings_of_the_other(config, other))
     if _outputs(own) != _outputs(theirs):
         raise ConfigError(
-            f"another task with {_told(own)}, as these rows have",
-            f"{theirs.task.name} with {_told(theirs)}",
+            f"another task with {_describe_outputs(own)}, as these rows have",
+            f"{theirs.task.name} with {_describe_outputs(theirs)}",
             "Name a task that fits by --other-task, or leave it out.",
         )
 
@@ -108,7 +108,7 @@ def _outputs(splits: Splits) -> tuple[str, int, int]:
     return target.kind, target.outputs, target.spans
 
 
-def _told(splits: Splits) -> str:
+def _describe_outputs(splits: Splits) -> str:
     kind, outputs, spans = _outputs(splits)
     if kind == "choice":
         return "a score for each choice"

@@ -1,4 +1,4 @@
-"""Where in a backbone something lies; names without torch, for whoever reads what was measured."""
+"""Names of the parts of a backbone, without torch."""
 
 from __future__ import annotations
 

@@ -42,11 +42,7 @@ class Calibration(Observer):
         self._refuse(config, read_rows(config, find_task(config)))
 
     def begin(self, plan: TrainingPlan) -> None:
-        """Refuse the same.
-
-        Args:
-            plan: Model, rows and plan.
-        """
+        """Refuse the same."""
         super().begin(plan)
         self._refuse(plan.config, plan.splits)
 

@@ -32,11 +32,7 @@ class Drift(Observer):
         self.found: list[dict[str, Any]] = []
 
     def begin(self, plan: TrainingPlan) -> None:
-        """Take the features of the pretrained backbone.
-
-        Args:
-            plan: Model, rows and plan.
-        """
+        """Take the features of the pretrained backbone."""
         super().begin(plan)
         loader = ExamplesLoader(plan.encoded.train, plan.runtime.device)
         rng = np.random.default_rng(stream(plan.config.seed, "drift"))
@@ -48,11 +44,7 @@ class Drift(Observer):
         return final_states(self.plan.model, self.loader, self.plan.runtime)
 
     def stage_ended(self, stage: StageResult) -> None:
-        """Take the features after a stage; those of a stage that only handed on its head are none.
-
-        Args:
-            stage: Its record.
-        """
+        """Take the features after a stage that changes the backbone."""
         super().stage_ended(stage)
         if stage.handed_on not in {"everything", "model"}:
             return

@@ -97,14 +97,7 @@ class HeadStart(Observer):
             require_same_outputs(config, self.other)
 
     def beside(self, config: FitConfig) -> Sequence[FitConfig]:
-        """Name the other stage 1 of a control that has one.
-
-        Args:
-            config: The run's settings.
-
-        Returns:
-            Settings of the run that it belongs to.
-        """
+        """Name the other stage 1 of a control that has one."""
         if self.control not in DONATED:
             return ()
         return (settings_of_the_other(config, self._differs(config)),)
@@ -115,11 +108,7 @@ class HeadStart(Observer):
         return {**own, **self.other}
 
     def begin(self, plan: TrainingPlan) -> None:
-        """Keep the fresh head, and carry out the other stage 1.
-
-        Args:
-            plan: Model, rows and plan.
-        """
+        """Keep the fresh head, and carry out the other stage 1."""
         super().begin(plan)
         self.check(plan.config)
         self.fresh = plan.model.head_state()
@@ -131,13 +120,7 @@ class HeadStart(Observer):
                 self.given_up = f"the stage 1 of the {self.control} did not learn"
 
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
-        """Put the control's head into the model before the last stage.
-
-        Args:
-            stage: Its record so far.
-            number: Which one, from 1.
-            of: How many there are.
-        """
+        """Put the control's head into the model before the last stage."""
         super().stage_started(stage, number, of)
         self.last = number == of
         if not self.last:
@@ -167,11 +150,7 @@ class HeadStart(Observer):
         return [{name: head[name]} for head in heads]
 
     def point(self, point: Point) -> None:
-        """Measure the head at an evaluation of the last stage.
-
-        Args:
-            point: Step and scores.
-        """
+        """Measure the head at an evaluation of the last stage."""
         super().point(point)
         if not self.last:
             return
@@ -183,11 +162,7 @@ class HeadStart(Observer):
         })  # fmt: skip
 
     def stage_ended(self, stage: StageResult) -> None:
-        """Note what a stage has handed on.
-
-        Args:
-            stage: Its record.
-        """
+        """Note what a stage has handed on."""
         super().stage_ended(stage)
         self.handed_on = stage.handed_on
 

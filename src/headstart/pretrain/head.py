@@ -40,14 +40,10 @@ NEVER = 10**9
 
 
 class _Silent(Callback):
-    """Says nothing: what has to be said is a warning to the caller."""
+    """A callback that leaves warnings to the caller."""
 
     def warning(self, text: str) -> None:
-        """Hear something that may spoil the result.
-
-        Args:
-            text: One sentence or a few.
-        """
+        """Hear something that may spoil the result."""
 
 
 SHOWN_ROWS = 256

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from headstart.study.outcome.comparison import Comparison, compare
+from headstart.study.outcome.comparison import Comparison
 from headstart.study.outcome.statistics import holm, smallest_p
-from headstart.study.outcome.summary import Entry, Summary
+from headstart.study.outcome.summary import Summary, compare_over_groups
 from headstart.study.outcome.tables import (
     FEWEST_PAIRS,
     SAME_ROWS,
@@ -23,7 +21,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """What a reader takes home.
+    """The conclusion of a study.
 
     Args:
         best: Which strategy is best on this data, in a sentence.
@@ -44,7 +42,7 @@ class _Found:
 
 
 def answer(summary: Summary) -> Answer:
-    """Say what a study has found.
+    """Write the conclusion of a study.
 
     Args:
         summary: What it says in numbers.
@@ -61,7 +59,7 @@ def answer(summary: Summary) -> Answer:
         best = f"{short_name(summary.baseline)}, the baseline, has not finished on every task yet."
         return Answer(best, "Nothing can be compared with it so far.", cautions)
     others = [name for name in shared if name != summary.baseline]
-    pairs = {name: between(summary, name, summary.baseline) for name in others}
+    pairs = {name: compare_over_groups(summary.groups, name, summary.baseline) for name in others}
     known = {name: found for name, found in pairs.items() if found}
     if not known:
         so_far = "" if _ended(summary) == summary.planned else " so far"
@@ -76,30 +74,6 @@ def answer(summary: Summary) -> Answer:
         count = f"{len(tables)} comparisons"
         cautions.append(f"The answer is about the mean over the {count}; each has its own table.")
     return Answer(*_verdict(summary, found), cautions)
-
-
-def between(summary: Summary, ours: str, theirs: str) -> Comparison | None:
-    """Compare two strategies over all groups, paired by seed.
-
-    Args:
-        summary: The summary; both have finished runs in each of its groups.
-        ours: One strategy.
-        theirs: The other.
-
-    Returns:
-        The comparison of the means over the groups; ``None`` without a seed that all have.
-    """
-    sides: list[list[Entry]] = [
-        [next(e for e in group.entries if e.strategy == name) for group in summary.groups]
-        for name in (ours, theirs)
-    ]
-    seeds = sorted(set.intersection(*(set(entry.runs) for side in sides for entry in side)))
-    one, other = (
-        [float(np.mean([entry.runs[seed].score for entry in side])) for seed in seeds]
-        for side in sides
-    )
-    flattered = any(entry.same_rows for side in sides for entry in side)
-    return compare(one, other, same_rows=flattered)
 
 
 def show_p(p: float) -> str:
@@ -188,7 +162,7 @@ def _sure_of_win(summary: Summary, found: Sequence[_Found]) -> str:
     told = f"That is unlikely to be chance ({show_p(top.p or 0)}{_tests(len(found))})"
     if len(found) < 2 or found[1].comparison.difference.estimate <= 0:
         return f"{told}."
-    rival = between(summary, top.name, found[1].name)
+    rival = compare_over_groups(summary.groups, top.name, found[1].name)
     if rival is None or rival.test is None:
         return f"{told}; it was not compared with the next best."
     apart = "can also be told from" if rival.test.p < ALPHA else "cannot be told from"

@@ -56,7 +56,7 @@ def section(evidence: Evidence, model: RunResult | None = None) -> str:
 
 
 def put_into(path: Path, text: str) -> bool:
-    """Put a section into a file: in the place of the one that stands there, else at its end.
+    """Write a section into a file: in place of the one there, else at its end.
 
     Args:
         path: The file; made if it does not exist.

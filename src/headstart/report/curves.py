@@ -14,7 +14,7 @@ from headstart.report.figures import COLOURS, DASHES, Figure, Look, group_name, 
 from headstart.report.figures import looks as looks_of
 from headstart.report.read import Evidence, Run
 from headstart.results import StageResult
-from headstart.study.outcome.summary import GIVEN_UP, Key, group_key
+from headstart.study.outcome.summary import GIVEN_UP, Key
 from headstart.study.outcome.tables import score_scale, short_name
 
 _TECHNIQUE = re.compile(r"\+[A-Za-z_]")
@@ -87,9 +87,8 @@ def learning(evidence: Evidence) -> Iterator[Figure]:
     summary = evidence.summary
     found = _runs(evidence.runs)
     for number, group in enumerate(summary.groups):
-        key = group_key(group.task, group.model, group.train_rows, group.settings)
         bands = {}
-        for strategy, runs in found.get(key, {}).items():
+        for strategy, runs in found.get(group.key, {}).items():
             most = max(len(kept(run)) for run in runs)
             stages = [[kept(r)[i] for r in runs if len(kept(r)) > i] for i in range(most)]
             bands[strategy] = [(own[0].stage, band(own)) for own in stages if own]
@@ -142,7 +141,7 @@ def convergence(evidence: Evidence) -> Iterator[Figure]:
     summary, looks = evidence.summary, looks_of(evidence.summary)
     found = _runs(evidence.runs)
     for number, group in enumerate(summary.groups):
-        runs = found.get(group_key(group.task, group.model, group.train_rows, group.settings), {})
+        runs = found.get(group.key, {})
         bands = {name: band([kept(run)[-1] for run in own if kept(run)])
                  for name, own in runs.items()}  # fmt: skip
         bands = {name: own for name, own in bands.items() if own.steps}
@@ -159,7 +158,7 @@ def convergence(evidence: Evidence) -> Iterator[Figure]:
 
 
 def _reached(bands: Mapping[str, Band], plain: str) -> str:
-    """Say when each strategy has reached what plain fine-tuning ends with."""
+    """Write when each strategy has reached the score that plain fine-tuning ends with."""
     goal, end = bands[plain].mean[-1], bands[plain].steps[-1]
     told = []
     for name, found in bands.items():

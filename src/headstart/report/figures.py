@@ -11,7 +11,7 @@ import numpy as np
 
 from headstart.report.read import Evidence, Run
 from headstart.study.outcome.statistics import Description
-from headstart.study.outcome.summary import Entry, Group, Key, Summary, group_key
+from headstart.study.outcome.summary import Entry, Group, Key, Summary
 from headstart.study.outcome.tables import score_scale, short_name, show_interval
 from headstart.untrusted import one_line, shortened
 
@@ -48,7 +48,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Look:
-    """How a strategy is drawn; no two differ by colour alone.
+    """Colour, marker and line of a strategy; no two differ by colour alone.
 
     Args:
         colour: Of lines and markers.
@@ -62,7 +62,7 @@ class Look:
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """Give every strategy of a study its look.
+    """Choose the look of every strategy of a study.
 
     Args:
         summary: The study.
@@ -241,10 +241,9 @@ def by_size(evidence: Evidence) -> Iterator[Figure]:
     sizes = _rows_used(evidence.runs)
     families: dict[Key, list[tuple[float, Group]]] = defaultdict(list)
     for group in evidence.summary.groups:
-        used = sizes.get(group_key(group.task, group.model, group.train_rows, group.settings))
-        if used:
-            key = group_key(group.task, group.model, None, group.settings)
-            families[key].append((used, group))
+        if used := sizes.get(group.key):
+            task, model, _, *settings = group.key
+            families[task, model, *settings].append((used, group))
     several = [sorted(found, key=lambda f: f[0]) for found in families.values() if len(found) > 1]
     for number, found in enumerate(several):
         first = found[0][1]

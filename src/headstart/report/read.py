@@ -1,4 +1,4 @@
-"""What a report is made from: the records of a study's folder, read without torch."""
+"""The data of a report: the records of a study's folder, read without torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from headstart.results import RunResult
-from headstart.study.outcome.read import Records, read_records
-from headstart.study.outcome.summary import AXES, Key, Summary, group_key, summarise
+from headstart.study.outcome.read import Records, read_records, summary_of
+from headstart.study.outcome.summary import Key, Summary, group_key
 from headstart.study.store import PlannedRun
 
 
@@ -31,14 +31,13 @@ class Run:
 
     @property
     def group(self) -> Key:
-        """What it is compared within."""
-        extra = {k: v for k, v in self.axes.items() if k not in AXES}
-        return group_key(self.axes["task"], self.axes["model"], self.axes["train_rows"], extra)
+        """The key of the group that it is compared within."""
+        return group_key(self.axes)
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a report tells.
+    """The data of a report: summary, finished runs and plans.
 
     Args:
         address: The study's folder.
@@ -75,7 +74,7 @@ def read_study(
 
 
 def evidence_of(address: str, found: Records) -> Evidence:
-    """Say what records tell.
+    """Compute what a report is made from.
 
     Args:
         address: The study's folder.
@@ -84,16 +83,9 @@ def evidence_of(address: str, found: Records) -> Evidence:
     Returns:
         The evidence.
     """
-    names = found.strategies
-    if found.results or found.failures or found.baseline not in names:
-        summary = summarise(found.results, found.failures, found.baseline, names, found.logits)
-    else:
-        summary = Summary(found.baseline, [], None)
-    summary.damaged = found.damaged
-    summary.planned = sum(run.axes["strategy"] in names for run in found.planned)
     runs = [
         Run(r["id"], r["axes"], RunResult.from_dict(r["result"]), r["measured"])
         for r in found.results
     ]
-    runs.sort(key=lambda run: names.index(run.axes["strategy"]))
-    return Evidence(address, summary, runs, found.planned, found.asked)
+    runs.sort(key=lambda run: found.strategies.index(run.axes["strategy"]))
+    return Evidence(address, summary_of(found), runs, found.planned, found.asked)

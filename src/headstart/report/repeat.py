@@ -1,4 +1,4 @@
-"""What is needed to repeat a study: its file, its command, versions and machines."""
+"""The study file, command, versions and machines that a study can be repeated with."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def command(evidence: Evidence) -> str:
 
 
 def whole(evidence: Evidence) -> bool:
-    """Tell whether the study file asks for exactly the runs of the study.
+    """Return whether the study file asks for exactly the runs of the study.
 
     Args:
         evidence: What the report is made from.
@@ -100,17 +100,17 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
     """
     results = [run.result for run in evidence.runs]
     told = [(f"setting: {k}", v) for k, v in
-            _told(_without(r.settings, LEFT_OUT) for r in results)]  # fmt: skip
-    told += [(f"version: {k}", v) for k, v in _told(r.versions for r in results)]
-    told += [(f"machine: {k}", v) for k, v in _told(r.machine for r in results)]
-    told += [(f"backbone: {k}", v) for k, v in _told(r.backbone for r in results)]
+            _joined_values(_without(r.settings, LEFT_OUT) for r in results)]  # fmt: skip
+    told += [(f"version: {k}", v) for k, v in _joined_values(r.versions for r in results)]
+    told += [(f"machine: {k}", v) for k, v in _joined_values(r.machine for r in results)]
+    told += [(f"backbone: {k}", v) for k, v in _joined_values(r.backbone for r in results)]
     names = ("train_fingerprint", "validation_fingerprint", "validation_rows", "untouched_rows")
     for task in dict.fromkeys(run.axes["task"] for run in evidence.runs):
         own = [r.result for r in evidence.runs if r.axes["task"] == task]
         data = ({n: r.data[n] for n in names if n in r.data} for r in own)
         labels = ({"labels": r.task["labels"]} for r in own if r.task.get("labels"))
-        told += [(f"data of {task}: {k}", v) for k, v in _told(data)]
-        told += [(f"labels of {task}", v) for _, v in _told(labels)]
+        told += [(f"data of {task}: {k}", v) for k, v in _joined_values(data)]
+        told += [(f"labels of {task}", v) for _, v in _joined_values(labels)]
     return told
 
 
@@ -127,7 +127,7 @@ def common(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {k: v for k, v in first.items() if all(k in t and t[k] == v for t in tables)}
 
 
-def _told(tables: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def _joined_values(tables: Iterable[Mapping[str, Any]]) -> list[tuple[str, str]]:
     found: dict[str, dict[str, None]] = {}
     for table in tables:
         for name, value in table.items():

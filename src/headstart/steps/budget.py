@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import BufferSnapshot, Snapshot
-from headstart.results import Point, StageResult
-from headstart.steps.callback import Callback
+from headstart.steps.callback import StepTimer
 from headstart.steps.plan import with_settings
 from headstart.steps.train import stage_runner
 from headstart.steps.types import RunSettings, TrainingPlan
@@ -24,12 +22,10 @@ MARGIN = 1.2
 SHORTEST = 0.5
 """Epochs of the last stage below which it is left out."""
 
-Clock = Callable[[], float]
-
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast this machine is.
+    """Seconds of a training step and of the evaluation of a row.
 
     Args:
         step: Seconds for a step of the last stage; no stage's is slower by much.
@@ -40,30 +36,7 @@ class Speed:
     row: float
 
 
-class _Silent(Callback):
-    """Says nothing of what happens, and notes when steps end."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.steps: list[float] = []
-
-    def warning(self, text: str) -> None: ...
-
-    def stage_started(self, stage: StageResult, number: int, of: int) -> None: ...
-
-    def stage_ended(self, stage: StageResult) -> None: ...
-
-    def message(self, text: str) -> None: ...
-
-    def point(self, point: Point) -> None: ...
-
-    def step(self, step: int, loss: float) -> None:  # noqa: ARG002
-        self.steps.append(self.clock())
-
-
-def fit_to_budget(
-    plan: TrainingPlan, began: float, clock: Clock = time.perf_counter
-) -> TrainingPlan:
+def fit_to_budget(plan: TrainingPlan, began: float) -> TrainingPlan:
     """Shorten the last stage, so that the run ends within its budget of time.
 
     A few steps are timed on the run's own rows; the model is then as it was. These are estimates:
@@ -71,8 +44,7 @@ def fit_to_budget(
 
     Args:
         plan: The run; one without a budget is given back as it is.
-        began: When it began, by the clock.
-        clock: Gives seconds.
+        began: When it began, by ``time.perf_counter``.
 
     Returns:
         The run, its last stage no longer than was planned. Where not even half an epoch is left and
@@ -89,8 +61,8 @@ def fit_to_budget(
         fix = "Drop --budget, or train in one process."
         found = f"{plan.runtime.world} processes, whose clocks differ"
         raise ConfigError("one process for --budget", found, fix)
-    speed = measure(plan, clock)
-    left = config.budget_seconds - (clock() - began)
+    speed = measure(plan)
+    left = config.budget_seconds - (time.perf_counter() - began)
     epochs, planned = epochs_within(plan, speed, left), _planned_epochs(plan)
     within = f"within {config.budget}"
     last = len(strategy.stages) - 1
@@ -123,12 +95,11 @@ def _decided(plan: TrainingPlan, strategy: Strategy) -> dict[str, object]:
     return {"budget": None, "strategy": strategy.name, "epochs": None}
 
 
-def measure(plan: TrainingPlan, clock: Clock) -> Speed:
+def measure(plan: TrainingPlan) -> Speed:
     """Time a few steps of the last stage; the model is then as it was.
 
     Args:
         plan: The run.
-        clock: Gives seconds.
 
     Returns:
         The speed.
@@ -141,16 +112,15 @@ def measure(plan: TrainingPlan, clock: Clock) -> Speed:
     strategy = Strategy((last,), plan.strategy.line)
     trial = with_settings(plan, RunSettings(config, plan.task, strategy, numbers))
     pretrained = Snapshot({**plan.model.backbone, **plan.model.head})
-    buffers, silent = BufferSnapshot(plan.model), _Silent(clock)
-    began = clock()
+    buffers, timer = BufferSnapshot(plan.model), StepTimer()
     try:
-        stage_runner(trial, silent).run()
+        stage_runner(trial, timer).run()
     finally:
         pretrained.restore()
         buffers.restore()
-    counted = silent.steps[_NOT_COUNTED - 1 :]
+    counted = timer.steps[_NOT_COUNTED - 1 :]
     step = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
-    rest = clock() - began - (silent.steps[-1] - silent.steps[0]) - step
+    rest = time.perf_counter() - timer.began - (timer.steps[-1] - timer.steps[0]) - step
     return Speed(step, max(0.0, rest) / (2 * len(plan.encoded.validation)))
 
 

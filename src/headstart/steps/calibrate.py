@@ -1,4 +1,4 @@
-"""What held-out rows decide after training: one temperature of the logits, one threshold."""
+"""Temperature scaling and a decision threshold, chosen on held-out rows after training."""
 
 from __future__ import annotations
 

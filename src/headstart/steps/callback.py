@@ -1,8 +1,9 @@
-"""What a run tells whoever watches it, and what may look at its model."""
+"""Callbacks of a run, and observers, which also see its model."""
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +18,10 @@ log = logging.getLogger("headstart")
 
 
 class Callback:
-    """Hears what a run does; this one writes it to the log, a display overrides more."""
+    """Callbacks of a run: this class writes each event to the log, displays override it."""
 
     def planned(self, plan: PlanSummary) -> None:
-        """Hear the plan before anything trains.
+        """Handle the plan, before anything trains.
 
         Args:
             plan: The whole plan.
@@ -29,7 +30,7 @@ class Callback:
             log.info(line)
 
     def message(self, text: str) -> None:
-        """Hear something worth knowing.
+        """Handle something worth knowing.
 
         Args:
             text: One sentence or a few.
@@ -37,7 +38,7 @@ class Callback:
         log.info(text)
 
     def warning(self, text: str) -> None:
-        """Hear something that may spoil the result.
+        """Handle something that may spoil the result.
 
         Args:
             text: One sentence or a few.
@@ -45,7 +46,7 @@ class Callback:
         log.warning(text)
 
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
-        """Hear that a stage begins.
+        """Handle the start of a stage.
 
         Args:
             stage: Its record so far.
@@ -59,7 +60,7 @@ class Callback:
         )  # fmt: skip
 
     def step(self, step: int, loss: float) -> None:
-        """Hear that an optimizer step is done.
+        """Handle the end of an optimizer step.
 
         Args:
             step: Steps done in the stage.
@@ -67,7 +68,7 @@ class Callback:
         """
 
     def point(self, point: Point) -> None:
-        """Hear of an evaluation.
+        """Handle an evaluation.
 
         Args:
             point: Step and scores.
@@ -75,7 +76,7 @@ class Callback:
         log.info("  step %d: %s", point.step, show_scores(point.scores))
 
     def stage_ended(self, stage: StageResult) -> None:
-        """Hear that a stage is over.
+        """Handle the end of a stage.
 
         Args:
             stage: Its record.
@@ -86,8 +87,39 @@ class Callback:
         )  # fmt: skip
 
 
+class StepTimer(Callback):
+    """Notes when the plan is ready and when each step ends, and writes nothing to the log."""
+
+    def __init__(self) -> None:
+        self.began = self.ready = time.perf_counter()
+        self.steps: list[float] = []
+
+    def planned(self, plan: PlanSummary) -> None:  # noqa: ARG002
+        """Note that everything is loaded."""
+        self.ready = time.perf_counter()
+
+    def message(self, text: str) -> None:
+        """Write nothing."""
+
+    def warning(self, text: str) -> None:
+        """Write nothing."""
+
+    def stage_started(self, stage: StageResult, number: int, of: int) -> None:
+        """Write nothing."""
+
+    def step(self, step: int, loss: float) -> None:  # noqa: ARG002
+        """Note that a step has ended."""
+        self.steps.append(time.perf_counter())
+
+    def point(self, point: Point) -> None:
+        """Write nothing."""
+
+    def stage_ended(self, stage: StageResult) -> None:
+        """Write nothing."""
+
+
 class Observer(Callback):
-    """Hears what a run does and sees its model; measures something about it.
+    """A callback that also sees the model, and measures something about it.
 
     ``stage_started`` is heard with the tuner attached and the head in place, before the first
     evaluation; ``stage_ended`` after the tuner is gone or merged. What the model held may be
@@ -107,7 +139,7 @@ class Observer(Callback):
         """
 
     def beside(self, config: FitConfig) -> Sequence[FitConfig]:
-        """Say what else is trained for the run, so that its time can be told beforehand.
+        """List the further trainings that a run needs, for the estimate of its time.
 
         Args:
             config: The run's settings.
@@ -119,7 +151,7 @@ class Observer(Callback):
         return ()
 
     def begin(self, plan: TrainingPlan) -> None:
-        """See the run before anything trains.
+        """Prepare for a run, before anything trains.
 
         Args:
             plan: Model, rows and plan.
@@ -127,7 +159,7 @@ class Observer(Callback):
         self.plan = plan
 
     def end(self) -> dict[str, Any]:
-        """See the run after everything has trained.
+        """Return the measurements, after everything has trained.
 
         Returns:
             What was found, as plain data that JSON gives back as it is.

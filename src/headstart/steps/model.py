@@ -81,7 +81,7 @@ def _input_settings(config: FitConfig, hyperparameters: Hyperparameters) -> Inpu
 def _start_head(
     config: FitConfig, splits: Splits, model: SplitModel, preprocessor: Preprocessor
 ) -> None:
-    """Put what the user gave for the head onto the one that was drawn."""
+    """Load the head that the user gave, or initialise the one that was drawn."""
     ignore = config.ignore_backbone_mismatch
     head = Head.from_pretrained(config.head) if config.head else None
     if head is not None and config.takes_whole_head:

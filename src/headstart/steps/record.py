@@ -73,7 +73,7 @@ def _rule(config: FitConfig, strategy: Strategy) -> str:
 def finish(
     plan: TrainingPlan, runner: StrategyRunner, result: RunResult, callback: Callback
 ) -> Floats:
-    """Put scores and what is suspicious about them into the record.
+    """Add the scores, and warnings about them, to the record.
 
     Args:
         plan: The run.

@@ -90,8 +90,8 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
 
 
 @dataclass
-class _Read:
-    """What ``_build`` makes of two tables; as in ``Splits``, before rows are set apart."""
+class _ReadTables:
+    """Training and validation rows as read, before any are held out."""
 
     task: TaskSpec
     kind: TargetKind
@@ -116,7 +116,7 @@ class _Read:
 
 def _build(
     config: FitConfig, task: TaskSpec, train: pd.DataFrame, validation: pd.DataFrame | None
-) -> _Read:
+) -> _ReadTables:
     """Settle the target, name the classes and make the rows, telling faults of both tables."""
     train = fit_columns(train, task)
     faults = column_faults(train, task, where=TRAINING)
@@ -159,7 +159,7 @@ def _build(
     raise_all(faults)
     if kind is None:
         raise RuntimeError("without faults the labels are known")
-    return _Read(task, kind, made[0], made[1] if validation is not None else None, usable)
+    return _ReadTables(task, kind, made[0], made[1] if validation is not None else None, usable)
 
 
 def _check_sample(n: int, strata: npt.NDArray[np.int64], before: int) -> None:
@@ -192,7 +192,7 @@ def _repeated(rows: Rows, held_out: Rows) -> list[str]:
 
 
 def _settle_target(train: pd.DataFrame, task: TaskSpec, metrics: tuple[str, ...]) -> TaskSpec:
-    """Let the labels of the user's own columns say of which kind they are."""
+    """Infer the kind of target from the labels of the user's own columns."""
     # Those that need rows of their own kind look closer.
     kinds = sorted(map(TARGETS.get, TARGETS), key=lambda kind: kind.shape is None)
     found = (kind.name for kind in kinds if kind.recognises(train, task, where=TRAINING))

@@ -81,7 +81,7 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
     facts = {
         "task": f"{plan.task.name} ({plan.task.shape}, {plan.task.target})",
         "model": f"{config.model}, {size:,} backbone parameters",
-        "head": (_SENTENCE if numbers.sentence else numbers.head) + _start(config),
+        "head": (_SENTENCE if numbers.sentence else numbers.head) + _describe_start(config),
         "device": f"{plan.runtime.device}, {plan.runtime.precision} ({plan.runtime.reason})",
         "threads": str(plan.runtime.threads),
         "batch": f"{numbers.preset.batch_size} rows a step, seed {config.seed}",
@@ -103,8 +103,8 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
     return PlanSummary(plan.strategy.name, stages, plan.counts, tuple(told.items()), plan.notes)
 
 
-def _start(config: FitConfig) -> str:
-    """Say where the head starts, behind its kind."""
+def _describe_start(config: FitConfig) -> str:
+    """Describe how the head is initialised, behind its kind."""
     part = "" if config.head_part == "all" else ", but for its last map"
     given = f", from {config.head}{part}" if config.head else ""
     init = {"normal": "", "zero": ", starting at zero", "labels": ", starting from the label names"}

@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from headstart.errors import RunError
 from headstart.results import RunResult
 from headstart.steps.callback import Callback
 from headstart.steps.output.folder import CHECKPOINTS, RunFolder
 from headstart.steps.stages.interrupt import Pauser
 from headstart.steps.stages.plan import stage_options
-from headstart.steps.stages.resume import origin_of, require_same
-from headstart.steps.stages.runner import Save, StrategyRunner
+from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.stages.types import TrainingData
-from headstart.steps.types import TrainingPlan, gold_labels
+from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.training.checkpoint import load_checkpoint, save_checkpoint
 from headstart.training.evaluate import Judge
 from headstart.training.loader import ExamplesLoader
-from headstart.training.step_reports import Pause
 
 
-def never() -> int:
-    """Ask for no pause."""
-    return Pause.NO
-
-
-def nowhere(state: dict[str, Any], tensors: dict[str, torch.Tensor], stop: bool) -> None:
-    """Save no checkpoint."""
-
-
-def stage_runner(
-    plan: TrainingPlan, callback: Callback, pause: Callable[[], int] = never, save: Save = nowhere
-) -> StrategyRunner:
-    """Put together what trains the stages of a run.
+def stage_runner(plan: TrainingPlan, callback: Callback) -> StrategyRunner:
+    """Make the runner of a run's stages.
 
     Args:
         plan: The run.
         callback: Hears what happens.
-        pause: Asked in each step, gives a ``Pause``.
-        save: Writes a checkpoint.
 
     Returns:
-        The runner; nothing has trained yet.
+        The runner; nothing has trained yet, and no checkpoint is written.
     """
     kind, encoded, runtime = plan.splits.kind, plan.encoded, plan.runtime
     labels = encoded.train.labels
@@ -58,7 +43,7 @@ def stage_runner(
         plan.pristine,
     )
     options = stage_options(plan.config, plan.hyperparameters, plan.stages)
-    return StrategyRunner(plan.strategy, plan.stages, data, options, runtime, callback, pause, save)
+    return StrategyRunner(plan.strategy, plan.stages, data, options, runtime, callback)
 
 
 def train(
@@ -75,7 +60,6 @@ def train(
     """
     result.stages, result.guard = runner.results, runner.guard_notes
     runner.run(resumed)
-    result.stages, result.guard = runner.results, runner.guard_notes
 
 
 def train_with_checkpoints(
@@ -97,10 +81,10 @@ def train_with_checkpoints(
         RunError: If the checkpoint is about other rows or another backbone.
         KeyboardInterrupt: If the user interrupts; a checkpoint is then written first.
     """
-    origin = origin_of(plan)
+    origin = {"rows": data_record(plan.splits), "backbone": plan.fingerprint}
     resumed = load_checkpoint(folder.work / CHECKPOINTS) if plan.config.resume else None
     if resumed:
-        require_same(resumed[0]["origin"], origin)
+        _require_same(resumed[0]["origin"], origin)
     for warning in result.warnings:
         callback.warning(warning)
     if resumed:
@@ -114,6 +98,18 @@ def train_with_checkpoints(
         if stop:
             raise KeyboardInterrupt
 
-    runner = stage_runner(plan, callback, pauser, save)
+    runner = stage_runner(plan, callback)
+    runner.pause, runner.save = pauser, save
     train(runner, result, resumed)
     return runner
+
+
+def _require_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with other rows or another backbone: the bits would be others."""
+    changed = [name for name in now if before[name] != now[name]]
+    if changed:
+        raise RunError(
+            "the rows and the backbone with which the run was started",
+            f"another {' and another '.join(changed)}".replace("another rows", "other rows"),
+            "Put back what has changed, or start again with --overwrite.",
+        )

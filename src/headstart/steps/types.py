@@ -1,4 +1,4 @@
-"""What the steps of a run hand on to one another."""
+"""The values that the steps of a run pass on to one another."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class Splits:
 
     @property
     def target(self) -> Target:
-        """What the model has to predict."""
+        """The outputs that the model needs."""
         spans = len(self.task.spans) if self.task.span_use == "vectors" else 0
         model = INPUTS.get(self.task.shape).model
         several = self.kind.problem_type == "multi_label_classification"

@@ -1,4 +1,4 @@
-"""How long each stage takes, in optimizer steps.
+"""The length of each stage in optimizer steps.
 
 The epochs that a user asks for are those of fine-tuning, the last stage. A stage before it that
 carries no length of its own goes on until its head has learned, within a bound, and comes on top.
@@ -10,36 +10,15 @@ have ended early leave.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headstart.errors import ConfigError, NotationError
 from headstart.strategies.stages import Stage, Strategy, Until
 
-
-@dataclass(frozen=True)
-class Bounds:
-    """Limits on the steps of a stage that ends when its head has learned.
-
-    Args:
-        least: Steps below which such a stage is not ended.
-        most_at_least: However short fine-tuning is, the stage may take this many steps.
-        most: However long fine-tuning is, the stage takes no more than this.
-    """
-
-    least: int = 40
-    most_at_least: int = 100
-    most: int = 1000
-
-    def bound(self, fine_tuning_steps: int) -> int:
-        """Return the upper bound for a strategy whose last stage takes the given steps.
-
-        Args:
-            fine_tuning_steps: Steps of the last stage.
-
-        Returns:
-            The same number, kept between ``most_at_least`` and ``most``.
-        """
-        return min(max(fine_tuning_steps, self.most_at_least), self.most)
+LEAST_STEPS = 40
+"""Steps below which a stage is not ended because its head has learned."""
+LOWEST_BOUND, HIGHEST_BOUND = 100, 1000
+"""Between these, the steps of fine-tuning are the upper bound of such a stage."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +57,6 @@ def lengths(
     epochs: float,
     total_epochs: float | None = None,
     share: float | None = None,
-    bounds: Bounds | None = None,
 ) -> tuple[Length, ...]:
     """Turn epochs, shares and bounds into steps for every stage.
 
@@ -91,7 +69,6 @@ def lengths(
         share: A preset's: the share of the total that a stage before the last takes where its
             line gives no length. If ``None``, such a stage goes on until its head has learned,
             and where a total is asked for, for an equal share of it at most.
-        bounds: Limits of stages that end when the head has learned.
 
     Returns:
         One length for each stage.
@@ -99,7 +76,6 @@ def lengths(
     Raises:
         ConfigError: If the stages do not add up to the total that was asked for.
     """
-    limits = bounds or Bounds()
     per_epoch = math.ceil(rows / batch_size)
     total = max(1, round((total_epochs or epochs) * per_epoch))
     asked = total_epochs is not None or any(s.share is not None for s in strategy.stages)
@@ -112,19 +88,18 @@ def lengths(
                 _steps(sum(steps)),
                 "Leave the last stage without a length, or drop the total and every share.",
             )
-        return tuple(
-            _length(s, n, limits, adaptive=s in open_ends and share is None)
+        *before, final = (
+            _length(s, n, adaptive=s in open_ends and share is None)
             for s, n in zip(strategy.stages, steps, strict=True)
         )
+        unused = sum(length.steps - length.expected for length in before)
+        return (*before, replace(final, steps=final.steps + unused))
     *early, last = strategy.stages
-    final = _own(last, per_epoch, total) or total
-    bound = limits.bound(final)
+    own = _own(last, per_epoch, total) or total
+    bound = min(max(own, LOWEST_BOUND), HIGHEST_BOUND)
     return (
-        *(
-            _length(s, _own(s, per_epoch, total) or bound, limits, adaptive=s in open_ends)
-            for s in early
-        ),
-        _length(last, final, limits),
+        *(_length(s, _own(s, per_epoch, total) or bound, adaptive=s in open_ends) for s in early),
+        _length(last, own),
     )
 
 
@@ -160,6 +135,6 @@ def _own(stage: Stage, per_epoch: int, total: int) -> int | None:
     return None if stage.share is None else max(1, round(stage.share * total))
 
 
-def _length(stage: Stage, steps: int, limits: Bounds, *, adaptive: bool = False) -> Length:
+def _length(stage: Stage, steps: int, *, adaptive: bool = False) -> Length:
     until = stage.until or ("learned" if adaptive else "end")
-    return Length(steps, min(limits.least, steps), until)
+    return Length(steps, min(LEAST_STEPS, steps), until)

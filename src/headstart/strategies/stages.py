@@ -1,4 +1,4 @@
-"""What a stage and a strategy are, as plain data."""
+"""Stages and strategies as plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with a file of a study: truncated, or changed by hand or by a failing disk."""
+"""Checks of a study's files: truncated, or changed by hand or by a failing disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _Name = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{1,64}$")]
 
 
 class _Axes(BaseModel):
-    """What every run has; settings of the grid may follow."""
+    """The axes of every run; settings of the grid may follow."""
 
     model_config = ConfigDict(strict=True)
     task: str
@@ -78,7 +78,7 @@ def digest(values: Mapping[str, Any]) -> str:
 
 
 def of_result(record: Mapping[str, Any] | None, identity: str) -> str:
-    """Look at a result.
+    """Return what is wrong with the record of a result.
 
     Args:
         record: What its file holds.
@@ -101,7 +101,7 @@ def of_result(record: Mapping[str, Any] | None, identity: str) -> str:
 
 
 def of_failure(record: Mapping[str, Any] | None, identity: str) -> str:
-    """Look at a failure.
+    """Return what is wrong with the record of a failure.
 
     Args:
         record: What its file holds.
@@ -118,7 +118,7 @@ def of_failure(record: Mapping[str, Any] | None, identity: str) -> str:
 
 
 def of_plan(plan: Mapping[str, Any] | None, name: str) -> str:
-    """Look at a plan.
+    """Return what is wrong with a plan.
 
     Args:
         plan: What its file holds.
@@ -150,7 +150,7 @@ def plan_name(plan: Mapping[str, Any]) -> str:
 
 
 def _of_numbers(result: RunResult, axes: Mapping[str, Any]) -> str:
-    """Look at all that a summary reads; what is missing raises."""
+    """Return what is wrong with the numbers that a summary reads; missing ones raise."""
     chosen = {"last": result.last, "best": result.best}
     score = (result.untouched or chosen[result.selected]).get("score")
     if not isinstance(score, int | float) or isinstance(score, bool) or not score <= 1:

@@ -1,20 +1,17 @@
-"""How long a study will take, from a few steps of each of its stages on this machine."""
+"""Estimate of a study's time, from a few steps of each of its stages on this machine."""
 
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 from headstart.config import FitConfig
 from headstart.observers import observer
-from headstart.results import StageResult
 from headstart.run import plan_run, run_in_memory
-from headstart.steps.callback import Callback
+from headstart.steps.callback import StepTimer
 from headstart.steps.stages.runner import MOST_POINTS
-from headstart.steps.summary import PlanSummary
 from headstart.strategies.stages import Stage
 from headstart.study.store import PlannedRun
 from headstart.tuners._bind import bind
@@ -26,7 +23,7 @@ _NOT_COUNTED = 2  # the first steps load and compile
 
 @dataclass(frozen=True)
 class Cost:
-    """What a stage costs here.
+    """Seconds that a stage takes.
 
     Args:
         step: Seconds for an optimizer step.
@@ -39,31 +36,6 @@ class Cost:
     point: float
     start: float
     epoch: int
-
-
-class _Clock(Callback):
-    """Notes when steps and evaluations end, and says nothing."""
-
-    def __init__(self) -> None:
-        self.steps: list[float] = []
-        self.began = time.perf_counter()
-        self.first = self.began
-
-    def planned(self, plan: PlanSummary) -> None:  # noqa: ARG002
-        self.first = time.perf_counter()
-
-    def message(self, text: str) -> None: ...
-
-    def warning(self, text: str) -> None: ...
-
-    def stage_started(self, stage: StageResult, number: int, of: int) -> None: ...
-
-    def stage_ended(self, stage: StageResult) -> None: ...
-
-    def step(self, step: int, loss: float) -> None:  # noqa: ARG002
-        self.steps.append(time.perf_counter())
-
-    def point(self, point: Any) -> None: ...
 
 
 class Calibration:
@@ -119,20 +91,20 @@ class Calibration:
         return self._costs[about]
 
     def _measure(self, config: FitConfig, line: str) -> Cost:
-        clock = _Clock()
+        timer = StepTimer()
         short = {
             "strategy": line, "threads": self._threads, "out": None,
             "epochs": None, "total_epochs": None, "eval_every": None, "lr": None, "head_lr": None,
             "guard": False, "select": "last", "selection": "validation",
         }  # fmt: skip
-        result = run_in_memory(config.model_copy(update=short), clock).result
+        result = run_in_memory(config.model_copy(update=short), timer).result
         stage = result.stages[0]
-        counted = clock.steps[_NOT_COUNTED - 1 : STEPS]
+        counted = timer.steps[_NOT_COUNTED - 1 : STEPS]
         step = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
         points = max(0.0, stage.seconds - stage.training_seconds) / max(1, len(stage.curve))
         rows = max(result.data["train_rows"], result.data["validation_rows"])
         epoch = math.ceil(rows / result.settings["batch_size"])
-        return Cost(step, points, clock.first - clock.began, epoch)
+        return Cost(step, points, timer.ready - timer.began, epoch)
 
 
 def _tried(stage: Stage) -> str:

@@ -1,4 +1,4 @@
-"""Which settings of ``headstart fit`` the runs of a study take, and why not the others."""
+"""The settings of ``headstart fit`` that a study does not take, with the reasons."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def misplaced(settings: Iterable[str]) -> Iterator[ConfigError]:
 
 
 def _axis(name: str) -> str:
-    """Say where a setting's axis is written."""
+    """Describe where a setting's axis is written."""
     axis = AXES_OF[name]
     word = name if name in ("task", "model") else axis
     option = word.replace("_", "-")

@@ -59,7 +59,7 @@ def markdown(summary: Summary, head: Sequence[str] = HEAD) -> list[str]:
 
 
 def _markdown(summary: Summary) -> str:
-    notes_of_it = (f"- {markdown_text(note, '<*')}" for note in _told(summary))
+    notes_of_it = (f"- {markdown_text(note, '<*')}" for note in _footnotes(summary))
     return "\n".join([*markdown(summary), *notes_of_it]) + "\n"
 
 
@@ -87,7 +87,7 @@ def _text(summary: Summary) -> str:
         lines.append(one_line(name))
         lines += ["  ".join(row).rstrip() for row in zip(*columns, strict=True)]
         lines.append("")
-    return "\n".join([*lines, *map(one_line, _told(summary))]) + "\n"
+    return "\n".join([*lines, *map(one_line, _footnotes(summary))]) + "\n"
 
 
 def _latex(summary: Summary) -> str:
@@ -99,7 +99,7 @@ def _latex(summary: Summary) -> str:
                   " & ".join(titles) + r" \\", r"\midrule"]  # fmt: skip
         lines += [" & ".join(map(_tex, row)) + r" \\" for row in cells]
         lines += [r"\bottomrule", r"\end{tabular}", ""]
-    return "\n".join([*lines, *(f"% {one_line(note)}" for note in _told(summary))]) + "\n"
+    return "\n".join([*lines, *(f"% {one_line(note)}" for note in _footnotes(summary))]) + "\n"
 
 
 def _tables(
@@ -112,7 +112,7 @@ def _tables(
         yield overall_title(summary), OVERALL_HEAD, overall_rows(summary.overall)
 
 
-def _told(summary: Summary) -> list[str]:
+def _footnotes(summary: Summary) -> list[str]:
     return ["; ".join(legend()), *notes(summary)]
 
 

@@ -1,4 +1,4 @@
-"""What a study is made of: a grid of tasks, models, strategies, seeds, sizes and settings.
+"""The grid of a study: tasks, models, strategies, seeds, sizes and settings.
 
 ::
 

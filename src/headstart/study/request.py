@@ -1,4 +1,4 @@
-"""What a user asks for, by the words of the command line or of Python: a plan, and where to run."""
+"""The plan and the executor of a study, from the arguments of the command line or of Python."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def request(
     rows: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> StudyPlan:
-    """Put a plan together; what is given wins over the file.
+    """Make the plan from a file and arguments; arguments win over the file.
 
     Args:
         config: File with a study; ``None`` for none.

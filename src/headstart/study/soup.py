@@ -114,7 +114,7 @@ class _Run:
         return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
     def judge(self, weights: Weights) -> dict[str, float]:
-        """Hold other weights, and measure them on the validation rows."""
+        """Evaluate other weights on the validation rows; the model then has them."""
         model, data = self.plan.model.model, self.runner.data
         model.load_state_dict(weights)
         self.runner.last_logits = predict_logits(
@@ -207,7 +207,7 @@ class _Planned:
 
 
 def _trusted(run: _Planned, address: str, trust: bool | None) -> _Planned:
-    """Put the word of this call in place of that of the folder."""
+    """Replace the folder's ``trust_remote_code`` by that of this call."""
     settings = without_trust(run.settings, address, said=trust is not None)
     return replace(run, settings={**settings, TRUST: bool(trust)})
 

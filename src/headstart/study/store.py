@@ -7,7 +7,7 @@
     results/<id>.json      a finished run
     logits/<id>.npy        its logits on the rows that it was evaluated on
     failures/<id>.json     a failed run: error and reason
-    claims/<id>.<n>.json   who works on a run; see ``claims``
+    locks/<id>.<n>.json   who works on a run; see ``locks``
     damaged/               results and failures that cannot be read, set aside
     logs/                  what the workers print
 
@@ -44,7 +44,7 @@ FORM = 1
 STUDY = "study.json"
 _OWN = re.compile(r"[^.~#\s]+(\.[0-9]{1,6})?\.(json|npy)")
 """Names of files below ``FOLDERS``, logs left out."""
-FOLDERS = ("plans", "results", "logits", "failures", "claims", "damaged", "logs")
+FOLDERS = ("plans", "results", "logits", "failures", "locks", "damaged", "logs")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Store:
                                 self.fs.protocol)  # fmt: skip
 
     def open(self, *, create: bool = False) -> Store:
-        """Make sure that this is a study's folder.
+        """Check that this is a study's folder, or make it one.
 
         Args:
             create: Whether to make one.

@@ -1,1 +1,1 @@
-"""What is to be learned: columns, input shape, target and metrics, as data."""
+"""Tasks as data: columns, input shape, target and metrics."""

@@ -1,4 +1,4 @@
-"""What the metrics of classes and numbers compute.
+"""Metrics of classes and numbers.
 
 scikit-learn and scipy do the arithmetic; they are imported only when something is scored.
 """
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart.tasks.calibration import brier_score, log_loss, softmax
+from headstart.tasks.calibration import softmax
 
 Array = npt.NDArray[Any]
 
@@ -88,32 +88,6 @@ def one_against_rest(name: str, references: Array, logits: Array) -> float:
         if (own := references == c).any() and not own.all()
     ]
     return float(np.mean(values)) if values else float("nan")
-
-
-def log_loss_of(references: Array, logits: Array) -> float:
-    """Compute the mean of -log(p) of the true class.
-
-    Args:
-        references: True class indices, (n,).
-        logits: (n, classes).
-
-    Returns:
-        The metric.
-    """
-    return log_loss(logits, references)
-
-
-def brier_of(references: Array, logits: Array) -> float:
-    """Compute the Brier score.
-
-    Args:
-        references: True class indices, (n,).
-        logits: (n, classes).
-
-    Returns:
-        The metric.
-    """
-    return brier_score(softmax(logits), references)
 
 
 def top_k(k: int, references: Array, logits: Array) -> float:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
@@ -41,44 +40,3 @@ def mean_average_precision(references: Array, logits: Array) -> float:
     if not there.any():
         return float("nan")
     return float(average_precision_score(references[:, there], logits[:, there], average="macro"))
-
-
-def ranking_loss(references: Array, logits: Array) -> float:
-    """Compute the share of pairs of a row's label and another that are in the wrong order.
-
-    Args:
-        references: (n, labels).
-        logits: (n, labels).
-
-    Returns:
-        The mean over the rows; 0 in a row with all labels or none.
-    """
-    from sklearn.metrics import label_ranking_loss
-
-    return float(label_ranking_loss(references, logits))
-
-
-def subset_accuracy(references: Array, predictions: Array) -> float:
-    """Compute the share of rows of which all labels are right.
-
-    Args:
-        references: (n, labels).
-        predictions: (n, labels).
-
-    Returns:
-        The share.
-    """
-    return float((references == predictions).all(axis=1).mean())
-
-
-def hamming_loss(references: Array, predictions: Array) -> float:
-    """Compute the share of wrong entries, a label of a row being one.
-
-    Args:
-        references: (n, labels).
-        predictions: (n, labels).
-
-    Returns:
-        The share.
-    """
-    return float(np.mean(references != predictions))

@@ -63,7 +63,7 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 
 
 def scheme_of(rows: Iterable[Sequence[str]]) -> Scheme | None:
-    """Tell by which scheme tags mark entities.
+    """Infer the scheme by which tags mark entities.
 
     Args:
         rows: The tags of each row.

@@ -1,4 +1,4 @@
-"""How far the probabilities of a classifier can be believed, and the temperature that mends them.
+"""Calibration of a classifier: measures, reliability diagrams, temperature scaling.
 
 All functions take logits or probabilities of single-label classes, (n, classes); for multiple
 choice the candidates are the classes. A number has no probabilities to calibrate.
@@ -130,19 +130,14 @@ def brier_score(probabilities: Array, labels: Array) -> float:
     return float((errors**2).sum(axis=1).mean())
 
 
-def reliability(
-    probabilities: Array, labels: Array, bins: int = BINS, *, equal: str = "width"
-) -> Reliability:
+def reliability(probabilities: Array, labels: Array, bins: int = BINS) -> Reliability:
     """Put rows into bins by the probability of the class that is predicted.
 
     Args:
         probabilities: (n, classes).
         labels: True class indices, (n,).
-        bins: How many bins.
-        equal: ``width``: bin m holds confidences in ((m - 1) / bins, m / bins], as in Guo et al.
-            2017 (arXiv 1706.04599). ``mass``: every bin holds as many rows, give or take one, in
-            the order of confidence, as in Nguyen and O'Connor 2015 (arXiv 1508.05154); with fewer
-            rows than bins the last ones are empty.
+        bins: How many bins; bin m holds confidences in ((m - 1) / bins, m / bins], as in Guo et al.
+            2017 (arXiv 1706.04599).
 
     Returns:
         The bins in rising order of confidence.
@@ -154,15 +149,8 @@ def reliability(
     given, truth = _checked(probabilities, labels)
     confidence = given.max(axis=1)
     right = (given.argmax(axis=1) == truth).astype(float)
-    if equal == "width":
-        # Multiplied out, so that m / bins itself belongs to bin m whatever its rounding.
-        bin_of = np.clip(np.ceil(np.round(confidence * bins, 9)).astype(int) - 1, 0, bins - 1)
-    elif equal == "mass":
-        bin_of = np.empty(len(truth), int)
-        for index, rows in enumerate(np.array_split(np.argsort(confidence, kind="stable"), bins)):
-            bin_of[rows] = index
-    else:
-        raise DataError("bins of equal width or mass", repr(equal), "Say one of the two.")
+    # Multiplied out, so that m / bins itself belongs to bin m whatever its rounding.
+    bin_of = np.clip(np.ceil(np.round(confidence * bins, 9)).astype(int) - 1, 0, bins - 1)
     count = np.bincount(bin_of, minlength=bins)
     with np.errstate(invalid="ignore"):
         means = (np.bincount(bin_of, v, minlength=bins) / count for v in (confidence, right))

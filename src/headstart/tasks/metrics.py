@@ -21,22 +21,18 @@ from headstart.errors import ConfigError, DataError, HeadstartError, NumericalEr
 from headstart.tasks._functions import (
     accuracy,
     averaged,
-    brier_of,
     correlation,
     error,
-    log_loss_of,
     one_against_rest,
     scikit,
     top_k,
 )
 from headstart.tasks._multilabel import (
-    hamming_loss,
     mean_average_precision,
-    ranking_loss,
     samples_f1,
-    subset_accuracy,
 )
 from headstart.tasks._tags import entity_f1, entity_precision, entity_recall
+from headstart.tasks.calibration import brier_score, log_loss, softmax
 from headstart.tasks.spec import Target
 from headstart.untrusted import shown
 
@@ -136,9 +132,15 @@ METRICS: dict[str, Metric] = {
         )
         for k in (2, 3, 5, 10)
     },
-    "log_loss": Metric(log_loss_of, CLASSES, "mean of -log(p) of the true class", "logits", True),
+    "log_loss": Metric(
+        lambda y, logits: log_loss(logits, y),
+        CLASSES,
+        "mean of -log(p) of the true class",
+        "logits",
+        True,
+    ),
     "brier": Metric(
-        brier_of,
+        lambda y, logits: brier_score(softmax(logits), y),
         CLASSES,
         "squared error of the probabilities, summed over the classes: 0 to 2 (with two classes "
         "twice scikit-learn's)",
@@ -185,16 +187,16 @@ METRICS: dict[str, Metric] = {
         "logits",
     ),
     "subset_accuracy": Metric(
-        subset_accuracy, MULTILABEL, "share of rows of which all labels are right"
+        partial(scikit, "accuracy_score"), MULTILABEL, "share of rows of which all labels are right"
     ),
     "hamming_loss": Metric(
-        hamming_loss,
+        partial(scikit, "hamming_loss"),
         MULTILABEL,
         "share of wrong entries of the table of rows and labels",
         lower_is_better=True,
     ),
     "ranking_loss": Metric(
-        ranking_loss,
+        partial(scikit, "label_ranking_loss"),
         MULTILABEL,
         "share of pairs of a row's label and another in the wrong order",
         "logits",
@@ -320,7 +322,7 @@ def score_name(names: Sequence[str]) -> str:
 
 
 def is_share(names: Sequence[str]) -> bool:
-    """Tell whether a score can be given in percent.
+    """Return whether a score can be given in percent.
 
     Args:
         names: Its metrics.

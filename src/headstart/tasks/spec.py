@@ -1,4 +1,4 @@
-"""What a task is: columns, input shape, target and metrics, as plain data."""
+"""The description of a task: columns, input shape, target and metrics, as plain data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can act inside a stage, as in ``full+mixout``; one file each, listed without torch."""
+"""Techniques, which act inside a stage, as in ``full+mixout``; one file each."""
 
 from __future__ import annotations
 

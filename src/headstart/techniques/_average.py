@@ -1,4 +1,4 @@
-"""What techniques share that leave other weights in the model than the last step did."""
+"""The base of techniques that average weights along a stage."""
 
 from __future__ import annotations
 
@@ -19,13 +19,9 @@ class Averaging(Technique):
 
     _mean: dict[str, torch.Tensor]
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Take note of what trains.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._trained = dict(setting.trained)
+    def begin(self, context: TechniqueContext) -> None:
+        """Take note of what trains."""
+        self._trained = dict(context.trained)
         self._mean = {}
 
     def optimizer(
@@ -33,12 +29,7 @@ class Averaging(Technique):
         optimizer: torch.optim.Optimizer,  # noqa: ARG002
         updated: Mapping[str, Updated],
     ) -> None:
-        """Take note of what is updated.
-
-        Args:
-            optimizer: The stage's.
-            updated: What it updates, by the name of what trains.
-        """
+        """Take note of what is updated."""
         self._updated = dict(updated)
 
     def _copies(self) -> dict[str, torch.Tensor]:
@@ -53,11 +44,7 @@ class Averaging(Technique):
 
     @contextlib.contextmanager
     def evaluated(self) -> Iterator[None]:
-        """Hold the mean for an evaluation.
-
-        Yields:
-            Nothing.
-        """
+        """Hold the mean for an evaluation."""
         held = {name: self._trained[name].detach().clone() for name in self._mean}
         self._put()
         yield
@@ -82,11 +69,7 @@ class Averaging(Technique):
         return dict(self._mean)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with a mean.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on with a mean."""
         self._mean = {
             name: tensors[name].to(u.parameter.device)
             for name, u in self._updated.items()

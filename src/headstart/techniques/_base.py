@@ -35,7 +35,7 @@ Needs = Literal["nothing", "layers", "full"]
 
 @dataclass(frozen=True)
 class TechniqueContext:
-    """What a technique finds when its stage begins.
+    """Arguments passed to a technique at the start of a stage.
 
     Args:
         split: The model, with the tuner attached.
@@ -73,7 +73,7 @@ class TechniqueContext:
 
 @dataclass(frozen=True)
 class Updated:
-    """What the optimizer updates for a parameter that trains.
+    """The tensor that the optimizer updates for a parameter.
 
     Args:
         parameter: The parameter itself, or a table of some of its rows.
@@ -112,7 +112,7 @@ class Technique:
     """Whether it changes parameters inside the update, which then has to happen where they are."""
 
     def refuses(self, trains: str, others: Sequence[str]) -> str:
-        """Say why it cannot act beside a tuner and other techniques.
+        """Return why it cannot act beside a tuner and other techniques.
 
         Args:
             trains: The tuner's name.
@@ -131,7 +131,7 @@ class Technique:
         return ""
 
     def beside_zero(self, trains: str) -> str:  # noqa: ARG002
-        """Say why it cannot act beside a tuner of which one part begins at zero.
+        """Return why it cannot act beside a tuner of which one part begins at zero.
 
         Args:
             trains: The tuner's name.
@@ -151,11 +151,11 @@ class Technique:
             ModelError: If it cannot.
         """
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Begin; weights may be changed here.
 
         Args:
-            setting: Model and rows.
+            context: Model and rows.
         """
 
     def rate(self, name: str) -> float:  # noqa: ARG002
@@ -170,7 +170,7 @@ class Technique:
         return 1.0
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
-        """Hear of the optimizer that has been built.
+        """Handle the optimizer that has been built.
 
         Args:
             optimizer: The stage's.
@@ -228,7 +228,7 @@ class Technique:
         """
 
     def after_step(self, step: int) -> None:
-        """Hear that the parameters have been updated.
+        """Handle the end of an update.
 
         Args:
             step: Counted from 0.
@@ -236,7 +236,7 @@ class Technique:
 
     @contextlib.contextmanager
     def evaluated(self) -> Iterator[None]:
-        """Hold the model that is to be evaluated, for a while.
+        """Provide the weights to evaluate, within a context.
 
         Yields:
             Nothing.
@@ -247,7 +247,7 @@ class Technique:
         """End; the model then holds what the stage leaves."""
 
     def close(self) -> None:
-        """Take away what ``begin`` has put in; called after ``end``, and after an error."""
+        """Undo ``begin``; called after ``end``, and after an error."""
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return what a checkpoint must hold for the stage to go on."""

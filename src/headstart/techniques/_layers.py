@@ -1,4 +1,4 @@
-"""Where a parameter lies among the encoder layers."""
+"""The place of a parameter among the encoder layers."""
 
 from __future__ import annotations
 

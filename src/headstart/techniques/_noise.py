@@ -1,4 +1,4 @@
-"""What techniques that disturb a model's states share."""
+"""The base of techniques that disturb a model's states."""
 
 from __future__ import annotations
 
@@ -123,21 +123,13 @@ class SecondPass(Technique):
         """
         Embeddings(split).close()
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Find the embeddings.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._model, self._generator = setting.split.model, setting.generator
-        self._embeddings = Embeddings(setting.split)
+    def begin(self, context: TechniqueContext) -> None:
+        """Find the embeddings."""
+        self._model, self._generator = context.split.model, context.generator
+        self._embeddings = Embeddings(context.split)
 
     def before_step(self, step: int) -> None:
-        """Begin the step's stream of noise; its micro-batches go on in it.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Begin the step's stream of noise; its micro-batches go on in it."""
         self._random = self._generator(own_name(self), step)
 
     def _outputs(self, batch: Batch, change: Change) -> torch.Tensor:

@@ -69,26 +69,18 @@ class ChildTuning(Technique):
             f"Write {trains}+child_tuning(mode=F)."
         )
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Choose the parameters of mode D.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._generator = setting.generator
-        self._masked = dict(_of_layers(setting))
+    def begin(self, context: TechniqueContext) -> None:
+        """Choose the parameters of mode D."""
+        self._generator = context.generator
+        self._masked = dict(_of_layers(context))
         self._masks: dict[str, torch.Tensor] = {}
         if self.mode == "D" and self._masked:
-            chosen = most_important(_squared_gradients(setting, self._masked), self.p)
+            chosen = most_important(_squared_gradients(context, self._masked), self.p)
             self._masks = {name: mask.to(torch.int8).neg_() for name, mask in chosen.items()}
 
     @torch.no_grad()
     def gradients(self, step: int) -> None:
-        """Mask the gradients.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Mask the gradients."""
         masks, scale = self._masks, 1.0
         if self.mode == "F" and self.p < 1:
             generator = self._generator("child_tuning", step)
@@ -104,36 +96,32 @@ class ChildTuning(Technique):
         return dict(self._masks)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with the masks.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on with the masks."""
         self._masks = {name: mask.to(self._masked[name].device) for name, mask in tensors.items()}
 
 
-def _of_layers(setting: TechniqueContext) -> Iterator[tuple[str, nn.Parameter]]:
-    layers = tuple(lead for layer in setting.split.layers() for lead in layer.leads())
+def _of_layers(context: TechniqueContext) -> Iterator[tuple[str, nn.Parameter]]:
+    layers = tuple(lead for layer in context.split.layers() for lead in layer.leads())
     return (
         (name, parameter)
-        for name, parameter in setting.trained.items()
-        if name.startswith(layers) and name not in setting.split.head
+        for name, parameter in context.trained.items()
+        if name.startswith(layers) and name not in context.split.head
     )
 
 
 def _squared_gradients(
-    setting: TechniqueContext, masked: Mapping[str, nn.Parameter]
+    context: TechniqueContext, masked: Mapping[str, nn.Parameter]
 ) -> dict[str, torch.Tensor]:
     """Sum the squared gradients of the batches' mean losses, without dropout."""
-    model, parameters = setting.split.model, list(masked.values())
+    model, parameters = context.split.model, list(masked.values())
     sums = {name: torch.zeros_like(parameter) for name, parameter in masked.items()}
     was = model.training
     model.eval()
     try:
-        for batch in setting.batches():
+        for batch in context.batches():
             total: dict[str, torch.Tensor] = {}
-            for part in setting.micro_batches(batch):
-                loss = setting.loss(part) / len(batch["labels"])
+            for part in context.micro_batches(batch):
+                loss = context.loss(part) / len(batch["labels"])
                 found = torch.autograd.grad(loss, parameters, allow_unused=True)
                 for name, gradient in zip(masked, found, strict=True):
                     if gradient is not None:

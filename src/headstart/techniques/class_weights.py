@@ -43,27 +43,14 @@ class ClassWeights(Technique):
     targets: ClassVar[tuple[str, ...]] = ("classes", "tags")
     power: float = 1.0
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Count the classes.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._weights = class_weights(setting.counts, self.power)
+    def begin(self, context: TechniqueContext) -> None:
+        """Count the classes."""
+        self._weights = class_weights(context.counts, self.power)
 
     def row_losses(
         self, losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        """Return the weighted losses.
-
-        Args:
-            losses: (b,).
-            logits: (b, classes).
-            labels: (b,).
-
-        Returns:
-            (b,).
-        """
+        """Return the weighted losses."""
         del logits
         return losses * self._weights.to(labels.device)[labels]
 

@@ -32,31 +32,18 @@ class Ema(Averaging):
     decay: float = 0.99
     every: int = 4
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Take note of the length.
-
-        Args:
-            setting: Model and rows.
-        """
-        super().begin(setting)
-        self._steps = setting.steps
+    def begin(self, context: TechniqueContext) -> None:
+        """Take note of the length."""
+        super().begin(context)
+        self._steps = context.steps
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
-        """Begin with the weights as they are.
-
-        Args:
-            optimizer: The stage's.
-            updated: What it updates, by the name of what trains.
-        """
+        """Begin with the weights as they are."""
         super().optimizer(optimizer, updated)
         self._mean, self._keep = self._copies(), 1.0
 
     def after_step(self, step: int) -> None:
-        """Move the average.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Move the average."""
         self._keep *= min(self.decay, (1 + step) / (10 + step))
         if (step + 1) % self.every == 0 or step + 1 == self._steps:
             self._move(1 - self._keep)
@@ -67,11 +54,7 @@ class Ema(Averaging):
         return {**super().tensors(), "keep": torch.tensor(self._keep, dtype=torch.float64)}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with an average.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on with an average."""
         super().restore(tensors)
         self._keep = float(tensors["keep"])
 

@@ -44,16 +44,7 @@ class Focal(Technique):
     def row_losses(
         self, losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        """Return the losses times the focal factors.
-
-        Args:
-            losses: (b,).
-            logits: (b, classes).
-            labels: (b,).
-
-        Returns:
-            (b,).
-        """
+        """Return the losses times the focal factors."""
         return losses * focal_factors(logits, labels, self.gamma)
 
 

@@ -51,37 +51,29 @@ class GradualUnfreezing(Technique):
     whole: ClassVar[bool] = True
     share: float = 0.5
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Find the layers.
 
         Args:
-            setting: Model and rows.
+            context: Model and rows.
 
         Raises:
             ModelError: If the model keeps its layers in no list.
         """
-        layers, self._steps = Layers(setting.split), setting.steps
+        layers, self._steps = Layers(context.split), context.steps
         self._groups = layers.groups
         # Processes that exchange gradients wait for every one that they know of.
         self._together = dist.is_available() and dist.is_initialized()
-        self._trained = [(p, layers.group(n)) for n, p in setting.trained.items()]
+        self._trained = [(p, layers.group(n)) for n, p in context.trained.items()]
 
     def before_step(self, step: int) -> None:
-        """Let those train whose turn has come.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Let those train whose turn has come."""
         count = unfrozen(step, self._steps, self._groups, self.share)
         for parameter, group in self._trained:
             parameter.requires_grad_(self._together or group <= count)
 
     def gradients(self, step: int) -> None:
-        """Drop the gradients that several processes compute all the same.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Drop the gradients that several processes compute all the same."""
         count = unfrozen(step, self._steps, self._groups, self.share)
         for parameter, group in self._trained:
             if group > count:

@@ -59,14 +59,10 @@ class HeadNorm(Technique):
         """
         _end(split)
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Multiply it.
-
-        Args:
-            setting: Model and rows.
-        """
-        linear = _end(setting.split)
-        rescale(linear, self.to or _fresh_norm(setting, linear))
+    def begin(self, context: TechniqueContext) -> None:
+        """Multiply it."""
+        linear = _end(context.split)
+        rescale(linear, self.to or _fresh_norm(context, linear))
 
 
 def _end(split: SplitModel) -> nn.Linear:
@@ -80,11 +76,11 @@ def _end(split: SplitModel) -> nn.Linear:
     return linear
 
 
-def _fresh_norm(setting: TechniqueContext, linear: nn.Linear) -> float:
+def _fresh_norm(context: TechniqueContext, linear: nn.Linear) -> float:
     """Return the norm that the model class would give to the map."""
-    model: Any = setting.split.model
+    model: Any = context.split.model
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(setting.generator("head_norm", 0).initial_seed())
+        torch.manual_seed(context.generator("head_norm", 0).initial_seed())
         fresh = copy.deepcopy(linear)
         for parameter in fresh.parameters():
             vars(parameter).pop("_is_hf_initialized", None)

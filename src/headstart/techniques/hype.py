@@ -53,24 +53,16 @@ class Hype(Technique):
                 "Use another technique, such as 'r3f'.",
             )
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Listen at the layers.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._generator, self._step = setting.generator, 0
+    def begin(self, context: TechniqueContext) -> None:
+        """Listen at the layers."""
+        self._generator, self._step = context.generator, 0
         self._handles = [
             layer.module.register_forward_pre_hook(partial(self._noised, place), with_kwargs=True)
-            for place, layer in enumerate(setting.split.layers())
+            for place, layer in enumerate(context.split.layers())
         ]
 
     def before_step(self, step: int) -> None:
-        """Take note of the step.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Take note of the step."""
         self._step = step
 
     def _noised(

@@ -29,31 +29,14 @@ class LabelSmoothing(Technique):
     eps: float = 0.1
 
     def refuses(self, trains: str, others: Sequence[str]) -> str:  # noqa: ARG002
-        """Refuse to stand behind what changes the loss that it replaces.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
+        """Refuse to stand behind what changes the loss that it replaces."""
         before = [name for name in ("focal", "class_weights") if name in others]
         return f"It replaces the loss; write it before {before[0]}." if before else ""
 
     def row_losses(
         self, losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor
     ) -> torch.Tensor:
-        """Return the smoothed losses.
-
-        Args:
-            losses: (b,).
-            logits: (b, classes).
-            labels: (b,).
-
-        Returns:
-            (b,).
-        """
+        """Return the smoothed losses."""
         del losses
         return functional.cross_entropy(
             logits.float(), labels, reduction="none", label_smoothing=self.eps

@@ -31,16 +31,16 @@ class Llrd(Technique):
     }
     factor: float = 0.95
 
-    def begin(self, setting: TechniqueContext) -> None:
+    def begin(self, context: TechniqueContext) -> None:
         """Find the layers.
 
         Args:
-            setting: Model and rows.
+            context: Model and rows.
 
         Raises:
             ModelError: If the model keeps its layers in no list.
         """
-        self._layers = Layers(setting.split)
+        self._layers = Layers(context.split)
 
     def rate(self, name: str) -> float:
         """Return the factor of a parameter.

@@ -57,14 +57,10 @@ class Mixout(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"p": A_RATE}
     p: float = 0.9
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Remember the weights as they are.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._generator = setting.generator
-        self._weights = dict(_linear_weights(setting))
+    def begin(self, context: TechniqueContext) -> None:
+        """Remember the weights as they are."""
+        self._generator = context.generator
+        self._weights = dict(_linear_weights(context))
         self._anchors = {n: w.detach().clone() for n, w in self._weights.items()}
         self._mixtures = {n: torch.empty_like(w) for n, w in self._anchors.items()}
         self._now: dict[str, torch.Tensor] = {}
@@ -72,11 +68,7 @@ class Mixout(Technique):
 
     @torch.no_grad()
     def before_step(self, step: int) -> None:
-        """Put the mixtures in place of the weights.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Put the mixtures in place of the weights."""
         dropped, scale = rounded_rate(self.p)
         if not dropped:
             return
@@ -89,11 +81,7 @@ class Mixout(Technique):
 
     @torch.no_grad()
     def gradients(self, step: int) -> None:
-        """Put the weights back, and give them the gradient of the mixture.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Put the weights back, and give them the gradient of the mixture."""
         del step
         scale = rounded_rate(self.p)[1]
         self.close()
@@ -109,12 +97,12 @@ class Mixout(Technique):
         self._now = {}
 
 
-def _linear_weights(setting: TechniqueContext) -> Iterator[tuple[str, nn.Parameter]]:
-    layers = tuple(lead for layer in setting.split.layers() for lead in layer.leads())
-    for name, module in setting.split.model.named_modules():
+def _linear_weights(context: TechniqueContext) -> Iterator[tuple[str, nn.Parameter]]:
+    layers = tuple(lead for layer in context.split.layers() for lead in layer.leads())
+    for name, module in context.split.model.named_modules():
         weight = f"{name}.weight"
-        if isinstance(module, nn.Linear) and name.startswith(layers) and weight in setting.trained:
-            yield weight, setting.trained[weight]
+        if isinstance(module, nn.Linear) and name.startswith(layers) and weight in context.trained:
+            yield weight, context.trained[weight]
 
 
 TECHNIQUE = Mixout

@@ -46,15 +46,11 @@ class NoisyTune(Technique):
     scale: float = 0.15
 
     @torch.no_grad()
-    def begin(self, setting: TechniqueContext) -> None:
-        """Perturb the weights.
-
-        Args:
-            setting: Model and rows.
-        """
-        generator = setting.generator("noisytune", 0)
-        for name, parameter in setting.trained.items():
-            if name not in setting.split.head:
+    def begin(self, context: TechniqueContext) -> None:
+        """Perturb the weights."""
+        generator = context.generator("noisytune", 0)
+        for name, parameter in context.trained.items():
+            if name not in context.split.head:
                 parameter.add_(noise_like(parameter, self.scale, generator))
 
 

@@ -60,15 +60,7 @@ class RecAdam(Technique):
     t0: float = 0.25
 
     def refuses(self, trains: str, others: Sequence[str]) -> str:
-        """Refuse tuners without pretrained weights that train, and a second pull to them.
-
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason, or nothing.
-        """
+        """Refuse tuners without pretrained weights that train, and a second pull to them."""
         if "mixout" in others:
             return "mixout pulls the weights to the pretrained ones already; write one of the two."
         return (
@@ -77,24 +69,15 @@ class RecAdam(Technique):
             else "It pulls weights back to pretrained ones; write full+recadam."
         )
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Take note of the head, and of the length.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._head = set(setting.split.head)
-        self._middle = self.t0 * setting.steps if self.t0 < 1 else self.t0
+    def begin(self, context: TechniqueContext) -> None:
+        """Take note of the head, and of the length."""
+        self._head = set(context.split.head)
+        self._middle = self.t0 * context.steps if self.t0 < 1 else self.t0
         self._step = 0
         self._handles: list[RemovableHandle] = []
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
-        """Remember the weights, and listen at their update.
-
-        Args:
-            optimizer: The stage's.
-            updated: What it updates, by the name of what trains.
-        """
+        """Remember the weights, and listen at their update."""
         inside = [u.parameter for name, u in updated.items() if name not in self._head]
         anchors = {parameter: parameter.detach().clone() for parameter in inside}
         self._handles = [
@@ -103,11 +86,7 @@ class RecAdam(Technique):
         ]
 
     def before_step(self, step: int) -> None:
-        """Take note of the step.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Take note of the step."""
         self._step = step + 1
 
     def _prepare(

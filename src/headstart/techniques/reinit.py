@@ -46,20 +46,16 @@ class Reinit(Technique):
                 f"{len(layers)} layers", f"Write reinit(k={len(layers)}) or less.",
             )  # fmt: skip
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Initialise the layers.
-
-        Args:
-            setting: Model and rows.
-        """
-        split = setting.split
+    def begin(self, context: TechniqueContext) -> None:
+        """Initialise the layers."""
+        split = context.split
         layers = split.layers()
         model: Any = split.model
         above = {name.rsplit(".", 1)[0] for name in split.above_layers()}
         chosen: list[Any] = [module for _, layer in layers[-self.k :] for module in layer.modules()]
         chosen += [model.get_submodule(name) for name in sorted(above)]
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(setting.generator("reinit", 0).initial_seed())
+            torch.manual_seed(context.generator("reinit", 0).initial_seed())
             for module in chosen:
                 for parameter in module.parameters(recurse=False):
                     parameter._is_hf_initialized = False

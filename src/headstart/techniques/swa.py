@@ -32,22 +32,14 @@ class Swa(Averaging):
     start: float = 0.75
     every: int = 4
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Begin with nothing.
-
-        Args:
-            setting: Model and rows.
-        """
-        super().begin(setting)
-        self._first = int(self.start * setting.steps)
+    def begin(self, context: TechniqueContext) -> None:
+        """Begin with nothing."""
+        super().begin(context)
+        self._first = int(self.start * context.steps)
         self._count = 0
 
     def after_step(self, step: int) -> None:
-        """Add the weights to the mean.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Add the weights to the mean."""
         since = step - self._first
         if since < 0 or since % self.every:
             return
@@ -62,11 +54,7 @@ class Swa(Averaging):
         return {**super().tensors(), "count": torch.tensor(self._count)}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on with a mean.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on with a mean."""
         super().restore(tensors)
         self._count = int(tensors["count"])
 

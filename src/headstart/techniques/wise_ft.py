@@ -30,13 +30,9 @@ class WiseFt(Technique):
     ranges: ClassVar[Mapping[str, Range]] = {"alpha": A_SHARE}
     alpha: float = 0.5
 
-    def begin(self, setting: TechniqueContext) -> None:
-        """Remember the weights.
-
-        Args:
-            setting: Model and rows.
-        """
-        self._trained = dict(setting.trained)
+    def begin(self, context: TechniqueContext) -> None:
+        """Remember the weights."""
+        self._trained = dict(context.trained)
         self._before = {name: p.detach().clone() for name, p in self._trained.items()}
 
     def _between(self) -> dict[str, torch.Tensor]:
@@ -47,11 +43,7 @@ class WiseFt(Technique):
 
     @contextlib.contextmanager
     def evaluated(self) -> Iterator[None]:
-        """Hold the average for an evaluation.
-
-        Yields:
-            Nothing.
-        """
+        """Hold the average for an evaluation."""
         held = {name: p.detach().clone() for name, p in self._trained.items()}
         self._put(self._between())
         yield
@@ -71,11 +63,7 @@ class WiseFt(Technique):
         return dict(self._before)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on."""
         self._before = {name: tensors[name].to(p.device) for name, p in self._trained.items()}
 
 

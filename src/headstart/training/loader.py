@@ -37,17 +37,22 @@ class BatchLoader(Protocol):
     """How many labels count in each row, (n,); ``None`` where it is one each."""
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
-        """Return the model's inputs for some rows, ``labels`` among them where they are known.
+        """Return the model's inputs for some rows.
 
-        ``draw`` is the seed by which they are changed at random to be trained on; ``None`` leaves
-        them as they are.
+        Args:
+            rows: Row indices, (b,).
+            draw: Seed by which they are changed at random to be trained on; ``None`` leaves them
+                as they are.
+
+        Returns:
+            The inputs by name, such as ``input_ids``, (b, L), and ``labels`` where they are known.
         """
 
     def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
         """Return the same for a base model that gives what was stored, and reads nothing."""
 
     def padded(self, rows: Indices) -> bool:
-        """Tell whether anything in the batch of some rows is filled up."""
+        """Return whether anything in the batch of some rows is filled up."""
 
     def vocabulary(self) -> Indices | None:
         """Return every token id that a batch can hold, ascending; ``None`` if not known."""
@@ -71,58 +76,25 @@ class ExamplesLoader:
         self.data_row = examples.data_row
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
-        """Return the model's inputs for some rows.
-
-        Args:
-            rows: Row indices, (b,).
-            draw: Seed by which they are changed at random to be trained on.
-
-        Returns:
-            The model's inputs, such as ``input_ids``, (b, L), and ``labels``.
-        """
+        """Return the model's inputs for some rows."""
         batch = self._examples.collate(rows, draw)
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
 
     def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
-        """Return the inputs for a base model that gives what was stored, and reads nothing.
-
-        Args:
-            rows: Row indices, (b,).
-
-        Returns:
-            As from ``batch``; the base model's inputs may be empty.
-        """
+        """Return the inputs for a base model that gives what was stored, and reads nothing."""
         batch = self._examples.replayed(rows)
         return {name: send(tensor, self._device) for name, tensor in batch.items()}
 
     def padded(self, rows: Indices) -> bool:
-        """Tell whether anything in a batch is filled up.
-
-        Args:
-            rows: Row indices, (b,).
-
-        Returns:
-            Whether the attention mask hides anything.
-        """
+        """Return whether anything in a batch is filled up."""
         return self._examples.padded(rows)
 
     def vocabulary(self) -> Indices | None:
-        """Return every token id that a batch can hold.
-
-        Returns:
-            The ids, ascending, that of padding among them; ``None`` where there are no tokens.
-        """
+        """Return every token id that a batch can hold."""
         return self._examples.vocabulary()
 
     def whole(self, values: Floats) -> Floats:
-        """Return the logits of the data from those of the rows.
-
-        Args:
-            values: Of each row, or of each label that counts in the rows.
-
-        Returns:
-            See ``Examples.whole``.
-        """
+        """Return the logits of the data from those of the rows."""
         return self._examples.whole(values)
 
 
@@ -144,56 +116,23 @@ class SubsetLoader:
         self.apart = None if loader.apart is None else loader.apart[rows]
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
-        """Return the model's inputs for some of these rows.
-
-        Args:
-            rows: Indices into this part, (b,).
-            draw: As for the loader itself.
-
-        Returns:
-            As from the loader itself.
-        """
+        """Return the model's inputs for some of these rows."""
         return self._loader.batch(self._rows[rows], draw)
 
     def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:
-        """Return the inputs for a base model that gives what was stored, and reads nothing.
-
-        Args:
-            rows: Indices into this part, (b,).
-
-        Returns:
-            As from the loader itself.
-        """
+        """Return the inputs for a base model that gives what was stored, and reads nothing."""
         return self._loader.replayed(self._rows[rows])
 
     def padded(self, rows: Indices) -> bool:
-        """Tell whether anything in a batch is filled up.
-
-        Args:
-            rows: Indices into this part, (b,).
-
-        Returns:
-            As from the loader itself.
-        """
+        """Return whether anything in a batch is filled up."""
         return self._loader.padded(self._rows[rows])
 
     def vocabulary(self) -> Indices | None:
-        """Return every token id that a batch can hold, and maybe others.
-
-        Returns:
-            As from the loader itself.
-        """
+        """Return every token id that a batch can hold, and maybe others."""
         return self._loader.vocabulary()
 
     def whole(self, values: Floats) -> Floats:
-        """Return the same: each of these rows counts by itself.
-
-        Args:
-            values: Of each row, or of each label that counts in the rows.
-
-        Returns:
-            The values.
-        """
+        """Return the same: each of these rows counts by itself."""
         return values
 
 

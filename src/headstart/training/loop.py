@@ -231,7 +231,7 @@ class StageLoop:
         self.techniques.after_step(state.step)
         if self._used:
             rate = setup.optimizer.lr * factor
-            state.unmet *= 1 - rate * setup.optimizer.weight_decay
+            state.unseen_decay *= 1 - rate * setup.optimizer.weight_decay
         state.step += 1
         state.tokens += int(self.loader.lengths[rows].sum())
         # Several processes pause together, so what one of them wants goes round with the loss.
@@ -240,7 +240,7 @@ class StageLoop:
         state.training_seconds += time.perf_counter() - began
 
     def _account(self, *, everything: bool = False) -> None:
-        """Take note of what steps have reported."""
+        """Record what steps have reported."""
         for report in self.step_reports.read(everything=everything):
             total, rows = self.state.since_point
             self.state.since_point = (total + report.loss * report.rows, rows + report.rows)
@@ -294,13 +294,13 @@ class StageLoop:
         state = self.state
         total, rows = state.since_point
         if self._used:
-            self._used.write(state.unmet)
-            state.unmet = 1.0
+            self._used.write(state.unseen_decay)
+            state.unseen_decay = 1.0
         with self.techniques.evaluated():
             self._judge(Point(state.step, total / rows if rows else None, self.evaluate()))
 
     def _judge(self, point: Point) -> None:
-        """Take note of an evaluation, and of the state if it is the best."""
+        """Record an evaluation, and the state if it is the best."""
         state, scores = self.state, point.scores
         state.curve.append(point)
         state.since_point = (0.0, 0)

@@ -14,7 +14,7 @@ from headstart.training.machine.offload import OffloadedAdamW
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """How a stage's parameters are updated.
+    """Settings of the optimizer of a stage.
 
     Args:
         lr: Peak learning rate of the tuner's parameters.

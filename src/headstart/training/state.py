@@ -1,4 +1,4 @@
-"""What a stage is told, and where it stands: plain values."""
+"""Settings and state of a stage's loop, as plain values."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from headstart.training.optim import OptimizerSettings
 
 @dataclass
 class LoopState:
-    """Where a stage stands: everything beside tensors that a checkpoint needs.
+    """The state of a stage's loop: everything beside tensors that a checkpoint needs.
 
     Args:
         step: Optimizer steps done.
@@ -27,7 +27,7 @@ class LoopState:
         window: Sums for the skill on the rows since the rule last looked.
         since_point: Loss sum and rows since the last evaluation.
         scale: State of fp16's loss scale.
-        unmet: What weight decay has still to multiply embedding rows by that no text holds.
+        unseen_decay: What weight decay has still to multiply embedding rows by that no text holds.
     """
 
     step: int = 0
@@ -42,7 +42,7 @@ class LoopState:
     window: list[list[float]] = field(default_factory=list)
     since_point: tuple[float, int] = (0.0, 0)
     scale: dict[str, Any] = field(default_factory=dict)
-    unmet: float = 1.0
+    unseen_decay: float = 1.0
 
     @property
     def best(self) -> dict[str, float]:
@@ -70,7 +70,7 @@ class LoopState:
 
 @dataclass(frozen=True)
 class StageSetup:
-    """What a stage needs to know, as plain values.
+    """Settings of a stage's loop.
 
     Args:
         length: Steps and what ends the stage.

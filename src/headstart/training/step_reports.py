@@ -1,4 +1,4 @@
-"""What each step reports: its loss, and whether someone wants a pause.
+"""Losses and requests to pause, read from the device without waiting for it.
 
 A GPU runs behind the program that feeds it, and reading a number from it means waiting. So a report
 is read a few steps after it was made, when it has long arrived; on a processor it is read at once.
@@ -20,7 +20,7 @@ LAG = 2
 
 
 class Pause(IntEnum):
-    """What is wanted after a step."""
+    """A request to pause after a step."""
 
     NO = 0
     CHECKPOINT = 1

@@ -1,4 +1,4 @@
-"""When a stage ends before its last step.
+"""Rules by which a stage ends before its last step.
 
 ``LearnedRule`` looks at the training rows as they are trained on, which costs nothing: the stage
 has served its purpose once they are predicted well above chance. ``PlateauRule`` looks at the
@@ -34,7 +34,7 @@ class LearnedRule:
     level: int = 0
 
     def update(self, skill: float) -> bool:
-        """Take in one more window.
+        """Record one more window.
 
         Args:
             skill: On the window's rows, as they were trained on; 0 is chance, 1 is perfect.
@@ -61,7 +61,7 @@ class PlateauRule:
     level: int = 0
 
     def update(self, score: float) -> bool:
-        """Take in one more validation score.
+        """Record one more validation score.
 
         Args:
             score: Higher is better.

@@ -1,4 +1,4 @@
-"""All techniques of a stage as one: what the loop calls."""
+"""The techniques of a stage, called by the loop as if they were one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Techniques:
         return math.prod(part.rate(name) for part in self._parts)
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
-        """Tell of the stage's optimizer.
+        """Pass on the stage's optimizer.
 
         Args:
             optimizer: It has not updated anything yet.
@@ -90,7 +90,7 @@ class Techniques:
             part.gradients(step)
 
     def after_step(self, step: int) -> None:
-        """Hear of an update.
+        """Pass on that the parameters have been updated.
 
         Args:
             step: Counted from 0.

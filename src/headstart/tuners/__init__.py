@@ -1,4 +1,4 @@
-"""What can train in a stage beside the head; one file each, listed without importing torch."""
+"""Tuners, which train in a stage beside the head; one file each, listed without torch."""
 
 from __future__ import annotations
 

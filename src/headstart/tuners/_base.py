@@ -156,16 +156,12 @@ class InPlaceTuner(Tuner):
             A part of ``split.backbone``.
         """
 
+    def count(self, split: SplitModel) -> int:
+        """Compute how many numbers will train beside the head."""
+        return sum(p.numel() for p in self.select(split).values())
+
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
-        """Choose the parameters, and remember their values if they are to be put back.
-
-        Args:
-            split: The model.
-            reversible: Whether ``detach`` will be called.
-
-        Returns:
-            What trains beside the head.
-        """
+        """Choose the parameters, and remember their values if they are to be put back."""
         chosen = self.select(split)
         self._before = Snapshot(chosen) if reversible else None
         return chosen
@@ -185,9 +181,5 @@ class InPlaceTuner(Tuner):
         self._before = None
 
     def merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
-        """Keep the values as they are: they already are the backbone's own.
-
-        Args:
-            split: The model.
-        """
+        """Keep the values as they are: they already are the backbone's own."""
         self._before = None

@@ -26,22 +26,14 @@ class BesideTuner(Tuner):
 
     @abstractmethod
     def install(self, split: SplitModel) -> None:
-        """Give every chosen map its module, by ``put`` and ``listen``.
+        """Add a module to every chosen map, by ``put`` and ``listen``.
 
         Args:
             split: The model.
         """
 
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:  # noqa: ARG002
-        """Put the modules in.
-
-        Args:
-            split: The model.
-            reversible: Without effect: the backbone's weights stand still in any case.
-
-        Returns:
-            The modules' parameters, by name.
-        """
+        """Put the modules in."""
         self._hosts, self._handles = [], []
         self.install(split)
         known = {id(p) for p in (*split.backbone.values(), *split.head.values())}
@@ -65,7 +57,7 @@ class BesideTuner(Tuner):
         self._hosts, self._handles = None, []
 
     def put(self, host: nn.Linear, part: nn.Module, change: Callable[..., Any]) -> None:
-        """Give a map a module.
+        """Add a module to a map.
 
         Args:
             host: The map.
@@ -79,7 +71,7 @@ class BesideTuner(Tuner):
         self._handles.append(host.register_forward_hook(change))
 
     def listen(self, module: nn.Module, hear: Callable[..., None]) -> None:
-        """Let something hear what a module is given.
+        """Add a hook to the inputs of a module.
 
         Args:
             module: The module.

@@ -1,4 +1,4 @@
-"""From a stage in a strategy line to a tuner object, with errors that point into the line."""
+"""Tuner objects from stages of a strategy line, with errors that point into the line."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _build(
 
 
 def accepted_knobs(factory: type[Tuner | Technique]) -> dict[str, str]:
-    """Say in words what each knob may be.
+    """Describe the values that each knob accepts.
 
     Args:
         factory: The class of a tuner or technique.
@@ -170,7 +170,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 def _accepted(factory: type[Tuner | Technique], name: str, kind: object) -> str:
-    """Say in words what a knob may be."""
+    """Describe the values that a knob accepts."""
     kinds = [each for each in typing.get_args(kind) or (kind,) if each is not NoneType]
     words = " or ".join(_WORDS.get(cast(Any, each), str(each)) for each in kinds)
     wanted, _ = factory.ranges.get(name, ("", None))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, cast
 
 import torch
@@ -19,8 +20,6 @@ from headstart.models.backbone import Snapshot, SplitModel
 from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._base import Tuner
 
-Targets = Literal["attention", "all"]
-
 
 class PeftTuner(Tuner):
     """A method of ``peft`` at chosen linear maps, without its wrapper around the model.
@@ -30,21 +29,20 @@ class PeftTuner(Tuner):
     """
 
     serves: ClassVar[frozenset[str]] = frozenset({"text", "image", "audio"})
+    targets: str
+    """``attention`` or ``all``, of a tuner that leaves the choice."""
     _before: Snapshot | None = None
 
-    @abstractmethod
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the linear maps.
+        """Choose the linear maps, those of the encoder layers if no other ones are named.
 
         Args:
             split: The model.
 
         Returns:
-            The maps by their name in the whole model.
-
-        Raises:
-            ModelError: If the model has none of the wanted kind.
+            Those of the attention or all, as ``targets`` says, by their name in the whole model.
         """
+        return linears(split, self.targets, _own_name(self))
 
     @abstractmethod
     def config(self, names: list[str]) -> PeftConfig:
@@ -103,11 +101,7 @@ class PeftTuner(Tuner):
         }
 
     def detach(self, split: SplitModel) -> None:
-        """Put the wrapped linear maps back in place, with the bits that they had.
-
-        Args:
-            split: The model.
-        """
+        """Put the wrapped linear maps back in place, with the bits that they had."""
         for name, layer in wrapped(split).items():
             split.model.set_submodule(name, layer.get_base_layer())
         if self._before is not None:
@@ -115,11 +109,7 @@ class PeftTuner(Tuner):
             self._before = None
 
     def merge(self, split: SplitModel) -> None:
-        """Write the change into each map, and unwrap.
-
-        Args:
-            split: The model.
-        """
+        """Write the change into each map, and unwrap."""
         self.require_merge(split)
         self._before = None
         for layer in wrapped(split).values():
@@ -127,10 +117,16 @@ class PeftTuner(Tuner):
         self.detach(split)
 
 
+@dataclass
 class LowRankTuner(PeftTuner):
     """LoRA and its kin: a product of two thin matrices beside each map.
 
-    A concrete one is a dataclass with the knobs ``r``, ``alpha``, ``dropout`` and ``targets``.
+    Args:
+        r: Rank: rows of ``A`` and columns of ``B``.
+        alpha: Scale of the change.
+        dropout: Dropout rate on the input of ``A``.
+        targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
+            and output), ``all`` for those of the feed-forward blocks too.
     """
 
     part_at_zero: ClassVar[bool] = True
@@ -148,10 +144,10 @@ class LowRankTuner(PeftTuner):
     }
     options: ClassVar[Mapping[str, Any]] = {}
     """What ``LoraConfig`` is given beside the knobs."""
-    r: int
-    alpha: float
-    dropout: float
-    targets: Targets
+    r: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: Literal["attention", "all"] = "attention"
 
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
         """Choose the linear maps of the encoder layers.
@@ -165,7 +161,7 @@ class LowRankTuner(PeftTuner):
         Raises:
             ModelError: If there are none, or the rank is above what they can have.
         """
-        chosen = linears(split, self.targets, _own_name(self))
+        chosen = super().maps(split)
         most = min(min(sizes(module)) for module in chosen.values())
         if self.r > most:
             name = _own_name(self)
@@ -177,14 +173,7 @@ class LowRankTuner(PeftTuner):
         return chosen
 
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         alpha: Any = self.alpha
         return LoraConfig(
             r=self.r,
@@ -195,14 +184,7 @@ class LowRankTuner(PeftTuner):
         )
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         return sum(self.r * (i + o) for i, o in map(sizes, self.maps(split).values()))
 
 

@@ -1,4 +1,4 @@
-"""Where the attention and the feed-forward maps of every encoder layer are.
+"""The attention and feed-forward maps of every encoder layer.
 
 A family's layers keep them under names that a table knows; that they are what the names promise is
 seen from their shapes. Anything else is refused rather than guessed.

@@ -58,11 +58,7 @@ class Adapter(BesideTuner):
     scale: float = 1.0
 
     def install(self, split: SplitModel) -> None:
-        """Put an adapter at every place.
-
-        Args:
-            split: The model.
-        """
+        """Put an adapter at every place."""
         for places in find_places(split):
             if self.kind == "houlsby":
                 self.put(places.output, self._make(places.output), _behind)
@@ -72,14 +68,7 @@ class Adapter(BesideTuner):
                 self.listen(places.first, partial(_read, part))
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         sizes = [places.second.out_features for places in find_places(split)]
         each = sum(2 * self.width * size + self.width + size for size in sizes)
         return each * (2 if self.kind == "houlsby" else 1)

@@ -27,25 +27,11 @@ class Beft(PeftTuner):
     formula: ClassVar[str] = "outputs of the values' maps"
 
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the maps of the values.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The maps by name.
-        """
+        """Choose the maps of the values."""
         return keys_and_values(split, "beft", keys=False, instead="lora")
 
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         return BeftConfig(target_modules=names)
 
     def require_merge(self, split: SplitModel) -> None:
@@ -67,14 +53,7 @@ class Beft(PeftTuner):
             )
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         return sum(sizes(module)[1] for module in self.maps(split).values())
 
 

@@ -86,22 +86,14 @@ class Bitfit(InPlaceTuner):
         }
 
     def detach(self, split: SplitModel) -> None:
-        """Put the biases back to what they were, and take added ones away.
-
-        Args:
-            split: The model.
-        """
+        """Put the biases back to what they were, and take added ones away."""
         super().detach(split)
         for linear in self._added.values():
             linear.register_parameter("bias", None)
         self._added = {}
 
     def require_merge(self, split: SplitModel) -> None:
-        """Refuse to keep added biases where the model's configuration cannot say them.
-
-        Args:
-            split: The model that the tuner is attached to.
-        """
+        """Refuse to keep added biases where the model's configuration cannot say them."""
         if self._added:
             _switches(split)
 
@@ -145,14 +137,7 @@ class Bitfit(InPlaceTuner):
         return linears
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         chosen = self.select(split)
         if chosen:
             return sum(p.numel() for p in chosen.values())

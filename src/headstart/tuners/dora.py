@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
@@ -18,31 +18,13 @@ class Dora(LowRankTuner):
     Liu et al. 2024, arXiv 2402.09353, equation 5. ``m`` starts as the norms of the rows of ``W``,
     so training starts from the checkpoint's own output. The norm below is taken as a constant in
     the backward pass, as section 4.3 of the paper proposes.
-
-    Args:
-        r: Rank: rows of ``A`` and columns of ``B``.
-        alpha: Scale of the change.
-        dropout: Dropout rate on the input of ``A``.
-        targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
-            and output), ``all`` for those of the feed-forward blocks too.
     """
 
     formula: ClassVar[str] = "r · (inputs + outputs) + outputs for each map"
     options: ClassVar[Mapping[str, Any]] = {"use_dora": True}
-    r: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: Literal["attention", "all"] = "attention"
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         lengths = sum(sizes(module)[1] for module in self.maps(split).values())
         return super().count(split) + lengths
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
 
@@ -24,21 +24,10 @@ class Eva(LowRankTuner):
 
     Paischer et al. 2024, arXiv 2410.07170, section 3. ``B`` is zero, so training starts from the
     checkpoint's own output. One pass over the first rows of the training set comes before training.
-
-    Args:
-        r: Rank: rows of ``A`` and columns of ``B``.
-        alpha: Scale of the change.
-        dropout: Dropout rate on the input of ``A``.
-        targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
-            and output), ``all`` for those of the feed-forward blocks too.
     """
 
     wants_rows: ClassVar[bool] = True
     options: ClassVar[Mapping[str, Any]] = {"init_lora_weights": True}
-    r: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: Literal["attention", "all"] = "attention"
 
     def prepare(
         self,
@@ -46,13 +35,7 @@ class Eva(LowRankTuner):
         batches: Callable[[], Iterator[Batch]],
         run: Callable[[Batch], object],
     ) -> None:
-        """Set every ``A`` from what its map reads.
-
-        Args:
-            split: The model that the tuner is attached to.
-            batches: Gives the training rows in batches.
-            run: Computes the model on a batch.
-        """
+        """Set every ``A`` from what its map reads."""
         sums = {name: _Reader(layer) for name, layer in wrapped(split).items()}
         was = split.model.training
         split.model.eval()

@@ -25,26 +25,8 @@ class Full(InPlaceTuner):
     rate_follows_size: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
-        """Choose all of the backbone.
-
-        Args:
-            split: The model.
-
-        Returns:
-            Every backbone parameter.
-        """
+        """Choose all of the backbone."""
         return dict(split.backbone)
-
-    def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
-        return sum(p.numel() for p in self.select(split).values())
 
 
 TUNER = Full

@@ -25,26 +25,8 @@ class Head(InPlaceTuner):
     frozen_features: ClassVar[bool] = True
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:  # noqa: ARG002
-        """Choose nothing of the backbone.
-
-        Args:
-            split: The model.
-
-        Returns:
-            An empty dictionary.
-        """
+        """Choose nothing of the backbone."""
         return {}
-
-    def count(self, split: SplitModel) -> int:  # noqa: ARG002
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
-        return 0
 
 
 TUNER = Head

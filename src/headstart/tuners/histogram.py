@@ -52,11 +52,7 @@ class Histogram(BesideTuner):
     start: Literal["zero", "paper"] = "zero"
 
     def install(self, split: SplitModel) -> None:
-        """Put a histogram beside every self-attention.
-
-        Args:
-            split: The model.
-        """
+        """Put a histogram beside every self-attention."""
         padding = Padding()
         self.listen(split.base, padding.hear)
         for places in self._places(split):
@@ -65,14 +61,7 @@ class Histogram(BesideTuner):
             self.listen(places.attention, partial(_read, part))
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         gain = 1 if self.start == "zero" else 0
         sizes = [places.first.in_features for places in self._places(split)]
         return sum(self.bins * (size + 2) + gain for size in sizes)
@@ -92,7 +81,7 @@ class Histogram(BesideTuner):
 
 
 class Padding:
-    """Which tokens of the batch at hand are real, and how they are averaged."""
+    """The real tokens of the batch at hand, and the weights of their average."""
 
     def __init__(self) -> None:
         self._mask: torch.Tensor | None = None

@@ -56,11 +56,7 @@ class Hydra(BesideTuner):
     targets: Literal["ffn", "vision"] = "ffn"
 
     def install(self, split: SplitModel) -> None:
-        """Put both branches at every chosen map.
-
-        Args:
-            split: The model.
-        """
+        """Put both branches at every chosen map."""
         for host in self._maps(split):
             part = Branches(
                 host.in_features, host.out_features, self.r_p, self.r_s, self.s, self.dropout
@@ -68,25 +64,14 @@ class Hydra(BesideTuner):
             self.put(host, part, _change)
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         return sum(
             self.r_p * (host.in_features + host.out_features) + 2 * self.r_s * host.out_features
             for host in self._maps(split)
         )
 
     def merge(self, split: SplitModel) -> None:
-        """Write ``W + s (Bp Ap + Bs As W)`` and ``b + s Bs As b`` in place, and let go.
-
-        Args:
-            split: The model.
-        """
+        """Write ``W + s (Bp Ap + Bs As W)`` and ``b + s Bs As b`` in place, and let go."""
         for host in self.hosts:
             cast(Any, getattr(host, PART)).merge_into(host)
         self.detach(split)

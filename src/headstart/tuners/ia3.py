@@ -30,50 +30,21 @@ class Ia3(PeftTuner):
     formula: ClassVar[str] = "outputs of the maps of keys and values + inputs of the second map"
 
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the maps of keys and values and the second feed-forward maps.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The maps by name.
-        """
+        """Choose the maps of keys and values and the second feed-forward maps."""
         return {**self._attention(split), **_seconds(split)}
 
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         second = [name for name in names if name in self._inner]
         return IA3Config(target_modules=names, feedforward_modules=second)
 
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
-        """Wrap the maps.
-
-        Args:
-            split: The model.
-            reversible: Without effect: the wrapped weights stand still in any case.
-
-        Returns:
-            One vector for each map, by name.
-        """
+        """Wrap the maps."""
         self._inner = {name.removeprefix(f"{split.prefix}.") for name in _seconds(split)}
         return super().attach(split, reversible=reversible)
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         outer = sum(sizes(module)[1] for module in self._attention(split).values())
         return outer + sum(sizes(module)[0] for module in _seconds(split).values())
 

@@ -58,17 +58,6 @@ class Layernorm(InPlaceTuner):
             )
         return chosen
 
-    def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
-        return sum(p.numel() for p in self.select(split).values())
-
 
 def is_norm(module: nn.Module) -> bool:
     """Return whether a module is a norm over features.

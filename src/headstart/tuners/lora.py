@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from headstart.cards import Card
 from headstart.tuners._peft import LowRankTuner
@@ -15,19 +14,7 @@ class Lora(LowRankTuner):
 
     Hu et al. 2021, arXiv 2106.09685. ``B`` starts at zero, so training starts from the checkpoint's
     own output. The layers are those of ``peft``, put into the base model in place.
-
-    Args:
-        r: Rank: rows of ``A`` and columns of ``B``.
-        alpha: Scale of the change, which is multiplied by ``alpha / r``.
-        dropout: Dropout rate on the input of ``A``.
-        targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
-            and output), ``all`` for those of the feed-forward blocks too.
     """
-
-    r: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: Literal["attention", "all"] = "attention"
 
 
 TUNER = Lora

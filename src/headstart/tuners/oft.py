@@ -14,7 +14,7 @@ from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.ranges import A_RATE, Range
-from headstart.tuners._peft import PeftTuner, linears, sizes
+from headstart.tuners._peft import PeftTuner, sizes
 
 
 @dataclass
@@ -60,7 +60,7 @@ class Oft(PeftTuner):
         Raises:
             ModelError: If their inputs are no multiple of ``block``.
         """
-        chosen = linears(split, self.targets, "oft")
+        chosen = super().maps(split)
         widths = sorted({sizes(module)[0] for module in chosen.values()})
         if any(width % self.block for width in widths):
             most = math.gcd(*widths)
@@ -72,28 +72,14 @@ class Oft(PeftTuner):
         return chosen
 
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         return OFTConfig(
             r=0, oft_block_size=self.block, module_dropout=self.dropout, target_modules=names,
             use_cayley_neumann=not self.exact,
         )  # fmt: skip
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         inputs = sum(sizes(module)[0] for module in self.maps(split).values())
         return inputs // self.block * (self.block * (self.block - 1) // 2)
 

@@ -12,13 +12,12 @@ from typing import Any, ClassVar, Literal
 
 from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
-from torch import nn
 
 from headstart.cards import Card
 from headstart.errors import ConfigError, did_you_mean
 from headstart.models.backbone import SplitModel
 from headstart.tuners._base import Tuner
-from headstart.tuners._peft import PeftTuner, linears
+from headstart.tuners._peft import PeftTuner
 
 _NOT_HERE = {
     "ADALORA": "moves ranks between maps while it trains, which needs a hook in every step",
@@ -90,26 +89,8 @@ class Peft(PeftTuner):
         )  # fmt: skip
         return typing.cast("type[Peft]", made)
 
-    def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the linear maps of the encoder layers.
-
-        Args:
-            split: The model.
-
-        Returns:
-            Those of the attention, or all.
-        """
-        return linears(split, self.targets, "peft")
-
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         config = _config(self.type)
         known = {field.name for field in dataclasses.fields(config)}
         own = {
@@ -120,14 +101,7 @@ class Peft(PeftTuner):
         return config(target_modules=names, **own)
 
     def count(self, split: SplitModel) -> int:
-        """Count on a copy of the model how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Count on a copy of the model how many numbers will train beside the head."""
         twin = SplitModel(copy.deepcopy(split.model), split.head)
         tuned = type(self)(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         return sum(p.numel() for p in tuned.attach(twin).values())
@@ -159,7 +133,7 @@ def _config(name: str) -> type[PeftConfig]:
 
 
 def _is_scalar(kind: Any, default: object) -> bool:
-    """Tell whether a field may be given in a strategy line."""
+    """Return whether a field may be given in a strategy line."""
     if default is dataclasses.MISSING:
         return False
     if typing.get_origin(kind) is Literal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from headstart.cards import Card
 from headstart.tuners._peft import LowRankTuner
@@ -17,22 +17,11 @@ class Pissa(LowRankTuner):
     Meng et al. 2024, arXiv 2404.02948. ``R``, which is left over, stands still. With
     ``alpha = r`` the sum is ``W`` at first, so training starts from the checkpoint's own output (up
     to rounding); with another ``alpha`` the two parts are scaled so that it is.
-
-    Args:
-        r: Rank: rows of ``A`` and columns of ``B``.
-        alpha: Scale of the change.
-        dropout: Dropout rate on the input of ``A``.
-        targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
-            and output), ``all`` for those of the feed-forward blocks too.
     """
 
     part_at_zero: ClassVar[bool] = False
     changes_weights: ClassVar[bool] = True
     options: ClassVar[Mapping[str, Any]] = {"init_lora_weights": "pissa"}
-    r: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: Literal["attention", "all"] = "attention"
 
 
 TUNER = Pissa

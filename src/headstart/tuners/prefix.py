@@ -73,14 +73,7 @@ class Prefix(Tuner):
         self._attention = None
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         return PrefixedAttention(split).count(self.tokens)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from headstart.cards import Card
 from headstart.tuners._peft import LowRankTuner
@@ -16,20 +16,9 @@ class Rslora(LowRankTuner):
 
     Kalajdzievski 2023, arXiv 2312.03732: with LoRA's ``alpha / r`` the change and its gradients
     shrink as the rank grows.
-
-    Args:
-        r: Rank: rows of ``A`` and columns of ``B``.
-        alpha: Scale of the change.
-        dropout: Dropout rate on the input of ``A``.
-        targets: ``attention`` for the linear maps of the attention blocks (queries, keys, values
-            and output), ``all`` for those of the feed-forward blocks too.
     """
 
     options: ClassVar[Mapping[str, Any]] = {"use_rslora": True}
-    r: int = 8
-    alpha: float = 16.0
-    dropout: float = 0.0
-    targets: Literal["attention", "all"] = "attention"
 
 
 TUNER = Rslora

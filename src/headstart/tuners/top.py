@@ -62,17 +62,6 @@ class Top(InPlaceTuner):
             if name.startswith(chosen) or name in above
         }
 
-    def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
-        return sum(p.numel() for p in self.select(split).values())
-
 
 TUNER = Top
 CARD = Card(

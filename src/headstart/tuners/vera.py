@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from peft import PeftConfig, VeraConfig
-from torch import nn
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
 from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
-from headstart.tuners._peft import PeftTuner, linears, sizes
+from headstart.tuners._peft import PeftTuner, sizes
 
 
 @dataclass
@@ -48,40 +47,15 @@ class Vera(PeftTuner):
     dropout: float = 0.0
     targets: Literal["attention", "all"] = "attention"
 
-    def maps(self, split: SplitModel) -> dict[str, nn.Module]:
-        """Choose the linear maps of the encoder layers.
-
-        Args:
-            split: The model.
-
-        Returns:
-            Those of the attention, or all.
-        """
-        return linears(split, self.targets, "vera")
-
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the settings as ``peft`` has them.
-
-        Args:
-            names: The maps.
-
-        Returns:
-            The settings.
-        """
+        """Write the settings as ``peft`` has them."""
         return VeraConfig(
             r=self.r, d_initial=self.d_initial, vera_dropout=self.dropout, target_modules=names,
             save_projection=False,
         )  # fmt: skip
 
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers will train beside the head."""
         return sum(self.r + sizes(module)[1] for module in self.maps(split).values())
 
 

@@ -1,4 +1,4 @@
-"""Where text goes: consoles that take the user's words as they are."""
+"""Consoles and tables for output; text from users and files is never read as markup."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows while it works: bars on a terminal, lines elsewhere."""
+"""Progress displays of a run: bars on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -58,11 +58,7 @@ class Warnings(Callback):
         self.console = console
 
     def warning(self, text: str) -> None:
-        """Show a warning.
-
-        Args:
-            text: One sentence or a few.
-        """
+        """Show a warning."""
         super().warning(text)
         errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
 
@@ -71,50 +67,28 @@ class Lines(Warnings):
     """Shows one line for everything that happens."""
 
     def planned(self, plan: PlanSummary) -> None:
-        """Show the plan.
-
-        Args:
-            plan: The whole plan.
-        """
+        """Show the plan."""
         super().planned(plan)
         show(*describe_plan(plan), to=self.console)
 
     def message(self, text: str) -> None:
-        """Show something worth knowing.
-
-        Args:
-            text: One sentence or a few.
-        """
+        """Show something worth knowing."""
         super().message(text)
         show(text, to=self.console)
 
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
-        """Show that a stage begins.
-
-        Args:
-            stage: Its record so far.
-            number: Which one, from 1.
-            of: How many there are.
-        """
+        """Show that a stage begins."""
         super().stage_started(stage, number, of)
         self.console.print(stage_start(stage, number, of), style="bold", soft_wrap=True)
 
     def point(self, point: Point) -> None:
-        """Show an evaluation.
-
-        Args:
-            point: Step and scores.
-        """
+        """Show an evaluation."""
         super().point(point)
         loss = "" if point.train_loss is None else f", training loss {point.train_loss:.4f}"
         show(f"  step {point.step}: {show_scores(point.scores)}{loss}", to=self.console)
 
     def stage_ended(self, stage: StageResult) -> None:
-        """Show that a stage is over.
-
-        Args:
-            stage: Its record.
-        """
+        """Show that a stage is over."""
         super().stage_ended(stage)
         show(f"  {stage_end(stage)}", to=self.console)
 
@@ -133,44 +107,25 @@ class Bars(Lines):
         self.task: TaskID | None = None
 
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
-        """Begin a bar.
-
-        Args:
-            stage: Its record so far.
-            number: Which one, from 1.
-            of: How many there are.
-        """
+        """Begin a bar."""
         super().stage_started(stage, number, of)
         name = f"{number}/{of} {stage.stage}"
         self.task = self.progress.add_task(name, total=stage.planned_steps, loss="", score="")
 
     def step(self, step: int, loss: float) -> None:
-        """Move the bar.
-
-        Args:
-            step: Steps done in the stage.
-            loss: Mean training loss of the step.
-        """
+        """Move the bar."""
         super().step(step, loss)
         if self.task is not None:
             self.progress.update(self.task, completed=step, loss=f"loss {loss:.3f}")
 
     def point(self, point: Point) -> None:
-        """Put the latest score beside the bar instead of in a line.
-
-        Args:
-            point: Step and scores.
-        """
+        """Put the latest score beside the bar instead of in a line."""
         Callback.point(self, point)
         if self.task is not None:
             self.progress.update(self.task, score=f"score {point.scores['score']:.3f}")
 
     def stage_ended(self, stage: StageResult) -> None:
-        """End the bar where the stage ended.
-
-        Args:
-            stage: Its record.
-        """
+        """End the bar where the stage ended."""
         super().stage_ended(stage)
         if self.task is not None:
             self.progress.update(self.task, total=stage.steps, completed=stage.steps)

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _write_what_can_be_written() -> None:
-    """Let a terminal of a small character set show a question mark instead of failing."""
+    """Replace characters that a terminal cannot show by question marks instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -106,7 +106,7 @@ def _explain_system(error: OSError) -> HeadstartError:
 
 
 def _pipe_closed() -> int:
-    """Whoever read the output has gone; what is still to be written goes nowhere."""
+    """Discard the rest of the output after its reader has gone."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0

@@ -22,7 +22,7 @@ Strategies = Annotated[
 
 
 def warn_of_damage(summary: Summary) -> None:
-    """Say which results were set aside.
+    """Print a warning for each result that was set aside.
 
     Args:
         summary: What is about to be shown.

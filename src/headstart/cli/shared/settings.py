@@ -20,13 +20,17 @@ from headstart.study.fields import AXES_OF, NOT_IN_A_STUDY
 
 COMMAND_LINE_ONLY = ("config", "set", "help", "debug")
 """Options of ``headstart fit`` that make no sense in a settings file."""
-STUDYS_OWN = (
-    "out", "model", "task", "train", "validation", "text", "label", "data", "train_rows",
-    "selection", "threads",
-)  # fmt: skip
+STUDYS_OWN = ("out", "model", "task", "train_rows", "threads")
 """Settings of a run by whose name ``headstart study run`` has an option written out."""
 OF_ALL_RUNS = tuple(name for name in FitConfig.model_fields if name not in STUDYS_OWN)
 """The other ones, whose options ``with_settings_of_runs`` makes."""
+_OF_A_STUDY = {
+    "data": "Folder with the task's files; of several tasks, one below each.",
+    "selection": "Rows that choose the state or the length: the validation rows, which flatters "
+    "their score, or some carved from training, so that nothing has looked at the rows of the "
+    "score (nested evaluation).",
+}
+"""Help of options that mean more in a study than in a run."""
 _KINDS = {int: "INTEGER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 
 
@@ -51,7 +55,7 @@ class FitCommand(FitConfig):
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command one option for each field of ``FitCommand``.
+    """Add an option for each field of ``FitCommand`` to a command.
 
     Values stay text here: ``FitCommand.build`` reads them, so that all faults are told together
     and in one way, wherever a setting was given.
@@ -67,7 +71,7 @@ def with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command about a study one option for each of ``OF_ALL_RUNS``, behind its own.
+    """Add an option for each of ``OF_ALL_RUNS`` to a command about a study.
 
     Those that no study takes are options too, but hidden: given, they are refused with the reason,
     where an unknown option would be taken for a slip of the pen.
@@ -80,10 +84,39 @@ def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
     """
     refused = {*NOT_IN_A_STUDY, *AXES_OF}
     options = [
-        _parameter(name, FitConfig.model_fields[name], hidden=name in refused)
+        _parameter(
+            name,
+            FitConfig.model_fields[name],
+            hidden=name in refused,
+            text=_OF_A_STUDY.get(name, ""),
+        )
         for name in OF_ALL_RUNS
     ]
     return _signed(function, [*_fixed(function), *options])
+
+
+def with_some_settings(
+    *names: str,
+    defaults: Mapping[str, str] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Add an option for each of some settings to a command.
+
+    Args:
+        *names: Fields of ``FitConfig``.
+        defaults: What holds where an option is not given, in words, where that is not what holds
+            for ``headstart fit``.
+        texts: Help for options of which that of ``headstart fit`` says too much.
+
+    Returns:
+        A decorator for a command whose last parameter is ``**settings``.
+    """
+    ends, own = defaults or {}, texts or {}
+    options = [
+        _parameter(n, FitConfig.model_fields[n], default=ends.get(n, ""), text=own.get(n, ""))
+        for n in names
+    ]
+    return lambda function: _signed(function, [*_fixed(function), *options])
 
 
 def _fixed(function: Callable[..., None]) -> list[inspect.Parameter]:
@@ -113,7 +146,7 @@ def given_ones(options: Mapping[str, Any]) -> dict[str, Any]:
 def gather(
     config: Path | None, assignments: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Put settings together: what was saved for ``--resume``, file, ``--set``, options.
+    """Merge settings: those saved for ``--resume``, the file, ``--set``, the options.
 
     Args:
         config: The settings file.
@@ -174,13 +207,16 @@ def _unfinished_runs() -> str:
     return f"Unfinished runs here: {names}."
 
 
-def _parameter(name: str, field: FieldInfo, *, hidden: bool = False) -> inspect.Parameter:
-    kind = _without_none(field.annotation)
+def _parameter(
+    name: str, field: FieldInfo, *, hidden: bool = False, default: str = "", text: str = ""
+) -> inspect.Parameter:
+    kind, text = _without_none(field.annotation), text or field.description or ""
+    own = text.partition(" Default:")[0] + f" Default: {default}."
     extra = field.json_schema_extra
     word = name.replace("_", "-")
     several = typing.get_origin(kind) is tuple
     about: dict[str, Any] = {
-        "help": escape_markup((field.description or "") + _default(name, field.default)),
+        "help": escape_markup(own if default else text + _default(name, field.default)),
         "rich_help_panel": str(extra["panel"]) if isinstance(extra, dict) else None,
         "show_default": False,
         "hidden": hidden,

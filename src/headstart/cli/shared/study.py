@@ -1,4 +1,4 @@
-"""What the commands about studies show."""
+"""Output of the commands about studies: plans, progress, tables, failures."""
 
 from __future__ import annotations
 
@@ -169,12 +169,12 @@ def describe_status(folder: str) -> Iterator[Table | str]:
     Yields:
         A table and sentences.
     """
-    from headstart.study.running.claims import Claims
+    from headstart.study.running.locks import RunLocks
 
     store = Store(folder).open()
     _, damaged = store.results()
     runs, done, failed = store.runs(), store.finished(), store.failed()
-    working = Claims(store).held_by_others()
+    working = RunLocks(store).held_by_others()
     counts: dict[tuple[Any, ...], Counter[str]] = {}
     for run in runs.values():
         key = (run.axes["task"], tables.short_name(run.axes["strategy"]))
@@ -190,7 +190,7 @@ def describe_status(folder: str) -> Iterator[Table | str]:
 
 
 def describe_failures(folder: str, among: Container[str] | None = None) -> Iterator[str]:
-    """Say which runs have failed and why.
+    """List the failed runs with their reasons.
 
     Args:
         folder: The study's folder.
@@ -253,11 +253,7 @@ class Warnings(Watch):
     """Shows what is wrong, and nothing else."""
 
     def warned(self, text: str) -> None:
-        """Show a warning.
-
-        Args:
-            text: A sentence.
-        """
+        """Show a warning."""
         errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
 
 
@@ -275,20 +271,11 @@ class Lines(Warnings):
         self.state = State(len(study.runs))
 
     def looked(self, state: State) -> None:
-        """Remember where the study stands.
-
-        Args:
-            state: Counts of all runs.
-        """
+        """Remember where the study stands."""
         self.state = state
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Show a run that has ended here.
-
-        Args:
-            run: The run.
-            outcome: What came of it.
-        """
+        """Show a run that has ended here."""
         show(self.sentence(run, outcome), to=self.console)
 
     def sentence(self, run: PlannedRun, outcome: Outcome) -> str:
@@ -303,7 +290,7 @@ class Lines(Warnings):
         """
         self.ended_here += 1
         ended = len(self.state.done | self.state.failed | {run.id})
-        text = f"{ended} of {self.state.total}: {_name(run.axes, self.models)}: {_told(outcome)}"
+        text = f"{ended} of {self.state.total}: {_name(run.axes, self.models)}: {_outcome(outcome)}"
         return f"{text}{self._left(ended)}"
 
     def _left(self, ended: int) -> str:
@@ -336,11 +323,7 @@ class Screen(Lines):
         self.names = {run.id: _name(run.axes, self.models) for run in study.runs}
 
     def looked(self, state: State) -> None:
-        """Draw where the study stands.
-
-        Args:
-            state: Counts of all runs.
-        """
+        """Draw where the study stands."""
         super().looked(state)
         ended = len(state.done | state.failed)
         self.bar.update(self.task, completed=ended)
@@ -358,12 +341,7 @@ class Screen(Lines):
         self.live.update(Group(self.bar, *told, *lines, "", *self.table))
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Have the table renewed.
-
-        Args:
-            run: The run.
-            outcome: What came of it.
-        """
+        """Have the table renewed."""
         self.last, self.stale = self.sentence(run, outcome), True
 
     def _renew(self) -> None:
@@ -380,7 +358,7 @@ class Screen(Lines):
 
 
 def _name(axes: Mapping[str, Any], models: int) -> str:
-    """Say which run, as its group is called in the tables."""
+    """Name a run as its group is called in the tables."""
     size = f", {axes['train_rows']:,} rows" if axes["train_rows"] else ""
     extra = "".join(f", {name} {value}" for name, value in axes.items() if name not in AXES)
     model = f", {axes['model']}" if models > 1 else ""
@@ -392,7 +370,7 @@ def _models(runs: Iterable[PlannedRun]) -> int:
     return len({run.axes["model"] for run in runs})
 
 
-def _told(outcome: Outcome) -> str:
+def _outcome(outcome: Outcome) -> str:
     if outcome.result is None:
         return f"failed: {(outcome.failure or {}).get('error', 'no reason is known')}"
     result = outcome.result

@@ -55,7 +55,7 @@ def describe_plan(plan: PlanSummary) -> Iterator[Table | str]:
 
 
 def stage_start(stage: StageResult, number: int, of: int) -> str:
-    """Say that a stage begins.
+    """Write the line that announces a stage.
 
     Args:
         stage: Its record so far.
@@ -76,7 +76,7 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
 
 
 def stage_end(stage: StageResult) -> str:
-    """Say how a stage ended.
+    """Write how a stage ended.
 
     Args:
         stage: Its record.
@@ -107,7 +107,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
     Yields:
         A table and its title.
     """
-    names = metric_names(result)
+    names = [*result.task["metrics"], "loss"]
     head = ("stage", *(f">{n}" for n in names), ">steps", ">seconds", ">tokens/s", ">trains")
     rows = [
         (
@@ -125,7 +125,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
 
 
 def closing(result: RunResult) -> str:
-    """Say what came out, what was saved by which rule, what the guard did, and where things are.
+    """Write the summary of a finished run: scores, saved state, guard, and files.
 
     Args:
         result: The run's record.
@@ -172,18 +172,6 @@ def _calibration(result: RunResult) -> Iterator[str]:
     yield f"  {describe_calibration(found)}"
 
 
-def short_result(result: RunResult) -> str:
-    """Say where the result is and how good.
-
-    Args:
-        result: The run's record.
-
-    Returns:
-        One line.
-    """
-    return f"{result.settings['out']}: {show_scores(result.scores)}"
-
-
 def before_after(stage: StageResult, name: str) -> str:
     """Write one metric of a stage.
 
@@ -196,18 +184,6 @@ def before_after(stage: StageResult, name: str) -> str:
     """
     values = (scores.get(name) for scores in (stage.start, stage.end))
     return " → ".join("-" if value is None else f"{value:.4f}" for value in values)
-
-
-def metric_names(result: RunResult) -> list[str]:
-    """Return the metrics of a run in their order, the loss last.
-
-    Args:
-        result: The run's record.
-
-    Returns:
-        Their names.
-    """
-    return [*result.task["metrics"], "loss"]
 
 
 def _trainable(stage: StageResult) -> str:

@@ -1,4 +1,4 @@
-"""What commands share; faults of the command line itself, in the words of every other message."""
+"""Command decorator, and the parser's errors turned into headstart's own."""
 
 from __future__ import annotations
 

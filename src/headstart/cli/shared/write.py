@@ -22,7 +22,7 @@ Write = Callable[[pd.DataFrame], None]
 
 
 def check_target(path: Path, *, overwrite: bool, read: str) -> None:
-    """Make sure that rows can be written, before anything is computed.
+    """Check that rows can be written to a path, before anything is computed.
 
     Args:
         path: The file to write.

@@ -8,7 +8,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,28 +44,8 @@ def read_text(path: Path, encoding: str | None = None) -> str:
     return decode(read_bytes(path), path, encoding)
 
 
-def read_csv(path: Path, encoding: str | None = None) -> pd.DataFrame:
-    """Read comma-separated values; every cell is text, and an empty cell is empty text.
-
-    Args:
-        path: The file. Fields may be in double quotes; a quote inside them is doubled.
-        encoding: How characters are written; ``None`` for UTF-8.
-
-    Returns:
-        One column of text for each name in the first line.
-
-    Raises:
-        DataError: If a quote is not closed or a row has too many or too few fields.
-    """
-    return _separated(path, encoding, ",")
-
-
-def read_tsv(path: Path, encoding: str | None = None) -> pd.DataFrame:
-    r"""Read tab-separated values; every cell is text, and an empty cell is empty text.
-
-    Many such files quote nothing and hold stray quotes in their texts, others are quoted like
-    CSV. If every line has as many tabs as the first, a line is a row, and only a field that is
-    quoted properly as a whole loses its quotes. Else the file is read like CSV.
+def read_separated(path: Path, encoding: str | None = None) -> pd.DataFrame:
+    """Read comma- or tab-separated values; every cell is text, and an empty cell is empty text.
 
     Args:
         path: The file.
@@ -77,20 +57,40 @@ def read_tsv(path: Path, encoding: str | None = None) -> pd.DataFrame:
     Raises:
         DataError: If a quote is not closed or a row has too many or too few fields.
     """
-    return _separated(path, encoding, "\t")
-
-
-def _separated(path: Path, encoding: str | None, usual: str) -> pd.DataFrame:
     text = read_text(path, encoding)
-    mark = separator(split_lines(text), usual)
-    if mark != "\t":
-        return told_separator(_table(path, quoted_rows(path, split_lines(text), mark)), path, mark)
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    if len({line.count("\t") for line in lines if line}) > 1:
-        return told_separator(_table(path, quoted_rows(path, split_lines(text), mark)), path, mark)
-    rows = ((n, line.split("\t")) for n, line in enumerate(lines, 1) if line)
-    read = _table(path, ((n, [unquote(field) for field in fields]) for n, fields in rows))
-    return told_separator(read, path, mark)
+    # Not splitlines: it also ends lines at characters that are part of a text, such as U+2028.
+    mark, rows = split_rows(path, lambda newline: io.StringIO(text, newline=newline))
+    return told_separator(_table(path, rows), path, mark)
+
+
+def split_rows(path: Path, lines: Callable[[str], Iterable[str]]) -> tuple[str, Iterator[Row]]:
+    r"""Split lines into fields, which may be in double quotes; a quote inside them is doubled.
+
+    Many tab-separated files quote nothing and hold stray quotes in their texts, others are quoted
+    like CSV. If every line has as many tabs as the first, a line is a row, and only a field that is
+    quoted properly as a whole loses its quotes. Else the file is read like CSV.
+
+    Args:
+        path: The file, whose ending promises a separator.
+        lines: Gives the lines from the first on; it is told where they end, as ``open`` is by
+            ``newline``.
+
+    Returns:
+        What separates the columns, and the rows.
+    """
+
+    def plain() -> Iterator[tuple[int, str]]:
+        stripped = (line.removesuffix("\n").removesuffix("\r") for line in lines("\n"))
+        return ((number, line) for number, line in enumerate(stripped, 1) if line)
+
+    mark = separator(lines(""), _usual(path))
+    if mark != "\t" or len({line.count("\t") for _, line in plain()}) > 1:
+        return mark, quoted_rows(path, lines(""), mark)
+    return mark, ((n, [unquote(field) for field in line.split("\t")]) for n, line in plain())
+
+
+def _usual(path: Path) -> str:
+    return "\t" if suffix(path) == ".tsv" else ","
 
 
 def separator(lines: Iterable[str], usual: str) -> str:
@@ -132,7 +132,7 @@ def told_separator(frame: pd.DataFrame, path: Path, mark: str) -> pd.DataFrame:
     Returns:
         The same table.
     """
-    if mark != ("\t" if suffix(path) == ".tsv" else ","):
+    if mark != _usual(path):
         note(frame, f"{path.name} is separated by {_SEPARATORS[mark]}, and was read so.")
     return frame
 
@@ -194,19 +194,6 @@ def quoted_rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Ro
         ) from None
     finally:
         csv.field_size_limit(old_limit)
-
-
-def split_lines(text: str) -> Iterable[str]:
-    """Split text into lines.
-
-    Args:
-        text: The text.
-
-    Returns:
-        The lines with their ends.
-    """
-    # Not splitlines: it also ends lines at characters that are part of a text, such as U+2028.
-    return io.StringIO(text, newline="")
 
 
 def unquote(field: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the files that a table names are, and folders of them with a folder for each class."""
+"""Folders of pictures or sound with a folder for each class, and relative paths in tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where rows come from: files, folders saved by ``datasets``, data sets on the hub.
+"""Readers of tables: files, folders saved by ``datasets``, data sets on the hub.
 
 Reads the same on every machine: CSV and TSV cells are text ("NA", "null" and "007" stay what they
 are), and encodings are not guessed.
@@ -16,7 +16,7 @@ import pandas as pd
 
 from headstart.data.tables._excel import read_excel
 from headstart.data.tables._files import PACKINGS, check_encoding, member, read_bytes, suffix
-from headstart.data.tables._text import read_csv, read_json, read_tsv
+from headstart.data.tables._text import read_json, read_separated
 from headstart.data.tables.classnames import note_names, noted_features, unfold_categories
 from headstart.data.tables.mediafolder import note_folder, read_classes
 from headstart.errors import DataError, did_you_mean
@@ -69,19 +69,6 @@ def read_table(
     return check_table(frame, str(source))
 
 
-def list_columns(source: str | Path, *, split: str | None = None) -> list[str]:
-    """Return the names of a source's columns, in order.
-
-    Args:
-        source: As for ``read_table``.
-        split: As for ``read_table``.
-
-    Returns:
-        The names.
-    """
-    return [str(name) for name in read_table(source, split=split).columns]
-
-
 def _read_parquet(path: Path) -> pd.DataFrame:
     import pyarrow as pa
     from pyarrow import parquet
@@ -112,8 +99,8 @@ ARROW_FAULTS = (OSError, ValueError, KeyError, TypeError, NotImplementedError, M
 """What reading a damaged file may end in; most errors of Arrow are of ``ValueError``."""
 
 READERS: dict[str, Callable[[Path, str | None], pd.DataFrame]] = {
-    ".csv": read_csv,
-    ".tsv": read_tsv,
+    ".csv": read_separated,
+    ".tsv": read_separated,
     ".jsonl": read_json,
     ".ndjson": read_json,
     ".json": read_json,

@@ -16,14 +16,7 @@ from headstart.data.tables._files import (
     suffix,
     text_lines,
 )
-from headstart.data.tables._text import (
-    Row,
-    parse_json,
-    quoted_rows,
-    separator,
-    told_separator,
-    unquote,
-)
+from headstart.data.tables._text import Row, parse_json, split_rows, told_separator
 from headstart.data.tables.mediafolder import note_folder
 from headstart.data.tables.sources import ARROW_FAULTS, check_table, from_arrow, read_table
 
@@ -117,26 +110,9 @@ def _tables(rows: Iterator[Row], size: int, path: Path, mark: str) -> Iterator[p
         yield told_separator(frame, path, mark)
 
 
-def _csv(path: Path, size: int, encoding: str | None) -> Iterator[pd.DataFrame]:
-    return _separated(path, size, encoding, ",")
-
-
-def _tsv(path: Path, size: int, encoding: str | None) -> Iterator[pd.DataFrame]:
-    return _separated(path, size, encoding, "\t")
-
-
-def _separated(path: Path, size: int, encoding: str | None, usual: str) -> Iterator[pd.DataFrame]:
-    def plain() -> Iterator[str]:
-        lines = _lines(path, "\n", encoding)
-        stripped = (line.removesuffix("\n").removesuffix("\r") for line in lines)
-        return (line for line in stripped if line)
-
-    mark = separator(_lines(path, "", encoding), usual)
-    if mark != "\t" or len({line.count("\t") for line in plain()}) > 1:
-        rows = quoted_rows(path, _lines(path, "", encoding), mark)
-        return _tables(rows, size, path, mark)
-    split = ((0, [unquote(field) for field in line.split("\t")]) for line in plain())
-    return _tables(split, size, path, mark)
+def _separated(path: Path, size: int, encoding: str | None) -> Iterator[pd.DataFrame]:
+    mark, rows = split_rows(path, lambda newline: _lines(path, newline, encoding))
+    return _tables(rows, size, path, mark)
 
 
 def _json(path: Path, size: int, encoding: str | None) -> Iterator[pd.DataFrame]:
@@ -188,6 +164,6 @@ def _parquet(path: Path, size: int) -> Iterator[pd.DataFrame]:
 
 
 STREAMS: dict[str, Callable[[Path, int, str | None], Iterable[pd.DataFrame]]] = {
-    ".csv": _csv, ".tsv": _tsv, ".jsonl": _json, ".ndjson": _json, ".json": _json,
+    ".csv": _separated, ".tsv": _separated, ".jsonl": _json, ".ndjson": _json, ".json": _json,
     ".parquet": lambda path, size, _: _parquet(path, size),
 }  # fmt: skip

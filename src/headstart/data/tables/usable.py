@@ -22,7 +22,7 @@ MissingLabel = Literal["error", "drop"]
 
 @dataclass(frozen=True)
 class Gaps:
-    """What is done about rows that lack something; without a choice they are an error.
+    """Policy for rows without text or label; by default they are an error.
 
     Args:
         empty_text: About those without text in a column: ``drop`` leaves them out, ``keep`` reads
@@ -36,7 +36,7 @@ class Gaps:
 
 @dataclass
 class Counts:
-    """How many rows had gaps.
+    """Numbers of rows without text or label.
 
     Args:
         rows: Rows that were looked at.

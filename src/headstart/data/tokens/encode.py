@@ -33,7 +33,7 @@ _CHUNK = 4096  # rows tokenised at a time, which bounds the memory of the interm
 
 @dataclass(frozen=True)
 class Padding:
-    """How shorter rows are filled up.
+    """The values and the side of padding.
 
     Args:
         values: What stands in the filled places, by feature.
@@ -86,20 +86,8 @@ class Encoded(Examples):
         rows = np.arange(len(self)) if self.row_of is None else self.row_of
         return len(np.unique(rows[self.truncated]))
 
-    @property
-    def n_tokens(self) -> int:
-        """Tokens of all rows together, all choices included."""
-        return int(self.starts[-1])
-
     def take(self, rows: Indices) -> Encoded:
-        """Return some of the rows.
-
-        Args:
-            rows: Which rows of data, in the order they shall have.
-
-        Returns:
-            Those rows, with all their windows, copied.
-        """
+        """Return some of the rows."""
         row_of = None
         if self.row_of is not None:
             windows = np.split(np.arange(len(self)), np.cumsum(np.bincount(self.row_of))[:-1])
@@ -158,7 +146,7 @@ class Encoded(Examples):
         return tensors | self.label_tensors(rows)
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Tell whether anything in a batch is filled up.
+        """Return whether anything in a batch is filled up.
 
         Args:
             indices: Which rows, (b,).
@@ -170,11 +158,7 @@ class Encoded(Examples):
         return bool((lengths != self._width(lengths)).any())
 
     def vocabulary(self) -> Indices:
-        """Return every token id that a batch can hold.
-
-        Returns:
-            The ids, ascending, that of padding among them.
-        """
+        """Return every token id that a batch can hold."""
         ids, padding = self.features["input_ids"], self.padding.values
         return np.unique(np.append(np.unique(ids), padding["input_ids"])).astype(np.int64)
 

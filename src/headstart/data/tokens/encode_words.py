@@ -114,25 +114,11 @@ class WordExamples(Examples):
         return int(self.row_sizes.sum()) - len(self.word_of)
 
     def with_labels(self, labels: Labels | None) -> WordExamples:
-        """Return the same rows with other labels.
-
-        Args:
-            labels: An array for each row of data.
-
-        Returns:
-            The rows with them.
-        """
+        """Return the same rows with other labels."""
         return replace(self, row_labels_=labels)
 
     def take(self, rows: Indices) -> WordExamples:
-        """Return some of the rows.
-
-        Args:
-            rows: Which rows of data, in the order they shall have.
-
-        Returns:
-            Those rows, with all their windows, copied.
-        """
+        """Return some of the rows."""
         row_of = self.encoded.row_of
         row_of = np.arange(len(self)) if row_of is None else row_of
         first = np.searchsorted(row_of, rows)
@@ -183,7 +169,7 @@ class WordExamples(Examples):
         return batch
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Tell whether anything in a batch is filled up; see ``Examples``."""
+        """Return whether anything in a batch is filled up; see ``Examples``."""
         return self.encoded.padded(indices)
 
     def vocabulary(self) -> Indices:

@@ -1,4 +1,4 @@
-"""How long an input may be, and by how much the windows of longer ones overlap."""
+"""The longest input of a model, and the overlap of windows."""
 
 from __future__ import annotations
 

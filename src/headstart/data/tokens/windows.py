@@ -24,7 +24,7 @@ Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Windows:
-    """How long texts are read, as a saved model's ``config.json`` tells it.
+    """Length and overlap of windows over long texts, as saved in ``config.json``.
 
     Args:
         length: Tokens of a window, special ones included.

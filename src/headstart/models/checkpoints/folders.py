@@ -50,7 +50,7 @@ def working_folder(out: Path) -> Path:
 
 
 def is_done(folder: Path) -> bool:
-    """Tell whether a folder holds a finished run.
+    """Return whether a folder holds a finished run.
 
     Args:
         folder: The folder.
@@ -66,7 +66,7 @@ def is_done(folder: Path) -> bool:
 
 
 def is_free(place: Path) -> bool:
-    """Tell whether nothing, or an empty folder, stands in a place.
+    """Return whether nothing, or an empty folder, stands in a place.
 
     Args:
         place: The place.
@@ -95,7 +95,7 @@ def run_digest(folder: Path) -> str:
 
 
 def may_replace(work: Path, out: Path) -> bool:
-    """Tell whether a run may go to its place.
+    """Return whether a run may go to its place.
 
     Args:
         work: Its working folder.

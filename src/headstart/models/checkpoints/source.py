@@ -1,4 +1,4 @@
-"""What the user calls a model: a folder, a run, or a name on the hub."""
+"""Names of models: a folder, a run, or a name on the hub."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def locate(source: str) -> str:
 
 
 def at_home(source: str | Path) -> str:
-    """Put the home folder in place of ``~``.
+    """Replace ``~`` by the home folder.
 
     Args:
         source: A path, or a hub name, which stays as it is.
@@ -168,7 +168,7 @@ def _is_a_file(path: Path) -> ModelError:
 
 
 def _is_adapter(source: str, file: str | Path | None) -> ModelError:
-    """Say which model an adapter is for, as its configuration tells, where that can be had."""
+    """Make the error for an adapter, with the model that it is for where that is known."""
     try:
         record = json.loads(Path(file or "").read_text(encoding="utf-8"))
         base, kind = record["base_model_name_or_path"], record.get("task_type")

@@ -1,1 +1,1 @@
-"""What a run writes, and reads back: its folder, log, model card."""
+"""The files of a run: its folder, log and model card."""

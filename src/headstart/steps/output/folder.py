@@ -60,7 +60,7 @@ class RunFolder:
         self._lock: IO[bytes] | None = None
 
     def check(self, config: FitConfig, *, look: bool = False) -> None:
-        """Make sure that the run may go here, before anything is loaded or written.
+        """Check that the run may go here, before anything is loaded or written.
 
         Args:
             config: The settings; ``resume`` and ``overwrite`` say what may be there.
@@ -179,7 +179,7 @@ class RunFolder:
             raise self._in_progress() from None
 
     def release(self) -> None:
-        """Let other processes work on the run."""
+        """Unlock the working folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -286,8 +286,8 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextlib.contextmanager
-def told_when_full(folder: Path) -> Iterator[None]:
-    """Turn a full disk, a forbidden or a broken folder into an error that says what is safe.
+def explain_disk_errors(folder: Path) -> Iterator[None]:
+    """Replace errors of a full, forbidden or broken folder by one that says what is safe.
 
     Args:
         folder: The run's final place.

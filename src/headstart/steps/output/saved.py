@@ -127,7 +127,7 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
 
 
 def needs_task_file(key: str) -> str:
-    """Say how rows are described that column names alone do not describe to a finished model.
+    """Write the advice to describe rows by a task file, where column names do not suffice.
 
     Args:
         key: The key of a task file that it takes.

@@ -20,7 +20,7 @@ from headstart.training.seeds import stream
 
 @contextlib.contextmanager
 def closing(techniques: Iterable[Technique]) -> Iterator[None]:
-    """Take away in the end what techniques have put in.
+    """Close techniques after a block.
 
     Args:
         techniques: A stage's.

@@ -26,8 +26,8 @@ SIGNIFICANT = 0.05
 
 
 @dataclass(frozen=True)
-class Earlier:
-    """What a stage before the last one ended with.
+class EarlierModel:
+    """The tensors and logits at the end of a stage before the last one.
 
     Args:
         index: Which stage, from 0.
@@ -42,8 +42,8 @@ class Earlier:
     @classmethod
     def of(
         cls, index: int, split: SplitModel, trained: Mapping[str, torch.Tensor], logits: Floats
-    ) -> Earlier:
-        """Take down what a stage ended with.
+    ) -> EarlierModel:
+        """Copy the state at the end of a stage.
 
         Args:
             index: Which stage, from 0.
@@ -76,7 +76,7 @@ def can_return(tuner: Tuner, split: SplitModel) -> bool:
 
 
 def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
-    """Tell whether an earlier model is better than the final one by more than noise.
+    """Return whether an earlier model is better than the final one by more than noise.
 
     Its score has to be higher, and a one-sided test on the held-out rows has to say so: of classes
     the exact test of McNemar, of numbers Wilcoxon's signed-rank test of the squared errors, of
@@ -102,7 +102,7 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     return bool(len(changed)) and judge.kind.p_better(changed) < SIGNIFICANT
 
 
-def best_of(kept: Sequence[Earlier], final: Floats, judge: Judge) -> Earlier | None:
+def best_of(kept: Sequence[EarlierModel], final: Floats, judge: Judge) -> EarlierModel | None:
     """Choose the model to go back to.
 
     Args:
@@ -118,7 +118,7 @@ def best_of(kept: Sequence[Earlier], final: Floats, judge: Judge) -> Earlier | N
 
 
 def put_back(
-    split: SplitModel, plan: StagePlan, earlier: Earlier, pristine: Pristine, seed: int
+    split: SplitModel, plan: StagePlan, earlier: EarlierModel, pristine: Pristine, seed: int
 ) -> None:
     """Make the model what a stage ended with, its tuner merged into the backbone.
 
@@ -147,7 +147,7 @@ def put_back(
 _LOGITS = "logits of the validation rows"
 
 
-def to_tensors(kept: Sequence[Earlier]) -> dict[str, torch.Tensor]:
+def to_tensors(kept: Sequence[EarlierModel]) -> dict[str, torch.Tensor]:
     """Return earlier models as tensors for a checkpoint.
 
     Args:
@@ -163,7 +163,7 @@ def to_tensors(kept: Sequence[Earlier]) -> dict[str, torch.Tensor]:
     return found
 
 
-def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[Earlier]:
+def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[EarlierModel]:
     """Return the earlier models that a checkpoint holds.
 
     Args:
@@ -178,6 +178,6 @@ def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[Earlier]:
             _, index, own = name.split("/", 2)
             by_stage.setdefault(int(index), {})[own] = tensor
     return [
-        Earlier(index, found, found.pop(_LOGITS).numpy())
+        EarlierModel(index, found, found.pop(_LOGITS).numpy())
         for index, found in sorted(by_stage.items())
     ]

@@ -1,4 +1,4 @@
-"""What the guard asks: has a stage's head learned, and what is changed for a second attempt."""
+"""The guard: has a stage's head learned, and what does a second attempt change."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ accuracy hardly moves while most classes are rare."""
 
 
 def has_learned(result: StageResult, chance: float) -> bool:
-    """Tell whether a stage before the last one has a head that is worth handing on.
+    """Return whether a stage before the last one has a head that is worth handing on.
 
     Args:
         result: The stage's record.
@@ -35,7 +35,7 @@ def has_learned(result: StageResult, chance: float) -> bool:
 
 
 def why_not(result: StageResult) -> str:
-    """Say why a head has not learned.
+    """Write why a head has not learned.
 
     Args:
         result: The stage's record.

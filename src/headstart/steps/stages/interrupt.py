@@ -14,7 +14,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 class Pauser:
-    """Says after each step whether it is time for a checkpoint.
+    """Asked after each step, tells whether it is time for a checkpoint.
 
     Inside its ``with`` block the first Ctrl-C (or SIGTERM) only asks for a checkpoint; a second
     one stops at once.
@@ -42,7 +42,7 @@ class Pauser:
         return Pause.CHECKPOINT if due or late else Pause.NO
 
     def __enter__(self) -> Pauser:
-        """Take over the signals, where this thread may."""
+        """Install the signal handlers, where this thread may."""
         if threading.current_thread() is threading.main_thread():
             self._before = {s: signal.signal(s, self._note) for s in STOPPING}
         return self
@@ -53,7 +53,7 @@ class Pauser:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the signals back."""
+        """Restore the signal handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

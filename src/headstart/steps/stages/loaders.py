@@ -1,4 +1,4 @@
-"""How a stage reads its rows: as tokens through the backbone, or as features stored beforehand."""
+"""The data loaders of a stage: tokens through the backbone, or stored features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def stage_loaders(
     *,
     stored: bool,
 ) -> Iterator[tuple[BatchLoader, BatchLoader]]:
-    """Give a stage its training and validation rows.
+    """Open the loaders of a stage's training and validation rows.
 
     Args:
         data: Model and data.

@@ -20,7 +20,7 @@ from headstart.tuners._base import Tuner
 def with_enough_steps(
     hyperparameters: Hyperparameters, config: FitConfig, rows: int
 ) -> Hyperparameters:
-    """Give fine-tuning more epochs where the rows are so few that it would be starved of steps.
+    """Raise the epochs of fine-tuning where the rows are too few for enough steps.
 
     Args:
         hyperparameters: The numbers of the run.
@@ -75,7 +75,7 @@ def total_steps(hyperparameters: Hyperparameters, stages: Sequence[StagePlan]) -
         The steps; ``None`` where no total was asked for.
     """
     shared = hyperparameters.total_epochs or any(plan.stage.share for plan in stages)
-    return sum(plan.length.steps for plan in stages) if shared else None
+    return sum(plan.length.expected for plan in stages) if shared else None
 
 
 def plan_stages(

@@ -27,12 +27,13 @@ import torch
 from torch import nn
 
 from headstart.errors import NumericalError
+from headstart.files.schema import as_record
 from headstart.models.backbone import BufferSnapshot
-from headstart.results import StageResult, stage_from_dict
+from headstart.results import StageResult
 from headstart.steps.callback import Callback
 from headstart.steps.stages.context import closing, technique_context
 from headstart.steps.stages.earlier import (
-    Earlier,
+    EarlierModel,
     best_of,
     can_return,
     from_tensors,
@@ -74,8 +75,6 @@ class StrategyRunner:
         arguments: Settings of all stages.
         runtime: Device, precision, processes.
         callback: Hears what happens.
-        pause: Asked in each step, gives a ``Pause``.
-        save: Writes a checkpoint of plain data and tensors; told whether the run stops after it.
     """
 
     def __init__(
@@ -86,19 +85,19 @@ class StrategyRunner:
         arguments: TrainingArguments,
         runtime: Runtime,
         callback: Callback,
-        pause: Callable[[], int] = lambda: Pause.NO,
-        save: Save = lambda _state, _tensors, _stop: None,
     ) -> None:
         self.strategy, self.plans, self.data = strategy, plans, data
         self.arguments, self.runtime, self.callback = arguments, runtime, callback
-        self.pause, self.save = pause, save
+        # Asked in each step; writes a checkpoint and is told whether the run stops after it.
+        self.pause: Callable[[], int] = lambda: Pause.NO
+        self.save: Save = lambda _state, _tensors, _stop: None
         self.split = data.split
         self.results: list[StageResult] = []
         self.guard_notes: list[str] = []
         self.pretrained_head: dict[str, torch.Tensor] | None = None
         self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
         self.kept_stage: int | None = None
-        self._earlier: list[Earlier] = []
+        self._earlier: list[EarlierModel] = []
         # Only what is handed on is compared with it.
         self._fingerprint = self.split.fingerprint() if len(plans) > 1 else ""
         self._kept: set[str] = set()
@@ -248,7 +247,8 @@ class StrategyRunner:
         if not last:
             result.learned = has_learned(result, self.data.chance)
             if result.learned and self._returns and can_return(tuner, self.split):
-                self._earlier.append(Earlier.of(index, self.split, loop.trained, self.last_logits))
+                ended = EarlierModel.of(index, self.split, loop.trained, self.last_logits)
+                self._earlier.append(ended)
         else:
             self._choose_state(loop)
         if self._hand_on(plan.stage, tuner, result, last):
@@ -356,7 +356,7 @@ class StrategyRunner:
         return skill(self.data.kind, logits, labels[rows])
 
     def _check_backbone(self, name: str) -> None:
-        """Make sure that all is as it was."""
+        """Check that the backbone is bit for bit what it was."""
         if not self._kept and self.split.fingerprint() != self._fingerprint:
             raise RuntimeError(f"{name}.detach() did not restore the backbone")
 
@@ -382,7 +382,7 @@ class StrategyRunner:
     def _go_back(
         self, state: dict[str, Any], tensors: dict[str, torch.Tensor]
     ) -> tuple[int, int, dict[str, torch.Tensor]]:
-        self.results[:] = [stage_from_dict(r) for r in state["results"]]
+        self.results[:] = [as_record(StageResult, r) for r in state["results"]]
         self.guard_notes[:] = state["guard"]
         self._kept = set(state["kept"])
         self._earlier = from_tensors(tensors)

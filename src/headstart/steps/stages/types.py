@@ -39,7 +39,7 @@ class StagePlan:
 
 @dataclass(frozen=True)
 class TrainingData:
-    """What the stages work on.
+    """The model, the rows and the metrics of the stages.
 
     Args:
         split: The model.

@@ -1,1 +1,1 @@
-"""What a study's runs say: statistics, comparisons, tables."""
+"""The results of a study: statistics, comparisons, tables."""

@@ -1,4 +1,4 @@
-"""How many seeds a comparison needs, which difference it can show, and which runs are at chance.
+"""Statistical power: seeds needed for a difference, and differences that seeds can show.
 
 The power is that of the two-sided paired t-test under normal differences: the statistic then has
 a noncentral t distribution with n - 1 degrees of freedom and noncentrality
@@ -11,11 +11,8 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-import numpy.typing as npt
-
 from headstart.errors import ConfigError
-from headstart.study.outcome.statistics import as_sample, check_fraction
+from headstart.study.outcome.statistics import check_fraction
 
 SMALLEST_EFFECT = 1e-4
 
@@ -93,55 +90,6 @@ def detectable_difference(
         high *= 2
     noncentrality = brentq(lambda value: _power(n, value, alpha) - power, 0, high)
     return float(noncentrality * sd_of_differences / n**0.5)
-
-
-def is_at_chance(score: float, chance: float, rows: int, alpha: float = 0.01) -> bool:
-    """Tell whether a run predicts no better than a constant guess, by a one-sided binomial test.
-
-    It is for metrics that are shares of rows, such as accuracy.
-
-    Args:
-        score: Share of rows predicted right, 0 to 1.
-        chance: Share of the majority class, 0 to 1.
-        rows: Validation rows, at least 1.
-        alpha: Level below which the score is above chance. Strict, because many runs are judged.
-
-    Returns:
-        Whether a constant guess would reach the score with a chance of at least ``alpha``.
-
-    Raises:
-        ConfigError: If the score or the chance is not within 0 to 1, there are no rows, or the
-            level is not between 0 and 1.
-    """
-    from scipy.stats import binomtest
-
-    check_fraction(alpha, "alpha")
-    for name, value in (("score", score), ("chance", chance)):
-        if not 0 <= value <= 1:
-            raise ConfigError(f"a {name} from 0 to 1", str(value), "Use a share of rows.")
-    if rows < 1:
-        raise ConfigError("at least 1 row", str(rows), "Check the validation rows.")
-    right = round(score * rows)
-    return bool(binomtest(right, rows, chance, alternative="greater").pvalue >= alpha)
-
-
-def share_failed(scores: npt.ArrayLike, chance: float, rows: int, alpha: float = 0.01) -> float:
-    """Return the share of runs that are at chance.
-
-    Args:
-        scores: Shares of rows predicted right, one per seed, (n,).
-        chance: Share of the majority class, 0 to 1.
-        rows: Validation rows, at least 1.
-        alpha: As in ``is_at_chance``.
-
-    Returns:
-        0 to 1.
-
-    Raises:
-        ConfigError: If there is no score, or as in ``is_at_chance``.
-    """
-    values = as_sample(scores)
-    return float(np.mean([is_at_chance(float(score), chance, rows, alpha) for score in values]))
 
 
 def _power(n: int, noncentrality: float, alpha: float) -> float:

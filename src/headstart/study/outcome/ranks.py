@@ -6,18 +6,15 @@ Scores of different tasks have different scales; ranks and wins do not.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from headstart.errors import ConfigError, did_you_mean
+from headstart.errors import ConfigError
 from headstart.study.outcome.statistics import (
-    RESAMPLES,
-    SEED,
+    CONFIDENCE,
     FloatArray,
     Interval,
-    as_pairs,
     as_sample,
     check_fraction,
     resolution,
@@ -42,57 +39,33 @@ class Friedman:
     f_p: float | None
 
 
-def probability_of_improvement(
-    ours: npt.ArrayLike,
-    baseline: npt.ArrayLike,
-    confidence: float = 0.95,
-    paired: bool = False,
-    method: Literal["score", "bootstrap"] = "score",
-) -> Interval:
+def probability_of_improvement(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> Interval:
     """Estimate the chance that a run of ours beats a run of the baseline; a tie counts half.
 
-    Unpaired, every run meets every other: U / (m n) of Mann and Whitney. Paired, runs of the same
-    seed meet: the share of seeds on which ours is better.
-
-    In 3,000 simulated pairs of normal samples with a true probability of 0.8, the score and the
-    bootstrap interval at 0.95 cover it in 0.96 and 0.65 for 3 seeds, 0.96 and 0.86 for 5, 0.96 and
-    0.93 for 10 (999 resamples). Paired, Wilson and bootstrap cover in 0.90 and 0.48, 0.95 and 0.66,
-    0.97 and 0.90. The bootstrap gives a point where ours wins on all seeds.
+    Every run meets every other, whatever their seeds: U / (m n) of Mann and Whitney, with the
+    interval of Newcombe at 0.95. In 3,000 simulated pairs of normal samples with a true probability
+    of 0.8 it covers that in 0.96 for 3, 5 and 10 seeds. Percentiles over resampled seeds, the usual
+    choice, cover it in 0.65 for 3 seeds and 0.86 for 5, and give a point where ours wins on all.
 
     SOURCE: Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical
     precipice, arXiv 2108.13264, section 4.3. Newcombe (2006), Confidence intervals for an effect
     size measure based on the Mann-Whitney statistic, part 2, Statistics in Medicine 25, method 5.
-    Wilson (1927), Probable inference, the law of succession, and statistical inference, JASA 22.
 
     Args:
         ours: (m,).
-        baseline: (n,); if paired, in the same order of seeds.
-        confidence: Share of such intervals that shall cover the true probability.
-        paired: Whether only runs of the same seed meet.
-        method: ``score`` for Newcombe's interval, or Wilson's if paired; ``bootstrap`` for the
-            percentiles of the estimate over resampled seeds.
+        baseline: (n,).
 
     Returns:
-        The probability, 0 to 1; above 0.5 if ours is better. The bootstrap has no limits for a
-        single seed.
+        The probability, 0 to 1; above 0.5 if ours is better.
 
     Raises:
-        ConfigError: If a sample is not one, paired ones differ in length, the confidence is not
-            between 0 and 1, or the method is unknown.
+        ConfigError: If a sample is not one.
     """
-    left, right = as_pairs(ours, baseline) if paired else (as_sample(ours), as_sample(baseline))
-    check_fraction(confidence, "confidence")
-    if method not in (known := ("score", "bootstrap")):
-        raise ConfigError("a method of intervals", repr(method), did_you_mean(method, known))
-    differences = left - right if paired else left[:, None] - right
+    left, right = as_sample(ours), as_sample(baseline)
+    differences = left[:, None] - right
     wins = (np.sign(np.where(abs(differences) <= resolution(left, right), 0, differences)) + 1) / 2
     estimate = float(wins.mean())
-    if method == "bootstrap":
-        if min(wins.shape) < 2:
-            return Interval(estimate, None, None, "none")
-        return Interval(estimate, *_bootstrap_limits(wins, confidence), "bootstrap")
-    limits = _wilson_limits if paired else _newcombe_limits
-    return Interval(estimate, *limits(estimate, wins.shape, confidence), "score")
+    return Interval(estimate, *_newcombe_limits(estimate, *wins.shape), "score")
 
 
 def average_ranks(scores: npt.ArrayLike) -> FloatArray:
@@ -239,35 +212,12 @@ def _ranks(table: FloatArray) -> FloatArray:
     return np.asarray((others > mine).sum(axis=2) + ((others == mine).sum(axis=2) + 1) / 2)
 
 
-def _bootstrap_limits(wins: FloatArray, confidence: float) -> tuple[float, float]:
-    """Return percentiles over resampled seeds; each side of an unpaired comparison by itself."""
-    generator = np.random.default_rng(SEED)
-    shares = [generator.multinomial(n, [1 / n] * n, size=RESAMPLES) / n for n in wins.shape]
-    means = shares[0] @ wins
-    if wins.ndim == 2:
-        means = (means * shares[1]).sum(axis=1)
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _wilson_limits(share: float, shape: tuple[int, ...], confidence: float) -> tuple[float, float]:
-    from scipy.special import ndtri
-
-    n, z = shape[0], float(ndtri((1 + confidence) / 2))
-    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    half = z / (1 + z**2 / n) * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _newcombe_limits(
-    share: float, shape: tuple[int, ...], confidence: float
-) -> tuple[float, float]:
+def _newcombe_limits(share: float, m: int, n: int) -> tuple[float, float]:
     """Return the probabilities that the estimate differs from by z standard errors under them."""
     from scipy.optimize import brentq
     from scipy.special import ndtri
 
-    m, n = shape
-    z, degrees, nearly = float(ndtri((1 + confidence) / 2)), (m + n) / 2 - 1, 1e-12
+    z, degrees, nearly = float(ndtri((1 + CONFIDENCE) / 2)), (m + n) / 2 - 1, 1e-12
 
     def excess(p: float) -> float:
         spread = 1 + degrees * ((1 - p) / (2 - p) + p / (1 + p))

@@ -1,4 +1,4 @@
-"""What a study's folder holds at present, read without torch."""
+"""The records in a study's folder, read without torch."""
 
 from __future__ import annotations
 
@@ -102,11 +102,28 @@ def read_summary(
     Raises:
         HeadstartError: If there is no study, or nothing that has ended.
     """
-    found = read_records(address, baseline, strategies)
-    summary = summarise(
-        found.results, found.failures, found.baseline, found.strategies, found.logits
-    )
-    summary.damaged, summary.planned = found.damaged, len(found.planned)
+    summary = summary_of(read_records(address, baseline, strategies))
+    if not summary.groups:
+        raise RunError("at least one run that has ended", "none", "Wait for the first one.")
+    return summary
+
+
+def summary_of(found: Records) -> Summary:
+    """Compute the summary of the records of a study.
+
+    Args:
+        found: The records.
+
+    Returns:
+        The summary.
+
+    Raises:
+        ConfigError: If the baseline is not among the strategies.
+    """
+    names = found.strategies
+    summary = summarise(found.results, found.failures, found.baseline, names, found.logits)
+    summary.damaged = found.damaged
+    summary.planned = sum(run.axes["strategy"] in names for run in found.planned)
     return summary
 
 

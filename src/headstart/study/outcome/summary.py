@@ -1,4 +1,4 @@
-"""What a study says: every strategy on every task against the baseline, paired by seed.
+"""The summary of a study: every strategy on every task against the baseline, paired by seed.
 
 A group is what is compared: one task, model, training size and setting of the grid; within it the
 strategies differ and nothing else. A figure is about the seeds that both sides have finished.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from headstart.errors import ConfigError, RunError, did_you_mean
+from headstart.errors import ConfigError, did_you_mean
 from headstart.results import RunResult
 from headstart.study.outcome.comparison import FEWEST_TO_COMPARE, Comparison, compare
 from headstart.study.outcome.ranks import (
@@ -33,19 +33,17 @@ GIVEN_UP = "nothing"
 """What an attempt at a stage hands on that the guard has taken back."""
 
 
-def group_key(task: str, model: str, rows: int | None, settings: Mapping[str, Any]) -> Key:
-    """Return what tells groups apart.
+def group_key(axes: Mapping[str, Any]) -> Key:
+    """Return what tells groups apart: the axes of a run without strategy and seed.
 
     Args:
-        task: Name of the task.
-        model: The model.
-        rows: Training rows; ``None`` for all.
-        settings: Settings of the grid.
+        axes: Task, model, training rows, and settings of the grid.
 
     Returns:
         A key.
     """
-    return (task, model, rows, *sorted(f"{k}={v}" for k, v in settings.items()))
+    settings = sorted(f"{k}={v}" for k, v in axes.items() if k not in AXES)
+    return (axes["task"], axes["model"], axes["train_rows"], *settings)
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Entry:
 
 @dataclass
 class Group:
-    """What is compared within: all but strategy and seed is the same.
+    """Runs that are compared: all but strategy and seed is the same.
 
     Args:
         task: Name of the task.
@@ -146,8 +144,14 @@ class Group:
     several: bool = False
 
     @property
+    def key(self) -> Key:
+        """What tells it from the other groups."""
+        own = {"task": self.task, "model": self.model, "train_rows": self.train_rows}
+        return group_key({**own, **self.settings})
+
+    @property
     def name(self) -> str:
-        """What the group is called, without what is the same in all groups of a study."""
+        """Task, training rows and settings of the grid, for titles."""
         rows = "" if self.train_rows is None else f", {self.train_rows:,} rows"
         extra = "".join(f", {name} {value}" for name, value in self.settings.items())
         return f"{self.task}{rows}{extra}"
@@ -155,7 +159,7 @@ class Group:
 
 @dataclass
 class Overall:
-    """All groups together.
+    """The comparison over all groups together.
 
     Args:
         strategies: Those that every group has.
@@ -176,7 +180,7 @@ class Overall:
 
 @dataclass
 class Summary:
-    """What a study says.
+    """The summary of a study.
 
     Args:
         baseline: What others are compared with.
@@ -214,26 +218,24 @@ def summarise(
         logits: Gives the logits of a run, for the churn.
 
     Returns:
-        The summary.
+        The summary; without groups where no run has ended.
 
     Raises:
         ConfigError: If the baseline is not among the strategies.
-        RunError: If there is nothing to summarise.
     """
     if baseline not in strategies:
         raise ConfigError(
             "a baseline among the strategies of the study", repr(baseline),
             did_you_mean(baseline, strategies),
         )  # fmt: skip
-    found: dict[tuple[Any, ...], Group] = {}
-    places: dict[tuple[Any, ...], dict[str, Entry]] = defaultdict(dict)
+    found: dict[Key, Group] = {}
+    places: dict[Key, dict[str, Entry]] = defaultdict(dict)
     finished = 0
     for record in [*results, *failures]:
         axes, strategy = record["axes"], record["axes"]["strategy"]
         if strategy not in strategies:
             continue
-        extra = {k: v for k, v in axes.items() if k not in AXES}
-        key = group_key(axes["task"], axes["model"], axes["train_rows"], extra)
+        key, extra = group_key(axes), {k: v for k, v in axes.items() if k not in AXES}
         group = found.setdefault(
             key, Group(axes["task"], axes["model"], axes["train_rows"], extra, (), [])
         )
@@ -246,8 +248,6 @@ def summarise(
         group.metrics = tuple(result.task["metrics"])
         group.several = result.task.get("target") == "multilabel"
         entry.runs[axes["seed"]] = run_score(record["id"], result)
-    if not found:
-        raise RunError("at least one run that has ended", "none", "Wait for the first one.")
     for key, group in found.items():
         _fill(group, places[key], strategies, baseline, logits)
     groups = list(found.values())
@@ -291,7 +291,7 @@ def run_score(identity: str, result: RunResult) -> RunScore:
 
 
 def _gave_up(result: RunResult) -> bool:
-    """Tell whether a stage handed nothing on, tried as often as it may be."""
+    """Return whether a stage handed nothing on, tried as often as it may be."""
     followed = zip(result.stages, result.stages[1:], strict=False)
     return any(s.handed_on == GIVEN_UP and after.attempt == 1 for s, after in followed)
 
@@ -312,7 +312,7 @@ def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, several: 
 
 
 def _correct(families: Iterable[Sequence[Entry]]) -> None:
-    """Put Holm's correction over the groups into the comparisons of each strategy."""
+    """Add Holm's correction over the groups to the comparisons of each strategy."""
     for entries in families:
         tested = [e for e in entries if e.comparison and e.comparison.test]
         adjusted = holm([e.comparison.test.p for e in tested])  # type: ignore[union-attr]
@@ -351,15 +351,31 @@ def _overall(groups: Sequence[Group], strategies: Sequence[str], baseline: str) 
     for name in shared:
         if name == baseline or baseline not in shared:
             continue
-        sides = [[t[s].runs for t in tables] for s in (name, baseline)]
-        seeds = sorted(set.intersection(*(set(runs) for side in sides for runs in side)))
-        ours, theirs = (
-            [float(np.mean([runs[seed].score for runs in side])) for seed in seeds]
-            for side in sides
-        )
-        flattered = any(t[s].same_rows for t in tables for s in (name, baseline))
-        found = compare(ours, theirs, same_rows=flattered)
-        if found:
+        if found := compare_over_groups(groups, name, baseline):
             comparisons[name] = found
     flattered = any(table[name].same_rows for table in tables for name in shared)
     return Overall(shared, ranks, distance, test, comparisons, flattered)
+
+
+def compare_over_groups(groups: Sequence[Group], ours: str, theirs: str) -> Comparison | None:
+    """Compare the means of two strategies over all groups, paired by seed.
+
+    Args:
+        groups: Those of a study; both strategies have finished runs in each.
+        ours: One strategy.
+        theirs: The other.
+
+    Returns:
+        The comparison; ``None`` without a seed that all have.
+    """
+    sides = [
+        [next(e for e in group.entries if e.strategy == name) for group in groups]
+        for name in (ours, theirs)
+    ]
+    seeds = sorted(set.intersection(*(set(entry.runs) for side in sides for entry in side)))
+    one, other = (
+        [float(np.mean([entry.runs[seed].score for entry in side])) for seed in seeds]
+        for side in sides
+    )
+    flattered = any(entry.same_rows for side in sides for entry in side)
+    return compare(one, other, same_rows=flattered)

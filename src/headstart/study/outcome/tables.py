@@ -107,7 +107,7 @@ def score_scale(metrics: Sequence[str]) -> str:
 
 
 def errors_note(metrics: Iterable[str]) -> str:
-    """Say how errors count in a score.
+    """Write the note on how errors count in a score.
 
     Args:
         metrics: What the scores are made from.
@@ -137,7 +137,7 @@ def overall_title(summary: Summary) -> str:
 
 
 def _own_tasks(summary: Summary) -> bool:
-    """Tell whether no two groups are of one task."""
+    """Return whether no two groups are of one task."""
     return len({group.task for group in summary.groups}) == len(summary.groups)
 
 
@@ -189,7 +189,7 @@ def legend(head: Iterable[str] = HEAD) -> list[str]:
 
 
 def notes(summary: Summary) -> Iterator[str]:
-    """Say what a reader of the table has to know beside what its columns are.
+    """Write the notes below the table.
 
     Args:
         summary: The summary.
@@ -232,7 +232,7 @@ def notes(summary: Summary) -> Iterator[str]:
 
 
 def _run_notes(entries: Sequence[Entry]) -> Iterator[str]:
-    """Say what happened in runs that their scores do not tell."""
+    """Write notes on runs whose scores do not tell the whole story."""
     for name in dict.fromkeys(entry.strategy for entry in entries):
         runs = [run for e in entries if e.strategy == name for run in e.runs.values()]
         fresh = sum(run.fresh for run in runs)
@@ -251,7 +251,7 @@ def _run_notes(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def _power_note(found: Sequence[Comparison]) -> Iterator[str]:
-    """Say which differences the seeds can show, and how many a single point takes."""
+    """Write which differences the seeds can show, and how many a single point takes."""
     known = [(c.seeds, c.spread) for c in found if c.spread]
     if not known:
         return

@@ -1,4 +1,4 @@
-"""Where runs are carried out: in worker processes here, or on a Ray cluster."""
+"""Executors of runs: worker processes here, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -65,14 +65,7 @@ class LocalExecutor:
         self.slots = workers
 
     def submit(self, run: PlannedRun) -> Future[Outcome] | None:
-        """Begin a run.
-
-        Args:
-            run: The run.
-
-        Returns:
-            What will come of it; ``None`` if every worker has one.
-        """
+        """Begin a run."""
         if not self._idle:
             return None
         pool = self._idle.pop() or self._start()

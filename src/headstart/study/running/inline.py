@@ -30,14 +30,7 @@ class InlineExecutor:
         self.threads: Threads | None = None if threads is None else choose_threads(threads)
 
     def submit(self, run: PlannedRun) -> Future[Outcome]:
-        """Carry out a run.
-
-        Args:
-            run: The run.
-
-        Returns:
-            What came of it.
-        """
+        """Carry out a run."""
         ended: Future[Outcome] = Future()
         ended.set_result(carry_out(run.settings, self.threads, run.measure))
         return ended

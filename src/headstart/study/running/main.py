@@ -40,7 +40,7 @@ class Study:
 
 
 def planned_runs(plan: StudyPlan) -> list[PlannedRun]:
-    """Give every run of a plan its identity.
+    """List the runs of a plan with their identities.
 
     Args:
         plan: The plan.
@@ -118,7 +118,7 @@ def begin_runs(
 
 
 def _require_owner(store: Store, analysis: str) -> None:
-    """Make sure that nothing else has asked for the runs in a folder."""
+    """Check that no other command has planned the runs in a folder."""
     owners = {str(plan.get("analysis") or "") for plan in store.plans()} - {analysis}
     if owners:
         names = {f"`headstart analyze {n}`" if n else "a study" for n in sorted(owners)}

@@ -68,14 +68,7 @@ class RayExecutor:
         return max(1, min([*fits, *([self._most] if self._most else [])], default=1))
 
     def submit(self, run: PlannedRun) -> Future[Outcome] | None:
-        """Begin a run.
-
-        Args:
-            run: The run.
-
-        Returns:
-            What will come of it, or ``WorkerDied`` if its node or process is lost.
-        """
+        """Begin a run."""
         reference = self._task.remote(run.settings, self.threads, run.measure)
         promised: Future[Outcome] = Future()
         promised.set_running_or_notify_cancel()
@@ -137,7 +130,7 @@ def _connect(ray: Any, address: str | None) -> None:
 
 
 def _knock(address: str) -> None:
-    """Make sure that something listens at an address; Ray itself would try for minutes."""
+    """Check that something listens at an address; Ray itself would try for minutes."""
     import socket
 
     host, _, port = address.removeprefix("ray://").rpartition(":")

@@ -1,11 +1,11 @@
-"""The loop of a study: claim what is missing, hand it out, keep what comes back.
+"""The loop of a study: lock what is missing, hand it out, keep what comes back.
 
 ::
 
     until nothing is missing:
         take runs that nobody works on, as many as there are workers
         wait for one to end
-        keep its result or its failure, then give the claim back
+        keep its result or its failure, then give the lock back
         what other processes on the same folder have finished is not missing any more
 """
 
@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from headstart.errors import RunError
-from headstart.study.running.claims import MOST_DEATHS, Claims
 from headstart.study.running.executors import Executor, WorkerDied
+from headstart.study.running.locks import MOST_DEATHS, RunLocks
 from headstart.study.running.worker import Outcome
 from headstart.study.store import PlannedRun, Store
 
@@ -36,17 +36,17 @@ hours may be at hand."""
 
 
 class Watch:
-    """Hears what happens in a study; a display overrides this."""
+    """Callbacks of a study: this class logs warnings, displays override it."""
 
     def started(self, run: PlannedRun) -> None:
-        """Hear that a run begins here.
+        """Handle the start of a run here.
 
         Args:
             run: The run.
         """
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Hear that a run has ended here.
+        """Handle the end of a run here.
 
         Args:
             run: The run.
@@ -54,7 +54,7 @@ class Watch:
         """
 
     def warned(self, text: str) -> None:
-        """Hear of something that is wrong with the folder.
+        """Handle a problem with the folder.
 
         Args:
             text: A sentence.
@@ -62,7 +62,7 @@ class Watch:
         log.warning(text)
 
     def looked(self, state: State) -> None:
-        """Hear where the study stands.
+        """Handle the present state of the study.
 
         Args:
             state: Counts of all runs, those of other processes included.
@@ -71,7 +71,7 @@ class Watch:
 
 @dataclass
 class State:
-    """Where a study stands.
+    """Numbers and identities of runs that are done, failed or in progress.
 
     Args:
         total: Runs of the study.
@@ -96,7 +96,7 @@ class StudyRunner:
         runs: The runs, in the order in which they shall be done.
         executor: Where.
         watch: Hears what happens.
-        claims: This process's claims.
+        locks: This process's locks.
     """
 
     def __init__(
@@ -105,11 +105,11 @@ class StudyRunner:
         runs: Iterable[PlannedRun],
         executor: Executor,
         watch: Watch | None = None,
-        claims: Claims | None = None,
+        locks: RunLocks | None = None,
     ) -> None:
         self.store, self.executor, self.watch = store, executor, watch or Watch()
         self.runs = {run.id: run for run in runs}
-        self.claims = claims or Claims(store)
+        self.locks = locks or RunLocks(store)
         self._out: dict[Future[Outcome], PlannedRun] = {}
         self._deaths: dict[str, int] = {}
         self.state = State(len(self.runs))
@@ -120,15 +120,15 @@ class StudyRunner:
         Returns:
             Where the study stands at the end: every run done or failed.
         """
-        with self.claims.renewed():
-            self.claims.began()
+        with self.locks.renewed():
+            self.locks.began()
             while True:
                 self._with_folder(self._look)
                 missing = self.runs.keys() - self.state.done - self.state.failed
                 if not missing:
                     return self.state
                 # What processes have died on comes last: the others shall not wait for it.
-                died = self.claims.deaths()
+                died = self.locks.deaths()
                 free = [i for i in self.runs if i in missing - self.state.here]
                 free.sort(key=lambda identity: died.get(identity, 0))
                 self._hand_out(i for i in free if i not in self.state.elsewhere)
@@ -136,7 +136,7 @@ class StudyRunner:
                 self._collect()
 
     def _with_folder(self, act: Callable[[], Answer]) -> Answer:
-        """Do what needs the folder, and wait for it where it is away for a moment."""
+        """Call a function that needs the folder; retry for a while where that is not reachable."""
         began: float | None = None
         while True:
             try:
@@ -154,21 +154,21 @@ class StudyRunner:
         state.done = self.store.finished() & self.runs.keys()
         state.failed = self.store.failed() & self.runs.keys() - state.done
         state.here = {run.id for run in self._out.values()}
-        state.elsewhere = self.claims.held_by_others() & self.runs.keys()
+        state.elsewhere = self.locks.held_by_others() & self.runs.keys()
         self.watch.looked(state)
 
     def _hand_out(self, identities: Iterable[str]) -> None:
         for identity in identities:
             if len(self._out) >= self.executor.slots:
                 return
-            deaths = self._with_folder(functools.partial(self.claims.take, identity))
+            deaths = self._with_folder(functools.partial(self.locks.take, identity))
             if deaths is None:
                 continue
             run = self.runs[identity]
-            # Whoever had it may have finished between the look and the claim.
+            # Whoever had it may have finished between the look and the lock.
             if identity in self.store.finished() | self.store.failed():
-                self.claims.give_back(identity)
-            elif self.claims.gives_up(identity, deaths):
+                self.locks.give_back(identity)
+            elif self.locks.gives_up(identity, deaths):
                 self._failed(run, _given_up(deaths))
             else:
                 self._begin(run)
@@ -179,7 +179,7 @@ class StudyRunner:
         promised = self.executor.submit(run)
         if promised is None:
             self.state.here.discard(run.id)
-            self.claims.give_back(run.id)
+            self.locks.give_back(run.id)
             return
         self._out[promised] = run
 
@@ -203,13 +203,13 @@ class StudyRunner:
             return
         result, logits, measured = outcome.result, outcome.logits, outcome.measured
         self._with_folder(lambda: self.store.put(run, result, logits, measured))
-        self._with_folder(lambda: self.claims.give_back(run.id))
+        self._with_folder(lambda: self.locks.give_back(run.id))
         self.watch.ended(run, outcome)
 
     def _worker_died(self, run: PlannedRun, error: WorkerDied) -> None:
         self._deaths[run.id] = self._deaths.get(run.id, 0) + 1
         if self._deaths[run.id] < MOST_DEATHS:
-            self._begin(run)  # the claim is still ours
+            self._begin(run)  # the lock is still ours
             return
         self._failed(run, {"kind": "WorkerDied", "error": str(error), "trace": ""})
 
@@ -217,7 +217,7 @@ class StudyRunner:
         self, run: PlannedRun, failure: Mapping[str, Any], outcome: Outcome | None = None
     ) -> None:
         self._with_folder(lambda: self.store.put_failure(run, failure))
-        self._with_folder(lambda: self.claims.give_back(run.id))
+        self._with_folder(lambda: self.locks.give_back(run.id))
         self.watch.ended(run, outcome or Outcome(failure=dict(failure)))
 
 

@@ -1,4 +1,4 @@
-"""What a worker does: one run after the other in one process, so that libraries load once."""
+"""A worker: one run after the other in one process, so that libraries load once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from headstart.training.machine.threads import VARIABLE, Threads
 
 @dataclass
 class Outcome:
-    """What came of a run.
+    """The result or the failure of a run.
 
     Args:
         result: The record as plain data; ``None`` if the run failed.

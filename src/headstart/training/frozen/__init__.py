@@ -1,1 +1,1 @@
-"""What a frozen backbone gives, stored; heads that are trained on it."""
+"""Stored features of a frozen backbone, and heads trained on them."""

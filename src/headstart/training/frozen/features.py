@@ -104,7 +104,7 @@ class _FeatureLoader:
     replayed = batch
 
     def padded(self, rows: Indices) -> bool:
-        """Tell whether anything in the batch of some rows is filled up."""
+        """Return whether anything in the batch of some rows is filled up."""
         return self._loader.padded(rows)
 
     def vocabulary(self) -> Indices | None:

@@ -47,7 +47,7 @@ TOKENS_AT_ONCE = 65_536
 
 @dataclass(frozen=True)
 class Fitted:
-    """What came of it.
+    """The result of the fit.
 
     Args:
         strength: The chosen C.

@@ -18,7 +18,7 @@ Mask = Callable[..., Any]
 
 @contextlib.contextmanager
 def known_padding(padded: bool) -> Iterator[None]:
-    """Tell transformers whether anything in the batch is padded, for the forward passes inside.
+    """Tell transformers whether anything in the batch is padded, so that it need not look.
 
     Args:
         padded: Whether the attention mask hides anything.
@@ -28,7 +28,7 @@ def known_padding(padded: bool) -> Iterator[None]:
     """
     table: Any = ALL_MASK_ATTENTION_FUNCTIONS
     told = {
-        name: _told(function, padded)
+        name: _with_known_padding(function, padded)
         for name, function in table.items()
         if function in (eager_mask, sdpa_mask)
     }
@@ -41,7 +41,7 @@ def known_padding(padded: bool) -> Iterator[None]:
             del table[name]
 
 
-def _told(function: Mask, padded: bool) -> Mask:
+def _with_known_padding(function: Mask, padded: bool) -> Mask:
     """Return a maker of masks that does as if it had looked at the padding."""
 
     def make(*args: Any, attention_mask: Any = None, **settings: Any) -> Any:

@@ -26,7 +26,7 @@ _FAULTS = (RuntimeError, ValueError, TypeError)
 def settle_precision(
     split: SplitModel, loaders: Sequence[BatchLoader], runtime: Runtime, *, training: bool = True
 ) -> str:
-    """Let a runtime compute in fp32 if the model cannot compute in its precision.
+    """Switch a runtime to fp32 if the model cannot compute in its precision.
 
     The longest of all rows and the shortest beside it go through the model and, where it will be
     trained, back. Neither the model nor random numbers tell that this was tried.

@@ -25,7 +25,7 @@ _TORCHS_THREADS = torch.get_num_threads()
 
 
 class Runtime:
-    """Where and how a run computes.
+    """Device, precision and processes of a run.
 
     Args:
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -141,7 +141,7 @@ class Runtime:
                 delattr(model, mark)
 
     def _leaves_some_unused(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> bool:
-        """Tell whether a parameter that trains may get no gradient in a step.
+        """Return whether a parameter that trains may get no gradient in a step.
 
         Processes exchange gradients as these come. For one that never comes the wrapper has to walk
         through the graph of each forward pass, and to ask the device in the end. Neither gradients
@@ -271,7 +271,7 @@ def _kept_generators(devices: list[torch.device]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def accelerate_as_found() -> Iterator[None]:
-    """Give accelerate's state of this process back as it was: a trainer may already rely on it.
+    """Restore accelerate's state of this process after a block.
 
     Yields:
         Nothing.

@@ -1,4 +1,4 @@
-"""How many CPU threads a run has, and why."""
+"""The number of CPU threads of a run, and the reason for it."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Compared:
         return [self.runs[s].measured["cosine_to_pretrained"] for s in self.seeds]
 
     @property
-    def turned(self) -> list[float]:
+    def angle(self) -> list[float]:
         """Degrees between the last weight at step 0 and at the last evaluation, by seed."""
         return [degrees(cosine) for cosine in self.at_end("cosine")]
 
@@ -95,7 +95,7 @@ class Compared:
             Steps that all seeds share, and the mean over the seeds at each.
         """
         found = [self.runs[s].measured["points"] for s in self.seeds]
-        if what == "turned":
+        if what == "angle":
             curves = [{p["step"]: degrees(p["cosine"]) for p in points} for points in found]
         else:
             curves = [{p["step"]: p[what] for p in points} for points in found]

@@ -6,23 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from headstart.analysis._base import Case
 from headstart.report.curves import kept
-from headstart.report.read import Run
-
-
-def fell_back(run: Run) -> bool:
-    """Tell whether the guard has given up every attempt before the last stage.
-
-    Args:
-        run: The run.
-
-    Returns:
-        Whether the last stage began from a fresh head.
-    """
-    return len(kept(run)) == 1 < len(run.result.stages)
 
 
 def without_head(named: Sequence[tuple[str, Case]]) -> Iterator[str]:
-    """Say which runs began their last stage from a fresh head.
+    """Describe the runs that began their last stage from a fresh head.
 
     Args:
         named: The cases and what they are called.
@@ -32,7 +19,9 @@ def without_head(named: Sequence[tuple[str, Case]]) -> Iterator[str]:
     """
     for name, case in named:
         for side in case.sides:
-            lost = sorted(seed for seed, run in side.runs.items() if fell_back(run))
+            lost = sorted(
+                s for s, r in side.runs.items() if len(kept(r)) == 1 < len(r.result.stages)
+            )
             if lost:
                 listed = f"seed{'s' * (len(lost) > 1)} {', '.join(map(str, lost))}"
                 yield (

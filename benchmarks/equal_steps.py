@@ -1,4 +1,4 @@
-"""The demo's setting with four seeds: strategies at equal total steps.
+"""Film sentences, four seeds: strategies at equal total steps.
 
 500 training and 1,000 validation sentences of Rotten Tomatoes, the 22.7 M-parameter demo backbone,
 a linear head on the first token, batch 32, fine-tuning at 5e-5, stage 1 at 1e-3 (head alone 5e-3).

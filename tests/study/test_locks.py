@@ -15,8 +15,8 @@ import typer
 
 import tiny_studies
 from headstart.cli.study import carried_out
-from headstart.study.running import claims as claims_module
-from headstart.study.running.claims import MOST_DEATHS, MOST_IN_ALL, Claims
+from headstart.study.running import locks as claims_module
+from headstart.study.running.locks import MOST_DEATHS, MOST_IN_ALL, RunLocks
 from headstart.study.running.main import carry_out_study
 from headstart.study.running.worker import Outcome
 from headstart.study.store import PlannedRun, Store
@@ -28,8 +28,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def die_on(store: Store, identity: str, number: int) -> None:
-    """Leave the claim of a process that is no more."""
-    assert store.create(f"claims/{identity}.{number}.json", {**dead(), "beat": 0})
+    """Leave the lock of a process that is no more."""
+    assert store.create(f"locks/{identity}.{number}.json", {**dead(), "beat": 0})
 
 
 def dead() -> dict[str, object]:
@@ -37,7 +37,7 @@ def dead() -> dict[str, object]:
 
 
 def test_a_run_is_claimed_by_one(store: Store) -> None:
-    first, second = Claims(store), Claims(store)
+    first, second = RunLocks(store), RunLocks(store)
     assert first.take("a1") == 0
     assert second.take("a1") is None
     assert second.held_by_others() == {"a1"}
@@ -49,28 +49,28 @@ def test_a_run_is_claimed_by_one(store: Store) -> None:
 def test_the_claim_of_a_dead_process_is_taken_over_and_counted(tmp_path: Path) -> None:
     store = Store(tmp_path / "x").open(create=True)
     code = (
-        "import sys; from headstart.study.running.claims import Claims\n"
+        "import sys; from headstart.study.running.locks import RunLocks\n"
         "from headstart.study.store import Store\n"
-        "print(Claims(Store(sys.argv[1]).open()).take('a1'))\n"
+        "print(RunLocks(Store(sys.argv[1]).open()).take('a1'))\n"
     )
     for deaths in range(2):
         command = [sys.executable, "-c", code, str(tmp_path / "x")]
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
         assert done.stdout.strip() == str(deaths)
-    assert Claims(store).take("a1") == 2
+    assert RunLocks(store).take("a1") == 2
 
 
 def test_silence_from_another_machine_is_judged_by_our_own_clock(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = {"host": "elsewhere", "pid": os.getpid(), "born": 0.0, "beat": 1}
-    store.create("claims/a1.0.json", claim)
+    lock = {"host": "elsewhere", "pid": os.getpid(), "born": 0.0, "beat": 1}
+    store.create("locks/a1.0.json", lock)
     now = [100.0]
     monkeypatch.setattr(claims_module.time, "monotonic", lambda: now[0])
-    ours = Claims(store, silence=60)
+    ours = RunLocks(store, silence=60)
     assert ours.take("a1") is None
     now[0] += 50
-    store.write("claims/a1.0.json", {**claim, "beat": 2})
+    store.write("locks/a1.0.json", {**lock, "beat": 2})
     assert ours.take("a1") is None
     now[0] += 50  # 50 seconds after the last renewal that was seen
     assert ours.take("a1") is None
@@ -83,24 +83,24 @@ def test_a_clock_that_is_set_makes_nobody_dead(
 ) -> None:
     if not Path("/proc/self/stat").exists():
         pytest.skip("births are told by the clock here")
-    assert Claims(store).take("a1") == 0
+    assert RunLocks(store).take("a1") == 0
     born = psutil.Process.create_time
     monkeypatch.setattr(psutil.Process, "create_time", lambda self: born(self) - 3600)
     monkeypatch.setattr(claims_module.time, "time", lambda: 0.0)
-    assert Claims(store).take("a1") is None
-    assert Claims(store).held_by_others() == {"a1"}
+    assert RunLocks(store).take("a1") is None
+    assert RunLocks(store).held_by_others() == {"a1"}
 
 
 def test_a_number_that_is_given_out_again_is_another_process(store: Store) -> None:
     own = claims_module._this_process()
-    store.create("claims/a1.0.json", {**own, "born": float(str(own["born"])) - 10, "beat": 0})
-    assert Claims(store).take("a1") == 1
+    store.create("locks/a1.0.json", {**own, "born": float(str(own["born"])) - 10, "beat": 0})
+    assert RunLocks(store).take("a1") == 1
 
 
 def test_deaths_count_against_a_run_while_somebody_looks_on(store: Store) -> None:
     die_on(store, "a1", 0)
     die_on(store, "a1", 1)
-    ours = Claims(store)
+    ours = RunLocks(store)
     ours.began()
     for number in range(2, 1 + MOST_DEATHS):
         die_on(store, "a1", number)
@@ -112,7 +112,7 @@ def test_deaths_count_against_a_run_while_somebody_looks_on(store: Store) -> Non
         die_on(store, "b2", number)
     assert ours.deaths() == {"b2": MOST_DEATHS}
     assert ours.gives_up("b2", MOST_DEATHS)
-    anew = Claims(store)
+    anew = RunLocks(store)
     anew.began()
     assert not anew.gives_up("b2", MOST_DEATHS)
     assert anew.gives_up("b2", MOST_IN_ALL)
@@ -127,13 +127,13 @@ def test_a_study_that_was_killed_on_one_run_again_and_again_ends_as_any(tmp_path
     assert (len(state.done), len(state.failed)) == (4, 0)
     # The others do not wait for what processes have died on.
     assert [run.id for run in here.done] == [run.id for run in (*study.runs[1:], study.runs[0])]
-    assert study.store.names("claims") == []
+    assert study.store.names("locks") == []
 
 
 def test_a_job_that_a_cluster_ends_gives_its_runs_back(tmp_path: Path) -> None:
     class Ended(tiny_studies.Here):
         def submit(self, run: PlannedRun) -> Future[Outcome]:
-            assert study.store.names("claims")
+            assert study.store.names("locks")
             signal.raise_signal(signal.SIGTERM)
             return super().submit(run)
 
@@ -141,7 +141,7 @@ def test_a_job_that_a_cluster_ends_gives_its_runs_back(tmp_path: Path) -> None:
     with pytest.raises(typer.Exit) as ended:
         carried_out(study, Ended(), quiet=True)
     assert ended.value.exit_code == 130
-    assert study.store.names("claims") == []
+    assert study.store.names("locks") == []
     assert signal.getsignal(signal.SIGTERM) is before
 
 

@@ -1,4 +1,4 @@
-"""From an analysis to its runs in a study's folder, and from them back to its cases."""
+"""The runs of an analysis in a study's folder: planned, begun, and read back as cases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Runs = Mapping[int, Sequence[PlannedRun]]
 
 
 def planned(plan: StudyPlan, variants: Sequence[Variant]) -> dict[int, list[PlannedRun]]:
-    """Give every run of an analysis its identity.
+    """List the runs of an analysis with their identities.
 
     Args:
         plan: The grid; its strategies are those of the variants.
@@ -101,7 +101,7 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
 
 
 def check_measures(runs: Iterable[PlannedRun]) -> None:
-    """Ask every observer once whether it can measure its runs.
+    """Check once for each observer that it can measure its runs.
 
     Args:
         runs: The runs.

@@ -43,7 +43,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Found:
-    """What a comparison has given.
+    """A named comparison.
 
     Args:
         name: What ours is called.
@@ -103,7 +103,7 @@ def against(sides: Sequence[Side], theirs: Side, value: Value = score) -> list[F
 
 @dataclass(frozen=True)
 class Verdict:
-    """What comparisons amount to.
+    """A conclusion from comparisons, in words.
 
     Args:
         text: In words, without a full stop.
@@ -115,7 +115,7 @@ class Verdict:
 
 
 def verdict(found: Sequence[Found], higher: str, lower: str) -> Verdict:
-    """Say which differences are certain.
+    """Describe which differences are certain.
 
     A difference is certain if its interval leaves out 0 and its corrected p is below 0.05.
 
@@ -177,7 +177,7 @@ def _corrected(found: Sequence[Found]) -> str:
 
 
 def _least(found: Sequence[Found]) -> str:
-    """Say how many seeds p needs to fall below 0.05, where those at hand are too few."""
+    """Write how many seeds p needs to fall below 0.05, where those at hand are too few."""
     seeds, count = max(each.comparison.seeds for each in found), len(found)
     if count * smallest_p(seeds) < ALPHA:
         return ""
@@ -200,7 +200,7 @@ def seeds_for(comparisons: int) -> int:
 
 
 def answers(told: Mapping[str, Sequence[Verdict]], sentences: Sequence[str]) -> list[str]:
-    """Put a sentence about all cases before those about each, where there are several.
+    """Prepend a sentence about all cases to those about each, where there are several.
 
     Args:
         told: Verdicts by the name of the case.

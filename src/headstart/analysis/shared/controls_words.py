@@ -1,4 +1,4 @@
-"""What the comparison of heads says, in sentences."""
+"""The comparison of heads in sentences."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from headstart.analysis._base import Case
-from headstart.analysis.parts.controls import FRESH, WHOLE, Compared, Pair, significant
+from headstart.analysis.shared.controls import FRESH, WHOLE, Compared, Pair, significant
 from headstart.study.outcome.statistics import smallest_p
 from headstart.study.outcome.tables import score_scale, show_interval
 
@@ -29,7 +29,7 @@ DEFINITIONS = (
 
 
 def sentences(case: Case, found: Sequence[Compared]) -> Iterator[str]:
-    """Say what helps, and how sure that is.
+    """Describe which heads help, and how certain that is.
 
     Args:
         case: The case.
@@ -55,7 +55,7 @@ def sentences(case: Case, found: Sequence[Compared]) -> Iterator[str]:
 
 
 def left_out(case: Case) -> Iterator[str]:
-    """Say which runs had no head to compare, and whether all controls had the same one.
+    """Describe the runs that had no head to compare, and controls that had different ones.
 
     Args:
         case: The case.
@@ -108,7 +108,7 @@ def _answer(pair: Pair, found: Sequence[Compared]) -> str:
 
 
 def _lists(found: Sequence[Compared]) -> Iterator[str]:
-    """Say which sides are surely below plain fine-tuning or above the whole head."""
+    """List the sides that are surely below plain fine-tuning or above the whole head."""
     below = [c for c in significant(found, WITH_PLAIN, -1) if c.name != WHOLE]
     above = [*significant(found, WITH_WHOLE, 1)]
     if below:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Case, Side
-from headstart.analysis.parts.change_tensors import (
+from headstart.analysis.shared.change_tensors import (
     Tensor,
     absolute,
     by_seed,
@@ -20,7 +20,7 @@ from headstart.analysis.parts.change_tensors import (
     shortest,
     tensors,
 )
-from headstart.analysis.parts.numbers import with_sd
+from headstart.analysis.shared.numbers import with_sd
 from headstart.report.figures import Figure, label, layout
 
 Measure = Callable[[Iterable[Tensor]], float | None]
@@ -47,7 +47,7 @@ def heat_maps(number: int, name: str, case: Case) -> Iterator[Figure]:
     Yields:
         One small figure for each sort of tensor, measure and strategy.
     """
-    done = [side for side in case.sides if side.runs]
+    done = case.finished
     for sort, bias in (("weights", False), ("biases", True)):
         chosen = tensors(case, bias)
         if not chosen:

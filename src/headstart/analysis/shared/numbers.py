@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -38,16 +38,22 @@ def _places(number: float) -> int:
     return min(max(2 - math.floor(math.log10(abs(number))), 0), MOST_PLACES) if number else 0
 
 
-def seeds(side: Side) -> str:
-    """Count the finished runs of a side.
+def least_and_most(
+    case: Case, values: Callable[[Side], Collection[float]]
+) -> tuple[Side, Side, str]:
+    """Find the sides with the lowest and with the highest mean.
 
     Args:
-        side: The side.
+        case: At least one side has finished runs.
+        values: The values of a side, one for each seed.
 
     Returns:
-        For example ``3 seeds``.
+        Both, the same one where it is alone, and how many seeds the sides have.
     """
-    return f"{len(side.runs)} seed{'s' * (len(side.runs) != 1)}"
+    done, means = case.finished, [float(np.mean([*values(side)])) for side in case.finished]
+    counts = (f"{len(side.runs)} seed{'s' * (len(side.runs) != 1)}" for side in done)
+    low, high = (done[means.index(end(means))] for end in (min, max))
+    return low, high, " or ".join(dict.fromkeys(counts))
 
 
 def scores(side: Side) -> list[float]:
@@ -76,7 +82,7 @@ def score_column(metrics: Sequence[str], title: str = "score") -> str:
 
 
 def scored(cases: Sequence[Case]) -> list[str]:
-    """Say what the scores are, and of errors which way is better.
+    """Describe the scale of the scores, and for errors which way is better.
 
     Args:
         cases: The cases.
@@ -91,7 +97,7 @@ def scored(cases: Sequence[Case]) -> list[str]:
 
 
 def names(cases: Sequence[Case]) -> list[str]:
-    """Say what the cases are called beside one another.
+    """Return the names of the cases, with the model where there are several.
 
     Args:
         cases: The cases.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Case
-from headstart.analysis.parts.controls import Compared
+from headstart.analysis.shared.controls import Compared
 from headstart.report.figures import Figure, label, layout, look_of, points
 from headstart.study.outcome.tables import score_scale
 
@@ -33,12 +33,12 @@ def figures(case: Case, found: Sequence[Compared], number: int) -> Iterator[Figu
         f"head-norm-{number}", f"Norm of the head's last weight, {case.name}",
         f"Frobenius norm, mean over the seeds: {told}.", found, "norm", "norm",
     )  # fmt: skip
-    told = "; ".join(f"{c.name} {np.mean(c.turned):.3g}" for c in found)
+    told = "; ".join(f"{c.name} {np.mean(c.angle):.3g}" for c in found)
     yield _over_steps(
         f"head-turn-{number}", f"How far the head turns, {case.name}",
         "Degrees between the last weight and what it was at step 0, mean over the seeds; 90 would "
         f"be a direction that has nothing to do with it. At the end: {told}.",
-        found, "turned", "degrees from step 0",
+        found, "angle", "degrees from step 0",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What the change observer has found, taken together by part, by kind and over seeds."""
+"""Summaries of the change observer's tensors: by part, by kind and over seeds."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def only(bias: bool, part: str | None = None, kind: str | None = None) -> Keep:
 
 
 def in_layers(tensor: Tensor) -> bool:
-    """Tell whether something is a weight in one of the encoder layers.
+    """Return whether something is a weight in one of the encoder layers.
 
     Args:
         tensor: The tensor.

@@ -1,6 +1,6 @@
-"""Who works on a run: claims that any number of processes on any file system can share.
+"""Locks on runs, which any number of processes on any file system can share.
 
-A claim is a file ``claims/<id>.<n>.json`` that only one process can create. Its owner renews it
+A lock is a file ``locks/<id>.<n>.json`` that only one process can create. Its owner renews it
 every few seconds. Where the owner is dead (its process is gone, on this machine; nothing has been
 renewed for a minute of the observer's own clock, on another), the next process creates the file
 with ``n + 1`` and has the run. So no clock is compared with another machine's, nor with what it was
@@ -36,8 +36,8 @@ _OWNERS: set[str] = set()
 """Those of this process that have not ended."""
 
 
-class Claims:
-    """The claims of one process.
+class RunLocks:
+    """The locks of one process.
 
     Args:
         store: The study's folder.
@@ -69,7 +69,7 @@ class Claims:
         self._before = self._newest()
 
     def gives_up(self, identity: str, deaths: int) -> bool:
-        """Tell whether a run has taken enough processes down.
+        """Return whether a run has taken enough processes down.
 
         Args:
             identity: The run's.
@@ -109,13 +109,13 @@ class Claims:
         """
         with self._lock:
             self._held.pop(identity, None)
-        for name in self._store.names("claims"):
+        for name in self._store.names("locks"):
             if name.split(".")[0] == identity:
-                self._store.remove(f"claims/{name}")
+                self._store.remove(f"locks/{name}")
 
     @contextlib.contextmanager
     def renewed(self) -> Iterator[None]:
-        """Renew all claims every few seconds while a block runs; give back what is left then."""
+        """Renew all locks every few seconds while a block runs; give back what is left then."""
         ended = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(ended,), daemon=True)
         renewing.start()
@@ -139,7 +139,7 @@ class Claims:
 
     def _newest(self) -> dict[str, int]:
         newest: dict[str, int] = {}
-        for name in self._store.names("claims"):
+        for name in self._store.names("locks"):
             identity, _, number = name.removesuffix(".json").partition(".")
             if number:
                 newest[identity] = max(newest.get(identity, 0), int(number))
@@ -149,15 +149,15 @@ class Claims:
         if identity in self._held:
             return False
         name = _name(identity, number)
-        claim = self._store.read(name)
-        if claim is None:
+        lock = self._store.read(name)
+        if lock is None:
             return False  # given back in this moment
         own = _this_process()
-        if all(claim.get(name) == value for name, value in own.items()):
-            return claim.get("owner") not in _OWNERS
-        if claim.get("host") == own["host"]:
-            return not _lives(claim)
-        told, now = claim.get("beat"), time.monotonic()
+        if all(lock.get(name) == value for name, value in own.items()):
+            return lock.get("owner") not in _OWNERS
+        if lock.get("host") == own["host"]:
+            return not _lives(lock)
+        told, now = lock.get("beat"), time.monotonic()
         before, since = self._seen.setdefault(name, (told, now))
         if before != told:
             self._seen[name] = (told, now)
@@ -165,7 +165,7 @@ class Claims:
 
 
 def _name(identity: str, number: int) -> str:
-    return f"claims/{identity}.{number}.json"
+    return f"locks/{identity}.{number}.json"
 
 
 @functools.cache
@@ -188,12 +188,12 @@ def _birth(pid: int) -> float:
     return float(psutil.Process(pid).create_time())
 
 
-def _lives(claim: dict[str, Any]) -> bool:
+def _lives(lock: dict[str, Any]) -> bool:
     import psutil
 
     try:
-        zombie = psutil.Process(claim["pid"]).status() == psutil.STATUS_ZOMBIE
+        zombie = psutil.Process(lock["pid"]).status() == psutil.STATUS_ZOMBIE
         # A number may be given out again; two measurements of one birth differ a little.
-        return not zombie and abs(_birth(claim["pid"]) - claim["born"]) < 1
+        return not zombie and abs(_birth(lock["pid"]) - lock["born"]) < 1
     except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False

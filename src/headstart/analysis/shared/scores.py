@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Case, Findings, Side, Table
-from headstart.analysis.parts.fallen_back import without_head
-from headstart.analysis.parts.numbers import score_column, scored
-from headstart.analysis.parts.verdicts import Found, Value, Verdict, answers, score
+from headstart.analysis.shared.fallen_back import without_head
+from headstart.analysis.shared.numbers import names, score_column, scored, with_sd
+from headstart.analysis.shared.verdicts import Found, Value, Verdict, answers, score
 from headstart.report.answer import show_p
 from headstart.report.curves import kept
 from headstart.report.figures import Figure, layout, look_of, points, with_bars
@@ -53,7 +53,7 @@ def mean_of(side: Side, value: Value) -> float:
     return float(np.mean(values_of(side, value)))
 
 
-def steps_told(side: Side) -> str:
+def mean_steps_before(side: Side) -> str:
     """Write the mean of the optimizer steps before the last stage.
 
     Args:
@@ -77,23 +77,9 @@ def steps_before(run: Run) -> float:
     return float(sum(stage.steps for stage in kept(run)[:-1]))
 
 
-def title(case: Case, cases: Sequence[Case]) -> str:
-    """Return what a case is called among others.
-
-    Args:
-        case: The case.
-        cases: All of them.
-
-    Returns:
-        Its name, with the model where there are several.
-    """
-    several = len({each.model for each in cases}) > 1
-    return f"{case.name}, {case.model}" if several else case.name
-
-
 @dataclass(frozen=True)
-class Part:
-    """What was found in one case.
+class CaseFindings:
+    """The findings in one case.
 
     Args:
         verdicts: What its comparisons amount to.
@@ -111,7 +97,7 @@ class Part:
 
 
 def by_case(
-    about: Callable[[int, str, Case], Part], how: str
+    about: Callable[[int, str, Case], CaseFindings], how: str
 ) -> Callable[[Sequence[Case]], Findings]:
     """Make findings that look at one case after the other.
 
@@ -124,17 +110,17 @@ def by_case(
     """
 
     def findings(cases: Sequence[Case]) -> Findings:
-        names = [title(case, cases) for case in cases]
-        parts = [about(i, n, case) for i, (n, case) in enumerate(zip(names, cases, strict=True))]
+        named = list(zip(names(cases), cases, strict=True))
+        found = [about(i, name, case) for i, (name, case) in enumerate(named)]
         told = answers(
-            {name: part.verdicts for name, part in zip(names, parts, strict=True)},
-            [sentence for part in parts for sentence in part.sentences],
+            {name: each.verdicts for (name, _), each in zip(named, found, strict=True)},
+            [sentence for each in found for sentence in each.sentences],
         )
         return Findings(
-            [*told, how, *notes(cases), *without_head(list(zip(names, cases, strict=True)))],
-            [table for part in parts for table in part.tables],
-            [figure for part in parts for figure in part.figures],
-            [value for part in parts for value in part.values],
+            [*told, how, *notes(cases), *without_head(named)],
+            [table for each in found for table in each.tables],
+            [figure for each in found for figure in each.figures],
+            [value for each in found for value in each.values],
         )
 
     return findings
@@ -152,18 +138,6 @@ def plain(case: Case) -> Side:
     return next(side for side in case.sides if side.variant.facts.get("plain"))
 
 
-def finished(case: Case) -> list[Side]:
-    """Return the sides that have a finished run.
-
-    Args:
-        case: The case.
-
-    Returns:
-        The sides in order.
-    """
-    return [side for side in case.sides if side.runs]
-
-
 def percent(side: Side, value: Value = score) -> str:
     """Write the mean of a score over the runs, with its standard deviation.
 
@@ -174,9 +148,7 @@ def percent(side: Side, value: Value = score) -> str:
     Returns:
         Times 100.
     """
-    found = describe(values_of(side, value))
-    spread = "" if found.sd is None else f" ± {100 * found.sd:.1f}"
-    return f"{100 * found.mean:.1f}{spread}"
+    return with_sd([100 * each for each in values_of(side, value)], ".1f")
 
 
 Column = tuple[str, Callable[[Side], str]]
@@ -244,7 +216,7 @@ def difference_table(caption: str, found: Sequence[Found]) -> Table:
 
 
 def notes(cases: Sequence[Case]) -> list[str]:
-    """Say what a reader of the scores has to know.
+    """Write the notes below the scores: their scale, the tests, and runs that went wrong.
 
     Args:
         cases: The finished runs.

@@ -1,1 +1,0 @@
-"""What the analyses are made of."""
