@@ -43,7 +43,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "notes": {"label": "entities", "text": "text"},
     "shapes": {"text": (), "image": "image"},
 }
-STUDIES = ("mine", "films", "x", "rte")
+STUDIES = ("mine", "films", "x", "rte", "shapes", "tones", "tickets", "notes")
 SHORT = "head(steps=2) > full(steps=2)"
 RUN_FILE = {"model": "roberta-base", "train": "train.csv", "text": "sentence", "epochs": 1}
 

@@ -142,7 +142,7 @@ def carry_out(line: str, variables: dict[str, str]) -> None:
         match words:
             case ["headstart", *rest]:
                 run_headstart(rest, fed)
-            case ["python", script, *rest] if script.startswith("benchmarks/"):
+            case ["python", script, *rest] if script.startswith(("benchmarks/", "scripts/")):
                 parse_script(script, *rest)
             case [("accelerate" | "torchrun"), *rest]:
                 run_headstart(rest[rest.index("headstart") + 1 :], [])
