@@ -44,7 +44,7 @@ def test_every_field_survives_the_way_through_json(tmp_path: Path) -> None:
         for f in fields(record):
             if blank and f.name != "schema_version":
                 assert getattr(record, f.name) != getattr(blank, f.name), f.name
-    result().write(tmp_path / "result.json")
+    (tmp_path / "result.json").write_text(result().to_json(), encoding="utf-8")
     again = RunResult.read(tmp_path / "result.json")
     assert again == result()
     assert isinstance(again.stages[0].curve[1], Point)

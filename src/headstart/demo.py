@@ -12,7 +12,6 @@ import importlib.util
 import inspect
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +22,7 @@ from headstart.writing import require_free, write_output
 if TYPE_CHECKING:
     import pandas as pd
 
+    from headstart.inference.predict import Prediction
     from headstart.results import RunResult
     from headstart.steps.callback import Callback
 
@@ -55,19 +55,6 @@ SENTENCES = (
     "Blur a noisy photograph.",
     "Solve a system of differential equations over time.",
 )
-
-
-@dataclass(frozen=True)
-class Opinion:
-    """A model's prediction for a sentence.
-
-    Args:
-        label: The class.
-        probability: Its probability.
-    """
-
-    label: str
-    probability: float
 
 
 def sample_functions(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -217,22 +204,18 @@ def run_demo(
     return results
 
 
-def classify(out: Path) -> dict[str, list[Opinion]]:
+def classify(out: Path) -> dict[str, list[Prediction]]:
     """Predict four sentences with both models.
 
     Args:
         out: The demo's folder.
 
     Returns:
-        An opinion for each of ``SENTENCES``, by the name of the run's folder.
+        A prediction for each of ``SENTENCES``, by the name of the run's folder.
     """
     from headstart.api import load
 
-    found = {}
-    for name in STRATEGIES:
-        answers = load(out / name).predict(list(SENTENCES))
-        found[name] = [Opinion(str(a.label), a.probabilities[str(a.label)]) for a in answers]
-    return found
+    return {name: load(out / name).predict(list(SENTENCES)) for name in STRATEGIES}
 
 
 def write_rows(

@@ -37,27 +37,12 @@ class Analyses(TyperGroup):
     """The analyses; the module of one is imported when its command is asked for."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all analyses.
-
-        Args:
-            ctx: The context.
-
-        Returns:
-            The names.
-        """
+        """Return the names of all analyses."""
         del ctx
         return list(ANALYSES)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Make the command of an analysis.
-
-        Args:
-            ctx: The context.
-            cmd_name: Its name.
-
-        Returns:
-            The command; ``None`` if there is no analysis of that name.
-        """
+        """Make the command of an analysis, if there is one of that name."""
         del ctx
         if cmd_name not in ANALYSES:
             return None

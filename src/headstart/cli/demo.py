@@ -15,7 +15,7 @@ from headstart.errors import ConfigError
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from headstart.demo import Opinion
+    from headstart.inference.predict import Prediction
     from headstart.results import RunResult
     from headstart.steps.callback import Callback
 
@@ -76,7 +76,7 @@ def demo(
     results = run_demo(out, listen, seed=seed, epochs=epochs, overwrite=overwrite)
     if is_main_process():
         _print_results(results)
-        _print_opinions(out, classify(out))
+        _print_predictions(out, classify(out))
 
 
 def _print_results(results: dict[str, RunResult]) -> None:
@@ -121,14 +121,19 @@ def _verdict(results: dict[str, RunResult]) -> str:
     return "\n".join([outcome, doubt, *notes])
 
 
-def _print_opinions(out: Path, opinions: dict[str, list[Opinion]]) -> None:
+def _print_predictions(out: Path, predictions: dict[str, list[Prediction]]) -> None:
     from headstart.demo import SENTENCES
 
     rows = [
-        (sentence, *(f"{said[i].label} {said[i].probability:.2f}" for said in opinions.values()))
+        (sentence, *(_label_and_probability(of_run[i]) for of_run in predictions.values()))
         for i, sentence in enumerate(SENTENCES)
     ]
-    show("", "What the two models say", table(("sentence", *opinions), rows))
-    for name in opinions:
+    show("", "What the two models say", table(("sentence", *predictions), rows))
+    for name in predictions:
         show(f"Saved: {out / name / 'model'}")
     show(f'Try: echo "Invert a matrix." | headstart predict {out / name} --data -')
+
+
+def _label_and_probability(prediction: Prediction) -> str:
+    label = str(prediction.label)
+    return f"{label} {prediction.probabilities[label]:.2f}"

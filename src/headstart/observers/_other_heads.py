@@ -14,9 +14,10 @@ from headstart.steps.callback import Callback
 from headstart.steps.model import fresh_head
 from headstart.steps.plan import with_settings
 from headstart.steps.rows import read_rows
-from headstart.steps.settings import changed_settings, find_task
+from headstart.steps.settings import decide_hyperparameters, find_task
 from headstart.steps.train import stage_runner
-from headstart.steps.types import Splits, TrainingPlan
+from headstart.steps.types import RunSettings, Splits, TrainingPlan
+from headstart.tuners._bind import read_strategy
 
 _OF_A_TASK = (
     "task", "data", "train", "validation", "validation_share", "text", "image", "audio", "label",
@@ -52,7 +53,9 @@ def head_of_another_run(plan: TrainingPlan, other: Mapping[str, Any]) -> OtherHe
     if "task" in other:
         source = prepare_run(own, plan.runtime)
     else:
-        source = with_settings(plan, changed_settings(own, plan.task))
+        hyperparameters = decide_hyperparameters(own, plan.task, look=True)
+        strategy = read_strategy(own.strategy)
+        source = with_settings(plan, RunSettings(own, plan.task, strategy, hyperparameters))
     model = source.model
     before = model.head_state()
     fresh_head(

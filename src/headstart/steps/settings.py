@@ -88,20 +88,6 @@ def default_out(config: FitConfig) -> Path:
     return Path("runs") / clean.strip("-")
 
 
-def changed_settings(config: FitConfig, task: TaskSpec) -> RunSettings:
-    """Decide anew what follows from settings that were changed after they had been checked.
-
-    Args:
-        config: The settings, changed.
-        task: The task.
-
-    Returns:
-        Strategy and numbers of the run.
-    """
-    hyperparameters = decide_hyperparameters(config, task, look=True)
-    return RunSettings(config, task, read_strategy(config.strategy), hyperparameters)
-
-
 def with_task(settings: RunSettings, task: TaskSpec) -> RunSettings:
     """Decide anew what depends on the kind of input, where the labels have told another one.
 

@@ -55,43 +55,19 @@ class Commands(TyperGroup):
     """The commands; to list them, nothing is imported."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of all commands.
-
-        Args:
-            ctx: The context.
-
-        Returns:
-            The names.
-        """
+        """Return the names of all commands."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return what the list of commands shows of one.
-
-        Args:
-            ctx: The context.
-            cmd_name: Its name.
-
-        Returns:
-            A command for the list alone, which can do nothing; ``resolve_command`` gives the real
-            one. ``None`` if there is none of that name.
-        """
+        """Return a command for the list alone: ``resolve_command`` gives the real one."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
         return TyperCommand(cmd_name, help=COMMANDS[cmd_name][1])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that is to run.
-
-        Args:
-            ctx: The context.
-            args: Its name and the words behind it.
-
-        Returns:
-            Its name, the command itself, the other words.
-        """
+        """Return the command that is to run."""
         name, listed, rest = super().resolve_command(ctx, args)
         return name, find_command(str(name)) if listed else None, rest
 
