@@ -36,7 +36,7 @@ COMMANDS = {
     "report": ("report", "Write what a study says so far as one page of HTML."),
     "demo": (
         "demo",
-        "Compare plain fine-tuning and EH-FT on the same rows and the same number of steps.",
+        "Compare plain fine-tuning and the default, on the same rows for the same number of steps.",
     ),
     "head": ("head", "Extract and inspect heads: what a model has beside its pretrained backbone."),
     "study": (
