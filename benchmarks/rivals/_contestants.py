@@ -167,19 +167,28 @@ def _tfidf(
 
 
 def _cross_validated(settings: dict[str, Any], features: Any, labels: Any, seed: int) -> Any:
-    """Fit a logistic regression, C by cross-validation where every class has two rows or more."""
+    """Fit a logistic regression, C by cross-validation; a class's only row is never held out."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.pipeline import make_pipeline
 
     del settings
-    least = int(pd.Series(labels).value_counts().min())
+    counts = pd.Series(labels).map(pd.Series(labels).value_counts()).to_numpy()
     plain = make_pipeline(LogisticRegression(max_iter=1000))
-    if least < 2:
+    several = np.flatnonzero(counts > 1)
+    if not len(several):
         return plain.fit(features, labels)
-    folds = StratifiedKFold(min(5, least), shuffle=True, random_state=seed)
+    folds = StratifiedKFold(min(5, int(counts[several].min())), shuffle=True, random_state=seed)
+    held_out = [several[part] for _, part in folds.split(several, labels.iloc[several])]
+    everything = np.arange(len(counts))
+    pairs = [(np.setdiff1d(everything, out), out) for out in held_out]
     grid = {"logisticregression__C": [0.1, 1.0, 10.0, 100.0]}
-    return GridSearchCV(plain, grid, cv=folds, scoring="neg_log_loss").fit(features, labels)
+
+    def score(fitted: Any, rows: Any, gold: Any) -> float:
+        return -float(log_loss(gold, fitted.predict_proba(rows), labels=fitted.classes_))
+
+    return GridSearchCV(plain, grid, cv=pairs, scoring=score).fit(features, labels)
 
 
 def _features(model: str, text: tuple[str, ...], frame: pd.DataFrame) -> np.ndarray:
