@@ -52,7 +52,8 @@ from headstart.cli.shared import write as _write
         ("fit --resume --out nowhere", ("nowhere.partial", "Leave --resume out")),
         ("predict nowhere --data nothing.csv", ("nothing.csv",)),
         ("head inspect .", ("config.json",)),
-        ("demo --rows 1", ("--rows from 2", "found 1")),
+        ("demo --rows 1 --export films", ("--rows from 2", "found 1")),
+        ("demo --rows 20", ("--export", "found --rows 20")),
     ],
 )
 def test_a_wrong_command_line(
