@@ -91,7 +91,7 @@ def _study_file() -> str:
     return found[0].text
 
 
-LONG = ("studies", "analyses")
+LONG = ("studies", "analyses", "api", "tags", "several-labels", "images", "audio", "long-texts")
 """Pages that take long, whose commands the tests of the command line carry out too."""
 PAGES_WITH_CODE = [page for page in documented.PAGES if blocks(page)]
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from alike import first
 from fuzz.mutations import BOMB, WHOLE, changed
 from fuzz.readers import READERS
 from headstart.errors import HeadstartError
@@ -53,7 +54,7 @@ def read(name: str, folder: Path) -> BaseException | None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", first(READERS, 3))
 def test_no_content_of_a_file_is_a_fault_of_the_program(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
