@@ -6,7 +6,7 @@ import multiprocessing
 import signal
 import time
 from collections import Counter
-from concurrent.futures import Future
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from headstart.study.running import executors, runner
 from headstart.study.running.executors import LocalExecutor, WorkerDied, closing
 from headstart.study.running.locks import MOST_DEATHS, RunLocks
 from headstart.study.running.main import carry_out_study
-from headstart.study.running.worker import Outcome, carry_out
+from headstart.study.running.worker import Outcome, begin, carry_out
 from headstart.study.store import PlannedRun, Store
 from headstart.training.machine import threads
 
@@ -321,3 +321,14 @@ def test_a_folder_that_stays_away_ends_the_study(
     here.away.rename(here.folder)
     state = carry_out_study(study, tiny_studies.Here())
     assert len(state.done) == 2
+
+
+def _terminable() -> bool:
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    begin(None, 1)
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_a_worker_ends_when_it_is_told_to_whatever_its_parent_does_then() -> None:
+    with ProcessPoolExecutor(1, forked.CONTEXT) as pool:
+        assert pool.submit(_terminable).result(timeout=120)

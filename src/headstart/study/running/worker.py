@@ -79,6 +79,8 @@ def begin(log: str | None, threads: int) -> None:
         threads: CPU threads, for libraries that are told once.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the workers ends them
+    # A forked one has the command's handler, whose exception can leave the queue's lock taken.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.environ[VARIABLE] = os.environ["MKL_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     target = os.open(log or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
