@@ -1,6 +1,7 @@
 # Two commands from a fresh clone: `make demo` and `make test`. They need Python 3.11 to 3.13, pip and make.
 
 PYTHON ?= python3
+WORKERS ?= 2
 TORCH ?=
 export TORCH
 
@@ -23,12 +24,9 @@ help: ## list the targets
 demo: $(VENV)/.demo ## fine-tune a small model plainly and from a pretrained head, and compare
 	@$(BIN)/headstart demo --overwrite
 
-# Some tests wait for other processes, so that a third one is of use on two cores.
-test: WORKERS ?= 3
 test: $(VENV)/.test ## run the tests, a few of each kind where many are alike
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal -m "not all"
 
-test-all: WORKERS ?= 2
 test-all: $(VENV)/.test ## run every test, as continuous integration does
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
