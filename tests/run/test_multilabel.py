@@ -16,21 +16,9 @@ import tiny
 from headstart.cli import main
 from headstart.errors import HeadstartError
 from headstart.techniques import TECHNIQUES
+from tiny_kinds import WORDS
+from tiny_kinds import several as rows
 from tiny_runs import inputs
-
-WORDS = {"joy": "abc", "anger": "uvw", "fear": "xyz"}
-
-
-def rows(n: int, seed: int) -> pd.DataFrame:
-    """Make texts of up to three labels, each told by letters of its own; some have none."""
-    rng = np.random.default_rng(seed)
-    texts, labels = [], []
-    for _ in range(n):
-        own = [name for name in WORDS if rng.random() < 0.5]
-        letters = [rng.choice(list(WORDS[name])) for name in own] or ["the"]
-        texts.append(" ".join(rng.permutation([*letters, *letters])))
-        labels.append(own)
-    return pd.DataFrame({"sentence": texts, "label": labels})
 
 
 def settings(folder: Path, **more: Any) -> dict[str, Any]:
