@@ -9,11 +9,7 @@ from headstart.kernels.memory import ask_for_huge_pages
 
 
 def main() -> int:
-    """Run the command line; Ctrl-C is no fault even while it is still being imported.
-
-    Returns:
-        The exit code.
-    """
+    """Run the command line; Ctrl-C is no fault even while it is still being imported."""
     ask_for_huge_pages()
     try:
         with without_collection():

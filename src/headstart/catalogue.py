@@ -108,25 +108,14 @@ class Entry:
 
 
 def entries() -> Iterator[Entry]:
-    """Read every registered tuner, every registered technique, and those over seeds.
-
-    Yields:
-        Each of them.
-    """
+    """Read every registered tuner, every registered technique, and those over seeds."""
     for registry in (TUNERS, TECHNIQUES):
         yield from (read_entry(registry, name) for name in registry)
     yield from map(_over_seeds, OVER_SEEDS)
 
 
 def find_entry(name: str) -> Entry | None:
-    """Read the tuner or technique of a name.
-
-    Args:
-        name: What may be its name.
-
-    Returns:
-        The entry, or ``None``.
-    """
+    """Read the tuner or technique of a name; ``None`` if there is none."""
     for registry in (TUNERS, TECHNIQUES):
         if name in registry:
             return read_entry(registry, name)
@@ -134,15 +123,7 @@ def find_entry(name: str) -> Entry | None:
 
 
 def read_entry(registry: Registry[Any], name: str) -> Entry:
-    """Read one.
-
-    Args:
-        registry: ``TUNERS`` or ``TECHNIQUES``.
-        name: A registered name.
-
-    Returns:
-        The entry; of a plug-in, which is not read, the summary alone.
-    """
+    """Read a tuner or technique; of a plug-in, which is not read, the summary alone."""
     spec = importlib.util.find_spec(f"{registry.package}.{name}")
     if spec is None or spec.origin is None:
         return Entry(registry.kind, name, registry.summary(name), None, (), {})

@@ -254,14 +254,8 @@ class FitConfig(BaseModel):
     def build(cls, values: Mapping[str, Any]) -> Self:
         """Validate settings, reporting all faults at once.
 
-        Args:
-            values: Settings by field name; ``-`` and ``_`` mean the same, ``None`` the default.
-
-        Returns:
-            The settings.
-
-        Raises:
-            HeadstartError: If a name is unknown or a value does not fit.
+        In a name ``-`` and ``_`` mean the same; the value ``None`` is the default. Raises
+        ``HeadstartError`` if a name is unknown or a value does not fit.
         """
         named = {key.replace("-", "_"): value for key, value in values.items()}
         given = {k: v for k, v in named.items() if v is not None}
@@ -313,12 +307,7 @@ class FitConfig(BaseModel):
 
 
 def write_settings(config: FitConfig, path: Path) -> None:
-    """Write settings so that ``read_settings`` gives them back.
-
-    Args:
-        config: The settings.
-        path: YAML file to write.
-    """
+    """Write settings so that ``read_settings`` gives them back."""
     write_text(path, yaml.safe_dump(config.plain(), sort_keys=False))
 
 

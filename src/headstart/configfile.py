@@ -18,16 +18,9 @@ _NO = (None, False, 0, "", "0", "false", "no", "off", "n", "f", "null")
 
 
 def read_settings(path: Path) -> dict[str, Any]:
-    """Read settings from a YAML or TOML file.
+    """Read settings by name, not validated yet, from a YAML or TOML file.
 
-    Args:
-        path: File whose top level is a table of settings.
-
-    Returns:
-        Settings by name, not validated yet.
-
-    Raises:
-        ConfigError: If the file is missing, broken, or not a table.
+    Raises ``ConfigError`` if the file is missing, broken, or not a table.
     """
     try:
         text = read_text(path)
@@ -104,17 +97,11 @@ def _asks(value: Any) -> bool:
 
 
 def read_assignments(items: tuple[str, ...] | list[str]) -> dict[str, Any]:
-    """Read ``name=value`` pairs as given with ``--set``.
+    """Read ``name=value`` pairs as given with ``--set``, not validated yet.
 
-    Args:
-        items: The pairs. A value stays text, which its field then reads; ``null`` takes a setting
-            back to its default; ``[a, b]`` is a list, and so is ``a,b`` where one is asked for.
-
-    Returns:
-        Settings by name, not validated yet.
-
-    Raises:
-        ConfigError: If an item has no ``=``, or a setting comes twice.
+    A value stays text, which its field then reads; ``null`` takes a setting back to its default;
+    ``[a, b]`` is a list, and so is ``a,b`` where one is asked for. Raises ``ConfigError`` if an
+    item has no ``=``, or a setting comes twice.
     """
     values: dict[str, Any] = {}
     for item in items:

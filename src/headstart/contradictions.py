@@ -8,14 +8,7 @@ from headstart.errors import ConfigError, HeadstartError
 
 
 def contradictions(config: Any) -> list[HeadstartError]:
-    """Return the contradictions between the settings of a run.
-
-    Args:
-        config: The settings, a ``FitConfig``.
-
-    Returns:
-        One error for each fault.
-    """
+    """Return the contradictions between the settings of a run."""
     faults: list[HeadstartError] = []
     media = {"--text": config.text, "--image": config.image, "--audio": config.audio}
     inputs = [option for option, given in media.items() if given]

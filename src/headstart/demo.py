@@ -60,12 +60,8 @@ SENTENCES = (
 def sample_functions(seed: int = 0) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw the demo's rows: what the parts of SciPy say of their functions and classes.
 
-    Args:
-        seed: Of the draw.
-
-    Returns:
-        8 training rows of each part, and 800 others in the parts' own proportions, with the columns
-        ``sentence`` and ``label``. Another version of SciPy has other rows.
+    8 training rows of each part, and 800 others in the parts' own proportions, with the columns
+    ``sentence`` and ``label``. Another version of SciPy has other rows.
     """
     import pandas as pd
 
@@ -96,16 +92,9 @@ def _documented(module: str) -> list[str]:
 def sample_films(rows: int = FILM_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Draw film sentences, which tutorial and benchmarks use.
 
-    Args:
-        rows: Training rows.
-
-    Returns:
-        Training and 1,000 validation rows with the columns ``sentence`` and ``label``; with 500
-        training rows, those of the published measurement.
-
-    Raises:
-        ConfigError: If the package with the sentences is not installed.
-        DataError: If more rows are asked for than there are.
+    Training and 1,000 validation rows with the columns ``sentence`` and ``label``; with 500
+    training rows, those of the published measurement. Raises ``ConfigError`` if the package with
+    the sentences is not installed, and ``DataError`` if more rows are asked for than there are.
     """
     import pandas as pd
 
@@ -123,16 +112,9 @@ def sample_films(rows: int = FILM_ROWS) -> tuple[pd.DataFrame, pd.DataFrame]:
 def settings(
     out: Path, *, seed: int = 0, epochs: float = EPOCHS, overwrite: bool = False
 ) -> dict[str, FitConfig]:
-    """Return the settings of the demo's runs; only the strategy differs.
+    """Return the settings of the demo's runs, by their folders; only the strategy differs.
 
-    Args:
-        out: The demo's folder, which holds the two files of rows.
-        seed: Seed of both runs.
-        epochs: Epochs of all stages together.
-        overwrite: Whether earlier runs are replaced.
-
-    Returns:
-        Settings by the name of the run's folder.
+    ``out`` holds the two files of rows; ``epochs`` are those of all stages together.
     """
     model = _package_folder(MODEL_PACKAGE) / "model"
     return {
@@ -166,20 +148,10 @@ def run_demo(
     epochs: float = EPOCHS,
     overwrite: bool = False,
 ) -> dict[str, RunResult]:
-    """Train both runs.
+    """Train both runs; their results by the name of the run's folder.
 
-    Args:
-        out: Folder for rows and runs.
-        listen: Opens a callback for the run of a name.
-        seed: Seed of the rows and of both runs.
-        epochs: Epochs of all stages together.
-        overwrite: Whether earlier runs are replaced.
-
-    Returns:
-        Results by the name of the run's folder.
-
-    Raises:
-        NotationError: If the epochs are too few for the stages; before anything trains.
+    ``listen`` opens a callback for the run of a name; ``epochs`` are those of all stages together.
+    Raises ``NotationError`` if the epochs are too few for the stages; before anything trains.
     """
     from headstart.run import run
     from headstart.steps.output.folder import RunFolder
@@ -205,14 +177,7 @@ def run_demo(
 
 
 def classify(out: Path) -> dict[str, list[Prediction]]:
-    """Predict four sentences with both models.
-
-    Args:
-        out: The demo's folder.
-
-    Returns:
-        A prediction for each of ``SENTENCES``, by the name of the run's folder.
-    """
+    """Predict each of ``SENTENCES`` with both models, by the name of the run's folder."""
     from headstart.api import load
 
     return {name: load(out / name).predict(list(SENTENCES)) for name in STRATEGIES}
@@ -223,17 +188,7 @@ def write_rows(
 ) -> tuple[Path, Path]:
     """Write the demo's rows as ``train.csv`` and ``validation.csv``.
 
-    Args:
-        folder: Where to; created.
-        train: Training rows.
-        validation: Validation rows.
-        overwrite: Whether other files of these names are replaced.
-
-    Returns:
-        The two files.
-
-    Raises:
-        RunError: If other files of these names are there.
+    Raises ``RunError`` if other files of these names are there.
     """
     files = folder / "train.csv", folder / "validation.csv"
     tables = [frame.to_csv(index=False).encode() for frame in (train, validation)]

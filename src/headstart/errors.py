@@ -70,11 +70,7 @@ class NumericalError(RunError):
 
 
 class Faults(HeadstartError):  # noqa: N818  it holds errors, it is not one more kind
-    """Several errors found in one pass, so that the user mends them all at once.
-
-    Args:
-        faults: The single errors, in the order in which they were found.
-    """
+    """Several errors found in one pass, so that the user mends them all at once."""
 
     def __init__(self, faults: Iterable[HeadstartError]) -> None:
         self.faults = tuple(faults)
@@ -85,14 +81,7 @@ class Faults(HeadstartError):  # noqa: N818  it holds errors, it is not one more
 
 
 def raise_all(faults: Iterable[HeadstartError]) -> None:
-    """Raise what was gathered: nothing, the one error itself, or all of them together.
-
-    Args:
-        faults: Errors gathered while checking.
-
-    Raises:
-        HeadstartError: If there is at least one fault.
-    """
+    """Raise what was gathered: nothing, the one error itself, or all of them together."""
     found = list(faults)
     if len(found) == 1:
         raise found[0]
@@ -102,14 +91,7 @@ def raise_all(faults: Iterable[HeadstartError]) -> None:
 
 @contextlib.contextmanager
 def gathering(faults: list[HeadstartError]) -> Iterator[None]:
-    """Collect errors instead of raising them; ``raise_all`` then raises them together.
-
-    Args:
-        faults: Where the error, or each of several, goes.
-
-    Yields:
-        Nothing.
-    """
+    """Collect errors in ``faults`` instead of raising them; ``raise_all`` raises them together."""
     try:
         yield
     except HeadstartError as error:
@@ -119,12 +101,7 @@ def gathering(faults: list[HeadstartError]) -> Iterator[None]:
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Write a sentence that suggests the nearest known names, or lists them all.
 
-    Args:
-        name: What the user typed.
-        known: The names that exist.
-
-    Returns:
-        ``Did you mean 'x'?`` when something is close, else ``Known: a, b, c.``
+    ``Did you mean 'x'?`` when something is close, else ``Known: a, b, c.``
     """
     names = sorted(known)
     folded = {n.lower(): n for n in names}

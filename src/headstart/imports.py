@@ -14,9 +14,6 @@ def without_collection() -> Iterator[None]:
     Large libraries make hundreds of thousands of objects that stay. The collector would look
     through all of them again and again, which takes a fifth of the time of an import and a third of
     that of reading rows, and find nothing.
-
-    Yields:
-        Nothing.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -50,11 +50,8 @@ class Cost:
     def beside(self, plain: Cost) -> tuple[str, str, str]:
         """Write share, step and memory, the last two with their ratio to plain fine-tuning.
 
-        Args:
-            plain: The cost of ``full``, from the same run.
-
-        Returns:
-            Three cells; one is empty where nothing was measured.
+        ``plain`` is the cost of ``full``, from the same run; a cell is empty where nothing was
+        measured.
         """
         share = "" if self.share is None else f"{self.share:.3g} %"
         return (
@@ -79,14 +76,7 @@ class Measured:
     findings: Mapping[str, tuple[Finding, ...]]
 
     def cost(self, name: str) -> str:
-        """Write in a sentence what a tuner or technique costs beside plain fine-tuning.
-
-        Args:
-            name: Of a tuner or a technique.
-
-        Returns:
-            The sentence, or that it is not measured yet.
-        """
+        """Write in a sentence what a tuner or technique costs beside plain fine-tuning."""
         if name not in self.costs:
             return NOT_YET
         plain = self.costs.get(PLAIN, Cost())
@@ -97,14 +87,7 @@ class Measured:
 
 
 def read_measured(path: Path | None = None) -> Measured:
-    """Read the figures; a file or a part that is not there holds none.
-
-    Args:
-        path: The file; ``FILE`` if ``None``.
-
-    Returns:
-        The figures.
-    """
+    """Read the figures; a file or a part that is not there holds none."""
     path = path or FILE
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     costs = found.get("costs") or {}

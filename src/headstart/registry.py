@@ -63,14 +63,7 @@ class Registry(Generic[T]):
     def get(self, name: str) -> T:
         """Import and return the item called ``name``.
 
-        Args:
-            name: A registered name.
-
-        Returns:
-            The item.
-
-        Raises:
-            ConfigError: If no item has that name; the message suggests near ones.
+        Raises ``ConfigError`` if no item has that name; the message suggests near ones.
         """
         if name in self._files:
             module = importlib.import_module(f"{self.package}.{name}")
@@ -82,11 +75,7 @@ class Registry(Generic[T]):
     def summary(self, name: str) -> str:
         """Return the first line of an item's documentation, without importing it.
 
-        Args:
-            name: A registered name.
-
-        Returns:
-            One line, or where a plug-in comes from.
+        Of a plug-in it is where that comes from.
         """
         if name in self._files:
             tree = ast.parse(self._files[name].read_text(encoding="utf-8"))

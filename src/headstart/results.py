@@ -205,14 +205,7 @@ class RunResult:
     def read(cls, path: Path) -> RunResult:
         """Read a record.
 
-        Args:
-            path: A ``result.json``.
-
-        Returns:
-            The record.
-
-        Raises:
-            RunError: If the file is missing, broken, or of another schema version.
+        Raises ``RunError`` if the file is missing, broken, or of another schema version.
         """
         try:
             values = read_table(path)
@@ -234,16 +227,9 @@ class RunResult:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
-        """Rebuild a record from plain data.
+        """Rebuild a record from plain data, as from ``to_plain``.
 
-        Args:
-            values: As from ``to_plain``.
-
-        Returns:
-            The record.
-
-        Raises:
-            UnreadableError: If something is missing or of another type.
+        Raises ``UnreadableError`` if something is missing or of another type.
         """
         if not isinstance(values, Mapping) or "stages" not in values:
             raise UnreadableError("no record with stages")
@@ -251,13 +237,9 @@ class RunResult:
 
 
 def show_scores(scores: Mapping[str, float]) -> str:
-    """Write metrics in a line.
+    """Write metrics in a line, without a ``score`` that repeats the only one.
 
-    Args:
-        scores: Values by name; a ``score`` that repeats the only metric is left out.
-
-    Returns:
-        For example ``accuracy 0.7900, loss 0.4800``.
+    For example ``accuracy 0.7900, loss 0.4800``.
     """
     metrics = [name for name in scores if name not in {"score", "loss"}]
     names = [*metrics, *(["score"] if len(metrics) != 1 else []), "loss"]
@@ -269,14 +251,7 @@ CALIBRATION_FIGURES = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier sco
 
 
 def describe_calibration(calibration: Mapping[str, Any]) -> str:
-    """Describe the rows that a temperature was fitted on, and those that judged it.
-
-    Args:
-        calibration: Of a record whose temperature is determined.
-
-    Returns:
-        A sentence or two.
-    """
+    """Describe the rows that a temperature was fitted on, and those that judged it."""
     fitted = f"The temperature was fitted on {calibration['rows']:,} rows, {calibration['origin']}"
     if not calibration["same_rows"]:
         return f"{fitted}; before and after are compared on {calibration['judged_by']}."

@@ -46,16 +46,8 @@ from headstart.writing import write_text
 def prepare_run(config: FitConfig, runtime: Runtime, frames: Frames | None = None) -> TrainingPlan:
     """Check everything about a run and load what it needs: its first four steps.
 
-    Args:
-        config: The settings.
-        runtime: Device and precision.
-        frames: Rows that are already there, by split.
-
-    Returns:
-        What can start.
-
-    Raises:
-        HeadstartError: If the input is at fault.
+    ``frames`` are rows that are already there, by split. Raises ``HeadstartError`` if the input is
+    at fault.
     """
     settings = decide_settings(config)
     splits = read_rows(config, settings.task, frames)
@@ -69,18 +61,10 @@ def run(
 ) -> RunResult:
     """Train, evaluate and save one run.
 
-    Args:
-        config: The settings.
-        callback: Hears what happens.
-        frames: Rows that are already there, by split.
-
-    Returns:
-        The record, also written to ``<out>/result.json``.
-
-    Raises:
-        HeadstartError: If the input is at fault, the loss is no longer a number, or the result
-            cannot be saved.
-        KeyboardInterrupt: If the user interrupts; a checkpoint is then written first.
+    ``frames`` are rows that are already there, by split. The record is also written to
+    ``<out>/result.json``. Raises ``HeadstartError`` if the input is at fault, the loss is no longer
+    a number, or the result cannot be saved, and ``KeyboardInterrupt`` if the user interrupts; a
+    checkpoint is then written first.
     """
     began = time.perf_counter()
     callback = callback or Callback()
@@ -136,15 +120,7 @@ def _train_and_save(
 
 
 def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
-    """Check everything and say what a run would do, without training or writing.
-
-    Args:
-        config: The settings.
-        frames: Rows that are already there, by split.
-
-    Returns:
-        The plan, for people.
-    """
+    """Check everything and say what a run would do, without training or writing."""
     if config.out is not None:
         folder = RunFolder(config.out)
         folder.check(config, look=True)
@@ -176,18 +152,10 @@ def run_in_memory(
 ) -> UnsavedRun:
     """Train and evaluate one run, and write nothing.
 
-    Args:
-        config: The settings; those about the folder and about checkpoints are not used.
-        callback: Hears what happens.
-        frames: Rows that are already there, by split.
-        observer: Looks at the model, and hears what happens in place of a callback.
-        threads: CPU threads that were chosen for it, in place of those in the settings.
-
-    Returns:
-        The record, without a folder, and the logits.
-
-    Raises:
-        HeadstartError: If the input is at fault, or the loss is no longer a number.
+    Settings about the folder and about checkpoints are not used. ``frames`` are rows that are
+    already there, by split; ``observer`` looks at the model, and hears what happens in place of a
+    callback; ``threads`` take the place of those in the settings. Raises ``HeadstartError`` if the
+    input is at fault, or the loss is no longer a number.
     """
     began = time.perf_counter()
     callback = observer or callback or Callback()

@@ -34,51 +34,25 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return printable text in one line.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text with spaces for line breaks and tabs.
-    """
+    """Return printable text in one line."""
     return printable(re.sub(r"\r\n|[\r\n\t\v\f\x85\u2028\u2029]", " ", text))
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """Cut text that is too long.
-
-    Args:
-        text: Any text.
-        longest: Characters that may stay.
-
-    Returns:
-        The text, or its beginning with how many characters follow.
-    """
+    """Cut text that is too long, and say how many characters follow."""
     rest = len(text) - longest
     return text if rest <= 0 else f"{text[:longest]}… ({rest:,} more characters)"
 
 
 def shown(name: str) -> str:
-    """Return a name, such as a label's, as it can stand in a sentence.
-
-    Args:
-        name: What a user or a file calls something.
-
-    Returns:
-        One printable line that is not too long.
-    """
+    """Return a name, such as a label's, as one printable line for a sentence, not too long."""
     return one_line(shortened(name))
 
 
 def quoted(name: str) -> str:
     """Return a name between quotation marks, not too long.
 
-    Args:
-        name: What a user or a file calls something.
-
-    Returns:
-        As Python writes it, which spells out what cannot be seen.
+    It is as Python writes it, which spells out what cannot be seen.
     """
     return repr(shortened(name))
 
@@ -86,26 +60,14 @@ def quoted(name: str) -> str:
 def markdown(text: str, signs: str = "|*_<") -> str:
     """Return text as it reads in one line of Markdown.
 
-    Args:
-        text: Any text.
-        signs: Signs that shall stay signs, beside those of code and links.
-
-    Returns:
-        The text with a backslash before each of them.
+    There is a backslash before each sign that is not among ``signs``, code and links.
     """
     escaped = "".join(f"\\{c}" if c in signs or c in "\\`" else c for c in one_line(text))
     return _LINK.sub(r"\\]", escaped)
 
 
 def markdown_code(text: str) -> str:
-    """Return text as code in a line of Markdown, also in a cell of a table.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        The text between as many backticks as it takes.
-    """
+    """Return text as code in a line of Markdown, also in a cell of a table."""
     line = one_line(text).replace("|", r"\|")
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", line)), default=0))
     space = " " if line.startswith("`") or line.endswith("`") else ""

@@ -26,15 +26,9 @@ _LEFT_OVER = re.compile(rf"\..*\.[0-9a-f]{{16}}{re.escape(_ENDING)}")
 def whole_file(path: Path, *, replace: bool = True) -> Iterator[IO[bytes]]:
     """Write a file whole or not at all.
 
-    Args:
-        path: Its place. A file that stands there keeps its mode, a link is replaced by a file.
-        replace: Whether what stands there, now or when all is written, is replaced.
-
-    Yields:
-        A new file to write into. It is thrown away if the block fails.
-
-    Raises:
-        FileExistsError: If the place is taken and ``replace`` is false.
+    A file that stands there keeps its mode, a link is replaced by a file. The new one is thrown
+    away if the block fails. Raises ``FileExistsError`` if the place is taken and ``replace`` is
+    false.
     """
     new = _beside(path)
     file = new.open("xb")
@@ -65,24 +59,13 @@ def _move(new: Path, path: Path, *, replace: bool) -> None:
 
 
 def write_bytes(path: Path, data: bytes, *, replace: bool = True) -> None:
-    """Write a file whole or not at all.
-
-    Args:
-        path: Its place.
-        data: Its contents.
-        replace: As for ``whole_file``.
-    """
+    """Write a file whole or not at all."""
     with whole_file(path, replace=replace) as file:
         file.write(data)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file so that it holds either what it held before or the whole new text, in UTF-8.
-
-    Args:
-        path: Its place.
-        text: Its contents; line breaks stay as they are.
-    """
+    """Write a file so that it holds either what it held before or the whole new text, in UTF-8."""
     write_bytes(path, text.encode())
 
 
@@ -90,15 +73,8 @@ def write_text(path: Path, text: str) -> None:
 def whole_folder(folder: Path, *, replace: bool = True) -> Iterator[Path]:
     """Write a folder as a whole.
 
-    Args:
-        folder: Its place.
-        replace: Whether what stands there is replaced.
-
-    Yields:
-        A new folder to write into. It is thrown away if the block fails.
-
-    Raises:
-        RunError: If the place has been taken meanwhile and ``replace`` is false.
+    The folder is a new one to write into; it is thrown away if the block fails. Raises ``RunError``
+    if the place has been taken meanwhile and ``replace`` is false.
     """
     new, old = _beside(folder), _beside(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -127,11 +103,7 @@ def whole_folder(folder: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def even_modes(folder: Path) -> None:
-    """Give every file in a folder the mode that new files have there: some libraries write 0600.
-
-    Args:
-        folder: A folder that this process has made.
-    """
+    """Give every file in a folder the mode that new files have there: some libraries write 0600."""
     mode = folder.stat().st_mode & 0o666
     for path in folder.rglob("*"):
         if path.is_file() and not path.is_symlink():
@@ -139,11 +111,7 @@ def even_modes(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or the names in a folder, to the disk now.
-
-    Args:
-        path: A file that is closed, or a folder.
-    """
+    """Have the system write a file, or the names in a folder, to the disk now."""
     if path.is_dir() and os.name == "nt":
         return  # Windows opens no folders
     descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
@@ -156,13 +124,8 @@ def sync(path: Path) -> None:
 def require_free(path: Path, *, overwrite: bool, option: str = "--out") -> None:
     """Check that a file may be written, before anything is computed.
 
-    Args:
-        path: The file.
-        overwrite: Whether the user has said that an existing file may be replaced.
-        option: What names the file.
-
-    Raises:
-        RunError: If something else than a file stands there, or a file that may not be replaced.
+    Raises ``RunError`` if something else than a file stands there, or a file that may not be
+    replaced.
     """
     if path.exists() and not path.is_file():
         raise RunError(
@@ -177,14 +140,7 @@ def write_output(
 ) -> None:
     """Write a file that the user has named, and its folder where there is none.
 
-    Args:
-        path: Its place.
-        data: Its contents.
-        overwrite: Whether what stands there may be replaced.
-        option: What names the file.
-
-    Raises:
-        RunError: If it cannot be written, or stands there.
+    Raises ``RunError`` if it cannot be written, or stands there.
     """
     require_free(path, overwrite=overwrite, option=option)
     try:
@@ -208,15 +164,7 @@ def _unwritable(path: Path, error: OSError, option: str) -> RunError:
 
 
 def taken(path: Path, option: str = "--out") -> RunError:
-    """Return the error about a file that may not be replaced.
-
-    Args:
-        path: The file.
-        option: What names it.
-
-    Returns:
-        The error.
-    """
+    """Return the error about a file that may not be replaced."""
     fix = "Pass --overwrite to replace it" if option.startswith("-") else "Pass overwrite=True"
     return RunError(f"a free name for {option}", f"{path} exists", f"{fix}, or name another file.")
 
@@ -224,11 +172,7 @@ def taken(path: Path, option: str = "--out") -> RunError:
 def open_own(path: Path) -> IO[bytes]:
     """Open a file to append to, or to lock, but never the one that a link at its place points to.
 
-    Args:
-        path: The file; made if need be.
-
-    Returns:
-        The file, at its end.
+    The file is made if need be.
     """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     return os.fdopen(os.open(path, flags, 0o666), "ab")
@@ -237,21 +181,13 @@ def open_own(path: Path) -> IO[bytes]:
 def is_left_over(name: str) -> bool:
     """Return whether a file of that name was being written when a process was killed.
 
-    Args:
-        name: Of a file or folder, without its path.
-
-    Returns:
-        Whether it has the form of the names that ``whole_file`` and ``whole_folder`` write under.
+    It has the form of the names that ``whole_file`` and ``whole_folder`` write under.
     """
     return _LEFT_OVER.fullmatch(name) is not None
 
 
 def remove_left_over(folder: Path) -> None:
-    """Remove what killed processes have left in a folder that no living one works in.
-
-    Args:
-        folder: The folder.
-    """
+    """Remove what killed processes have left in a folder that no living one works in."""
     for path in [path for path in folder.rglob(f".*{_ENDING}") if is_left_over(path.name)]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)

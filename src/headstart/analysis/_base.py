@@ -51,27 +51,14 @@ class Variant:
 
 
 def measured_in_all(options: Mapping[str, Any], measure: Mapping[str, Any]) -> list[Variant]:
-    """Return every strategy that is asked for, once, with the same measure.
-
-    Args:
-        options: ``strategies`` are lines or aliases.
-        measure: What is measured in the runs.
-
-    Returns:
-        The variants.
-    """
+    """Return every strategy that is asked for, once, with the same measure."""
     lines = dict.fromkeys(canonical(line) for line in options["strategies"])
     return [Variant(line, short_name(line), measure=measure) for line in lines]
 
 
 @dataclass(frozen=True)
 class Side:
-    """A variant on one task and model, with its finished runs.
-
-    Args:
-        variant: The variant.
-        runs: Its runs by seed.
-    """
+    """A variant on one task and model, with its finished runs by seed."""
 
     variant: Variant
     runs: Mapping[int, Run]

@@ -33,15 +33,9 @@ class Rule:
 
 
 def read_numbers(text: str, rule: Rule, faults: list[HeadstartError]) -> list[float]:
-    """Read two numbers or more, split by commas.
+    """Read two numbers or more, split by commas, in rising order; whole ones as ``int``.
 
-    Args:
-        text: What the user gave.
-        rule: What they may be.
-        faults: Takes what is wrong with them.
-
-    Returns:
-        Those that can be used, in rising order; whole ones as ``int``.
+    What is wrong with the others goes to ``faults``.
     """
     found: list[float] = []
     before = len(faults)
@@ -76,16 +70,10 @@ def _number(word: str, rule: Rule) -> float | None:
 def read_stage(
     text: str, option: str, faults: list[HeadstartError], *, arrow: str = ">"
 ) -> Stage | None:
-    """Read what trains in stage 1.
+    """Read what trains in stage 1; ``None`` if it cannot be used.
 
-    Args:
-        text: A tuner, with settings of its own if there are any: ``lora(r=4)``.
-        option: The option that it was given by.
-        faults: Takes what is wrong with it.
-        arrow: How it hands on.
-
-    Returns:
-        The stage; ``None`` if it cannot be used.
+    ``text`` is a tuner, with settings of its own if there are any, such as ``lora(r=4)``; ``arrow``
+    is how it hands on. What is wrong with it goes to ``faults``.
     """
     # The tuners need torch, and --help does not.
     from headstart.tuners._bind import read_strategy
@@ -103,16 +91,7 @@ def read_stage(
 
 
 def read_open_stage(text: str, option: str, faults: list[HeadstartError]) -> Stage:
-    """Read what trains in stage 1, where the analysis decides for how long.
-
-    Args:
-        text: A tuner, with settings of its own if there are any.
-        option: The option that it was given by.
-        faults: Takes what is wrong with it.
-
-    Returns:
-        The stage; any one if there is a fault.
-    """
+    """Read what trains in stage 1, whose length the analysis decides; any stage on a fault."""
     stage = read_stage(text, option, faults) or Stage(FULL)
     if stage.has_length or stage.until:
         fix = "Drop it: the analysis decides how long stage 1 is."
@@ -121,16 +100,9 @@ def read_open_stage(text: str, option: str, faults: list[HeadstartError]) -> Sta
 
 
 def read_stages(text: str, option: str, faults: list[HeadstartError], arrow: str) -> list[Stage]:
-    """Read several tuners, split by commas outside brackets.
+    """Read several tuners, split by commas outside brackets, such as ``bitfit, lora(r=4)``.
 
-    Args:
-        text: For example ``bitfit, lora(r=4)``.
-        option: The option that they were given by.
-        faults: Takes what is wrong with them.
-        arrow: How they hand on.
-
-    Returns:
-        Those that can be used.
+    What is wrong with some goes to ``faults``; the others are returned.
     """
     found: list[Stage] = []
     lines = split_lines(text)
@@ -148,13 +120,5 @@ def read_stages(text: str, option: str, faults: list[HeadstartError], arrow: str
 
 
 def before_full(stage: Stage, *, reserve: bool = False) -> str:
-    """Write the strategy in which a stage comes before fine-tuning.
-
-    Args:
-        stage: Stage 1.
-        reserve: Whether what it has tuned is kept.
-
-    Returns:
-        The strategy line.
-    """
+    """Write a stage before fine-tuning as a strategy, what it has tuned kept or not."""
     return Strategy((replace(stage, reserve=reserve), Stage(FULL))).name

@@ -9,17 +9,7 @@ from headstart.report.document import Section, document, escape, figures, listin
 
 
 def page(title: str, findings: Findings, command: str, notes: Sequence[str] = ()) -> str:
-    """Write the page.
-
-    Args:
-        title: Its title.
-        findings: What was found.
-        command: The command that repeats it.
-        notes: What went wrong on the way, in sentences.
-
-    Returns:
-        HTML, whole in one file.
-    """
+    """Write the page: HTML, whole in one file, with the command that repeats it."""
     first, *others = findings.sentences or ["Nothing has ended yet."]
     told = "".join(f"<li>{words(text)}</li>" for text in others)
     warned = "".join(f"<li>{escape(text)}</li>" for text in notes)

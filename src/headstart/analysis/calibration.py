@@ -28,14 +28,7 @@ Numbers = list[float]
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Describe how far the probabilities can be believed.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        What was found.
-    """
+    """Describe how far the probabilities can be believed."""
     named = list(zip(names(cases), cases, strict=True))
     done = [(name, case, side) for name, case in named for side in case.finished]
     values = [

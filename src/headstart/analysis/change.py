@@ -54,14 +54,7 @@ DEFINITION = (
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Describe where and by how much parameters have changed.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        What was found.
-    """
+    """Describe where and by how much parameters have changed."""
     named = list(zip(names(cases), cases, strict=True))
     answers = [_answer(name, case) for name, case in named]
     told = [s for name, case in named for s in _compared(name, case)]

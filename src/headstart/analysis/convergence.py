@@ -50,14 +50,7 @@ HOW = (
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
-    """Compare lengths of stage 1, beside plain fine-tuning.
-
-    Args:
-        options: ``tuner`` and ``lengths``.
-
-    Returns:
-        The variants.
-    """
+    """Compare lengths of stage 1, beside plain fine-tuning."""
     faults: list[HeadstartError] = []
     stage = read_open_stage(options["tuner"], "--tuner", faults)
     lengths = read_numbers(options["lengths"], RULE, faults)

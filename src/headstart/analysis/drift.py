@@ -44,14 +44,7 @@ WORDS = {
 def variants(options: Mapping[str, Any]) -> list[Variant]:
     """Compare the strategies, each with the drift observer.
 
-    Args:
-        options: ``strategies`` and ``rows``.
-
-    Returns:
-        The variants.
-
-    Raises:
-        ConfigError: If there are too few rows to compare.
+    Raises ``ConfigError`` if there are too few rows to compare.
     """
     if options["rows"] < 2:
         raise ConfigError("--rows of at least 2", str(options["rows"]), "Give more.")
@@ -59,14 +52,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Describe how far the features have moved.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        What was found.
-    """
+    """Describe how far the features have moved."""
     named = list(zip(names(cases), cases, strict=True))
     values = [
         {"case": name, "model": case.model, "strategy": side.variant.strategy,

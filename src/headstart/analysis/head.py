@@ -29,14 +29,8 @@ PLAIN = ("weights only", "biases only", "shuffled", "fresh norm", "other seed")
 def variants(options: Mapping[str, Any]) -> list[Variant]:
     """Compare plain fine-tuning, the whole head, and heads that share a part of it.
 
-    Args:
-        options: ``tuner``, ``other_tuner``, ``other_task`` and ``other_data``.
-
-    Returns:
-        The variants.
-
-    Raises:
-        ConfigError: If a tuner is more than one stage, both are the same, or rows have no task.
+    Raises ``ConfigError`` if a tuner is more than one stage, both are the same, or rows have no
+    task.
     """
     strategy = _after(options["tuner"])
     trains = strategy.stages[0].trains
@@ -87,14 +81,7 @@ def _other_task(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def findings(cases: Sequence[Case]) -> Findings:
-    """Describe which part of the head helps.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        What was found.
-    """
+    """Describe which part of the head helps."""
     told: list[str] = []
     tables: list[Table] = []
     drawn: list[Figure] = []

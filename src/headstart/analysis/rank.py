@@ -57,14 +57,7 @@ HOW = (
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
-    """Compare ranks, beside plain fine-tuning.
-
-    Args:
-        options: ``ranks``.
-
-    Returns:
-        The variants.
-    """
+    """Compare ranks, beside plain fine-tuning."""
     faults: list[HeadstartError] = []
     ranks = read_numbers(options["ranks"], RULE, faults)
     raise_all(faults)

@@ -44,14 +44,7 @@ HOW = (
 
 
 def variants(options: Mapping[str, Any]) -> list[Variant]:
-    """Compare both ways of handing on for each tuner, beside plain fine-tuning.
-
-    Args:
-        options: ``tuners``.
-
-    Returns:
-        The variants.
-    """
+    """Compare both ways of handing on for each tuner, beside plain fine-tuning."""
     from headstart.tuners._bind import bind  # imports torch
 
     faults: list[HeadstartError] = []

@@ -52,12 +52,6 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     A stage that carries a length runs all of it, and a share divides the epochs that fine-tuning
     would take otherwise, to the step. With stage 2 fixed, stage 1 is as long as with the total
     fixed, and comes on top. Plain fine-tuning, share 0, belongs to both.
-
-    Args:
-        options: ``tuner``, ``shares`` and ``epochs``.
-
-    Returns:
-        The variants.
     """
     faults: list[HeadstartError] = []
     stage = read_open_stage(options["tuner"], "--tuner", faults)

@@ -122,13 +122,7 @@ def _option(
 def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     """Carry out an analysis as its command line asks.
 
-    Args:
-        name: Its name.
-        analysis: The analysis.
-        given: The options by name.
-
-    Raises:
-        typer.Exit: With code 3 if runs have failed, 130 if the user interrupts.
+    Raises ``typer.Exit`` with code 3 if runs have failed, 130 if the user interrupts.
     """
     from headstart.analysis.shared.runs import in_order, planned
     from headstart.study.request import choose_executor

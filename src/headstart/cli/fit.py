@@ -70,15 +70,7 @@ def fit(
 def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
     """Run with a display that suits the output.
 
-    Args:
-        settings: The settings.
-        quiet: Whether to show warnings only.
-
-    Returns:
-        The result.
-
-    Raises:
-        typer.Exit: If the user interrupts; how to go on has then been said.
+    Raises ``typer.Exit`` if the user interrupts; how to go on has then been said.
     """
     with without_collection():
         from headstart.cli.shared.display import display

@@ -226,18 +226,7 @@ command(app, *SOUP_EXAMPLES)(soup)  # has a file of its own
 
 
 def require_out(out: str | None, command: str) -> str:
-    """Return the folder that was named.
-
-    Args:
-        out: As it was given.
-        command: Words behind ``headstart``.
-
-    Returns:
-        The folder.
-
-    Raises:
-        ConfigError: If none was.
-    """
+    """Return the folder that was named. Raises ``ConfigError`` if none was."""
     from headstart.errors import ConfigError
 
     if not out:
@@ -249,15 +238,7 @@ def require_out(out: str | None, command: str) -> str:
 def read_grid(options: Mapping[str, Any]) -> StudyPlan:
     """Read the options about a study's grid, its data and its settings.
 
-    Args:
-        options: Options of ``headstart study run`` by name; what was not given is ``None``.
-            ``settings`` are those of all runs.
-
-    Returns:
-        The plan.
-
-    Raises:
-        HeadstartError: For all faults together.
+    Raises ``HeadstartError`` for all faults together.
     """
     from headstart.configfile import read_assignments
     from headstart.study.request import request
@@ -332,16 +313,7 @@ def _carry_out(
 def carried_out(study: Study, executor: Executor, *, quiet: bool) -> State:
     """Carry out what is missing of a study, shown as it suits the output.
 
-    Args:
-        study: The study.
-        executor: Where.
-        quiet: Whether to show nothing on the way.
-
-    Returns:
-        Where the study stands at the end.
-
-    Raises:
-        typer.Exit: If the user interrupts; what is kept has then been said.
+    Raises ``typer.Exit`` if the user interrupts; what is kept has then been said.
     """
     from headstart.cli.shared.study import study_display
     from headstart.study.running.main import carry_out_study

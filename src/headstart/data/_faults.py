@@ -20,28 +20,14 @@ _numbers: ContextVar[Callable[[int], int]] = ContextVar("_numbers", default=lamb
 
 @contextlib.contextmanager
 def counting_from(rows: int) -> Iterator[None]:
-    """Count rows in messages as in the whole file while a part of it is looked at.
-
-    Args:
-        rows: Rows before the part.
-
-    Yields:
-        Nothing.
-    """
+    """Count rows in messages as in the whole file while a part of it is looked at."""
     with _numbered(lambda place: place + rows):
         yield
 
 
 @contextlib.contextmanager
 def counting_all(kept: npt.NDArray[np.int64]) -> Iterator[None]:
-    """Count rows in messages as if those that were left out were still there.
-
-    Args:
-        kept: Where the rows stood before that, (n,), 0-based.
-
-    Yields:
-        Nothing.
-    """
+    """Count rows in messages as if those that were left out were still there."""
     outer = _numbers.get()
     with _numbered(lambda place: outer(int(kept[place]))):
         yield
@@ -57,35 +43,19 @@ def _numbered(number: Callable[[int], int]) -> Iterator[None]:
 
 
 def note(frame: pd.DataFrame, told: str) -> None:
-    """Note on a table what its reader should know about how it was read.
-
-    Args:
-        frame: The table; what is made of it keeps the note.
-        told: A sentence.
-    """
+    """Note on a table what its reader should know about how it was read."""
     frame.attrs[NOTES] = [*notes(frame), told]
 
 
 def notes(frame: pd.DataFrame) -> list[str]:
-    """Return what was noted on a table.
-
-    Args:
-        frame: The table.
-
-    Returns:
-        Sentences.
-    """
+    """Return what was noted on a table."""
     return list(frame.attrs.get(NOTES, ()))
 
 
 def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
     """Write row numbers as users count them: the first row of data is 1.
 
-    Args:
-        which: A mask over the rows, or their 0-based indices.
-
-    Returns:
-        For example ``3 rows (2, 5, 9)`` or ``90 rows (1, 2, 3, 4, 5, …)``.
+    For example ``3 rows (2, 5, 9)`` or ``90 rows (1, 2, 3, 4, 5, …)``.
     """
     found = np.asarray(which)
     places = np.flatnonzero(found) if found.dtype == np.bool_ else found
@@ -97,11 +67,7 @@ def row_numbers(which: npt.NDArray[np.bool_] | Sequence[int]) -> str:
 def some(items: Iterable[str]) -> str:
     """List the first few items and say how many more there are.
 
-    Args:
-        items: Already quoted, if they need be.
-
-    Returns:
-        For example ``'a', 'b' and 7 more``.
+    For example ``'a', 'b' and 7 more``.
     """
     every = list(items)
     more = f" and {len(every) - SHOWN} more" if len(every) > SHOWN else ""
@@ -109,16 +75,9 @@ def some(items: Iterable[str]) -> str:
 
 
 def no_column(role: str, name: str, columns: Iterable[object], where: str) -> DataError:
-    """Make the error for a column that is not there.
+    """Make the error for a column that is not there; it suggests near names.
 
-    Args:
-        role: What the column is for: ``text``, ``label`` …
-        name: The name that was looked for.
-        columns: The names that exist.
-        where: Which rows.
-
-    Returns:
-        The error; it suggests near names.
+    ``role`` is what the column is for, such as ``text``; ``where`` says which rows.
     """
     known = [str(column) for column in columns]
     article = "an" if role[:1] in "aeiou" else "a"

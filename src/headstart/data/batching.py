@@ -38,14 +38,7 @@ class BatchOrder:
         return math.ceil(len(self.lengths) / self.batch_size)
 
     def epoch(self, number: int) -> list[Indices]:
-        """Return one epoch's batches.
-
-        Args:
-            number: Epoch, counted from 0.
-
-        Returns:
-            Row indices by step; together they are every row once.
-        """
+        """Return one epoch's batches, row indices by step; together they are every row once."""
         rng = np.random.default_rng((self.seed, number))
         blurred = self.lengths * np.exp(rng.uniform(-self.blur, self.blur, len(self.lengths)))
         order = np.argsort(blurred, kind="stable")
@@ -56,15 +49,10 @@ class BatchOrder:
 def round_width(longest: int) -> int:
     """Return the tokens to which a batch is padded, one of fewer widths.
 
-    A processor compiles each product anew for each shape and keeps it: about half a megabyte and
-    a millisecond, thirty times a step. A GPU multiplies whole multiples of 8 faster. This costs
-    about 1.5 % more tokens and meets at most 72 widths up to 256.
-
-    Args:
-        longest: Tokens of the longest row.
-
-    Returns:
-        Up to 16 the same; the next multiple of 2 up to 64, of 4 up to 128, of 8 above.
+    A processor compiles each product anew for each shape and keeps it: about half a megabyte and a
+    millisecond, thirty times a step. A GPU multiplies whole multiples of 8 faster. This costs about
+    1.5 % more tokens and meets at most 72 widths up to 256. Up to 16 the same; the next multiple of
+    2 up to 64, of 4 up to 128, of 8 above.
     """
     step = next((step for bound, step in ((16, 1), (64, 2), (128, 4)) if longest <= bound), 8)
     return -(-longest // step) * step

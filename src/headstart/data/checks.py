@@ -20,29 +20,13 @@ FEW = 5
 
 
 def duplicate_rows(train: Rows, validation: Rows) -> int:
-    """Count validation rows that also stand in the training rows, whatever their labels.
-
-    Args:
-        train: Training rows.
-        validation: Validation rows.
-
-    Returns:
-        How many rows of ``validation`` have the texts (and targets) of a training row.
-    """
+    """Count validation rows that also stand in the training rows, whatever their labels."""
     seen = set(_questions(train))
     return sum(question in seen for question in _questions(validation))
 
 
 def class_balance(classes: Classes, labels: LabelMap) -> dict[str, int]:
-    """Count the rows of each class.
-
-    Args:
-        classes: Class indices, (n,).
-        labels: Their names.
-
-    Returns:
-        Counts by name, in the order of the names; 0 for a class without rows.
-    """
+    """Count the rows of each class by name, in the order of the names; 0 for one without rows."""
     counts = np.bincount(classes, minlength=len(labels.names)).tolist()
     return dict(zip(labels.names, counts, strict=True))
 
@@ -50,15 +34,7 @@ def class_balance(classes: Classes, labels: LabelMap) -> dict[str, int]:
 def check_training(classes: Classes, labels: LabelMap) -> list[str]:
     """Check that there is something to learn, and warn of classes that cannot be learned.
 
-    Args:
-        classes: Class indices of the training rows, (n,).
-        labels: Their names.
-
-    Returns:
-        Warnings, each a sentence.
-
-    Raises:
-        DataError: If all rows are of one class.
+    Raises ``DataError`` if all rows are of one class.
     """
     counts = class_balance(classes, labels)
     absent = [name for name, count in counts.items() if not count]
@@ -79,15 +55,7 @@ def check_training(classes: Classes, labels: LabelMap) -> list[str]:
 
 
 def length_warnings(encoded: Encoded, where: str) -> list[str]:
-    """Warn of what the largest length cuts off.
-
-    Args:
-        encoded: The rows as tokens.
-        where: Which rows, for the message: ``training rows``.
-
-    Returns:
-        Warnings, each a sentence.
-    """
+    """Warn of what the largest length cuts off."""
     cut, rows, lost = encoded.n_cut, encoded.n_rows, encoded.lost_spans
     warnings = []
     if cut:

@@ -71,13 +71,9 @@ class Examples(ABC):
         return None if self.labels is None else of_rows(self.labels, self.row_of)
 
     def with_labels(self, labels: Labels | None) -> Self:
-        """Return the same rows with other labels.
+        """Return the same rows, or their windows, with other labels.
 
-        Args:
-            labels: Those of the rows of data, (n_rows,).
-
-        Returns:
-            The rows, or their windows, with labels.
+        These are those of the rows of data, (n_rows,).
         """
         known = labels is not None and self.row_of is not None
         found = labels[self.row_of] if known else labels  # type: ignore[index]
@@ -85,14 +81,7 @@ class Examples(ABC):
 
     @abstractmethod
     def take(self, rows: Indices) -> Self:
-        """Return some of the rows.
-
-        Args:
-            rows: Which rows of data, in the order they shall have.
-
-        Returns:
-            Those rows, with all their windows, copied.
-        """
+        """Return some rows of data in the order asked for, with all their windows, copied."""
 
     @abstractmethod
     def collate(self, indices: npt.ArrayLike, draw: int | None = None) -> dict[str, torch.Tensor]:
@@ -119,14 +108,7 @@ class Examples(ABC):
         return self.collate(indices)
 
     def label_tensors(self, rows: Indices) -> dict[str, torch.Tensor]:
-        """Return the labels of a batch.
-
-        Args:
-            rows: Which rows, (b,).
-
-        Returns:
-            ``labels``, (b,) or (b, labels), numbers as float32; nothing if they are not known.
-        """
+        """Return ``labels``, (b,) or (b, labels), numbers as float32; nothing if unknown."""
         import torch
 
         if self.labels is None:
@@ -135,14 +117,7 @@ class Examples(ABC):
         return {"labels": labels.float() if labels.is_floating_point() else labels}
 
     def padded(self, indices: npt.ArrayLike) -> bool:  # noqa: ARG002
-        """Return whether anything in a batch is filled up.
-
-        Args:
-            indices: Which rows, (b,).
-
-        Returns:
-            Whether a row is shorter than the batch is wide.
-        """
+        """Return whether a row of a batch is shorter than the batch is wide, and so filled up."""
         return False
 
     @property

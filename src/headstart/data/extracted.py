@@ -81,13 +81,7 @@ class Extracted(Examples):
     ) -> dict[str, torch.Tensor]:
         """Make a batch, filled up to its longest row.
 
-        Args:
-            indices: Which rows, (b,).
-            draw: Of no use here: nothing is changed at random.
-
-        Returns:
-            The model's inputs by name, (b, …), ``labels`` if they are known; ``attention_mask``,
-            (b, size), where the extractor gives one.
+        ``attention_mask``, (b, size), is there where the extractor gives one.
         """
         import torch
 
@@ -107,14 +101,7 @@ class Extracted(Examples):
         return found
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Return whether anything in a batch is filled up.
-
-        Args:
-            indices: Which rows, (b,).
-
-        Returns:
-            Whether their sizes differ, or a row's own mask hides something.
-        """
+        """Return whether the rows' sizes differ, or a row's own mask hides something."""
         rows = np.asarray(indices, np.int64)
         if len(np.unique(self.sizes[rows])) > 1:
             return True

@@ -71,17 +71,9 @@ class LabelMap:
     def infer(cls, values: Iterable[Any], *, where: str = "the training rows") -> LabelMap:
         """Make the map from the labels of the training rows.
 
-        Missing labels are passed over if there are classes without them: ``encode`` tells them.
-
-        Args:
-            values: Labels, (n,): text, whole numbers or truth values.
-            where: Which rows, for messages.
-
-        Returns:
-            Names in order: numbers by value, everything else by alphabet.
-
-        Raises:
-            DataError: If all labels are the same or missing, or they look like no classes.
+        Names are in order: numbers by value, everything else by alphabet. Missing labels are passed
+        over if there are classes without them: ``encode`` tells them. Raises ``DataError`` if all
+        labels are the same or missing, or they look like no classes.
         """
         codes, names = coded(values)
         missing = codes < 0
@@ -101,18 +93,10 @@ class LabelMap:
         where: str = "the rows",
         aliases: Mapping[str, int] | None = None,
     ) -> Classes:
-        """Turn labels into class indices.
+        """Turn labels into class indices, (n,).
 
-        Args:
-            values: Labels, (n,).
-            where: Which rows, for messages.
-            aliases: Further spellings and the class index of each, see ``index_aliases``.
-
-        Returns:
-            Class indices, (n,).
-
-        Raises:
-            DataError: If labels are missing or unknown; every unknown one is named with its count.
+        ``aliases`` are further spellings and the class index of each, see ``index_aliases``. Raises
+        ``DataError`` if labels are missing or unknown; every unknown one is named with its count.
         """
         known = dict(aliases or {})
         known.update((spelling(name) or name, index) for index, name in enumerate(self.names))
@@ -138,12 +122,8 @@ class LabelMap:
 def index_aliases(names: tuple[str, ...]) -> dict[str, int]:
     """Return the spellings by which a class of declared order may be called beside its name.
 
-    Args:
-        names: Class names in order.
-
-    Returns:
-        Class indices by their digits, and for two classes by ``False`` and ``True``; none if the
-        names themselves are whole numbers, since ``1`` would then be ambiguous.
+    Class indices by their digits, and for two classes by ``False`` and ``True``; none if the names
+    themselves are whole numbers, since ``1`` would then be ambiguous.
     """
     if any(_SIGNED.fullmatch(name) for name in names):
         return {}
@@ -156,17 +136,8 @@ def label_column(
 ) -> pd.Series[Any]:
     """Return the labels: those of ``datasets`` by their names, all others as they stand there.
 
-    Args:
-        frame: The rows.
-        column: The label column.
-        where: Which rows, for messages.
-        named: Whether the integers of ``datasets`` are replaced by the names of their classes.
-
-    Returns:
-        The column, (n,); missing where ``datasets`` has -1.
-
-    Raises:
-        DataError: If there is no such column; the message suggests near names.
+    The column is (n,), missing where ``datasets`` has -1. Without ``named`` its integers stay.
+    Raises ``DataError`` if there is no such column; the message suggests near names.
     """
     if column not in frame.columns:
         raise no_column("label", column, frame.columns, where)
@@ -179,27 +150,12 @@ def label_column(
 
 
 def missing_cells(values: Iterable[Any]) -> npt.NDArray[np.bool_]:
-    """Return which cells are empty.
-
-    Args:
-        values: Labels, (n,).
-
-    Returns:
-        A mask, (n,).
-    """
+    """Return a mask, (n,), of the cells that are empty."""
     return coded(values)[0] < 0
 
 
 def without_class(values: Iterable[Any], names: tuple[str, ...] | None) -> npt.NDArray[np.bool_]:
-    """Return which rows have no class: their cell is empty, or -1 where that is no class.
-
-    Args:
-        values: Labels, (n,).
-        names: The classes, where they are known.
-
-    Returns:
-        A mask, (n,).
-    """
+    """Return a mask, (n,), of the rows without class: an empty cell, or -1 that is no class."""
     codes, found = coded(values)
     missing = codes < 0
     known = names if names is not None else found
@@ -217,16 +173,10 @@ def _minus_one_is_none(known: Sequence[str], found: Sequence[str]) -> bool:
 
 
 def coded(values: Iterable[Any]) -> tuple[npt.NDArray[np.intp], list[str]]:
-    """Number the different labels.
+    """Number the different labels, (n,): the place of each one's spelling, and the spellings.
 
-    Args:
-        values: Labels, (n,).
-
-    Returns:
-        For each value the place of its spelling, -1 if missing, and the spellings.
-
-    Raises:
-        DataError: If a cell holds several values, or truth values stand among numbers.
+    A missing label has -1. Raises ``DataError`` if a cell holds several values, or truth values
+    stand among numbers.
     """
     cells = pd.Series(values if isinstance(values, pd.Series) else list(values), dtype=object)
     _refuse_truth_among_numbers(cells)
@@ -260,14 +210,7 @@ def _refuse_truth_among_numbers(cells: pd.Series[Any]) -> None:
 
 
 def spelling(value: Any) -> str | None:
-    """Return a label's one spelling.
-
-    Args:
-        value: A cell.
-
-    Returns:
-        The text; ``None`` if the cell is empty.
-    """
+    """Return a label's one spelling; ``None`` if the cell is empty."""
     if value is None or value is pd.NA or value is pd.NaT:
         return None
     if isinstance(value, float | np.floating):
@@ -282,14 +225,7 @@ def spelling(value: Any) -> str | None:
 
 
 def to_number(value: Any) -> float:
-    """Return a cell as a number.
-
-    Args:
-        value: A cell of any type.
-
-    Returns:
-        The number; not-a-number if it is none, or a truth value.
-    """
+    """Return a cell as a number; not-a-number if it is none, or a truth value."""
     if isinstance(value, bool | np.bool_) or (isinstance(value, str) and "_" in value):
         return math.nan
     try:
@@ -299,14 +235,7 @@ def to_number(value: Any) -> float:
 
 
 def in_order(names: Collection[str]) -> tuple[str, ...]:
-    """Sort labels, numbers by their value.
-
-    Args:
-        names: The labels.
-
-    Returns:
-        Numbers by value, everything else by alphabet.
-    """
+    """Sort labels: numbers by value, everything else by alphabet."""
     numbers = {name: to_number(name) for name in names}
     if all(math.isfinite(number) for number in numbers.values()):
         return tuple(sorted(names, key=lambda name: (numbers[name], name)))
@@ -314,15 +243,7 @@ def in_order(names: Collection[str]) -> tuple[str, ...]:
 
 
 def too_many(names: list[str], rows: int) -> bool:
-    """Return whether so many different labels look like no classes.
-
-    Args:
-        names: The labels.
-        rows: Rows that have them.
-
-    Returns:
-        Whether they do.
-    """
+    """Return whether so many different labels look like no classes."""
     return len(names) > MANY and len(names) > rows / 2
 
 
@@ -344,15 +265,7 @@ def _class_faults(names: list[str], rows: int, where: str) -> Iterator[DataError
 
 
 def missing_labels(which: npt.NDArray[np.bool_], where: str) -> DataError:
-    """Make the error for rows without a label.
-
-    Args:
-        which: A mask over the rows.
-        where: Which rows.
-
-    Returns:
-        The error.
-    """
+    """Make the error for rows without a label."""
     return DataError(
         f"a label in every row of {where}",
         f"none (an empty cell, or -1 beside other classes) in {row_numbers(which)}",

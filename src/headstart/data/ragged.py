@@ -13,14 +13,7 @@ Indices = npt.NDArray[np.int64]
 
 
 def ragged(parts: Iterable[npt.ArrayLike]) -> Labels:
-    """Put the labels of each row into one array.
-
-    Args:
-        parts: Those of each row.
-
-    Returns:
-        An array of arrays, (n,).
-    """
+    """Put the labels of each row into one array of arrays, (n,)."""
     arrays = [np.asarray(part, np.int64) for part in parts]
     found = np.empty(len(arrays), object)
     for place, array in enumerate(arrays):
@@ -29,52 +22,22 @@ def ragged(parts: Iterable[npt.ArrayLike]) -> Labels:
 
 
 def joined(labels: Labels) -> Indices:
-    """Return the labels of all rows end to end.
-
-    Args:
-        labels: From ``ragged``.
-
-    Returns:
-        (all labels,).
-    """
+    """Return the labels of all rows end to end, (all labels,)."""
     return np.concatenate([np.zeros(0, np.int64), *labels])
 
 
 def sizes(labels: Labels) -> Indices:
-    """Return how many labels each row has.
-
-    Args:
-        labels: From ``ragged``.
-
-    Returns:
-        (n,).
-    """
+    """Return how many labels each row has, (n,)."""
     return np.array([len(own) for own in labels], np.int64)
 
 
 def parted(values: npt.NDArray[np.int64], counts: Indices) -> list[npt.NDArray[np.int64]]:
-    """Part what lies end to end.
-
-    Args:
-        values: Of all rows, (sum of counts,).
-        counts: How many each row has, (n,).
-
-    Returns:
-        Those of each row.
-    """
+    """Part what lies end to end, (sum of counts,), into the rows."""
     return np.split(values, np.cumsum(counts)[:-1]) if len(counts) else []
 
 
 def places(begins: Indices, counts: Indices) -> Indices:
-    """Return the numbers of several ranges, one range after the other.
-
-    Args:
-        begins: First number of each, (n,).
-        counts: How many each has, (n,).
-
-    Returns:
-        (sum of counts,).
-    """
+    """Return the numbers of several ranges, one range after the other, (sum of counts,)."""
     ends = np.cumsum(counts)
     within = np.arange(int(ends[-1]) if len(ends) else 0)
     found: Indices = np.repeat(begins - (ends - counts), counts) + within
@@ -82,14 +45,7 @@ def places(begins: Indices, counts: Indices) -> Indices:
 
 
 def as_bytes(labels: Labels) -> bytes:
-    """Return labels as bytes that are the same wherever and whenever they are read.
-
-    Args:
-        labels: Of any kind.
-
-    Returns:
-        The bytes.
-    """
+    """Return labels as bytes that are the same wherever and whenever they are read."""
     if labels.dtype != object:
         return np.ascontiguousarray(labels).tobytes()
     return sizes(labels).tobytes() + joined(labels).tobytes()

@@ -44,14 +44,7 @@ class Rows:
         return len(self.inputs)
 
     def take(self, indices: npt.NDArray[np.int64]) -> Rows:
-        """Return some of the rows.
-
-        Args:
-            indices: Which, in the order they shall have.
-
-        Returns:
-            Those rows.
-        """
+        """Return some of the rows, in the order asked for."""
         return Rows(
             [self.inputs[i] for i in indices],
             None if self.labels is None else self.labels[indices],
@@ -63,17 +56,7 @@ class Rows:
 def column_faults(
     frame: pd.DataFrame, task: TaskSpec, *, where: str, need_labels: bool = True
 ) -> list[HeadstartError]:
-    """Return which columns of a task a table lacks.
-
-    Args:
-        frame: The table.
-        task: Which columns mean what.
-        where: Which rows, for messages.
-        need_labels: Whether the label column has to be there.
-
-    Returns:
-        One error for each; it suggests near names.
-    """
+    """Return an error for each column of a task that a table lacks; it suggests near names."""
     roles = {
         **dict.fromkeys(task.columns, "span"),
         **dict.fromkeys(task.choices, "choice"),

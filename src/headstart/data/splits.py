@@ -11,20 +11,12 @@ Indices = npt.NDArray[np.int64]
 
 
 def carve(strata: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
-    """Part rows in two.
+    """Part rows in two: indices of training and of validation rows, each in rising order.
 
-    Args:
-        strata: Group of each row, (n,). Both parts keep the shares of the groups: one with two rows
-            or more is in both where the size allows, and one with a single row in training.
-        share: Share of the rows that becomes the validation split, between 0 and 1.
-        seed: Seed; the same one gives the same rows.
-
-    Returns:
-        Indices of the training and of the validation rows, each in rising order.
-
-    Raises:
-        ConfigError: If ``share`` is not between 0 and 1.
-        DataError: If there are too few rows.
+    Both parts keep the shares of the groups in ``strata``, (n,): one with two rows or more is in
+    both where the size allows, and one with a single row in training. ``share`` of the rows becomes
+    the validation split. Raises ``ConfigError`` if ``share`` is not between 0 and 1, and
+    ``DataError`` if there are too few rows.
     """
     rows = len(strata)
     if not 0 < share < 1:
@@ -43,19 +35,10 @@ def carve(strata: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
 
 
 def sample(strata: Indices, n: int, seed: int) -> Indices:
-    """Choose rows.
+    """Choose ``n`` rows by a seed; their indices in rising order.
 
-    Args:
-        strata: Group of each row, (n,). The sample keeps the shares of the groups; each is in it
-            where ``n`` allows.
-        n: How many.
-        seed: Seed; the same one gives the same rows.
-
-    Returns:
-        Indices in rising order.
-
-    Raises:
-        ConfigError: If there are not as many rows.
+    They keep the shares of the groups in ``strata``, (rows,); each is among them where ``n``
+    allows. Raises ``ConfigError`` if there are not as many rows.
     """
     if not 1 <= n <= len(strata):
         fix = "Ask for fewer rows, or leave the number out to take them all."

@@ -25,20 +25,11 @@ class UnreadableError(ValueError):
 
 
 def read_bytes(path: Path, most: int = LARGE) -> bytes:
-    """Read a file.
+    """Read a file of at most ``most`` bytes.
 
-    A named pipe that nobody writes into is empty, where it would be waited for for ever.
-
-    Args:
-        path: The file, or a pipe such as that of ``<(command)``.
-        most: Largest size in bytes.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        OSError: If it cannot be read.
-        UnreadableError: If it is larger, or its name is none that a file can have.
+    A named pipe, such as that of ``<(command)``, that nobody writes into is empty, where it would
+    be waited for for ever. Raises ``OSError`` if it cannot be read, and ``UnreadableError`` if it
+    is larger, or its name is none that a file can have.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | _BINARY)
@@ -57,18 +48,10 @@ _BINARY = getattr(os, "O_BINARY", 0)
 
 
 def read_text(path: Path, most: int = SMALL) -> str:
-    """Read a text file in UTF-8.
+    """Read a text file in UTF-8, a byte order mark left out and all ends of lines alike.
 
-    Args:
-        path: The file.
-        most: Largest size in bytes.
-
-    Returns:
-        Its text, a byte order mark left out and all ends of lines alike.
-
-    Raises:
-        OSError: If it cannot be read.
-        UnreadableError: If it is larger or no such text.
+    Raises ``OSError`` if it cannot be read, and ``UnreadableError`` if it is larger or no such
+    text.
     """
     try:
         text = read_bytes(path, most).decode("utf-8-sig")
@@ -78,13 +61,6 @@ def read_text(path: Path, most: int = SMALL) -> str:
 
 
 def digest_of(path: Path) -> str:
-    """Return what tells whether a file is as it was written.
-
-    Args:
-        path: The file.
-
-    Returns:
-        64 hexadecimal digits.
-    """
+    """Return a digest, 64 hexadecimal digits, that tells whether a file is as it was written."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

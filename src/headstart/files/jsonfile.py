@@ -16,18 +16,11 @@ _SHOWN = 120
 
 
 def parse_json(data: bytes | str, *, finite: bool = True) -> Any:
-    """Read JSON.
+    """Read JSON, text or UTF-8, into plain data.
 
-    Args:
-        data: The document, as text or in UTF-8.
-        finite: Whether infinity and what is no number are refused.
-
-    Returns:
-        Plain data: numbers, whole ones of at most 64 bits, text that UTF-8 can write, not
-        deeper than ``DEEPEST``.
-
-    Raises:
-        UnreadableError: If it is no JSON, or holds anything else.
+    Whole numbers have at most 64 bits, text is such as UTF-8 can write, nothing is deeper than
+    ``DEEPEST``; ``finite`` refuses infinity and what is no number. Raises ``UnreadableError`` if it
+    is no JSON, or holds anything else.
     """
     try:
         values = json.loads(data if isinstance(data, str) else data.decode("utf-8-sig"))
@@ -41,19 +34,10 @@ def parse_json(data: bytes | str, *, finite: bool = True) -> Any:
 
 
 def read_json(path: Path, most: int = LARGE, *, finite: bool = True) -> Any:
-    """Read a JSON file.
+    """Read a JSON file of at most ``most`` bytes, as ``parse_json`` does.
 
-    Args:
-        path: The file.
-        most: Largest size in bytes.
-        finite: As for ``parse_json``.
-
-    Returns:
-        As of ``parse_json``.
-
-    Raises:
-        OSError: If it cannot be read.
-        UnreadableError: If it is larger, or ``parse_json`` refuses it.
+    Raises ``OSError`` if it cannot be read, and ``UnreadableError`` if it is larger, or
+    ``parse_json`` refuses it.
     """
     return parse_json(read_bytes(path, most), finite=finite)
 
@@ -61,17 +45,7 @@ def read_json(path: Path, most: int = LARGE, *, finite: bool = True) -> Any:
 def read_table(path: Path, most: int = LARGE, *, finite: bool = True) -> dict[str, Any]:
     """Read a JSON file that holds a table.
 
-    Args:
-        path: The file.
-        most: Largest size in bytes.
-        finite: As for ``parse_json``.
-
-    Returns:
-        The table.
-
-    Raises:
-        OSError: If it cannot be read.
-        UnreadableError: If it holds anything else.
+    Raises ``OSError`` if it cannot be read, and ``UnreadableError`` if it holds anything else.
     """
     values = read_json(path, most, finite=finite)
     if not isinstance(values, dict):
@@ -82,13 +56,7 @@ def read_table(path: Path, most: int = LARGE, *, finite: bool = True) -> dict[st
 def check_plain(values: Any, *, finite: bool = True, more: tuple[type, ...] = ()) -> None:
     """Check that plain data is no deeper, and its numbers are no larger, than those of records.
 
-    Args:
-        values: Tables, lists, text, numbers.
-        finite: As for ``parse_json``.
-        more: Further types of values that are as plain.
-
-    Raises:
-        UnreadableError: If it is.
+    ``more`` are further types of values that are as plain. Raises ``UnreadableError`` if it is.
     """
     level = [values]
     for _ in range(DEEPEST + 1):

@@ -26,13 +26,9 @@ Scores = Annotated[dict[str, float], BeforeValidator(_numbers)]
 
 
 def known(**types: type) -> Any:
-    """Make a check for a table that is open, of some of whose fields the types are known.
+    """Make a validator for ``Annotated``: of an open table, some of whose fields' types are known.
 
-    Args:
-        **types: Types by name; a field may be missing or ``None``.
-
-    Returns:
-        A validator for ``Annotated``.
+    A field may be missing or ``None``.
     """
 
     def check(values: dict[str, Any]) -> dict[str, Any]:
@@ -48,15 +44,7 @@ def known(**types: type) -> Any:
 def as_record(kind: type[T], values: Any) -> T:
     """Make a record of plain data.
 
-    Args:
-        kind: A dataclass or a model of pydantic.
-        values: Its fields by name.
-
-    Returns:
-        The record.
-
-    Raises:
-        UnreadableError: If a field is missing or of another type; it is named.
+    Raises ``UnreadableError`` if a field is missing or of another type; it is named.
     """
     try:
         return cast(T, _adapter(cast(Hashable, kind)).validate_python(values))

@@ -18,17 +18,9 @@ _HEADER = 10_000  # characters of a header of numpy's
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
-    """Read a safetensors file.
+    """Read a safetensors file: tensors by name, on the CPU.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Tensors by name, on the CPU.
-
-    Raises:
-        OSError: If it cannot be read.
-        UnreadableError: If it is cut off or damaged.
+    Raises ``OSError`` if it cannot be read, and ``UnreadableError`` if it is cut off or damaged.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -45,14 +37,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def parse_array(data: bytes) -> npt.NDArray[Any]:
     """Read an array of numbers in the form of ``.npy``.
 
-    Args:
-        data: The file's bytes. A header that asks for more is refused, not believed.
-
-    Returns:
-        The array.
-
-    Raises:
-        UnreadableError: If it is cut off, damaged, or holds anything but numbers.
+    A header that asks for more than there is, is refused, not believed. Raises ``UnreadableError``
+    if it is cut off, damaged, or holds anything but numbers.
     """
     import numpy as np
 

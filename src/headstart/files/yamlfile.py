@@ -27,17 +27,8 @@ _NOT_A_VALUE = (
 def load_yaml(text: str, where: object, loader: type[Any] = yaml.SafeLoader) -> Any:
     """Read YAML; of a repeated key, PyYAML would take the last value in silence.
 
-    Args:
-        text: The document.
-        where: What messages call it.
-        loader: A safe loader of PyYAML.
-
-    Returns:
-        Plain data.
-
-    Raises:
-        ConfigError: If it cannot be read.
-        HeadstartError: If keys are repeated; each is named with its lines.
+    Raises ``ConfigError`` if it cannot be read, and ``HeadstartError`` if keys are repeated; each
+    is named with its lines.
     """
     reader = None
     try:
@@ -64,15 +55,7 @@ class _Shallow:
     _level = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """Compose a node, unless it stands too deep.
-
-        Args:
-            parent: What it stands in.
-            index: Where.
-
-        Returns:
-            The node.
-        """
+        """Compose a node, unless it stands too deep."""
         self._level += 1
         if self._level > DEEPEST:
             raise UnreadableError(f"nested deeper than {DEEPEST} levels")

@@ -22,15 +22,7 @@ class LongTexts:
 
 
 def after_training(fault: HeadstartError, labels: tuple[str, ...]) -> HeadstartError:
-    """Replace advice on labels that only helps before training: now the model's are settled.
-
-    Args:
-        fault: An error about rows.
-        labels: The model's; empty for a number.
-
-    Returns:
-        The same error, or one with other advice.
-    """
+    """Replace advice on labels that only helps before training: now the model's are settled."""
     if "--target" not in fault.fix and "training rows" not in fault.fix:
         return fault
     near = f"{fault.fix.partition('?')[0]}? " if fault.fix.startswith("Did") else ""

@@ -10,11 +10,7 @@ from headstart.models.kinds import ModelKind
 def kind_of_model(model: ModelKind) -> type[InputKind]:
     """Find a kind of input by the model class that reads it.
 
-    Args:
-        model: Of the model's target.
-
-    Returns:
-        The kind; of texts, which one class reads singly and in pairs, the single ones.
+    Of texts, which one class reads singly and in pairs, it is the single ones.
     """
     kinds = [kind for kind in map(INPUTS.get, INPUTS) if kind.model == model]
     return kinds[-1]

@@ -27,59 +27,28 @@ ROWS_AT_ONCE = 256
 
 
 class SoundFeatures(Preprocessor):
-    """A feature extractor with the longest sound that it is used with.
-
-    Args:
-        reader: Turns sound into what the model reads.
-    """
+    """A feature extractor with the longest sound that it is used with."""
 
     def __init__(self, reader: SoundReader) -> None:
         super().__init__(reader.extractor)
         self._reader = reader
 
     def encode(self, rows: Rows) -> Extracted:
-        """Compute the features of the rows of a run.
-
-        Args:
-            rows: The rows.
-
-        Returns:
-            Them as the model reads them.
-        """
+        """Compute the features of the rows of a run."""
         return self._reader.encode(rows)
 
     def encode_parts(self, rows: Rows, task: TaskSpec | None) -> Iterator[Extracted]:  # noqa: ARG002
-        """Compute the features of rows to predict.
-
-        Args:
-            rows: The rows.
-            task: How they were read.
-
-        Yields:
-            Them as the model reads them.
-        """
+        """Compute the features of rows to predict."""
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = np.arange(start, min(start + ROWS_AT_ONCE, len(rows)))
             yield self._reader.encode(rows.take(part))
 
     def write_config(self, config: Any) -> None:
-        """Write into a model's configuration how much of a sound it reads.
-
-        Args:
-            config: The configuration.
-        """
+        """Write into a model's configuration how much of a sound it reads."""
         setattr(config, MAX_SECONDS, self._reader.seconds)
 
     def warnings(self, examples: Examples, where: str) -> list[str]:
-        """Tell what is cut off, and switch off masks that are longer than the sounds.
-
-        Args:
-            examples: The rows.
-            where: Which rows.
-
-        Returns:
-            Warnings, each a sentence.
-        """
+        """Tell what is cut off, and switch off masks that are longer than the sounds."""
         found, told = cast(Extracted, examples), []
         if found.n_cut:
             told.append(
@@ -89,14 +58,7 @@ class SoundFeatures(Preprocessor):
         return told + _without_long_masks(self._reader.split, int(found.lengths.min(initial=2**31)))
 
     def facts(self, splits: Mapping[str, Examples]) -> dict[str, str]:
-        """Describe the sounds of the rows.
-
-        Args:
-            splits: The rows by split.
-
-        Returns:
-            Lengths, rows that are cut, sampling rates.
-        """
+        """Describe the sounds of the rows."""
         rows = {name: cast(Extracted, part) for name, part in splits.items()}
         seconds, rate = rows["training"].seconds, self._reader.rate
         every = np.concatenate([part.rates for part in rows.values()])
@@ -156,33 +118,15 @@ classify = pipeline("audio-classification", model="{folder}")
 
     @classmethod
     def missing(cls, frame: pd.DataFrame, task: TaskSpec) -> Mask:
-        """Tell which rows have no sound.
-
-        Args:
-            frame: The rows.
-            task: Which column is read.
-
-        Returns:
-            A mask, (n,).
-        """
+        """Tell which rows have no sound."""
         return missing_cells(frame, str(task.audio))
 
     @classmethod
     def read(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool) -> Rows:
-        """Find and decode the sounds of a table.
+        """Find and decode the sounds of a table; ``keep_empty`` means nothing here and is refused.
 
-        Args:
-            frame: The rows.
-            task: Which column is read.
-            where: Which rows, for messages.
-            keep_empty: Has no meaning for sound, and is refused.
-
-        Returns:
-            The rows without labels.
-
-        Raises:
-            HeadstartError: For all faults together: missing, unreadable and damaged files, and
-                sounds without samples, with row numbers and names.
+        Raises ``HeadstartError`` for all faults together: missing, unreadable and damaged files,
+        and sounds without samples, with row numbers and names.
         """
         if keep_empty:
             raise ConfigError(
@@ -199,13 +143,7 @@ classify = pipeline("audio-classification", model="{folder}")
     def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
         """Make a table of sounds.
 
-        Args:
-            values: A path, ``bytes``, ``(array, rate)``, ``{"array": …, "sampling_rate": …}``, or
-                several.
-            task: How the model's rows are read, if that is known.
-
-        Returns:
-            A table, and the task by which it is read.
+        Each is a path, ``bytes``, ``(array, rate)`` or ``{"array": …, "sampling_rate": …}``.
         """
         column = str(task.audio) if task else "audio"
         cells = as_cells(values, "sounds", is_sound)
@@ -224,16 +162,7 @@ classify = pipeline("audio-classification", model="{folder}")
     ) -> Preprocessor:
         """Load the feature extractor and decide the longest sound.
 
-        Args:
-            split: The model.
-            target: What it predicts.
-            settings: What the user says.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If there is no extractor that fits, or a setting has no meaning.
+        Raises ``HeadstartError`` if there is no extractor that fits, or a setting has no meaning.
         """
         if settings.max_length is not None:
             raise ConfigError(
@@ -252,16 +181,7 @@ classify = pipeline("audio-classification", model="{folder}")
     ) -> Preprocessor:
         """Load a saved model's feature extractor with the longest sound of its run.
 
-        Args:
-            split: The model.
-            target: What it predicts.
-            settings: What the user and the record of its run say.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If what the user or the model's configuration says does not fit.
+        Raises ``HeadstartError`` if what the user or the model's configuration says does not fit.
         """
         if settings.long_texts == "windows" or settings.window_overlap is not None:
             raise ConfigError(

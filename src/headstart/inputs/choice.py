@@ -35,15 +35,7 @@ model = AutoModelForMultipleChoice.from_pretrained("{folder}")
 
     @classmethod
     def combine(cls, task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
-        """Put the texts of columns together to rows.
-
-        Args:
-            task: Which columns hold them.
-            texts: By column.
-
-        Returns:
-            A pair for each candidate of each row.
-        """
+        """Put the texts of columns together to rows."""
         columns = [texts[name] for name in task.text]
         firsts = map(" ".join, zip(*columns, strict=True))
         seconds = zip(*(texts[name] for name in task.choices), strict=True)
@@ -51,18 +43,7 @@ model = AutoModelForMultipleChoice.from_pretrained("{folder}")
 
     @classmethod
     def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
-        """Refuse plain texts: a row has columns for its candidates.
-
-        Args:
-            values: What was given to ``predict``.
-            task: How the model's rows are read.
-
-        Returns:
-            Nothing.
-
-        Raises:
-            DataError: Always.
-        """
+        """Refuse plain texts: a row has columns for its candidates."""
         raise DataError(
             "rows with all columns that the model reads: candidates, or target spans",
             "plain texts",
@@ -71,15 +52,7 @@ model = AutoModelForMultipleChoice.from_pretrained("{folder}")
 
     @classmethod
     def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:
-        """Return the columns of the candidates.
-
-        Args:
-            task: How rows are read.
-            labels: The model's labels, which number the candidates.
-
-        Returns:
-            Names in the order of the logits; none where they are not known.
-        """
+        """Return the columns of the candidates."""
         return task.choices if task else ()
 
 

@@ -38,53 +38,23 @@ class Pixels(Preprocessor):
         self._scaling, self._places, self._augment = scaling, places, augment
 
     def encode(self, rows: Rows) -> Pictures:
-        """Bring the pictures of a run to the model's size.
-
-        Args:
-            rows: The rows.
-
-        Returns:
-            The pictures.
-        """
+        """Bring the pictures of a run to the model's size."""
         return prepare(rows, self._scaling, self._places, augment=self._augment)
 
     def encode_parts(self, rows: Rows, task: TaskSpec | None) -> Iterator[Pictures]:  # noqa: ARG002
-        """Bring pictures to predict to the model's size.
-
-        Args:
-            rows: The rows.
-            task: How they were read.
-
-        Yields:
-            The pictures, a few hundred at a time.
-        """
+        """Bring pictures to predict to the model's size."""
         for start in range(0, len(rows), ROWS_AT_ONCE):
             part = rows.take(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))
             yield prepare(part, self._scaling, self._places)
 
     def warnings(self, examples: Examples, where: str) -> list[str]:
-        """Tell what is lost where pictures become RGB.
-
-        Args:
-            examples: The rows.
-            where: Which rows.
-
-        Returns:
-            Warnings, each a sentence.
-        """
+        """Tell what is lost where pictures become RGB."""
         rows = cast(Pictures, examples)
         lost = rows.lost.items()
         return [f"{n} of {len(rows):,} {where} have {words}." for words, n in lost]
 
     def facts(self, splits: Mapping[str, Examples]) -> dict[str, str]:
-        """Describe the pictures.
-
-        Args:
-            splits: The rows by split.
-
-        Returns:
-            Their size, what is changed at random, whether they are kept.
-        """
+        """Describe the pictures."""
         train = cast(Pictures, splits["training"])
         _, height, width = self._scaling.shape
         kept = train.kept
@@ -116,32 +86,15 @@ classify = pipeline("image-classification", model="{folder}")
 
     @classmethod
     def missing(cls, frame: pd.DataFrame, task: TaskSpec) -> Mask:
-        """Tell which rows lack a picture.
-
-        Args:
-            frame: The rows.
-            task: Which column is read.
-
-        Returns:
-            A mask, (n,).
-        """
+        """Tell which rows lack a picture."""
         return missing_cells(frame, _column(task))
 
     @classmethod
     def read(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool) -> Rows:
         """Find and decode the pictures of a table, so that all that cannot be read is told at once.
 
-        Args:
-            frame: The rows.
-            task: Which column is read.
-            where: Which rows, for messages.
-            keep_empty: Without effect: there is no empty picture.
-
-        Returns:
-            The rows without labels.
-
-        Raises:
-            HeadstartError: If Pillow is missing, or for all faults together, with row numbers.
+        Raises ``HeadstartError`` if Pillow is missing, or for all faults together, with row
+        numbers.
         """
         pillow()
         lost: list[tuple[str, ...]] = []
@@ -155,15 +108,8 @@ classify = pipeline("image-classification", model="{folder}")
     def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
         """Make a table of pictures.
 
-        Args:
-            values: A path, bytes, a Pillow image, an array of up to three dimensions, or several.
-            task: How the model's rows are read.
-
-        Returns:
-            A table, and the task by which it is read.
-
-        Raises:
-            DataError: If it is a table already, or nothing of this.
+        Each is a path, bytes, a Pillow image, or an array of up to three dimensions. Raises
+        ``DataError`` if it is a table already, or nothing of this.
         """
         cells = as_cells(values, "pictures", _is_one)
         frame = pd.DataFrame({"image": pd.Series(cells, dtype=object)})
@@ -178,16 +124,7 @@ classify = pipeline("image-classification", model="{folder}")
     ) -> Preprocessor:
         """Load the image processor and see whether the model reads what it makes.
 
-        Args:
-            split: The model.
-            target: What it predicts.
-            settings: What the user says.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If there is none that fits.
+        Raises ``HeadstartError`` if there is none that fits.
         """
         return cls._load(split, settings, augment=settings.augment)
 
@@ -200,16 +137,7 @@ classify = pipeline("image-classification", model="{folder}")
     ) -> Preprocessor:
         """Load a saved model's image processor.
 
-        Args:
-            split: The model.
-            target: What it predicts.
-            settings: What the user and the record of its run say.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If there is none that fits.
+        Raises ``HeadstartError`` if there is none that fits.
         """
         return cls._load(split, settings)
 

@@ -21,15 +21,7 @@ class Pair(TextInput):
 
     @classmethod
     def combine(cls, task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
-        """Put the texts of columns together to rows.
-
-        Args:
-            task: Which columns hold them.
-            texts: By column.
-
-        Returns:
-            A pair for each row.
-        """
+        """Put the texts of columns together to rows: a pair for each."""
         first, second = task.text
         return [(pair,) for pair in zip(texts[first], texts[second], strict=True)]
 

@@ -21,15 +21,7 @@ class Single(TextInput):
 
     @classmethod
     def combine(cls, task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
-        """Put the texts of columns together to rows.
-
-        Args:
-            task: Which columns hold them.
-            texts: By column.
-
-        Returns:
-            A pair without second text for each row.
-        """
+        """Put the texts of columns together to rows: a pair without second text for each."""
         return [((text, None),) for text in texts[task.text[0]]]
 
 

@@ -38,14 +38,7 @@ class WordTokens(TextTokens):
     """
 
     def encode(self, rows: Rows) -> WordExamples:  # type: ignore[override]
-        """Tokenise the rows of a run.
-
-        Args:
-            rows: The rows.
-
-        Returns:
-            Their tokens.
-        """
+        """Tokenise the rows of a run."""
         return encode_words(rows, self.tokenizer, self._length.longest, self._overlap)
 
     def encode_parts(  # type: ignore[override]
@@ -53,15 +46,7 @@ class WordTokens(TextTokens):
         rows: Rows,
         task: TaskSpec | None,  # noqa: ARG002
     ) -> Iterator[WordExamples]:
-        """Tokenise rows to predict.
-
-        Args:
-            rows: The rows.
-            task: How they were read.
-
-        Yields:
-            Their tokens.
-        """
+        """Tokenise rows to predict."""
         for start in range(0, len(rows), ROWS_IN_WINDOWS):
             part = rows.take(np.arange(start, min(start + ROWS_IN_WINDOWS, len(rows))))
             examples = self.encode(part)
@@ -70,15 +55,7 @@ class WordTokens(TextTokens):
             yield examples
 
     def warnings(self, examples: Examples, where: str) -> list[str]:
-        """Tell which words the model does not see.
-
-        Args:
-            examples: The rows.
-            where: Which rows.
-
-        Returns:
-            Warnings, each a sentence.
-        """
+        """Tell which words the model does not see."""
         words, told = cast(WordExamples, examples), []
         if words.cut:
             told.append(
@@ -124,17 +101,8 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
     def read(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool) -> Rows:
         """Read the words of a table; see ``InputKind.read``.
 
-        Args:
-            frame: The rows.
-            task: Which column holds words or texts.
-            where: Which rows, for messages.
-            keep_empty: Whether a row may have no words.
-
-        Returns:
-            The rows, each ``Words``.
-
-        Raises:
-            HeadstartError: If the task finds targets in the text, or for all faulty cells together.
+        Raises ``HeadstartError`` if the task finds targets in the text, or for all faulty cells
+        together.
         """
         if task.spans:
             fix = "Name the column of spans as the label, or drop the spans."
@@ -152,15 +120,7 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
     def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
         """Make a table of texts, or of lists of words.
 
-        Args:
-            values: A text, or several texts or lists of words.
-            task: How the model's rows are read, if that is known.
-
-        Returns:
-            A table, and the task by which it is read.
-
-        Raises:
-            DataError: If it is something else.
+        Raises ``DataError`` if it is something else.
         """
         if is_table(values):
             raise DataError("texts", f"a {type(values).__name__}", "Use predict_frame for tables.")
@@ -203,18 +163,11 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
 
     @classmethod
     def _tokenizer(cls, split: SplitModel, settings: InputSettings) -> Any:
-        """Load a tokenizer that takes words.
+        """Load a fast tokenizer that takes words.
 
-        Args:
-            split: The model.
-            settings: Where it is.
-
-        Returns:
-            The tokenizer, which pads on the right and reads words as it reads them in a text; one
-            that marks the space in front of a word does so for the first word too.
-
-        Raises:
-            ModelError: If it is no fast tokenizer.
+        It pads on the right and reads words as it reads them in a text; one that marks the space in
+        front of a word does so for the first word too. Raises ``ModelError`` if it is no fast
+        tokenizer.
         """
         tokenizer = super()._tokenizer(split, settings)
         if not tokenizer.is_fast:

@@ -53,12 +53,7 @@ class Bias:
         return first
 
     def add_to(self, scores: torch.Tensor, rows: slice) -> None:
-        """Add it to the scores of some rows.
-
-        Args:
-            scores: (rows, heads, L, S), fp32; changed in place.
-            rows: Which rows of the batch they are.
-        """
+        """Add it to the fp32 scores, (rows, heads, L, S), of some rows of the batch, in place."""
         shared = len(self._begins) == 1
         begin = self._begins[0] if shared else min(self._begins[rows])
         if begin < scores.shape[3]:
@@ -187,16 +182,10 @@ def attend_backward(
     rate: float,
     into: Sequence[torch.Tensor],
 ) -> None:
-    """Compute the gradients of ``attend``.
+    """Compute the gradients of ``attend``, whose arguments and ``stored`` are given again.
 
-    Args:
-        grad: (b, heads, L, E), in any order in memory; ``attend`` gives (b, L, heads, E).
-        query: As given to ``attend``.
-        key: As given to ``attend``.
-        value: As given to ``attend``.
-        stored: As from ``attend``.
-        rate: As given to ``attend``.
-        into: Where the gradients of query, key and value go; contiguous.
+    ``grad`` is (b, heads, L, E) in any order in memory, where ``attend`` gives (b, L, heads, E).
+    The gradients of query, key and value go ``into`` contiguous tensors.
     """
     b, heads, n, m = stored.shape
     dropped, kept_scale = rounded_rate(rate)
@@ -224,14 +213,7 @@ def attend_backward(
 
 
 def missing_lanes(keys: int) -> int:
-    """Return by how many keys few keys are best filled up.
-
-    Args:
-        keys: How many there are.
-
-    Returns:
-        A number from 0 on.
-    """
+    """Return by how many keys, 0 or more, few keys are best filled up."""
     return max(0, LANES - keys)
 
 
@@ -261,12 +243,8 @@ def _first(tensors: Sequence[torch.Tensor], count: int) -> Sequence[torch.Tensor
 
 
 def by_token(x: torch.Tensor) -> torch.Tensor:
-    """Bring a tensor into the order in memory in which a linear layer reads it.
+    """Bring (b, heads, L, D) into the order in memory in which a linear layer reads it.
 
-    Args:
-        x: (b, heads, L, D).
-
-    Returns:
-        The same shape and numbers; each token's heads lie side by side.
+    Each token's heads then lie side by side; shape and numbers stay.
     """
     return x.transpose(1, 2).contiguous().transpose(1, 2)

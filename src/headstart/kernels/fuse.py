@@ -36,13 +36,8 @@ def fused_layers(model: nn.Module) -> Iterator[int]:
     replaced or listened at, is computed as always. Without ``FastKernels`` in force, or in
     evaluation, everything is. A layer may already have been told to compute the first token alone,
     by a ``forward`` put into it that says so with the attribute ``first_token``; of such a layer
-    both halves take part or neither.
-
-    Args:
-        model: What trains, as the stage needs it.
-
-    Yields:
-        How many halves of layers take part; afterwards the model is again what it was.
+    both halves take part or neither. Yields how many halves of layers take part; afterwards the
+    model is again what it was.
     """
     copies, changed, halves = Copies(), [], 0
     for layer in model.modules():

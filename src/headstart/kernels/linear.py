@@ -39,25 +39,17 @@ class Linear(NamedTuple):
     narrows: bool = True
 
     def split(self, outs: int) -> tuple[Linear, Linear]:
-        """Return the map to the first numbers that this one gives, and that to the others.
+        """Return the map to the first ``outs`` numbers that this one gives, and that to the others.
 
-        Args:
-            outs: How many the first are.
-
-        Returns:
-            Views of this map. Only the second one's ``apply`` gives x D'.
+        Both are views of this map; only the second one's ``apply`` gives x D'.
         """
         first = Linear(self.weight[:outs], self.bias[:outs], self.rank, narrows=False)
         return first, Linear(self.weight[outs:], self.bias[outs:], self.rank)
 
     def apply(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Compute the map.
+        """Compute the map of x, (T, in): y, (T, out), and x D', (T, rank), or ``None``.
 
-        Args:
-            x: (T, in).
-
-        Returns:
-            y, (T, out), and x D', (T, rank), which the backward pass needs, or ``None``.
+        The backward pass needs x D'.
         """
         y = torch.addmm(self.bias, x, self.weight[:, : x.shape[1]].t())
         if not self.rank or not self.narrows:

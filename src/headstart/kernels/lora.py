@@ -13,26 +13,15 @@ Change = tuple[torch.Tensor | None, torch.Tensor | None]
 
 
 def is_lora(module: nn.Module) -> bool:
-    """Return whether a module is a linear map with LoRA around it.
-
-    Args:
-        module: Any.
-
-    Returns:
-        The answer; not for kinds of LoRA that have a class of their own.
-    """
+    """Return whether a module is a linear map with plain LoRA's class around it."""
     kind = type(module)
     return kind.__module__ == "peft.tuners.lora.layer" and kind.__name__ == "Linear"
 
 
 def is_plain_lora(module: nn.Module) -> bool:
-    """Return whether the change is B A x times a scale and nothing else.
+    """Return whether a LoRA's change is B A x times a scale and nothing else.
 
-    Args:
-        module: One of which ``is_lora`` is true.
-
-    Returns:
-        The answer: not with dropout before A, DoRA and its kind, several adapters, or a merged one.
+    It is not with dropout before A, DoRA and its kind, several adapters, or a merged one.
     """
     layer = cast(Any, module)
     (name, *others) = layer.active_adapters
@@ -45,40 +34,22 @@ def is_plain_lora(module: nn.Module) -> bool:
 
 
 def narrow_of(module: nn.Module) -> tuple[nn.Module, nn.Module]:
-    """Return A and B.
-
-    Args:
-        module: One of which ``is_lora`` is true.
-
-    Returns:
-        Those of the active adapter.
-    """
+    """Return A and B of a LoRA's active adapter."""
     layer = cast(Any, module)
     name = layer.active_adapters[0]
     return layer.lora_A[name], layer.lora_B[name]
 
 
 def base_of(module: nn.Module) -> Any:
-    """Return the linear map itself.
-
-    Args:
-        module: A linear map or one with LoRA around it.
-
-    Returns:
-        The map.
-    """
+    """Return the linear map itself, with LoRA around it or not."""
     return cast(Any, module).base_layer if is_lora(module) else module
 
 
 def change_of(maps: Sequence[nn.Module]) -> Change:
-    """Return the low-rank change of several maps of one input, taken together.
+    """Return the low-rank change of several maps of one input, some with LoRA, taken together.
 
-    Args:
-        maps: Linear maps, some with LoRA.
-
-    Returns:
-        D, (sum of ranks, in), and U with the scales, (sum of outs, sum of ranks), through which
-        gradients reach the A and B of each; ``None`` twice if no map has a change.
+    D, (sum of ranks, in), and U with the scales, (sum of outs, sum of ranks), through which
+    gradients reach the A and B of each; ``None`` twice if no map has a change.
     """
     if not any(is_lora(each) for each in maps):
         return None, None

@@ -31,13 +31,9 @@ STREAMS = 16
 
 
 def rounded_rate(rate: float) -> tuple[int, float]:
-    """Round a dropout rate to what can be drawn.
+    """Round a dropout rate, in [0, 1), to what can be drawn.
 
-    Args:
-        rate: Share of elements that are dropped, in [0, 1).
-
-    Returns:
-        How many of the ``LEVELS`` numbers drop an element, and the factor for what is kept.
+    How many of the ``LEVELS`` numbers drop an element, and the factor for what is kept.
     """
     dropped = min(round(rate * LEVELS), LEVELS - 1)
     return dropped, LEVELS / (LEVELS - dropped)
@@ -56,14 +52,9 @@ class Randomness:
         self._used = 0
 
     def keep_mask(self, shape: Sequence[int], dropped: int) -> torch.Tensor:
-        """Draw a mask to be combined with an element's bits.
+        """Draw an int16 mask to combine with an element's bits: -1 (all set) keeps it, 0 drops it.
 
-        Args:
-            shape: Shape of the mask.
-            dropped: As from ``rounded_rate``; at least 1.
-
-        Returns:
-            int16: all bits set (-1) where an element is kept, none (0) where it is dropped.
+        ``dropped`` is as from ``rounded_rate``, at least 1.
         """
         size = math.prod(shape)
         border = LEVELS // 2 - dropped  # numbers go from -LEVELS / 2; those below it keep
@@ -104,12 +95,5 @@ class Randomness:
 
 
 def integers_like(tensor: torch.Tensor) -> torch.dtype:
-    """Return the integer type as wide as a tensor's numbers.
-
-    Args:
-        tensor: Of a 16-bit or 32-bit floating-point type.
-
-    Returns:
-        ``torch.int16`` or ``torch.int32``.
-    """
+    """Return ``torch.int16`` or ``torch.int32``, as wide as a tensor's floating-point numbers."""
     return torch.int16 if tensor.element_size() == 2 else torch.int32

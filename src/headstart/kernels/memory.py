@@ -33,8 +33,7 @@ def ask_for_huge_pages() -> None:
 def kept_memory() -> Iterator[None]:
     """Keep freed memory in the process while a block runs; afterwards it goes back to the system.
 
-    Yields:
-        Nothing. Without the GNU C library nothing is changed.
+    Without the GNU C library nothing is changed.
     """
     library = _gnu_library()
     if library is None:

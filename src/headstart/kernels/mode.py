@@ -133,12 +133,7 @@ class FastKernels(TorchFunctionMode):
     def as_bias(self, mask: torch.Tensor, kind: torch.dtype) -> Bias:
         """Return a mask as numbers to add; all layers of a model share one.
 
-        Args:
-            mask: Truth values, or what is added to scores; broadcasts to (b, heads, L, S).
-            kind: Type of the scores.
-
-        Returns:
-            The numbers.
+        It holds truth values, or what is added to scores, and broadcasts to (b, heads, L, S).
         """
         if self._bias is None or self._bias[0] is not mask or self._bias[1] != kind:
             values = mask.to(kind)
@@ -160,11 +155,8 @@ def twice_the_same() -> tuple[contextlib.AbstractContextManager[None], ...]:
     """Return two contexts with the kernels in which a block of a model draws the same masks.
 
     For ``torch.utils.checkpoint``, which repeats a block in the backward pass: there the context of
-    the training step is not in force, and its stream of masks has gone on.
-
-    Returns:
-        One for the forward pass and one for its repetition. Until it is entered, neither holds a
-        stream.
+    the training step is not in force, and its stream of masks has gone on. One for the forward pass
+    and one for its repetition. Until it is entered, neither holds a stream.
     """
     seed = _draw_seed()
     return _seeded(seed), _seeded(seed)

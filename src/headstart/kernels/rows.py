@@ -27,19 +27,10 @@ def sparse_embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> torch.Tensor | None:
-    """Look rows up such that the gradient is sparse.
+    """Look rows up such that the gradient is sparse; ``None`` where torch should do it.
 
-    Args:
-        input: Row numbers.
-        weight: The table, (rows, width).
-        padding_idx: Row that gets no gradient.
-        max_norm: As for ``torch.nn.functional.embedding``; not covered.
-        norm_type: Goes with ``max_norm``.
-        scale_grad_by_freq: Not covered.
-        sparse: Whether the caller wants it so himself; not covered.
-
-    Returns:
-        The rows; ``None`` where torch should do it.
+    The arguments are those of ``torch.nn.functional.embedding``; ``max_norm``,
+    ``scale_grad_by_freq`` and ``sparse`` are not covered.
     """
     large = isinstance(weight, nn.Parameter) and weight.requires_grad and len(weight) >= LEAST_ROWS
     plain = max_norm is None and not scale_grad_by_freq and not sparse
@@ -56,11 +47,7 @@ class RowGradients:
 
     @torch.no_grad()
     def make_dense(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Replace sparse gradients by equal dense ones.
-
-        Args:
-            parameters: Those that train.
-        """
+        """Replace sparse gradients by equal dense ones."""
         for parameter in parameters:
             grad: Any = parameter.grad
             if grad is None or grad.layout != torch.sparse_coo:

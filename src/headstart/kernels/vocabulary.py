@@ -30,17 +30,10 @@ class UsedRows:
         self._place[rows] = torch.arange(len(rows))
 
     def look_up(self, ids: torch.Tensor, padding_idx: int | None) -> torch.Tensor:
-        """Look rows up such that the part gets a sparse gradient.
+        """Look rows of the whole table up, (*ids, width), such that the part's gradient is sparse.
 
-        Args:
-            ids: Row numbers in the whole table, all of them among the known ones.
-            padding_idx: Row that gets no gradient.
-
-        Returns:
-            The rows, (*ids, width).
-
-        Raises:
-            IndexError: If a row is not among the known ones.
+        ``padding_idx`` is a row that gets no gradient. Raises ``IndexError`` if a row is not among
+        the known ones.
         """
         padding = None if padding_idx is None else int(self._place[padding_idx])
         padding = None if padding == -1 else padding
@@ -48,11 +41,7 @@ class UsedRows:
 
     @torch.no_grad()
     def write(self, factor: float = 1.0) -> None:
-        """Bring the whole table up to date.
-
-        Args:
-            factor: What weight decay has multiplied all other rows by since it was last done.
-        """
+        """Bring the whole table up to date; ``factor`` is what decay has made of the other rows."""
         if factor != 1.0:
             self.weight.mul_(factor)
         self.weight.index_copy_(0, self.rows, self.table)

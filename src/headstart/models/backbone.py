@@ -19,27 +19,13 @@ from headstart.models.layers import Layer, find_layers, is_above
 
 
 def tensor_bytes(tensor: torch.Tensor) -> bytes:
-    """Return a tensor's values as raw bytes, whatever its type and device.
-
-    Args:
-        tensor: Any dense tensor.
-
-    Returns:
-        Its elements in row-major order.
-    """
+    """Return a tensor's values as raw bytes in row-major order, whatever its type and device."""
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy().tobytes()
 
 
 def saved_buffers(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield a module's saved buffers (running statistics and the like) by name.
-
-    Args:
-        module: Any module.
-
-    Yields:
-        Name and buffer.
-    """
+    """Yield a module's saved buffers (running statistics and the like) by name."""
     for inner, part in module.named_modules():
         for key, buffer in part._buffers.items():
             if buffer is not None and key not in part._non_persistent_buffers_set:
@@ -116,13 +102,9 @@ class SplitModel:
         return cast(nn.Module, getattr(self.model, self.prefix))
 
     def layers(self) -> list[Layer]:
-        """Return the encoder layers from bottom to top.
+        """Return the encoder layers from bottom to top, by their names in the whole model.
 
-        Returns:
-            The layers, by their names in the whole model.
-
-        Raises:
-            ModelError: If the base model keeps its layers in no module list.
+        Raises ``ModelError`` if the base model keeps its layers in no module list.
         """
         return [
             layer._replace(name=f"{self.prefix}.{layer.name}") for layer in find_layers(self.base)
@@ -131,20 +113,15 @@ class SplitModel:
     def above_layers(self) -> list[str]:
         """Return the names of backbone parameters that come after the encoder layers.
 
-        Returns:
-            Names of the parameters in the base model's children that follow the layers: a
-            pretrained pooler, a final norm.
+        They lie in children of the base model that follow the layers: a pretrained pooler, a final
+        norm.
         """
         return [name for name in self.backbone if self.is_above_layers(name)]
 
     def is_above_layers(self, name: str) -> bool:
         """Return whether a tensor of the base model comes after the encoder layers.
 
-        Args:
-            name: Its name in the whole model.
-
-        Returns:
-            Whether it lies in a child of the base model that follows the layers, or in a pooler.
+        It then lies in a child of the base model that follows the layers, or in a pooler.
         """
         inside = f"{self.prefix}."
         return name.startswith(inside) and is_above(self.base, name.removeprefix(inside))
@@ -159,9 +136,6 @@ class SplitModel:
 
         Moving the model to a device puts new tensors in their place, and so do some modules, as
         those of I-BERT.
-
-        Args:
-            values: By name, as from ``buffers``.
         """
         device = next(self.model.parameters()).device
         for name, value in values.items():
@@ -169,24 +143,14 @@ class SplitModel:
             self.model.get_submodule(module)._buffers[key] = value.to(device, copy=True)
 
     def known_buffers(self, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return those of some tensors that are values of the base model's saved buffers.
-
-        Args:
-            tensors: By name in the whole model.
-
-        Returns:
-            Them by name, for ``load_buffers``.
-        """
+        """Return those of some tensors, by name in the whole model, that ``load_buffers`` takes."""
         return {name: tensors[name] for name, _ in self.buffers() if name in tensors}
 
     def fingerprint(self) -> str:
         """Return a digest of the backbone's exact bits.
 
-        Names are taken relative to the base model, so the same backbone under two model classes
-        has the same fingerprint.
-
-        Returns:
-            ``sha256:`` and 32 hexadecimal digits.
+        Names are taken relative to the base model, so the same backbone under two model classes has
+        the same fingerprint. ``sha256:`` and 32 hexadecimal digits.
         """
         digest = hashlib.sha256()
         tensors = {**self.backbone, **dict(self.buffers())}
@@ -203,13 +167,9 @@ class SplitModel:
 
     @torch.no_grad()
     def load_head(self, state: dict[str, torch.Tensor]) -> None:
-        """Copy a head in, bit for bit.
+        """Copy a head in, bit for bit: every tensor by name, as from ``head_state``.
 
-        Args:
-            state: Every tensor of the head by name, as from ``head_state``.
-
-        Raises:
-            ModelError: If names or shapes differ; all differences are told.
+        Raises ``ModelError`` if names or shapes differ; all differences are told.
         """
         faults = [f"{n} is missing" for n in self.head if n not in state]
         faults += [f"{n} is not part of this head" for n in state if n not in self.head]
@@ -231,12 +191,6 @@ class SplitModel:
         """Make the head and the given parameters trainable, and freeze all others.
 
         This is the only place that decides what trains.
-
-        Args:
-            tuner: Parameters that train beside the head, by name.
-
-        Returns:
-            The counts.
         """
         chosen = {id(p) for p in (*self.head.values(), *tuner.values())}
         frozen = 0
@@ -267,11 +221,7 @@ class Snapshot:
 
 
 class BufferSnapshot:
-    """Copies of a base model's saved buffers, to put them back bit for bit after a stage.
-
-    Args:
-        split: The model.
-    """
+    """Copies of a base model's saved buffers, to put them back bit for bit after a stage."""
 
     def __init__(self, split: SplitModel) -> None:
         self._split = split
@@ -288,11 +238,7 @@ class BufferSnapshot:
         return found | {f"buffers/now/{name}": tensor for name, tensor in now.items()}
 
     def resume(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a checkpoint.
-
-        Args:
-            tensors: All of the checkpoint's.
-        """
+        """Go on from a checkpoint."""
         before, now = (
             {n.removeprefix(lead): t for n, t in tensors.items() if n.startswith(lead)}
             for lead in ("buffers/before/", "buffers/now/")

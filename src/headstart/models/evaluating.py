@@ -14,11 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def standing_statistics(model: nn.Module) -> Iterator[None]:
     """Keep the running statistics of batch norms as they are while the model trains.
 
-    Args:
-        model: The model, whose backbone stands still.
-
-    Yields:
-        Nothing; such norms are in evaluation mode throughout.
+    Such norms are in evaluation mode throughout.
     """
     norms: list[Any] = [m for m in model.modules() if isinstance(m, _BatchNorm)]
     before = [norm.training for norm in norms]
@@ -35,14 +31,7 @@ def standing_statistics(model: nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, and afterwards each module into the mode it had.
-
-    Args:
-        model: The model.
-
-    Yields:
-        Nothing.
-    """
+    """Put a model into evaluation mode, and afterwards each module into the mode it had."""
     before = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -51,29 +51,15 @@ class Target:
 
 
 def is_own(head: str, target: Target) -> bool:
-    """Return whether a head is one of ours: no model class reads target spans.
-
-    Args:
-        head: What was asked for.
-        target: What the model predicts.
-
-    Returns:
-        Whether it is.
-    """
+    """Return whether a head is one of ours: no model class reads target spans."""
     return head != "native" or bool(target.spans)
 
 
 def own_head(head: str, target: Target, dropout: float | None, pooling: str | None) -> HeadSpec:
     """Return the form of a head of ours.
 
-    Args:
-        head: ``linear``, ``mlp`` or ``span``; ``native`` with target spans means ``span``.
-        target: What it predicts.
-        dropout: Dropout rate in front of a linear head; 0.1 if ``None``.
-        pooling: One of ``POOLINGS``; the first token's vector if ``None``.
-
-    Returns:
-        The form.
+    ``native`` with target spans means ``span``. By default the dropout in front of a linear head is
+    0.1, and the first token's vector is pooled.
     """
     pooling, spans = pooling or "first", target.spans
     if target.kind == "tokens":
@@ -95,26 +81,15 @@ def own_head(head: str, target: Target, dropout: float | None, pooling: str | No
 
 
 def auto_class(kind: ModelKind) -> Any:
-    """Return the class that loads native heads of a kind.
-
-    Args:
-        kind: Of the target.
-
-    Returns:
-        An ``AutoModelFor…``.
-    """
+    """Return the ``AutoModelFor…`` class that loads native heads of a kind."""
     return getattr(transformers, f"AutoModelFor{MODEL_CLASSES[kind].suffix}")
 
 
 def kind_of_saved(config: Any) -> ModelKind:
     """Return which kind of head a saved model has.
 
-    Args:
-        config: Its configuration.
-
-    Returns:
-        What its class is called tells it; where it is called as those for texts, as Wav2Vec2's, the
-        kind of class that its family has.
+    What its class is called tells it; where it is called as those for texts, as Wav2Vec2's, the
+    kind of class that its family has.
     """
     named = kind_of_architecture(config.architectures)
     other: tuple[ModelKind, ...] = ("image", "audio")
@@ -126,13 +101,7 @@ def kind_of_saved(config: Any) -> ModelKind:
 def has_class(config: Any, kind: ModelKind, trust: bool) -> bool:
     """Return whether a family has a native head of a kind.
 
-    Args:
-        config: The model's configuration.
-        kind: Of the target.
-        trust: Whether code that comes with the checkpoint may run, and so bring a class.
-
-    Returns:
-        Whether it has, as far as can be told.
+    That is as far as can be told: code that comes with the checkpoint brings a class if it may run.
     """
     return trust or type(config) in auto_class(kind)._model_mapping
 
@@ -140,15 +109,7 @@ def has_class(config: Any, kind: ModelKind, trust: bool) -> bool:
 def require_head_type(config: Any, source: str, target: Target, head: str, *, trust: bool) -> None:
     """Refuse a head that task or family cannot carry; what is advised instead is one they can.
 
-    Args:
-        config: The model's configuration.
-        source: Where it came from.
-        target: What it shall predict.
-        head: What was asked for.
-        trust: Whether code that comes with the checkpoint may run.
-
-    Raises:
-        ModelError: If the head does not fit.
+    Raises ``ModelError`` if the head does not fit.
     """
     own = is_own(head, target)
     native, decoder = has_class(config, target.kind, trust), is_decoder(config)
@@ -193,14 +154,9 @@ def _require_vectors(config: Any, found: str) -> None:
 
 
 def require_pooling(pooling: str | None, *, own: bool) -> None:
-    """Refuse a pooling that a head does not have.
+    """Refuse a pooling that a head does not have; ``None`` is the head's own.
 
-    Args:
-        pooling: What was asked for; ``None`` is the head's own.
-        own: Whether the head is one of ours.
-
-    Raises:
-        ModelError: If the head does not have it.
+    Raises ``ModelError`` if the head does not have it.
     """
     given = f"--pooling {pooling}"
     if own and pooling not in (None, *POOLINGS):

@@ -59,14 +59,7 @@ def initialise_head(split: SplitModel, init: str, target: Target, tokenizer: Any
 
 
 def label_texts(names: Sequence[str]) -> list[str]:
-    """Return class names as they would stand in a text.
-
-    Args:
-        names: For example ``not_entailment``.
-
-    Returns:
-        For example ``not entailment``.
-    """
+    """Return class names as they stand in a text: ``not_entailment`` as ``not entailment``."""
     return [" ".join(re.split(r"[\s_]+", name.strip("_ "))) for name in names]
 
 

@@ -93,16 +93,7 @@ class Head:
 
     @classmethod
     def of(cls, split: SplitModel, labels: Sequence[str], **about: Any) -> Head:
-        """Copy the head of a model.
-
-        Args:
-            split: The model.
-            labels: Class names; empty for a number.
-            **about: Further fields of the record.
-
-        Returns:
-            A copy of the head.
-        """
+        """Copy the head of a model."""
         return cls(
             split.head_state(),
             type(split.model).__name__,
@@ -115,16 +106,9 @@ class Head:
 
     @classmethod
     def from_pretrained(cls, source: str | Path) -> Head:
-        """Load a head from a head folder, a run, or a checkpoint that carries a head.
+        """Load a head from a head folder, a run, or a checkpoint, on the hub too, that carries one.
 
-        Args:
-            source: Folder (or hub name of a checkpoint).
-
-        Returns:
-            The head.
-
-        Raises:
-            HeadstartError: If there is no head, its run failed, or its files are damaged.
+        Raises ``HeadstartError`` if there is no head, its run failed, or its files are damaged.
         """
         recover(Path(at_home(source)))
         model = find_model(str(source))
@@ -176,10 +160,8 @@ class Head:
         """Write the head folder.
 
         Each file is written beside its place and moved there, the record last: a folder with a
-        record is whole.
-
-        Args:
-            folder: Created if need be. A head that it holds is replaced, other files stay.
+        record is whole. The folder is created if need be; a head that it holds is replaced, other
+        files stay.
         """
         path = Path(at_home(folder))
         path.mkdir(parents=True, exist_ok=True)
@@ -352,14 +334,7 @@ _OF_WORDS = "vector of each word's first token"
 
 
 def describe_pooling(split: SplitModel) -> str:
-    """Describe what the head reads of the backbone's output, and what of that is pretrained.
-
-    Args:
-        split: The model.
-
-    Returns:
-        A short phrase.
-    """
+    """Describe what the head reads of the backbone's output, and what of that is pretrained."""
     config: Any = getattr(split.model, "config", None)
     if isinstance(split.model, EncoderClassifier):
         spec = split.model.head.spec

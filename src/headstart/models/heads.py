@@ -52,17 +52,7 @@ class HeadSpec:
     def linear(
         cls, outputs: int, *, dropout: float = 0.1, spans: int = 0, pooling: str = "first"
     ) -> HeadSpec:
-        """Return a linear head with BERT's usual initialisation.
-
-        Args:
-            outputs: Logits per input.
-            dropout: Dropout rate in front of it.
-            spans: Target spans.
-            pooling: One of ``POOLINGS``.
-
-        Returns:
-            The form.
-        """
+        """Return a linear head with BERT's usual initialisation, ``dropout`` in front of it."""
         return cls("linear", outputs, dropout=dropout, spans=spans, pooling=pooling)
 
     @classmethod
@@ -71,15 +61,8 @@ class HeadSpec:
     ) -> HeadSpec:
         """Return the paper's head (arXiv 2210.16771): 2048 wide, ReLU, weights N(0, 0.005).
 
-        Args:
-            outputs: Logits per input; two classes become one logit, as in the paper.
-            apart: Whether each output stands for itself: one choice of several, or one label
-                beside others.
-            spans: Target spans.
-            pooling: One of ``POOLINGS``.
-
-        Returns:
-            The form.
+        Two classes become one logit, as in the paper, unless each output stands for itself
+        (``apart``): one choice of several, or one label beside others.
         """
         one = outputs == 2 and not apart
         return cls("mlp", 1 if one else outputs, 2048, 0.0, 0.005, spans, one, pooling)
@@ -90,14 +73,7 @@ class HeadSpec:
     ) -> HeadSpec:
         """Return the paper's head on a text with target spans, as in WiC and WSC.
 
-        Args:
-            outputs: Logits per input; two classes become one logit.
-            spans: Target spans.
-            apart: Whether each output stands for itself.
-            pooling: One of ``POOLINGS``.
-
-        Returns:
-            The form.
+        Two classes become one logit, unless each output stands for itself (``apart``).
         """
         return replace(cls.mlp(outputs, apart=apart, spans=spans, pooling=pooling), kind="span")
 
@@ -110,26 +86,14 @@ class NoPooler(nn.Module):
     """Stands where a base model has a pooler that nothing reads."""
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Give the first token's vector: some families go on to compute with what is pooled.
-
-        Args:
-            states: Final hidden states, (b, L, D).
-
-        Returns:
-            (b, D).
-        """
+        """Give the first token's vector, (b, D): some families compute on with what is pooled."""
         return states[:, 0]
 
 
 def mean_of_tokens(states: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-    """Return the mean of the vectors of a text's tokens.
+    """Return the mean, (b, D), of the vectors of a text's tokens, (b, L, D).
 
-    Args:
-        states: Final hidden states, (b, L, D).
-        mask: 1 at tokens, 0 at padding, (b, L); every place is a token without it.
-
-    Returns:
-        (b, D).
+    ``mask``, (b, L), is 1 at tokens, 0 at padding; every place is a token without it.
     """
     if mask is None:
         return states.mean(1)
@@ -145,15 +109,9 @@ REDUCES = "_get_feature_vector_attention_mask"
 def mask_of_states(
     backbone: nn.Module, states: torch.Tensor, mask: torch.Tensor | None
 ) -> torch.Tensor | None:
-    """Return a mask of a backbone's states where its input is longer, as samples of sound are.
+    """Return a mask, (b, L), of a backbone's states where its input is longer, as of sound.
 
-    Args:
-        backbone: The backbone.
-        states: Final hidden states, (b, L, D).
-        mask: Of the input, (b, n).
-
-    Returns:
-        1 at states of the input, 0 at those of padding, (b, L).
+    ``states`` are (b, L, D), ``mask`` is that of the input, (b, n).
     """
     if mask is None or mask.shape[-1] == states.shape[1]:
         return mask
@@ -194,14 +152,10 @@ class PooledHead(nn.Module):
             nn.init.zeros_(linear.bias)
 
     def pool(self, states: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-        """Return one vector for each text.
+        """Return one vector, (b, D), for the final hidden states, (b, L, D), of each text.
 
-        Args:
-            states: Final hidden states, (b, L, D).
-            mask: 1 at tokens, 0 at padding, (b, L); every place is a token without it.
-
-        Returns:
-            (b, D); where each token has logits of its own, the states, (b, L, D).
+        ``mask``, (b, L), is 1 at tokens, 0 at padding; every place is a token without it. Where
+        each token has logits of its own it is the states.
         """
         if self.spec.pooling == EACH_STATE:
             return states

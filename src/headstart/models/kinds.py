@@ -38,11 +38,7 @@ MODEL_CLASSES: dict[ModelKind, ModelClass] = {
 def kind_of_architecture(names: Sequence[str] | None) -> ModelKind:
     """Return which kind of head a saved model has.
 
-    Args:
-        names: The ``architectures`` of its configuration.
-
-    Returns:
-        The kind; ``sequence`` where the names tell nothing.
+    ``sequence`` where the ``architectures`` of its configuration tell nothing.
     """
     found = (
         kind

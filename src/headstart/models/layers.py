@@ -36,25 +36,14 @@ class Layer(NamedTuple):
         return tuple(f"{self.name.replace(_ANY, key)}." for key, _ in self.module.named_children())
 
     def holds(self, name: str) -> bool:
-        """Return whether a parameter or module lies inside it.
-
-        Args:
-            name: Its name in the whole model.
-
-        Returns:
-            Whether it does.
-        """
+        """Return whether a parameter or module lies inside it."""
         return name.startswith(self.leads())
 
     def within(self, name: str) -> str:
         """Return the name that something inside it has there; the same in every layer.
 
-        Args:
-            name: Its name in the whole model.
-
-        Returns:
-            As ``attention.self.query.weight``; with the list's name in front where there are
-            several, as ``attentions.q_lin.weight``.
+        As ``attention.self.query.weight``; with the list's name in front where there are several,
+        as ``attentions.q_lin.weight``.
         """
         if not self.in_parts:
             return name.removeprefix(f"{self.name}.")
@@ -75,17 +64,11 @@ class Layer(NamedTuple):
 
 
 def find_layers(base: nn.Module) -> list[Layer]:
-    """Return the encoder layers of a base model from bottom to top.
+    """Return the encoder layers of a base model from bottom to top, by their names in it.
 
-    Args:
-        base: The base model.
-
-    Returns:
-        The layers, by their names in it: the members of the module list that holds the most
-        parameters, together with those of the lists of the same length beside it.
-
-    Raises:
-        ModelError: If it keeps its layers in no module list.
+    They are the members of the module list that holds the most parameters, together with those of
+    the lists of the same length beside it. Raises ``ModelError`` if it keeps its layers in no
+    module list.
     """
     lists = _lists(base)
     if len(lists) == 1:
@@ -103,13 +86,8 @@ def find_layers(base: nn.Module) -> list[Layer]:
 def is_above(base: nn.Module, name: str) -> bool:
     """Return whether a tensor of a base model comes after its encoder layers.
 
-    Args:
-        base: The base model.
-        name: The tensor's name in it.
-
-    Returns:
-        Whether it lies in a child of the base model that follows the last one with layers, or in a
-        pooler, which GTE and NomicBERT name before their layers.
+    It then lies in a child of the base model that follows the last one with layers, or in a pooler,
+    which GTE and NomicBERT name before their layers.
     """
     children = [child for child, _ in base.named_children()]
     holders = [children.index(found.split(".", 1)[0]) for found in _lists(base)]

@@ -18,13 +18,7 @@ from headstart.models.heads import EncoderClassifier
 
 @torch.no_grad()
 def rescale_output(split: SplitModel, mean: float, scale: float) -> None:
-    """Make the head's output ``scale`` times what it was, plus ``mean``.
-
-    Args:
-        split: A model with one output.
-        mean: What is added.
-        scale: What is multiplied by.
-    """
+    """Make the head's output ``scale`` times what it was, plus ``mean``."""
     output = require_rescalable(split)
     output.weight.mul_(scale)
     output.bias.mul_(scale).add_(mean)
@@ -32,13 +26,7 @@ def rescale_output(split: SplitModel, mean: float, scale: float) -> None:
 
 @torch.no_grad()
 def divide_logits(split: SplitModel, outputs: int, temperature: float) -> None:
-    """Divide all logits by a temperature.
-
-    Args:
-        split: A classifier.
-        outputs: Logits that it gives for each input text.
-        temperature: Above 0; no prediction changes.
-    """
+    """Divide all logits of a classifier by a temperature above 0; no prediction changes."""
     output = require_divisible(split, outputs)
     output.weight.div_(temperature)
     if output.bias is not None:
@@ -48,14 +36,8 @@ def divide_logits(split: SplitModel, outputs: int, temperature: float) -> None:
 def require_rescalable(split: SplitModel) -> nn.Linear:
     """Check, before any training, that the head's output can be rescaled after it.
 
-    Args:
-        split: A model with one output.
-
-    Returns:
-        The linear map that the head ends in.
-
-    Raises:
-        ModelError: If it does not end in one with a bias.
+    Returns the linear map that the head ends in. Raises ``ModelError`` if it does not end in one
+    with a bias.
     """
     end = head_end(split, 1)
     if end is None or end.bias is None:
@@ -74,16 +56,8 @@ def require_divisible(
 ) -> nn.Linear:
     """Check, before any training, that a head ends in a linear map of its own.
 
-    Args:
-        split: A classifier.
-        outputs: Logits that it gives for each input text.
-        instead: What else the user can do than take another head.
-
-    Returns:
-        The linear map that the head ends in.
-
-    Raises:
-        ModelError: If it does not end in one.
+    Returns that map. ``outputs`` are the logits for each input text, ``instead`` is what else the
+    user can do than take another head. Raises ``ModelError`` if it does not end in one.
     """
     if isinstance(split.model, EncoderClassifier):
         return split.model.head.out  # with two classes perhaps a single output, 0 being the other
@@ -98,15 +72,7 @@ def require_divisible(
 
 
 def head_end(split: SplitModel, outputs: int | None = None) -> nn.Linear | None:
-    """Find the linear map that a head ends in.
-
-    Args:
-        split: The model.
-        outputs: How many outputs it has; any number if ``None``.
-
-    Returns:
-        Its last one; ``None`` if it has none.
-    """
+    """Find the linear map that a head ends in, of so many outputs if given; or ``None``."""
     head = {id(p) for p in split.head.values()}
     maps = [m for m in split.model.modules() if isinstance(m, nn.Linear) and id(m.weight) in head]
     ends = [m for m in maps if outputs in (None, m.out_features)]

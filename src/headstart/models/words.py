@@ -11,10 +11,7 @@ def ask_for_words(model: Any) -> None:
     """Let a model of the class ``AutoModelForTokenClassification`` take ``word_places``.
 
     With it, its logits are those of these tokens alone, (words, outputs); without, it is what it
-    was.
-
-    Args:
-        model: Gets a class of the same name, derived from its own.
+    was. The model gets a class of the same name, derived from its own.
     """
     known = type(model)
 
@@ -23,14 +20,7 @@ def ask_for_words(model: Any) -> None:
     ) -> Any:
         """Compute logits.
 
-        Args:
-            self: The model.
-            *inputs: Its inputs.
-            word_places: Which tokens of the batch laid end to end are asked for, (words,).
-            **named: Its inputs by name.
-
-        Returns:
-            As the model's own.
+        With ``word_places``, (words,), those of these tokens of the batch laid end to end.
         """
         output = known.forward(self, *inputs, **named)
         if word_places is not None:

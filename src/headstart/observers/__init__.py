@@ -14,16 +14,9 @@ OBSERVERS: Registry[type[Observer]] = Registry("observer", "headstart.observers"
 
 
 def observer(measure: Mapping[str, Any]) -> Observer:
-    """Make an observer.
+    """Make an observer of its ``name`` and its options.
 
-    Args:
-        measure: Its ``name``, and its options by name.
-
-    Returns:
-        The observer.
-
-    Raises:
-        ConfigError: If there is none of that name.
+    Raises ``ConfigError`` if there is none of that name.
     """
     options = {name: value for name, value in measure.items() if name != "name"}
     return OBSERVERS.get(measure["name"])(**options)

@@ -11,12 +11,7 @@ Floats = npt.NDArray[np.floating]
 def l2_distance(before: Floats, after: Floats) -> float:
     """Return the mean Euclidean distance of each row's features (arXiv 2210.16771, figure 1).
 
-    Args:
-        before: Features, (n, D).
-        after: Features of the same rows, (n, D).
-
-    Returns:
-        The mean over the rows, in the units of the features.
+    Both are (n, D); the mean is in the units of the features.
     """
     return float(np.linalg.norm(after.astype(float) - before, axis=1).mean())
 
@@ -24,14 +19,8 @@ def l2_distance(before: Floats, after: Floats) -> float:
 def linear_cka(one: Floats, other: Floats) -> float:
     """Return the linear centred kernel alignment (Kornblith et al. 2019, arXiv 1905.00414, eq. 3).
 
-    It is 1 for features that are equal up to rotation, scale and shift.
-
-    Args:
-        one: Features, (n, D).
-        other: Features of the same rows, (n, E).
-
-    Returns:
-        From 0 to 1; ``nan`` where the features of one side do not vary.
+    It is 1 for features that are equal up to rotation, scale and shift. Features are of the same
+    rows, (n, D) and (n, E); it is ``nan`` where those of one side do not vary.
     """
     x, y = (f.astype(float) - f.mean(axis=0) for f in (one, other))
     scale = np.linalg.norm(x.T @ x) * np.linalg.norm(y.T @ y)

@@ -19,15 +19,7 @@ Head = dict[str, torch.Tensor]
 
 
 def joined(weights: Mapping[str, torch.Tensor], biases: Mapping[str, torch.Tensor]) -> Head:
-    """Put the weights of one head and the biases of another together.
-
-    Args:
-        weights: The head that gives its weights.
-        biases: The head that gives its biases; the same names and shapes.
-
-    Returns:
-        The new head.
-    """
+    """Put the weights of one head and the biases of another together."""
     return {n: t if t.ndim > 1 else biases[n] for n, t in weights.items()}
 
 
@@ -36,13 +28,6 @@ def shuffled(head: Mapping[str, torch.Tensor], seed: int) -> Head:
 
     The inputs of each matrix are permuted, in all rows alike: every row keeps its elements and its
     norm, and the angles between the rows (the classes) stay. Biases stay too.
-
-    Args:
-        head: The head.
-        seed: Seed of the permutations, one for each matrix.
-
-    Returns:
-        The new head.
     """
     made = dict(head)
     for name, tensor in head.items():
@@ -59,13 +44,6 @@ def rescaled(head: Mapping[str, torch.Tensor], like: Mapping[str, torch.Tensor])
 
     The bias of a matrix is scaled with it, so that a linear head decides as before, less or more
     surely. Other vectors stay.
-
-    Args:
-        head: The head that gives the direction.
-        like: The head that gives the norms.
-
-    Returns:
-        The new head.
     """
     made = dict(head)
     for name, tensor in head.items():
@@ -90,29 +68,14 @@ def norm(head: Mapping[str, torch.Tensor]) -> float:
 
 
 def cosine(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> float:
-    """Return the cosine between two heads, each taken as one long vector.
-
-    Args:
-        one: A head, or a part of it.
-        other: One of the same names and shapes.
-
-    Returns:
-        From -1 to 1; 0 where one of them is 0.
-    """
+    """Return the cosine between two heads, each as one long vector; 0 where one of them is 0."""
     product = sum(float((t.double() * other[name].double()).sum()) for name, t in one.items())
     size = norm(one) * norm(other)
     return product / size if size else 0.0
 
 
 def fingerprint(head: Mapping[str, torch.Tensor]) -> str:
-    """Return a digest of a head's exact bits.
-
-    Args:
-        head: The head.
-
-    Returns:
-        ``sha256:`` and 32 hexadecimal digits.
-    """
+    """Return a digest of a head's exact bits: ``sha256:`` and 32 hexadecimal digits."""
     digest = hashlib.sha256()
     for name in sorted(head):
         digest.update(f"{name}|{head[name].dtype}|{tuple(head[name].shape)}|".encode())

@@ -41,13 +41,8 @@ class OtherHead:
 def head_of_another_run(plan: TrainingPlan, other: Mapping[str, Any]) -> OtherHead:
     """Carry out another stage 1 and take its head.
 
-    Args:
-        plan: The run that will get the head; its model is left as it was.
-        other: Settings in which the other run differs. Unless they name a task, it has the same
-            rows, even with another seed.
-
-    Returns:
-        What came of it.
+    ``other`` are settings in which the other run differs; unless they name a task, it has the same
+    rows, even with another seed. The model of ``plan`` is left as it was.
     """
     own = settings_of_the_other(plan.config, other)
     if "task" in other:
@@ -68,15 +63,7 @@ def head_of_another_run(plan: TrainingPlan, other: Mapping[str, Any]) -> OtherHe
 
 
 def settings_of_the_other(config: FitConfig, other: Mapping[str, Any]) -> FitConfig:
-    """Return the settings of the run whose stage 1 gives the head.
-
-    Args:
-        config: Settings of the run that will get it.
-        other: Settings in which the other run differs.
-
-    Returns:
-        The settings.
-    """
+    """Return the settings of the run whose stage 1 gives the head."""
     if "task" not in other:
         return config.model_copy(update=dict(other))
     kept = {name: value for name, value in config.plain().items() if name not in _OF_A_TASK}
@@ -86,12 +73,7 @@ def settings_of_the_other(config: FitConfig, other: Mapping[str, Any]) -> FitCon
 def require_same_outputs(config: FitConfig, other: Mapping[str, Any]) -> None:
     """Refuse another task whose head would not fit.
 
-    Args:
-        config: Settings of the run.
-        other: Settings of the other task.
-
-    Raises:
-        ConfigError: If its head has another number of outputs.
+    Raises ``ConfigError`` if its head has another number of outputs.
     """
     own, theirs = _splits(config), _splits(settings_of_the_other(config, other))
     if _outputs(own) != _outputs(theirs):

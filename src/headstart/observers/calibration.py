@@ -33,11 +33,7 @@ class Calibration(Observer):
     def check(self, config: FitConfig) -> None:
         """Refuse what has no probabilities, or will be calibrated already.
 
-        Args:
-            config: Settings of the run.
-
-        Raises:
-            ConfigError: If the target is a number, or the run calibrates its model itself.
+        Raises ``ConfigError`` if the target is a number, or the run calibrates its model itself.
         """
         self._refuse(config, read_rows(config, find_task(config)))
 

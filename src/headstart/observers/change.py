@@ -18,11 +18,7 @@ class Change(Observer):
     def begin(self, plan: TrainingPlan) -> None:
         """Remember the pretrained backbone.
 
-        Args:
-            plan: Model, rows and plan.
-
-        Raises:
-            ModelError: If the model keeps its layers in no module list.
+        Raises ``ModelError`` if the model keeps its layers in no module list.
         """
         super().begin(plan)
         backbone = plan.model.backbone
@@ -54,14 +50,8 @@ def mean_change(before: torch.Tensor, after: torch.Tensor) -> tuple[float, float
     """Return the mean absolute change of a tensor, and what it is relative to.
 
     The relative change is the first divided by the second, mean |after - before| / mean |before|;
-    of a tensor that was 0 there is none.
-
-    Args:
-        before: Its values before.
-        after: Its values after, of the same shape.
-
-    Returns:
-        The mean of |after - before| and the mean of |before| over all elements.
+    of a tensor that was 0 there is none. Both have one shape; returned are the means of |after -
+    before| and of |before| over all elements.
     """
     old = before.double()
     return float((after.double() - old).abs().mean()), float(old.abs().mean())
@@ -70,14 +60,9 @@ def mean_change(before: torch.Tensor, after: torch.Tensor) -> tuple[float, float
 def place(split: SplitModel, name: str) -> tuple[str, str]:
     """Return where in the backbone a parameter lies, and of which kind it is.
 
-    Args:
-        split: The model.
-        name: The parameter's name in it.
-
-    Returns:
-        The part: ``layer 0`` and so on, ``above`` for what comes after the layers, ``embeddings``
-        for all else; and the kind: the module's own name within its layer, or within the base
-        model, without ``.weight`` and ``.bias``. The same kind lies in every layer.
+    The part: ``layer 0`` and so on, ``above`` for what comes after the layers, ``embeddings`` for
+    all else; and the kind: the module's own name within its layer, or within the base model,
+    without ``.weight`` and ``.bias``. The same kind lies in every layer.
     """
     part = ABOVE if split.is_above_layers(name) else BELOW
     within = name.removeprefix(f"{split.prefix}.")

@@ -74,12 +74,8 @@ class HeadStart(Observer):
     def check(self, config: FitConfig) -> None:
         """Refuse runs whose stage 2 would differ, and another task whose head would not fit.
 
-        Args:
-            config: Settings of the run.
-
-        Raises:
-            ConfigError: If the budget is one of all stages, a head is given, or the other task has
-                another number of outputs.
+        Raises ``ConfigError`` if the budget is one of all stages, a head is given, or the other
+        task has another number of outputs.
         """
         strategy = read_strategy(config.strategy)
         if config.head:

@@ -65,20 +65,7 @@ def pretrain(
 ) -> None:
     """Train the head in place; see ``headstart.pretrain_head``.
 
-    Args:
-        split: The model.
-        dataset: Tokenised rows.
-        line: One stage in the strategy notation.
-        label_column: Name of the label.
-        epochs: Length; until the head has learned if ``None``.
-        batch_size: Rows per optimizer step.
-        lr: Learning rate of the tuner.
-        head_lr: Learning rate of the head.
-        seed: The seed.
-        device: Where to compute.
-
-    Raises:
-        ConfigError: If the line has more than one stage.
+    Raises ``ConfigError`` if the line has more than one stage.
     """
     changes = {"epochs": epochs, "lr": lr, "head_lr": head_lr}
     given = {key: value for key, value in changes.items() if value is not None}
@@ -198,15 +185,7 @@ def _require_fit(encoded: Encoded, split: SplitModel) -> None:
 
 
 def _fitted_to_model(encoded: Encoded, split: SplitModel) -> tuple[Encoded, TargetKind]:
-    """Check the labels against the model's outputs, and standardise numbers.
-
-    Args:
-        encoded: The rows.
-        split: The model.
-
-    Returns:
-        The rows in the units of training, and the kind of target.
-    """
+    """Check the labels against the model's outputs, and standardise numbers."""
     labels, outputs = _labels(encoded), _outputs(split)
     if len(np.unique(labels)) < 2:
         raise DataError("labels that differ", f"{labels[0]} in every row", "Check the label.")

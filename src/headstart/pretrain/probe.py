@@ -35,17 +35,9 @@ def run_probe(
 ) -> Scores:
     """Train a head for every seed and learning rate on the frozen backbone; see ``probe``.
 
-    Args:
-        config: The settings; its seed splits and samples the rows.
-        seeds: Seeds of head and data order.
-        rates: Peak learning rates.
-        frames: Rows that are already there, by split.
-
-    Returns:
-        For each seed and rate both of them, the metrics, ``score`` and ``loss``.
-
-    Raises:
-        ConfigError: If a setting has no meaning here, or the features cannot be kept.
+    The seed of ``config`` splits and samples the rows; ``frames`` are rows that are already there,
+    by split. Raises ``ConfigError`` if a setting has no meaning here, or the features cannot be
+    kept.
     """
     raise_all(_faults(config, seeds, rates))
     settings = decide_settings(config.model_copy(update={"strategy": "head"}))

@@ -16,17 +16,10 @@ from headstart.errors import DataError
 def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad: int) -> Encoded:
     """Lay out rows that the user has tokenised.
 
-    Args:
-        dataset: Rows, or a data frame, with ``input_ids``, the label and, where the model takes
-            them, ``token_type_ids``. Places that an ``attention_mask`` hides are left out.
-        label_column: Name of the label; ``labels`` is understood too.
-        pad: The padding token.
-
-    Returns:
-        The rows, with labels.
-
-    Raises:
-        DataError: If there are no rows, it has several splits, or a row lacks tokens or label.
+    They have ``input_ids``, the label and, where the model takes them, ``token_type_ids``; places
+    that an ``attention_mask`` hides are left out. The label may be called ``labels`` too; ``pad``
+    is the padding token. Raises ``DataError`` if there are no rows, it has several splits, or a row
+    lacks tokens or label.
     """
     if isinstance(dataset, pd.DataFrame):
         dataset = cast("list[Mapping[str, Any]]", dataset.to_dict("records"))
@@ -67,12 +60,7 @@ def encode_dataset(dataset: Iterable[Mapping[str, Any]], label_column: str, pad:
 def class_names_of(dataset: Any, label_column: str) -> tuple[str, ...]:
     """Return the names that a data set of ``datasets`` gives to the integers of its label.
 
-    Args:
-        dataset: Tokenised rows of any kind.
-        label_column: Name of the label; ``labels`` is understood too.
-
-    Returns:
-        Names in the order of the integers; none where the rows know none.
+    Names are in the order of the integers; none where the rows know none.
     """
     features = getattr(dataset, "features", None)
     if not isinstance(features, Mapping):

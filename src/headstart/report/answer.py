@@ -42,14 +42,7 @@ class _Found:
 
 
 def answer(summary: Summary) -> Answer:
-    """Write the conclusion of a study.
-
-    Args:
-        summary: What it says in numbers.
-
-    Returns:
-        The sentences.
-    """
+    """Write the conclusion of a study."""
     cautions = _cautions(summary)
     if not summary.finished:
         return Answer(*_nothing(summary), cautions)
@@ -77,14 +70,7 @@ def answer(summary: Summary) -> Answer:
 
 
 def show_p(p: float) -> str:
-    """Write a p-value with its sign.
-
-    Args:
-        p: The value.
-
-    Returns:
-        For example ``p = 0.031`` or ``p < 0.001``.
-    """
+    """Write a p-value with its sign. For example ``p = 0.031`` or ``p < 0.001``."""
     return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
@@ -129,11 +115,7 @@ def _closest(top: _Found, base: str) -> str:
 def show_size(found: Comparison) -> str:
     """Write a difference in words, with its interval and the number of seeds.
 
-    Args:
-        found: The comparison.
-
-    Returns:
-        For example ``(+1.2 points, 95 % interval 0.3 to 2.1, 8 seeds)``.
+    For example ``(+1.2 points, 95 % interval 0.3 to 2.1, 8 seeds)``.
     """
     text = show_interval(found.difference, factor=100)
     number, _, interval = text.partition(" ")

@@ -24,17 +24,10 @@ HEAD = (
 
 
 def section(evidence: Evidence, model: RunResult | None = None) -> str:
-    """Write what a study has found.
+    """Write what a study has found, for the card of a model if one is given.
 
-    Args:
-        evidence: The study.
-        model: The record of the model whose card it is for.
-
-    Returns:
-        Markdown between two marks, with a line break at its end.
-
-    Raises:
-        ConfigError: If the model was trained by a strategy that the study does not know.
+    Markdown between two marks, with a line break at its end. Raises ``ConfigError`` if the model
+    was trained by a strategy that the study does not know.
     """
     summary = evidence.summary
     found = answer(summary)
@@ -56,17 +49,10 @@ def section(evidence: Evidence, model: RunResult | None = None) -> str:
 
 
 def put_into(path: Path, text: str) -> bool:
-    """Write a section into a file: in place of the one there, else at its end.
+    """Write a section into a file, made if need be: in place of the one there, else at its end.
 
-    Args:
-        path: The file; made if it does not exist.
-        text: The section.
-
-    Returns:
-        Whether one stood there. Everything else in the file stays as it is, byte by byte.
-
-    Raises:
-        RunError: If the file cannot be read or written, or holds one mark without the other.
+    Returns whether one stood there. Everything else in the file stays as it is, byte by byte.
+    Raises ``RunError`` if the file cannot be read or written, or holds one mark without the other.
     """
     try:
         old = path.read_bytes().decode() if path.exists() else ""

@@ -39,14 +39,7 @@ class Band:
 
 
 def band(stages: Sequence[StageResult]) -> Band:
-    """Summarise the curves of one stage over seeds.
-
-    Args:
-        stages: The stage of each run.
-
-    Returns:
-        Mean and spread by step.
-    """
+    """Summarise the curves of one stage over seeds."""
     scores: dict[int, list[float]] = defaultdict(list)
     for stage in stages:
         for point in stage.curve:
@@ -64,26 +57,12 @@ def band(stages: Sequence[StageResult]) -> Band:
 
 
 def kept(run: Run) -> list[StageResult]:
-    """Return the stages of a run without the attempts that were given up.
-
-    Args:
-        run: The run.
-
-    Returns:
-        Its stages in order.
-    """
+    """Return the stages of a run without the attempts that were given up."""
     return [stage for stage in run.result.stages if stage.handed_on != GIVEN_UP]
 
 
 def learning(evidence: Evidence) -> Iterator[Figure]:
-    """Draw the score along all stages of a strategy.
-
-    Args:
-        evidence: What the report is made from.
-
-    Yields:
-        One small figure for each group and strategy.
-    """
+    """Draw the score along all stages of a strategy."""
     summary = evidence.summary
     found = _runs(evidence.runs)
     for number, group in enumerate(summary.groups):
@@ -130,14 +109,7 @@ def _stages(
 
 
 def convergence(evidence: Evidence) -> Iterator[Figure]:
-    """Draw the last stage of each strategy against plain fine-tuning.
-
-    Args:
-        evidence: What the report is made from.
-
-    Yields:
-        One figure for each group with two strategies or more.
-    """
+    """Draw the last stage of each strategy against plain fine-tuning."""
     summary, looks = evidence.summary, looks_of(evidence.summary)
     found = _runs(evidence.runs)
     for number, group in enumerate(summary.groups):
@@ -189,18 +161,7 @@ def _is_plain(run: Run) -> bool:
 def drawn(
     found: Band, name: str, look: Look, begins: int, *, thick: bool = False
 ) -> list[dict[str, Any]]:
-    """Draw a band: its area, and the line of the mean.
-
-    Args:
-        found: The band.
-        name: What it is called.
-        look: Its look.
-        begins: Step at which it begins.
-        thick: Whether the line stands out.
-
-    Returns:
-        Traces of plotly.
-    """
+    """Draw a band from a step on, as traces of plotly: its area, and the line of the mean."""
     x = [begins + step for step in found.steps]
     high = [round(m + s, 3) for m, s in zip(found.mean, found.sd, strict=True)]
     low = [round(m - s, 3) for m, s in zip(found.mean, found.sd, strict=True)]

@@ -21,13 +21,7 @@ POLICY = (
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page.
-
-    Args:
-        id: Its identity on the page.
-        title: Its title.
-        content: HTML.
-    """
+    """A part of a page: its identity there, its title, and its content as HTML."""
 
     id: str
     title: str
@@ -35,15 +29,10 @@ class Section:
 
 
 def document(title: str, sections: Sequence[Section], figures: Sequence[Figure]) -> str:
-    """Write a whole page.
+    """Write a whole page of HTML.
 
-    Args:
-        title: What it is about.
-        sections: Its parts; the first is what whoever skips the contents wants.
-        figures: The figures that stand in them.
-
-    Returns:
-        HTML.
+    The first section is what whoever skips the contents wants; ``figures`` are those that stand in
+    the sections.
     """
     from plotly.offline import get_plotlyjs
 
@@ -73,16 +62,7 @@ def document(title: str, sections: Sequence[Section], figures: Sequence[Figure])
 
 
 def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a table that can be sorted.
-
-    Args:
-        caption: What it shows.
-        head: Titles of the columns; those of numbers begin with ``>``.
-        rows: Cells as text.
-
-    Returns:
-        HTML.
-    """
+    """Write a table that can be sorted; titles of columns of numbers begin with ``>``."""
     titles = "".join(
         f'<th scope="col"{_right(title)} aria-sort="none"><button type="button">'
         f"<span>{words(title.removeprefix('>'))}</span>"
@@ -108,26 +88,12 @@ def _cells(head: Sequence[str], row: Sequence[str]) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Write text in which no sign is HTML and no character turns the direction of reading.
-
-    Args:
-        text: What a user may have typed.
-
-    Returns:
-        HTML.
-    """
+    """Write text in which no sign is HTML and no character turns the direction of reading."""
     return escape_signs(printable(shortened(text, LONGEST_MESSAGE)))
 
 
 def words(text: str) -> str:
-    """Write text in which a number stays with its percent sign.
-
-    Args:
-        text: What a user may have typed, too.
-
-    Returns:
-        HTML.
-    """
+    """Write text in which a number stays with its percent sign."""
     return escape(text).replace("95 %", "95&nbsp;%")
 
 
@@ -136,14 +102,7 @@ def _right(title: str) -> str:
 
 
 def figures(found: Sequence[Figure]) -> str:
-    """Write the places of figures, with their captions.
-
-    Args:
-        found: The figures.
-
-    Returns:
-        HTML.
-    """
+    """Write the places of figures, with their captions."""
     kind = "small-figures" if all(figure.small for figure in found) else "figures"
     return f'<div class="{kind}">{"".join(_figure(figure) for figure in found)}</div>'
 
@@ -159,14 +118,7 @@ def _figure(figure: Figure) -> str:
 
 
 def listing(text: str) -> str:
-    """Write text in which every character counts.
-
-    Args:
-        text: For example a file.
-
-    Returns:
-        HTML.
-    """
+    """Write text in which every character counts."""
     return f'<pre tabindex="0"><code>{escape_signs(printable(text.rstrip()))}</code></pre>'
 
 

@@ -48,13 +48,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and line of a strategy; no two differ by colour alone.
-
-    Args:
-        colour: Of lines and markers.
-        marker: Shape of the markers.
-        dash: Of the lines.
-    """
+    """Colour, shape of the markers and line of a strategy; no two differ by colour alone."""
 
     colour: str
     marker: str
@@ -62,40 +56,18 @@ class Look:
 
 
 def looks(summary: Summary) -> dict[str, Look]:
-    """Choose the look of every strategy of a study.
-
-    Args:
-        summary: The study.
-
-    Returns:
-        Looks by strategy, the same in all figures.
-    """
+    """Choose the look of every strategy of a study, the same in all figures."""
     names = {e.strategy: None for g in summary.groups for e in g.entries}
     return {name: look_of(i) for i, name in enumerate(names)}
 
 
 def look_of(place: int) -> Look:
-    """Return the look of what stands at a place in a figure.
-
-    Args:
-        place: From 0.
-
-    Returns:
-        The look.
-    """
+    """Return the look of what stands at a place, from 0, in a figure."""
     return Look(*(kinds[place % len(kinds)] for kinds in (COLOURS, MARKERS, DASHES)))
 
 
 def label(text: str, longest: int = LONGEST_NAME) -> str:
-    """Return text as plotly shows it as it is, in lines that fit a telephone.
-
-    Args:
-        text: What a user may have typed.
-        longest: Characters of a line.
-
-    Returns:
-        The text without markup of its own.
-    """
+    """Return text as plotly shows it as it is, in lines that fit a telephone."""
     lines = [""]
     for word in one_line(shortened(text, LONGEST_LABEL)).split(" "):
         parts = [word[i : i + longest] for i in range(0, len(word), longest)] or [""]
@@ -110,29 +82,12 @@ def label(text: str, longest: int = LONGEST_NAME) -> str:
 
 
 def points(value: float) -> float:
-    """Return a score times 100, short enough for a page.
-
-    Args:
-        value: A score, as a part of 1 or in a unit.
-
-    Returns:
-        For example 73.25.
-    """
+    """Return a score times 100, short enough for a page. For example 73.25."""
     return round(100 * float(value), 3)
 
 
 def layout(x: str, y: str, height: int = 380, **more: Any) -> dict[str, Any]:
-    """Return the layout that the figures share.
-
-    Args:
-        x: Title of the horizontal axis.
-        y: Title of the vertical axis.
-        height: In pixels.
-        **more: Further settings, by name.
-
-    Returns:
-        The layout.
-    """
+    """Return the layout that the figures share, with the axes' titles and the height in pixels."""
     made: dict[str, Any] = {
         "height": height,
         # page.js makes room for the legend, whose height depends on the width of the page.
@@ -150,14 +105,7 @@ def layout(x: str, y: str, height: int = 380, **more: Any) -> dict[str, Any]:
 
 
 def by_seed(summary: Summary) -> Iterator[Figure]:
-    """Draw each seed as a line from the baseline to a strategy.
-
-    Args:
-        summary: The study.
-
-    Yields:
-        One small figure for each group and strategy.
-    """
+    """Draw each seed as a line from the baseline to a strategy."""
     for number, group in enumerate(summary.groups):
         base = next((e for e in group.entries if e.strategy == summary.baseline), None)
         if base is None:
@@ -231,11 +179,7 @@ def _slopes(
 def by_size(evidence: Evidence) -> Iterator[Figure]:
     """Draw the score against the number of training rows.
 
-    Args:
-        evidence: What the report is made from.
-
-    Yields:
-        One figure for each task, model and setting that has several sizes.
+    There is one for each task, model and setting that has several sizes.
     """
     look = looks(evidence.summary)
     sizes = _rows_used(evidence.runs)
@@ -269,14 +213,7 @@ def by_size(evidence: Evidence) -> Iterator[Figure]:
 
 
 def by_cost(summary: Summary) -> Iterator[Figure]:
-    """Draw the score against the time of a run.
-
-    Args:
-        summary: The study.
-
-    Yields:
-        One figure for each group.
-    """
+    """Draw the score against the time of a run."""
     look = looks(summary)
     for number, group in enumerate(summary.groups):
         done = [e for e in group.entries if e.scores and e.seconds is not None]
@@ -309,14 +246,7 @@ def with_bars(
 ) -> dict[str, Any]:
     """Draw mean scores as a line, with bars of one standard deviation.
 
-    Args:
-        name: What they are of.
-        look: Its look.
-        found: Places on the horizontal axis, and the scores there.
-        unit: Of the places.
-
-    Returns:
-        A trace of plotly.
+    ``found`` are places on the horizontal axis, in ``unit``, and the scores there.
     """
     return {
         "x": [round(at, 2) for at, _ in found],
@@ -335,15 +265,7 @@ def with_bars(
 
 
 def group_name(group: Group, summary: Summary) -> str:
-    """Return what a group is called, with its model where the study has several.
-
-    Args:
-        group: The group.
-        summary: The study.
-
-    Returns:
-        One line.
-    """
+    """Return what a group is called, with its model where the study has several."""
     models = {g.model for g in summary.groups}
     return f"{group.name}, {group.model}" if len(models) > 1 else group.name
 

@@ -18,14 +18,7 @@ CORRECTED = (
 
 
 def build(evidence: Evidence) -> str:
-    """Write the report.
-
-    Args:
-        evidence: What it is made from.
-
-    Returns:
-        A whole page.
-    """
+    """Write the report."""
     sections, drawn = _sections(evidence)
     return document(_title(evidence), sections, drawn)
 

@@ -59,30 +59,15 @@ def read_study(
 ) -> Evidence:
     """Read what a study's folder holds at present.
 
-    Args:
-        address: Folder or fsspec address.
-        baseline: What to compare with; that of the first plan if ``None``.
-        strategies: Those to show; all if empty.
-
-    Returns:
-        The evidence; a study of which nothing has ended has no groups.
-
-    Raises:
-        HeadstartError: If there is no study, or a strategy is not in it.
+    By default the baseline is that of the first plan, and all strategies are shown. A study of
+    which nothing has ended has no groups. Raises ``HeadstartError`` if there is no study, or a
+    strategy is not in it.
     """
     return evidence_of(str(address), read_records(address, baseline, strategies))
 
 
 def evidence_of(address: str, found: Records) -> Evidence:
-    """Compute what a report is made from.
-
-    Args:
-        address: The study's folder.
-        found: The records.
-
-    Returns:
-        The evidence.
-    """
+    """Compute what a report is made from."""
     runs = [
         Run(r["id"], r["axes"], RunResult.from_dict(r["result"]), r["measured"])
         for r in found.results

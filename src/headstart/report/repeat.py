@@ -22,11 +22,7 @@ LEFT_OUT = {"out", "resume", "overwrite", "checkpoint_minutes", "checkpoint_step
 def study_file(evidence: Evidence) -> str:
     """Return a study file that asks for the same runs.
 
-    Args:
-        evidence: What the report is made from.
-
-    Returns:
-        YAML; nothing if it is not known what was asked for.
+    YAML; nothing if it is not known what was asked for.
     """
     planned = evidence.planned
     if not planned:
@@ -60,25 +56,14 @@ def study_file(evidence: Evidence) -> str:
 
 
 def command(evidence: Evidence) -> str:
-    """Return the command that carries the study out.
-
-    Args:
-        evidence: What the report is made from.
-
-    Returns:
-        A line for a shell.
-    """
+    """Return the command that carries the study out."""
     return f"headstart study run --config {FILE} --out {shlex.quote(evidence.address)}"
 
 
 def whole(evidence: Evidence) -> bool:
     """Return whether the study file asks for exactly the runs of the study.
 
-    Args:
-        evidence: What the report is made from.
-
-    Returns:
-        False where requests were added that are not one grid.
+    It does not where requests were added that are not one grid.
     """
     planned = evidence.planned
     count = 1
@@ -92,11 +77,7 @@ def whole(evidence: Evidence) -> bool:
 def facts(evidence: Evidence) -> list[tuple[str, str]]:
     """Return settings, versions, machines and data of the finished runs.
 
-    Args:
-        evidence: What the report is made from.
-
-    Returns:
-        Names and values; where runs differ, all values.
+    Where runs differ, all values are given.
     """
     results = [run.result for run in evidence.runs]
     told = [(f"setting: {k}", v) for k, v in
@@ -115,14 +96,7 @@ def facts(evidence: Evidence) -> list[tuple[str, str]]:
 
 
 def common(tables: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what all tables share.
-
-    Args:
-        tables: Settings by name.
-
-    Returns:
-        The names that have one value in all of them.
-    """
+    """Return what all tables share."""
     first = tables[0] if tables else {}
     return {k: v for k, v in first.items() if all(k in t and t[k] == v for t in tables)}
 

@@ -39,20 +39,11 @@ class Speed:
 def fit_to_budget(plan: TrainingPlan, began: float) -> TrainingPlan:
     """Shorten the last stage, so that the run ends within its budget of time.
 
-    A few steps are timed on the run's own rows; the model is then as it was. These are estimates:
-    a training that has begun is not cut short.
-
-    Args:
-        plan: The run; one without a budget is given back as it is.
-        began: When it began, by ``time.perf_counter``.
-
-    Returns:
-        The run, its last stage no longer than was planned. Where not even half an epoch is left and
-        the first stage fits the head to its optimum, it is that stage alone.
-
-    Raises:
-        ConfigError: If there are several processes, whose clocks differ, or the time does not
-            suffice.
+    A few steps are timed on the run's own rows; the model is then as it was. These are estimates: a
+    training that has begun is not cut short. A run without a budget is given back as it is;
+    ``began`` is from ``time.perf_counter``. Where not even half an epoch is left and the first
+    stage fits the head to its optimum, the run is that stage alone. Raises ``ConfigError`` if there
+    are several processes, whose clocks differ, or the time does not suffice.
     """
     config, strategy = plan.config, plan.strategy
     if not config.budget:
@@ -96,14 +87,7 @@ def _decided(plan: TrainingPlan, strategy: Strategy) -> dict[str, object]:
 
 
 def measure(plan: TrainingPlan) -> Speed:
-    """Time a few steps of the last stage; the model is then as it was.
-
-    Args:
-        plan: The run.
-
-    Returns:
-        The speed.
-    """
+    """Time a few steps of the last stage; the model is then as it was."""
     last = replace(plan.strategy.stages[-1], steps=MEASURED, epochs=None, until=None, share=None)
     config = plan.config.model_copy(
         update={"select": "last", "calibrate": False, "eval_every": 10**9}
@@ -127,13 +111,7 @@ def measure(plan: TrainingPlan) -> Speed:
 def epochs_within(plan: TrainingPlan, speed: Speed, seconds: float) -> float:
     """Return the epochs of the last stage for which the time suffices.
 
-    Args:
-        plan: The run.
-        speed: The machine's.
-        seconds: What is left of the budget.
-
-    Returns:
-        Epochs; 0 or less if there is no time for any.
+    It is 0 or less if there is no time for any.
     """
     rows = len(plan.encoded.train) + len(plan.encoded.validation)
     spent = 2 * len(plan.encoded.validation) * speed.row  # before the first step, and for scores

@@ -22,15 +22,9 @@ def calibrate(plan: TrainingPlan, logits: Floats, result: RunResult) -> Floats:
 
     No row is judged by a temperature that was fitted on it: where rows have been carved for
     selection they fit it and the untouched validation rows judge it; else the validation rows do
-    both, in halves (cross-fitting).
-
-    Args:
-        plan: The run.
-        logits: Of the final state on the rows that the record's ``scores`` are about, (n, classes).
-        result: The record; its scores become those of the calibrated model, and warnings are added.
-
-    Returns:
-        Those of the calibrated model, (n, classes).
+    both, in halves (cross-fitting). ``logits`` are of the final state on the rows that the record's
+    ``scores`` are about, (n, classes); those of the calibrated model are returned. The record's
+    scores become its own, and warnings are added.
     """
     rows, untouched = plan.encoded.validation, plan.encoded.untouched
     # Not the logits of the last evaluation: a resumed run may have computed those in other steps.
@@ -72,15 +66,7 @@ _NO_BETTER = (
 
 
 def final_logits(plan: TrainingPlan, rows: Examples) -> Floats:
-    """Compute the logits of the model as it is now.
-
-    Args:
-        plan: The run.
-        rows: The rows.
-
-    Returns:
-        (n, outputs).
-    """
+    """Compute the logits, (n, outputs), of the model as it is now."""
     loader = ExamplesLoader(rows, plan.runtime.device)
     return predict_logits(plan.model.model, loader, plan.runtime, plan.splits.kind.outputs)
 
@@ -105,11 +91,7 @@ def _fold(plan: TrainingPlan, temperature: float, result: RunResult) -> Floats:
 def require_thresholds(kind: TargetKind) -> None:
     """Refuse ``--tune-threshold``, before any training, where labels have no threshold.
 
-    Args:
-        kind: The kind of target.
-
-    Raises:
-        ConfigError: If they have none.
+    Raises ``ConfigError`` if they have none.
     """
     if not kind.thresholds():
         raise ConfigError(
@@ -125,16 +107,9 @@ def choose_threshold(
     """Choose a threshold by the score on held-out rows, and save it with the model.
 
     Rows that have been carved for selection choose it and the untouched validation rows judge it;
-    else the validation rows do both, which a warning says.
-
-    Args:
-        plan: The run.
-        held_out: Logits of the final state on the held-out rows, (n, labels).
-        reported: Those on the rows that the record's ``scores`` are about.
-        result: The record; its scores become those at the threshold.
-
-    Returns:
-        The kind of target with the threshold.
+    else the validation rows do both, which a warning says. Logits are of the final state, (n,
+    labels), ``reported`` on the rows that the record's ``scores`` are about; these become those at
+    the threshold, with which the kind of target is returned.
     """
     rows, untouched, metrics = plan.encoded.validation, plan.encoded.untouched, plan.task.metrics
     kinds = plan.splits.kind.thresholds()

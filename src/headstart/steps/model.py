@@ -30,15 +30,7 @@ from headstart.untrusted import shown
 def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     """Load the model, put a head on it, and turn the rows into what it reads.
 
-    Args:
-        settings: What was decided before.
-        splits: The rows.
-
-    Returns:
-        Model, preprocessor, examples.
-
-    Raises:
-        HeadstartError: If model, head and rows do not fit together.
+    Raises ``HeadstartError`` if model, head and rows do not fit together.
     """
     config, hyperparameters = settings.config, settings.hyperparameters
     with without_collection():  # transformers imports a model's code when it is first asked for
@@ -99,15 +91,8 @@ def require_calibratable(
 ) -> None:
     """Refuse, before any training, what cannot be calibrated after it.
 
-    Args:
-        config: The settings.
-        splits: The rows.
-        encoded: Them as the model reads them.
-        model: The model.
-
-    Raises:
-        HeadstartError: If the target has no temperature, the held-out rows are of one class only,
-            or the head does not end in a linear map.
+    Raises ``HeadstartError`` if the target has no temperature, the held-out rows are of one class
+    only, or the head does not end in a linear map.
     """
     if not splits.kind.calibrates:
         # Numbers alone may have been meant as classes: other labels have names.
@@ -131,16 +116,7 @@ def require_calibratable(
 
 
 def read_model(config: FitConfig, hyperparameters: Hyperparameters, splits: Splits) -> SplitModel:
-    """Read the checkpoint, with a new head for the target.
-
-    Args:
-        config: The settings.
-        hyperparameters: The numbers of the run.
-        splits: The rows.
-
-    Returns:
-        Backbone and head.
-    """
+    """Read the checkpoint, with a new head for the target."""
     return load_classifier(
         config.model,
         splits.target,
@@ -155,17 +131,9 @@ def read_model(config: FitConfig, hyperparameters: Hyperparameters, splits: Spli
 def fresh_head(
     model: SplitModel, splits: Splits, preprocessor: Preprocessor, init: str, seed: int
 ) -> dict[str, torch.Tensor]:
-    """Draw a head anew, and start its last map as asked for; it is then in the model.
+    """Draw a head anew, its last map started as asked for; it is then in the model.
 
-    Args:
-        model: Backbone and head.
-        splits: The rows.
-        preprocessor: The model's.
-        init: ``normal``, ``zero`` or ``labels``.
-        seed: The run's seed.
-
-    Returns:
-        Copies of the head's tensors by name.
+    ``init`` is ``normal``, ``zero`` or ``labels``. Returns copies of the head's tensors by name.
     """
     draw_head(model, stream(seed, "head"))
     initialise_head(model, init, splits.target, preprocessor.tokenizer)

@@ -25,17 +25,8 @@ def make_plan(
 ) -> TrainingPlan:
     """Decide each stage.
 
-    Args:
-        settings: What was decided before the rows were read.
-        splits: The rows.
-        loaded: The model, and the rows in its tokens.
-        runtime: Device and precision; the precision is lowered to what the model can do.
-
-    Returns:
-        What can start.
-
-    Raises:
-        HeadstartError: If the model or the target cannot be trained as asked.
+    The precision of ``runtime`` is lowered to what the model can do. Raises ``HeadstartError`` if
+    the model or the target cannot be trained as asked.
     """
     config, model, encoded = settings.config, loaded.model, loaded.encoded
     if config.gradient_checkpointing:
@@ -55,13 +46,8 @@ def make_plan(
 def with_settings(plan: TrainingPlan, settings: RunSettings) -> TrainingPlan:
     """Plan other training on the rows and the model that a run has.
 
-    Args:
-        plan: The run.
-        settings: Its settings, changed in seed, strategy or rates. Another seed does not draw the
-            rows and the head again.
-
-    Returns:
-        What can start; it shares the model.
+    ``settings`` are changed in seed, strategy or rates. Another seed does not draw the rows and the
+    head again; the model is shared.
     """
     config, strategy = settings.config, settings.strategy
     hyperparameters = with_enough_steps(settings.hyperparameters, config, len(plan.encoded.train))
@@ -116,12 +102,7 @@ def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
 def _require_meaning(line: str, target: str) -> None:
     """Refuse techniques that have no meaning for a kind of target.
 
-    Args:
-        line: The strategy line.
-        target: The kind's name.
-
-    Raises:
-        HeadstartError: If there are any; each points at its place.
+    Raises ``HeadstartError`` if there are any; each points at its place.
     """
     raise_all(
         NotationError(

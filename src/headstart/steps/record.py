@@ -22,14 +22,7 @@ _KEPT = "the held-out rows showed that it is better than the last one"
 
 
 def make_record(plan: TrainingPlan) -> RunResult:
-    """Begin a run's record with what is known before it trains.
-
-    Args:
-        plan: The run.
-
-    Returns:
-        The record; no stage is in it yet.
-    """
+    """Begin a run's record with what is known before it trains."""
     task, splits, config = plan.task, plan.splits, plan.config
     return RunResult(
         strategy=plan.strategy.name,
@@ -75,14 +68,7 @@ def finish(
 ) -> Floats:
     """Add the scores, and warnings about them, to the record.
 
-    Args:
-        plan: The run.
-        runner: Its stages, done.
-        result: The record.
-        callback: Hears the warnings.
-
-    Returns:
-        The logits that the record's ``scores`` are about, (n, outputs).
+    Returns the logits that the record's ``scores`` are about, (n, outputs).
     """
     final, kind, told = result.stages[-1], plan.splits.kind, len(result.warnings)
     result.last, result.best = final.end, final.best

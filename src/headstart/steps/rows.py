@@ -43,16 +43,8 @@ TRAINING, VALIDATION = "the training rows", "the validation rows"
 def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -> Splits:
     """Read, check and split the rows.
 
-    Args:
-        config: The settings.
-        task: The task.
-        frames: Rows that are already there, by split; they go before the settings' files.
-
-    Returns:
-        The rows.
-
-    Raises:
-        HeadstartError: For all faults together that can be found in one pass.
+    ``frames``, rows that are already there by split, go before the settings' files. Raises
+    ``HeadstartError`` for all faults together that can be found in one pass.
     """
     read = _build(config, task, *_frames(config, task, frames or {}))
     kind, rows, held_out = read.kind, read.train, read.validation

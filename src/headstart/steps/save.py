@@ -19,14 +19,7 @@ if TYPE_CHECKING:
 
 
 def save_run(plan: TrainingPlan, runner: StrategyRunner, result: RunResult, folder: Path) -> None:
-    """Write ``model/``, ``head/`` and ``result.json``.
-
-    Args:
-        plan: The run.
-        runner: Its stages, done; the model holds the result.
-        result: The record.
-        folder: The working folder.
-    """
+    """Write ``model/``, ``head/`` and ``result.json``."""
     split = plan.model
     split.model.to("cpu")
     plan.preprocessor.write_config(split.model.config)

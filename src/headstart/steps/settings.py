@@ -33,14 +33,7 @@ OWN_CLASS = EncoderClassifier.__name__
 def decide_settings(config: FitConfig) -> RunSettings:
     """Decide what the user left open, and refuse settings that contradict one another.
 
-    Args:
-        config: The settings as given.
-
-    Returns:
-        Task, strategy and numbers of the run.
-
-    Raises:
-        HeadstartError: If a setting is at fault, or the model is not there.
+    Raises ``HeadstartError`` if a setting is at fault, or the model is not there.
     """
     strategy, task, notes = read_strategy(config.strategy), find_task(config), []
     hyperparameters = decide_hyperparameters(config, task, look=True)
@@ -73,14 +66,7 @@ def _require_augmentable(config: FitConfig, task: TaskSpec) -> None:
 
 
 def default_out(config: FitConfig) -> Path:
-    """Return the folder of a run whose user named none.
-
-    Args:
-        config: The settings.
-
-    Returns:
-        ``runs/<data>-<strategy>-seed<n>``.
-    """
+    """Return the folder of a run whose user named none: ``runs/<data>-<strategy>-seed<n>``."""
     name = f"{source_name(config, find_task(config))}-{config.strategy}-seed{config.seed}"
     clean = "".join(c if c.isalnum() or c in "-_.=" else "-" for c in name)
     while "--" in clean:
@@ -89,15 +75,7 @@ def default_out(config: FitConfig) -> Path:
 
 
 def with_task(settings: RunSettings, task: TaskSpec) -> RunSettings:
-    """Decide anew what depends on the kind of input, where the labels have told another one.
-
-    Args:
-        settings: What was decided before the rows were read.
-        task: The task as the rows have it.
-
-    Returns:
-        The settings for it.
-    """
+    """Decide anew what depends on the kind of input, where the labels have told another one."""
     if task.shape == settings.task.shape:
         return settings
     hyperparameters = decide_hyperparameters(settings.config, task, look=True)
@@ -109,14 +87,8 @@ def decide_hyperparameters(
 ) -> Hyperparameters:
     """Decide what the user left open.
 
-    Args:
-        config: The settings.
-        task: The task; the paper's preset takes its epochs from it.
-        look: Whether to look at the model, which must be there: one that was made for sentence
-            vectors decides the head.
-
-    Returns:
-        The numbers of the run.
+    The paper's preset takes its epochs from the task. With ``look`` the model, which must be there,
+    may decide the head: one that was made for sentence vectors does.
     """
     preset = get_preset(config.preset)
     total = config.total_epochs
@@ -170,15 +142,7 @@ def _encoder_alone(config: FitConfig, preset: Preset) -> bool:
 
 
 def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:
-    """Return settings of the last stage that its own line overrules.
-
-    Args:
-        config: The settings.
-        strategy: The stages that will run.
-
-    Returns:
-        One error for each; it points into the line.
-    """
+    """Return an error for each setting that the last stage's line overrules; it points there."""
     last = strategy.stages[-1]
     own = {"epochs": strategy.length_name, "lr": "lr", "head_lr": "head_lr"}
     return [
@@ -195,13 +159,8 @@ def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError
 def require_use(config: FitConfig, strategy: Strategy) -> None:
     """Refuse a setting that no stage has a use for.
 
-    Args:
-        config: The settings.
-        strategy: The stages that will run.
-
-    Raises:
-        ConfigError: If activations shall be computed twice where none are kept, or the update shall
-            be elsewhere than a technique that acts inside it.
+    Raises ``ConfigError`` if activations shall be computed twice where none are kept, or the update
+    shall be elsewhere than a technique that acts inside it.
     """
     frozen = all(TUNERS.get(stage.trains).frozen_features for stage in strategy.stages)
     if config.gradient_checkpointing and frozen:
@@ -227,11 +186,7 @@ def require_use(config: FitConfig, strategy: Strategy) -> None:
 def find_task(config: FitConfig) -> TaskSpec:
     """Return the task that the settings describe, built in or made of the user's columns.
 
-    Args:
-        config: The settings.
-
-    Returns:
-        The task; the target of user columns may still be open.
+    The target of user columns may still be open.
     """
     if config.task:
         task = get_task(config.task)
@@ -257,13 +212,5 @@ def find_task(config: FitConfig) -> TaskSpec:
 
 
 def source_name(config: FitConfig, task: TaskSpec) -> str:
-    """Return a short name for the data, for folders and cards.
-
-    Args:
-        config: The settings.
-        task: The task.
-
-    Returns:
-        The task's name, or the training file's stem.
-    """
+    """Return a short name for the data: the task's, or the training file's stem."""
     return Path(config.train).stem if config.train and not config.task else task.name

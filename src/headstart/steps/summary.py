@@ -68,14 +68,7 @@ def _rates(plan: StagePlan) -> tuple[str, str]:
 
 
 def summarise(plan: TrainingPlan) -> PlanSummary:
-    """Describe model, data and stages.
-
-    Args:
-        plan: The run.
-
-    Returns:
-        The summary.
-    """
+    """Describe model, data and stages."""
     config, numbers, stages = plan.config, plan.hyperparameters, plan.stages
     size = sum(p.numel() for p in plan.model.backbone.values())
     facts = {

@@ -21,15 +21,7 @@ from headstart.training.loader import ExamplesLoader
 
 
 def stage_runner(plan: TrainingPlan, callback: Callback) -> StrategyRunner:
-    """Make the runner of a run's stages.
-
-    Args:
-        plan: The run.
-        callback: Hears what happens.
-
-    Returns:
-        The runner; nothing has trained yet, and no checkpoint is written.
-    """
+    """Make the runner of a run's stages."""
     kind, encoded, runtime = plan.splits.kind, plan.encoded, plan.runtime
     labels = encoded.train.labels
     if labels is None:
@@ -51,13 +43,7 @@ def train(
     result: RunResult,
     resumed: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None,
 ) -> None:
-    """Train the stages; the record holds those that are done even after an error.
-
-    Args:
-        runner: From ``stage_runner``.
-        result: The record.
-        resumed: A checkpoint to go on from.
-    """
+    """Train the stages; the record holds those that are done even after an error."""
     result.stages, result.guard = runner.results, runner.guard_notes
     runner.run(resumed)
 
@@ -67,19 +53,10 @@ def train_with_checkpoints(
 ) -> StrategyRunner:
     """Train the stages; go on from a checkpoint where the run is resumed, and write others.
 
-    Args:
-        plan: The run.
-        folder: Its folder.
-        callback: Hears what happens.
-        result: The record; holds the stages that are done even after an error.
-        pauser: Says when a checkpoint is due, and when the user wants to stop.
-
-    Returns:
-        The runner; the model holds the result.
-
-    Raises:
-        RunError: If the checkpoint is about other rows or another backbone.
-        KeyboardInterrupt: If the user interrupts; a checkpoint is then written first.
+    The record holds the stages that are done even after an error; ``pauser`` says when a checkpoint
+    is due, and when the user wants to stop. Raises ``RunError`` if the checkpoint is about other
+    rows or another backbone, and ``KeyboardInterrupt`` if the user interrupts; a checkpoint is then
+    written first.
     """
     origin = {"rows": data_record(plan.splits), "backbone": plan.fingerprint}
     resumed = load_checkpoint(folder.work / CHECKPOINTS) if plan.config.resume else None

@@ -54,14 +54,9 @@ class Hyperparameters:
     ) -> FitConfig:
         """Return settings in which only the stages' own learning rates may still be open.
 
-        Args:
-            config: The settings as given.
-            strategy: The stages that will run.
-            max_length: Longest input in tokens, where inputs have such a length.
-            overlap: Tokens that windows of long texts share, where they are read so.
-
-        Returns:
-            Settings that repeat the run by themselves.
+        They repeat the run by themselves. ``max_length`` is the longest input in tokens, where
+        inputs have such a length; ``overlap`` is what windows of long texts share, where they are
+        read so.
         """
         decided = {
             "total_epochs": self.total_epochs,
@@ -133,13 +128,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class EncodedSplits:
-    """The rows of a run as the model reads them, their labels in the units of training.
-
-    Args:
-        train: Training rows.
-        validation: Validation rows.
-        untouched: The untouched rows, if there are any.
-    """
+    """The rows of a run as the model reads them, their labels in the units of training."""
 
     train: Examples
     validation: Examples
@@ -217,14 +206,7 @@ class TrainingPlan:
 
 
 def gold_labels(rows: Examples | Rows) -> Labels:
-    """Return the labels of rows that train or measure a model, which always carry some.
-
-    Args:
-        rows: The rows, as read or as examples.
-
-    Returns:
-        In the form of their kind of target.
-    """
+    """Return the labels of rows that train or measure a model, which always carry some."""
     labels = rows.row_labels if isinstance(rows, Examples) else rows.labels
     if labels is None:
         raise RuntimeError("rows that train or measure a model carry labels")
@@ -232,14 +214,7 @@ def gold_labels(rows: Examples | Rows) -> Labels:
 
 
 def data_record(splits: Splits) -> dict[str, Any]:
-    """Return row counts and content fingerprints for a run's record.
-
-    Args:
-        splits: The rows.
-
-    Returns:
-        Plain data.
-    """
+    """Return row counts and content fingerprints for a run's record."""
     return {
         "train_rows": len(splits.train),
         "validation_rows": len(splits.validation),

@@ -44,18 +44,11 @@ class _Token:
 
 
 def parse(line: str, known: Iterable[str], techniques: Iterable[str] = ()) -> Strategy:
-    """Read a strategy line.
+    """Read a strategy line such as ``bitfit(epochs=2) > full``, or an alias such as ``eh-ft``.
 
-    Args:
-        line: For example ``bitfit(epochs=2) > full``, or an alias such as ``eh-ft``.
-        known: Names of the registered tuners.
-        techniques: Names of the registered techniques.
-
-    Returns:
-        The strategy, with its aliases written out.
-
-    Raises:
-        NotationError: If the line cannot be read; the message points at the place.
+    Aliases are written out. ``known`` are names of the registered tuners, ``techniques`` those of
+    the techniques. Raises ``NotationError`` if the line cannot be read; the message points at the
+    place.
     """
     return _Parser(line, tuple(known), tuple(techniques)).strategy()
 

@@ -69,17 +69,7 @@ PRESETS: dict[str, Preset] = {
 
 
 def get_preset(name: str) -> Preset:
-    """Return a preset by name.
-
-    Args:
-        name: ``default`` or ``paper``.
-
-    Returns:
-        The preset.
-
-    Raises:
-        ConfigError: If there is none of that name.
-    """
+    """Return a preset by name. Raises ``ConfigError`` if there is none of that name."""
     if name not in PRESETS:
         raise ConfigError("the name of a preset", repr(name), did_you_mean(name, PRESETS))
     return PRESETS[name]
@@ -88,16 +78,10 @@ def get_preset(name: str) -> Preset:
 def fine_tuning_rate(parameters: int, *, solved: bool = False) -> float:
     """Return the default learning rate for training a whole backbone.
 
-    Larger encoders need smaller steps; the tiers are the usual choices of the literature
-    (Devlin et al. 2019 for base sizes, Mosbach et al. 2021 for large ones), the first is measured.
-
-    Args:
-        parameters: Numbers in the backbone.
-        solved: Whether the head is at its optimum already, and so need not be found by large steps:
-            half the rate for small encoders, measured.
-
-    Returns:
-        The learning rate.
+    Larger encoders need smaller steps; the tiers are the usual choices of the literature (Devlin et
+    al. 2019 for base sizes, Mosbach et al. 2021 for large ones), the first is measured. ``solved``
+    says that the head is at its optimum already, and so need not be found by large steps: half the
+    rate for small encoders, measured. ``parameters`` are the numbers in the backbone.
     """
     if parameters < 60_000_000:
         return 5e-5 if solved else 1e-4

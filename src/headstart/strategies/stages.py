@@ -128,15 +128,7 @@ class Strategy:
         return next((name for name in ("epochs", "steps") if getattr(last, name) is not None), None)
 
     def with_stage(self, index: int, **changes: object) -> Strategy:
-        """Return the strategy with some settings of one stage changed.
-
-        Args:
-            index: Which stage.
-            **changes: New values by the name of the ``Stage`` field.
-
-        Returns:
-            A new strategy.
-        """
+        """Return the strategy with some settings of one stage changed."""
         stages = list(self.stages)
         stages[index] = replace(stages[index], **changes)  # type: ignore[arg-type]
         return Strategy(tuple(stages), self.line)
@@ -155,14 +147,7 @@ def _call(
 
 
 def written(value: object) -> str:
-    """Write a value as a strategy line has it: no quotes, truth values in lower case.
-
-    Args:
-        value: A number, a truth value or a word.
-
-    Returns:
-        Its text, from which the same value is read.
-    """
+    """Write a value as a strategy line has it: no quotes, truth values in lower case."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and float(f"{value:g}") == value:

@@ -53,40 +53,18 @@ _CHANGED = "was changed after it had been written"
 
 
 def as_json(values: Mapping[str, Any]) -> bytes:
-    """Return plain data as every file of a study holds it.
-
-    Args:
-        values: A table of plain data.
-
-    Returns:
-        JSON with a line break at its end.
-    """
+    """Return plain data as every file of a study holds it."""
     return (json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False) + "\n").encode()
 
 
 def digest(values: Mapping[str, Any]) -> str:
-    """Return what tells a record that is not as it was written.
-
-    Args:
-        values: A table of plain data.
-
-    Returns:
-        16 hexadecimal digits.
-    """
+    """Return a digest, 16 hexadecimal digits, that tells a record that is not as it was written."""
     text = json.dumps(json.loads(as_json(values)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def of_result(record: Mapping[str, Any] | None, identity: str) -> str:
-    """Return what is wrong with the record of a result.
-
-    Args:
-        record: What its file holds.
-        identity: The run that the file is named after.
-
-    Returns:
-        What is wrong, in words; nothing if it is whole.
-    """
+    """Return what is wrong with the record of a run's result, in words; empty if it is whole."""
     if not record or not record.keys() >= {*RESULT_KEYS, "digest"}:
         return "is truncated or not a result"
     if record["id"] != identity:
@@ -101,15 +79,7 @@ def of_result(record: Mapping[str, Any] | None, identity: str) -> str:
 
 
 def of_failure(record: Mapping[str, Any] | None, identity: str) -> str:
-    """Return what is wrong with the record of a failure.
-
-    Args:
-        record: What its file holds.
-        identity: The run that the file is named after.
-
-    Returns:
-        What is wrong, in words; nothing if it is whole.
-    """
+    """Return what is wrong with the record of a run's failure, in words; empty if it is whole."""
     try:
         told = as_record(_Failure, record)
     except UnreadableError as error:
@@ -118,15 +88,7 @@ def of_failure(record: Mapping[str, Any] | None, identity: str) -> str:
 
 
 def of_plan(plan: Mapping[str, Any] | None, name: str) -> str:
-    """Return what is wrong with a plan.
-
-    Args:
-        plan: What its file holds.
-        name: Its digest, which the file is named after.
-
-    Returns:
-        What is wrong, in words; nothing if it is whole.
-    """
+    """Return what is wrong with the plan of a digest, in words; empty if it is whole."""
     if not plan or not isinstance(plan.get("runs"), list):
         return "is truncated or not a plan"
     try:
@@ -137,13 +99,9 @@ def of_plan(plan: Mapping[str, Any] | None, name: str) -> str:
 
 
 def plan_name(plan: Mapping[str, Any]) -> str:
-    """Return the digest that a plan's file is named after.
+    """Return the digest, 16 hexadecimal digits, that a plan's file is named after.
 
-    Args:
-        plan: The plan; which number it has among others is no part of it.
-
-    Returns:
-        16 hexadecimal digits.
+    Which number it has among others is no part of it.
     """
     values = {key: value for key, value in plan.items() if key != "number"}
     return hashlib.sha256(as_json(values)).hexdigest()[:16]

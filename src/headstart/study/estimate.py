@@ -51,14 +51,9 @@ class Calibration:
         self._runs: dict[tuple[Any, ...], float] = {}
 
     def seconds(self, run: PlannedRun) -> float:
-        """Estimate the time of a run.
+        """Estimate the seconds of a run, with what else its observer trains.
 
-        Args:
-            run: The run.
-
-        Returns:
-            Seconds, with what else its observer trains; an upper bound where a stage ends when its
-            head has learned.
+        They are an upper bound where a stage ends when its head has learned.
         """
         config = FitConfig.build(run.settings)
         others = observer(run.measure).beside(config) if run.measure else ()
@@ -117,15 +112,6 @@ def _tried(stage: Stage) -> str:
 
 
 def estimate(runs: Iterable[PlannedRun], slots: int, threads: int | None) -> float:
-    """Estimate how long runs will take.
-
-    Args:
-        runs: The runs.
-        slots: Runs at a time.
-        threads: CPU threads of a run.
-
-    Returns:
-        Seconds.
-    """
+    """Estimate how many seconds runs will take, so many at a time."""
     calibration = Calibration(threads)
     return sum(calibration.seconds(run) for run in runs) / slots

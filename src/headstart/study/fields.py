@@ -31,11 +31,7 @@ NOT_IN_A_STUDY = {
 def misplaced(settings: Iterable[str]) -> Iterator[ConfigError]:
     """Yield what is wrong about the names of settings of all runs.
 
-    Args:
-        settings: The names, those of a grid among them.
-
-    Yields:
-        An error for each setting that no study takes, or that is an axis of its own.
+    There is one for each setting that no study takes, or that is an axis of its own.
     """
     for name in settings:
         if name in NOT_IN_A_STUDY:

@@ -26,29 +26,13 @@ FORMATS = ("text", "md", "csv", "latex")
 
 
 def as_text(summary: Summary, form: str) -> str:
-    """Write the tables of a study.
-
-    Args:
-        summary: The summary.
-        form: One of ``FORMATS``.
-
-    Returns:
-        The text, with a line break at its end.
-    """
+    """Write the tables of a study."""
     writers = (_text, _markdown, _csv, _latex)
     return dict(zip(FORMATS, writers, strict=True))[form](summary)
 
 
 def markdown(summary: Summary, head: Sequence[str] = HEAD) -> list[str]:
-    """Write the tables of a study in Markdown, without notes.
-
-    Args:
-        summary: The summary.
-        head: Columns of a group's table.
-
-    Returns:
-        Lines; an empty one behind each table.
-    """
+    """Write the tables of a study in Markdown, without notes."""
     lines: list[str] = []
     for name, titles, cells in _tables(summary, head):
         lines += [f"**{markdown_text(name)}**", "", _line([h.removeprefix(">") for h in titles]),

@@ -43,16 +43,9 @@ class Digests:
         self._models: dict[str, Any] = {}
 
     def of_run(self, config: FitConfig) -> str:
-        """Return a run's identity.
+        """Return a run's identity, 24 hexadecimal digits.
 
-        Args:
-            config: Its settings.
-
-        Returns:
-            24 hexadecimal digits.
-
-        Raises:
-            HeadstartError: If the strategy, the task, its rows or the model cannot be found.
+        Raises ``HeadstartError`` if the strategy, the task, its rows or the model cannot be found.
         """
         strategy, task = read_strategy(config.strategy), find_task(config)
         numbers = decide_hyperparameters(config, task)
@@ -77,16 +70,9 @@ class Digests:
         return hashlib.sha256(text.encode()).hexdigest()[:24]
 
     def of_rows(self, config: FitConfig) -> str:
-        """Return a digest of a run's rows.
+        """Return a digest of a run's rows, 24 hexadecimal digits.
 
-        Args:
-            config: Its settings.
-
-        Returns:
-            24 hexadecimal digits.
-
-        Raises:
-            HeadstartError: If the task or its rows cannot be found.
+        Raises ``HeadstartError`` if the task or its rows cannot be found.
         """
         text = json.dumps(self._rows(config, find_task(config)), sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:24]

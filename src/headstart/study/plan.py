@@ -95,14 +95,8 @@ class StudyPlan:
 def read_plan(values: Mapping[str, Any]) -> StudyPlan:
     """Check the description of a study.
 
-    Args:
-        values: By key, as in the file; ``task``, ``model`` and ``strategy`` will do as well.
-
-    Returns:
-        The plan.
-
-    Raises:
-        HeadstartError: For all faults together.
+    Keys are as in the file; ``task``, ``model`` and ``strategy`` will do as well. Raises
+    ``HeadstartError`` for all faults together.
     """
     faults: list[HeadstartError] = []
     given = _known_keys(values, faults)
@@ -165,14 +159,7 @@ def _known_keys(values: Mapping[str, Any], faults: list[HeadstartError]) -> dict
 
 
 def read_plan_file(path: Path) -> dict[str, Any]:
-    """Read the description of a study, not checked yet; paths in it are relative to the file.
-
-    Args:
-        path: YAML or TOML.
-
-    Returns:
-        Values by key.
-    """
+    """Read the description of a study, not checked yet; paths in it are relative to the file."""
     return {full_name(name): value for name, value in read_settings(path).items()}
 
 
@@ -187,12 +174,7 @@ def _canonical(lines: Iterable[Any], faults: list[HeadstartError]) -> list[str]:
 def full_name(name: str) -> str:
     """Return a key of a study, of which some may be written as a setting of one run.
 
-    Args:
-        name: As the user writes it. ``seed`` is no such key: of a run it is which one, not how
-            many.
-
-    Returns:
-        As in ``KEYS``, where it is one of those.
+    ``seed`` is no such key: of a run it is which one, not how many.
     """
     name = name.replace("-", "_")
     single = {"task": "tasks", "model": "models", "strategy": "strategies"}

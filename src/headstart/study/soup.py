@@ -58,13 +58,8 @@ class Ingredient:
 def stirred(mean: Mapping[str, torch.Tensor], count: int, more: Weights) -> Weights:
     """Return the mean of one model more.
 
-    Args:
-        mean: Weights by name, the mean of ``count`` models.
-        count: How many.
-        more: Weights of another.
-
-    Returns:
-        The mean of all; what is no fraction (counters, indices) stays that of the first.
+    ``mean`` is that of ``count`` models. What is no fraction (counters, indices) stays that of the
+    first.
     """
     return {
         name: have + (more[name] - have) / (count + 1) if have.is_floating_point() else have
@@ -77,12 +72,8 @@ def greedy(
 ) -> tuple[Weights, list[Ingredient]]:
     """Add one model after the other to a mean, and keep those with which the score does not fall.
 
-    Args:
-        parts: Seed, own score and weights of each, the best first.
-        score: Measures weights on the validation rows.
-
-    Returns:
-        The mean of those kept, and what became of each.
+    ``parts`` are seed, own score and weights of each, the best first. Returned are the mean of
+    those kept, and what became of each.
     """
     mean: Weights = {}
     told: list[Ingredient] = []

@@ -87,14 +87,7 @@ class Store:
     def open(self, *, create: bool = False) -> Store:
         """Check that this is a study's folder, or make it one.
 
-        Args:
-            create: Whether to make one.
-
-        Returns:
-            The store itself.
-
-        Raises:
-            RunError: If there is none, other files stand there, or another version made it.
+        Raises ``RunError`` if there is none, other files stand there, or another version made it.
         """
         with self._reached():
             about = self._read(self.path(STUDY))
@@ -131,23 +124,11 @@ class Store:
         )  # fmt: skip
 
     def path(self, *parts: str) -> str:
-        """Return a path below the folder.
-
-        Args:
-            *parts: Names.
-
-        Returns:
-            The path on the file system.
-        """
+        """Return a path below the folder."""
         return "/".join((self.root, *parts))
 
     def write(self, name: str, values: Mapping[str, Any] | bytes) -> None:
-        """Write a file whole or not at all.
-
-        Args:
-            name: Path below the folder.
-            values: Plain data for JSON, or bytes.
-        """
+        """Write a file whole or not at all."""
         data = values if isinstance(values, bytes) else as_json(values)
         with self._reached():
             if not self.local:
@@ -158,12 +139,7 @@ class Store:
     def create(self, name: str, values: Mapping[str, Any]) -> bool:
         """Write a file if there is none of that name.
 
-        Args:
-            name: Path below the folder.
-            values: Plain data.
-
-        Returns:
-            Whether it was written by this call: of several processes, one is told so.
+        Of several processes, one is told that it has written the file.
         """
         with self._reached():
             try:
@@ -176,23 +152,15 @@ class Store:
         return True
 
     def remove(self, name: str) -> None:
-        """Remove a file, if it is there.
-
-        Args:
-            name: Path below the folder.
-        """
+        """Remove a file, if it is there."""
         with self._reached(), contextlib.suppress(FileNotFoundError):
             self.fs.rm_file(self.path(name))
 
     def names(self, folder: str) -> list[str]:
         """List a folder.
 
-        Args:
-            folder: One of ``FOLDERS``.
-
-        Returns:
-            Names of the study's own whole files, sorted: an editor's backup, ``.DS_Store`` or a
-            folder that has been put there is none of them.
+        Names of the study's own whole files, sorted: an editor's backup, ``.DS_Store`` or a folder
+        that has been put there is none of them.
         """
         with self._reached():
             self.fs.invalidate_cache()
@@ -203,9 +171,8 @@ class Store:
     def add_plan(self, runs: Iterable[PlannedRun], about: Mapping[str, Any]) -> None:
         """Add runs to the study.
 
-        Args:
-            runs: The runs; those that are there already stay.
-            about: What is worth knowing about them, ``baseline`` for example.
+        Those that are there already stay; ``about`` is what is worth knowing about them,
+        ``baseline`` for example.
         """
         values = {
             **about,
@@ -250,11 +217,7 @@ class Store:
     ) -> None:
         """Keep a finished run; the record last, so that where it stands all is there.
 
-        Args:
-            run: The run.
-            result: The record as plain data.
-            logits: (n, outputs).
-            measured: What its observer has found.
+        Logits are (n, outputs).
         """
         buffer = io.BytesIO()
         np.save(buffer, logits, allow_pickle=False)
@@ -267,12 +230,7 @@ class Store:
         self.remove(f"failures/{run.id}.json")
 
     def put_failure(self, run: PlannedRun, failure: Mapping[str, Any]) -> None:
-        """Keep what went wrong.
-
-        Args:
-            run: The run.
-            failure: ``kind``, ``error`` and more.
-        """
+        """Keep what went wrong. ``failure`` has ``kind``, ``error`` and more."""
         self.write(f"failures/{run.id}.json", {"id": run.id, "axes": run.axes, **failure})
 
     def results(self) -> tuple[list[dict[str, Any]], list[str]]:
@@ -319,14 +277,7 @@ class Store:
         return f"{folder}/{name} {fault}; set aside in damaged/, the run counts as not done"
 
     def logits(self, identity: str) -> npt.NDArray[np.float32] | None:
-        """Read the logits of a run.
-
-        Args:
-            identity: The run's.
-
-        Returns:
-            (n, outputs); ``None`` if they are missing or damaged.
-        """
+        """Read the logits of a run, (n, outputs); ``None`` if they are missing or damaged."""
         with self._reached():
             try:
                 data = self.fs.cat_file(self.path("logits", f"{identity}.npy"))
@@ -341,14 +292,7 @@ class Store:
             return None
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Read a file of JSON.
-
-        Args:
-            name: Path below the folder.
-
-        Returns:
-            Its table; an empty one if it is damaged, ``None`` if it is missing.
-        """
+        """Read a table of JSON; an empty one if it is damaged, ``None`` if it is missing."""
         with self._reached():
             return self._read(self.path(name))
 

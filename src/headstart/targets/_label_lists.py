@@ -26,12 +26,7 @@ _TRUTH = {"0": False, "1": True, "False": False, "True": True}
 def holds_lists(frame: pd.DataFrame, column: str) -> bool:
     """Tell whether the first cell of a column that is not empty is a list.
 
-    Args:
-        frame: The rows.
-        column: A column.
-
-    Returns:
-        Whether it is, or its text is a JSON list.
+    Text that is a JSON list counts as one.
     """
     if column not in frame.columns:
         return False
@@ -42,12 +37,7 @@ def holds_lists(frame: pd.DataFrame, column: str) -> bool:
 def missing_lists(frame: pd.DataFrame, task: TaskSpec) -> Mask:
     """Tell which rows lack the list of their labels; an empty list is one.
 
-    Args:
-        frame: The rows.
-        task: Which columns hold the labels. Between separators an empty cell is an empty list.
-
-    Returns:
-        A mask, (n,).
+    Between separators an empty cell is one too. The mask is (n,).
     """
     if task.label_separator:
         return np.zeros(len(frame), np.bool_)
@@ -59,17 +49,9 @@ def missing_lists(frame: pd.DataFrame, task: TaskSpec) -> Mask:
 def read_lists(frame: pd.DataFrame, task: TaskSpec, *, where: str) -> list[list[str]]:
     """Read the labels of each row by their names.
 
-    Args:
-        frame: The rows.
-        task: Which columns hold the labels, and how.
-        where: Which rows, for messages.
-
-    Returns:
-        A list for each row, perhaps empty.
-
-    Raises:
-        HeadstartError: For all faults together: no such column, cells that are no list, empty names
-            in a list, a label twice in a row, cells of a column of 0 and 1 that are neither.
+    A list may be empty. Raises ``HeadstartError`` for all faults together: no such column, cells
+    that are no list, empty names in a list, a label twice in a row, cells of a column of 0 and 1
+    that are neither.
     """
     absent = [name for name in task.answers if name not in frame.columns]
     raise_all(no_column("label", name, frame.columns, where) for name in absent)
@@ -106,17 +88,8 @@ def to_matrix(
 ) -> Mask:
     """Turn lists of labels into a table of which row has which.
 
-    Args:
-        rows: From ``read_lists``.
-        names: Labels in the order of the columns.
-        aliases: Further spellings and the column of each.
-        where: Which rows, for messages.
-
-    Returns:
-        (n, labels).
-
-    Raises:
-        DataError: If a label is unknown; all are told.
+    ``rows`` are from ``read_lists``, ``aliases`` further spellings and the column of each; the
+    table is (n, labels). Raises ``DataError`` if a label is unknown; all are told.
     """
     known = {**aliases, **{spelling(name) or name: index for index, name in enumerate(names)}}
     matrix = np.zeros((len(rows), len(names)), np.bool_)

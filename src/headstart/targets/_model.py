@@ -8,13 +8,6 @@ from headstart.targets._base import TargetKind
 
 
 def kind_of(problem_type: ProblemType) -> type[TargetKind]:
-    """Find a kind of target by what transformers calls it.
-
-    Args:
-        problem_type: As in a model's config.
-
-    Returns:
-        The kind.
-    """
+    """Find a kind of target by what transformers calls it."""
     kinds = map(TARGETS.get, TARGETS)
     return next(kind for kind in kinds if kind.problem_type == problem_type)

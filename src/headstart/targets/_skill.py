@@ -15,13 +15,7 @@ from headstart.targets._base import Floats, Scores, TargetKind
 def skill(kind: TargetKind, logits: Floats, labels: Labels) -> float:
     """Return how far above chance some rows are predicted.
 
-    Args:
-        kind: Of the labels.
-        logits: (n, outputs).
-        labels: In the units of training.
-
-    Returns:
-        As ``TargetKind.learned``; 0 where a logit is not finite.
+    See ``TargetKind.learned``; it is 0 where a logit is not finite.
     """
     if not np.isfinite(logits).all():
         return 0.0
@@ -32,12 +26,7 @@ def skill(kind: TargetKind, logits: Floats, labels: Labels) -> float:
 def skill_of_sums(kind: TargetKind, sums: Scores) -> float:
     """Return the skill on the rows behind some sums.
 
-    Args:
-        kind: Of their labels.
-        sums: As from ``learned_sums``.
-
-    Returns:
-        As ``TargetKind.learned``; 0 where a sum is not finite.
+    See ``TargetKind.learned``; it is 0 where a sum is not finite.
     """
     return kind.learned(sums) if np.isfinite(sums).all() else 0.0
 
@@ -47,15 +36,9 @@ NO_SKILL = 0.02
 
 
 def no_better(kind: TargetKind, logits: Floats, labels: Labels) -> str:
-    """Say whether a model is no better than chance.
+    """Say that logits of the validation rows, (n, outputs), are no better than chance.
 
-    Args:
-        kind: Of the labels.
-        logits: Of the validation rows, (n, outputs).
-        labels: Their labels.
-
-    Returns:
-        A sentence, or nothing.
+    A sentence; nothing where they are better.
     """
     if skill(kind, logits, labels) >= NO_SKILL:
         return ""
@@ -63,40 +46,24 @@ def no_better(kind: TargetKind, logits: Floats, labels: Labels) -> str:
 
 
 def exact(logits: torch.Tensor) -> torch.Tensor:
-    """Return logits in fp64, or in fp32 where the device has nothing better.
-
-    Args:
-        logits: Of any type.
-
-    Returns:
-        The same numbers.
-    """
+    """Return logits in fp64, or in fp32 where the device has nothing better."""
     return logits.to(torch.float32 if logits.device.type == "mps" else torch.float64)
 
 
 def moments(guess: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-    """Return the sums from which ``correlations`` follow.
+    """Return the sums from which ``correlations`` follow, of guesses and truths (n, k).
 
-    Args:
-        guess: (n, k).
-        truth: (n, k).
-
-    Returns:
-        For each of the k columns the rows, and the sums of guess, truth, their squares and their
-        product, (k, 6).
+    For each of the k columns the rows, and the sums of guess, truth, their squares and their
+    product, (k, 6).
     """
     products = (torch.ones_like(guess), guess, truth, guess * guess, truth * truth, guess * truth)
     return torch.stack([p.sum(dim=0) for p in products], dim=1)
 
 
 def correlations(sums: Scores) -> Scores:
-    """Return the correlation of guess and truth for each column.
+    """Return the correlation of guess and truth for each column, (k,), from ``moments``, (k, 6).
 
-    Args:
-        sums: As from ``moments``, (k, 6).
-
-    Returns:
-        (k,); NaN where the truth is constant, 0 where the guess is, up to rounding.
+    NaN where the truth is constant, 0 where the guess is, up to rounding.
     """
     n, guess, truth, guess2, truth2, product = sums.T
     spreads = n * guess2 - guess**2, n * truth2 - truth**2

@@ -26,12 +26,7 @@ _FORM = '[{"start": 0, "end": 4, "label": "person"}]'
 def marked_spans(frame: pd.DataFrame, task: TaskSpec) -> bool:
     """Tell whether labels are stretches of characters rather than tags.
 
-    Args:
-        frame: The rows.
-        task: Which column holds them.
-
-    Returns:
-        Whether the first that there are any of is a table, or inside a table under ``entities``.
+    The first that there are any of is then a table, or inside a table under ``entities``.
     """
     for cell in map(_items, frame[task.label].tolist()):
         if isinstance(cell, LISTS) and len(cell):
@@ -40,15 +35,7 @@ def marked_spans(frame: pd.DataFrame, task: TaskSpec) -> bool:
 
 
 def no_tags(frame: pd.DataFrame, task: TaskSpec) -> Mask:
-    """Tell which rows have no cell of tags; an empty list is one.
-
-    Args:
-        frame: The rows.
-        task: Which column holds them.
-
-    Returns:
-        A mask, (n,).
-    """
+    """Tell which rows, (n,), have no cell of tags; an empty list is one."""
     cells = map(_items, frame[task.label].tolist())
     return np.array(
         [not isinstance(c, (*LISTS, dict)) and spelling(c) is None for c in cells], np.bool_
@@ -58,16 +45,7 @@ def no_tags(frame: pd.DataFrame, task: TaskSpec) -> Mask:
 def read_tags(frame: pd.DataFrame, task: TaskSpec, *, where: str) -> list[list[str]]:
     """Read the tags of each row by their names.
 
-    Args:
-        frame: The rows.
-        task: Which columns hold words and tags.
-        where: Which rows, for messages.
-
-    Returns:
-        A list for each row, one tag for each word.
-
-    Raises:
-        HeadstartError: For all faults together, with row numbers.
+    Raises ``HeadstartError`` for all faults together, with row numbers.
     """
     faults: list[HeadstartError] = []
     missing = no_tags(frame, task)
@@ -228,16 +206,7 @@ def _put(
 def unknown_tags(
     rows: Sequence[Sequence[str]], known: Sequence[str], where: str
 ) -> list[HeadstartError]:
-    """Return which tags are not known.
-
-    Args:
-        rows: The tags of each row.
-        known: Those of the model.
-        where: Which rows, for messages.
-
-    Returns:
-        One error about all of them, or none.
-    """
+    """Return which tags are not known."""
     strange: defaultdict[str, list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         for tag in dict.fromkeys(row):

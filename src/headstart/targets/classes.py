@@ -122,13 +122,7 @@ class Classes(TargetKind):
     def learned(self, sums: Scores) -> float:
         """Return the balanced accuracy, rescaled so that a constant guess gives 0.
 
-        It is also called informedness.
-
-        Args:
-            sums: From ``learned_sums``.
-
-        Returns:
-            See ``TargetKind.learned``; 0 where all rows are of one class.
+        It is also called informedness. It is 0 where all rows are of one class.
         """
         rows, right = sums
         present = rows > 0

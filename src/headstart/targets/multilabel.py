@@ -107,14 +107,7 @@ class MultiLabel(TargetKind):
         return to_matrix(read_lists(frame, task, where=where), self.names, aliases, where=where)
 
     def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
-        """Group rows by the rarest of their labels; those without one are a group too.
-
-        Args:
-            labels: Of the rows.
-
-        Returns:
-            See ``TargetKind.strata``.
-        """
+        """Group rows by the rarest of their labels; those without one are a group too."""
         groups = np.full(len(labels), self.outputs, np.int64)
         for label in np.argsort(-labels.sum(axis=0), kind="stable"):
             groups[labels[:, label]] = label
@@ -123,15 +116,7 @@ class MultiLabel(TargetKind):
     def check(self, train: Labels, held_out: Labels) -> list[str]:
         """Check that rows differ in their labels, and warn of rare ones; see ``TargetKind.check``.
 
-        Args:
-            train: Labels of the training rows.
-            held_out: Those of the validation rows.
-
-        Returns:
-            Warnings, each a sentence.
-
-        Raises:
-            DataError: If all training rows have the same labels.
+        Raises ``DataError`` if all training rows have the same labels.
         """
         if (train == train[0]).all():
             here = some(map(quoted, np.array(self.names, object)[train[0]])) or "none"
@@ -193,12 +178,6 @@ class MultiLabel(TargetKind):
         """Return the mean correlation of label and probability, over the labels that occur.
 
         It needs no threshold: early in training no rare label comes near one.
-
-        Args:
-            sums: From ``learned_sums``.
-
-        Returns:
-            See ``TargetKind.learned``.
         """
         found = correlations(sums)
         known = found[~np.isnan(found)]

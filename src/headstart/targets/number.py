@@ -171,16 +171,8 @@ class Number(TargetKind):
 def looks_numeric(values: Any) -> bool:
     """Tell whether labels are numbers rather than classes: decimal fractions are.
 
-    A column of many fractions stays one of numbers if a few of its cells are none.
-
-    Args:
-        values: Labels, (n,).
-
-    Returns:
-        Whether they are numbers.
-
-    Raises:
-        DataError: If the labels are so many different whole numbers that they may be either.
+    A column of many fractions stays one of numbers if a few of its cells are none. Raises
+    ``DataError`` if the labels are so many different whole numbers that they may be either.
     """
     codes, names = coded(values)
     numbers = [number for name in names if math.isfinite(number := to_number(name))]
@@ -199,17 +191,9 @@ def looks_numeric(values: Any) -> bool:
 
 
 def read_numbers(values: Any, *, where: str = "the rows") -> Numbers:
-    """Turn labels into numbers.
+    """Turn labels, (n,), numbers or text that spells them, into numbers, (n,).
 
-    Args:
-        values: Labels, (n,): numbers, or text that spells them.
-        where: Which rows, for messages.
-
-    Returns:
-        Numbers, (n,).
-
-    Raises:
-        DataError: If labels are missing or are no finite numbers.
+    Raises ``DataError`` if labels are missing or are no finite numbers.
     """
     cells = list(values)
     numbers = np.array([to_number(cell) for cell in cells], np.float64)

@@ -119,16 +119,8 @@ class Tags(Classes):
     def read(self, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> Labels:
         """Read an array of tags for each row; see ``TargetKind.read``.
 
-        Args:
-            frame: The rows.
-            task: Which columns hold words and tags.
-            where: Which rows, for messages.
-
-        Returns:
-            An array of arrays, (n,).
-
-        Raises:
-            HeadstartError: If tags do not fit their words, are unknown, or break their scheme.
+        Raises ``HeadstartError`` if tags do not fit their words, are unknown, or break their
+        scheme.
         """
         rows = read_tags(frame, task, where=where)
         raise_all(unknown_tags(rows, self.names, where))
@@ -170,15 +162,7 @@ class Tags(Classes):
     def check(self, train: Labels, held_out: Labels) -> list[str]:
         """Check that words differ in their tags, and warn of rare ones; see ``TargetKind``.
 
-        Args:
-            train: Tags of the training rows.
-            held_out: Those of the validation rows.
-
-        Returns:
-            Warnings, each a sentence.
-
-        Raises:
-            DataError: If all words have the same tag.
+        Raises ``DataError`` if all words have the same tag.
         """
         words, others = joined(train), set(joined(held_out).tolist())
         found = np.bincount(words, minlength=self.outputs).tolist()

@@ -16,29 +16,15 @@ Array = npt.NDArray[Any]
 
 
 def accuracy(references: Array, predictions: Array) -> float:
-    """Compute the share of rows predicted right.
-
-    Args:
-        references: True class indices, (n,).
-        predictions: Class indices, (n,).
-
-    Returns:
-        The metric.
-    """
+    """Compute the share of rows predicted right, of class indices (n,)."""
     return float(np.mean(references == predictions))
 
 
 def averaged(name: str, average: str, references: Array, predictions: Array) -> float:
     """Compute precision, recall or F1: of class 1 (``second``), or averaged over the classes.
 
-    Args:
-        name: ``precision``, ``recall`` or ``f1``.
-        average: ``second``, or what scikit-learn calls an average.
-        references: Class indices, (n,), or which labels are there, (n, labels).
-        predictions: In the same form.
-
-    Returns:
-        The metric.
+    ``average`` is ``second``, or what scikit-learn calls an average. Both sides are class indices,
+    (n,), or which labels are there, (n, labels).
     """
     from sklearn import metrics
 
@@ -52,16 +38,7 @@ def averaged(name: str, average: str, references: Array, predictions: Array) -> 
 
 
 def scikit(name: str, references: Array, predictions: Array) -> float:
-    """Compute a metric of scikit-learn.
-
-    Args:
-        name: The function's.
-        references: (n,).
-        predictions: (n,).
-
-    Returns:
-        The metric.
-    """
+    """Compute a metric by the function of scikit-learn of a name."""
     from sklearn import metrics
 
     return float(getattr(metrics, name)(references, predictions))
@@ -70,13 +47,8 @@ def scikit(name: str, references: Array, predictions: Array) -> float:
 def one_against_rest(name: str, references: Array, logits: Array) -> float:
     """Rank the rows by the probability of class 1; of three classes or more, of each in turn.
 
-    Args:
-        name: Function of scikit-learn for two classes.
-        references: True class indices, (n,).
-        logits: (n, classes).
-
-    Returns:
-        The mean over the classes that some rows belong to and others do not; NaN if none is such.
+    ``name`` is a function of scikit-learn for two classes, logits are (n, classes). The mean is
+    over the classes that some rows belong to and others do not; NaN if none is such.
     """
     from sklearn import metrics
 
@@ -91,16 +63,7 @@ def one_against_rest(name: str, references: Array, logits: Array) -> float:
 
 
 def top_k(k: int, references: Array, logits: Array) -> float:
-    """Compute the share of rows whose class is among the k most probable.
-
-    Args:
-        k: How many.
-        references: True class indices, (n,).
-        logits: (n, classes).
-
-    Returns:
-        The share.
-    """
+    """Compute the share of rows whose class is among the k most probable of (n, classes)."""
     from sklearn.metrics import top_k_accuracy_score
 
     classes = logits.shape[1]
@@ -110,16 +73,7 @@ def top_k(k: int, references: Array, logits: Array) -> float:
 
 
 def correlation(name: str, references: Array, predictions: Array) -> float:
-    """Compute a correlation by scipy.
-
-    Args:
-        name: The function's.
-        references: Numbers, (n,).
-        predictions: Numbers, (n,).
-
-    Returns:
-        The correlation; 0 for a single row.
-    """
+    """Compute a correlation by the function of scipy of a name; 0 for a single row."""
     from scipy import stats
 
     if len(references) < 2:
@@ -128,15 +82,6 @@ def correlation(name: str, references: Array, predictions: Array) -> float:
 
 
 def error(name: str, references: Array, predictions: Array) -> float:
-    """Compute a metric of numbers by scikit-learn.
-
-    Args:
-        name: The function's.
-        references: Numbers, (n,).
-        predictions: Numbers, (n,).
-
-    Returns:
-        The metric.
-    """
+    """Compute a metric of numbers by the function of scikit-learn of a name."""
     # Sums over many rows in half or single precision would lose digits.
     return scikit(name, references.astype(float), predictions.astype(float))

@@ -10,14 +10,9 @@ Array = npt.NDArray[Any]
 
 
 def samples_f1(references: Array, predictions: Array) -> float:
-    """Compute the F1 of each row's labels; a row without labels counts 1 if none is predicted.
+    """Compute the mean F1 of the rows' labels, (n, labels).
 
-    Args:
-        references: (n, labels), truth values.
-        predictions: (n, labels).
-
-    Returns:
-        The mean over the rows.
+    A row without labels counts 1 if none is predicted.
     """
     from sklearn.metrics import f1_score
 
@@ -25,14 +20,9 @@ def samples_f1(references: Array, predictions: Array) -> float:
 
 
 def mean_average_precision(references: Array, logits: Array) -> float:
-    """Compute the area under the curve of precision and recall for each label.
+    """Average the areas under precision and recall, of (n, labels), over the labels.
 
-    Args:
-        references: (n, labels).
-        logits: (n, labels).
-
-    Returns:
-        The mean over the labels that some row has; NaN if there is none.
+    Those count that some row has; NaN if there is none.
     """
     from sklearn.metrics import average_precision_score
 

@@ -23,14 +23,9 @@ _LETTERS = {"L": "E", "U": "S"}  # BILOU's names
 
 
 def read_tag(tag: str) -> tuple[str, str]:
-    """Return a tag's letter and type.
+    """Return a tag's letter and type, as ``B`` and ``person``; ``O`` and nothing outside.
 
-    Args:
-        tag: For example ``B-person``.
-
-    Returns:
-        For example ``("B", "person")``; ``("O", "")`` outside of entities. A tag without letter,
-        such as a part of speech, continues one of the same name before it.
+    A tag without letter, such as a part of speech, continues one of the same name before it.
     """
     if tag == OUTSIDE:
         return OUTSIDE, ""
@@ -41,12 +36,8 @@ def read_tag(tag: str) -> tuple[str, str]:
 def entities(tags: Sequence[str]) -> list[Entity]:
     """Find the entities that the tags of a row mark.
 
-    Args:
-        tags: One for each word.
-
-    Returns:
-        The entities in order. One begins at B and S, at another type, and at I or E behind O, E or
-        S; it ends where the next begins, at O, and behind E and S.
+    One begins at B and S, at another type, and at I or E behind O, E or S; it ends where the next
+    begins, at O, and behind E and S.
     """
     found: list[Entity] = []
     begin, kind, before = 0, "", OUTSIDE
@@ -65,12 +56,8 @@ def entities(tags: Sequence[str]) -> list[Entity]:
 def scheme_of(rows: Iterable[Sequence[str]]) -> Scheme | None:
     """Infer the scheme by which tags mark entities.
 
-    Args:
-        rows: The tags of each row.
-
-    Returns:
-        ``IOBES`` where an E or S (or L or U) stands among them; of B, I and O the scheme that fewer
-        entities break; ``None`` where some tags have no letter, as parts of speech.
+    ``IOBES`` where an E or S (or L or U) stands among them; of B, I and O the scheme that fewer
+    entities break; ``None`` where some tags have no letter, as parts of speech.
     """
     rows = list(rows)
     kinds = {tag for row in rows for tag in row} - {OUTSIDE}
@@ -112,15 +99,7 @@ def breaks(tags: Sequence[str], scheme: Scheme) -> list[int]:
 
 
 def counts(references: Array, predictions: Array) -> npt.NDArray[np.int64]:
-    """Count the entities of each row.
-
-    Args:
-        references: The true tags of each row, (n,).
-        predictions: The predicted ones.
-
-    Returns:
-        Those that are right, predicted, true, (n, 3).
-    """
+    """Count the entities of each row of tags: those that are right, predicted, true, (n, 3)."""
     both = zip(references, predictions, strict=True)
     pairs = ((set(entities(true)), set(entities(told))) for true, told in both)
     found = [(len(true & told), len(told), len(true)) for true, told in pairs]

@@ -211,15 +211,9 @@ def task_names() -> tuple[str, ...]:
 def get_task(name: str | Path) -> TaskSpec:
     """Return a task by its name, or read it from a YAML file.
 
-    Args:
-        name: A name from ``task_names()``, or the path of a ``.yaml`` or ``.yml`` file.
-
-    Returns:
-        The task.
-
-    Raises:
-        ConfigError: If there is no such task; the message suggests near names.
-        HeadstartError: If the file is faulty.
+    A name is one from ``task_names()``, or the path of a ``.yaml`` or ``.yml`` file. Raises
+    ``ConfigError`` if there is no such task; the message suggests near names, and
+    ``HeadstartError`` if the file is faulty.
     """
     if str(name) in BUILTIN:
         return BUILTIN[str(name)]
@@ -242,19 +236,11 @@ def _from_plugin(point: EntryPoint) -> TaskSpec:
 def read_task_folder(folder: str | Path, task: TaskSpec) -> dict[str, Path]:
     """Find the split files of a task.
 
-    The files are named after the task's splits (``train.jsonl``, ``validation.csv`` …) and stand
-    in ``folder`` itself or in a folder below it with the task's name. Variants of a task
-    (``wic-spans``, ``mnli-mm``) share the files of the data set that they are made from.
-
-    Args:
-        folder: The task's folder, or the one that holds the folders of several tasks.
-        task: The task.
-
-    Returns:
-        Files by ``train``, ``validation`` and, where there is one, ``test``.
-
-    Raises:
-        HeadstartError: If the folder or a file is missing, or a split has several files.
+    The files are named after the task's splits (``train.jsonl``, ``validation.csv`` …) and stand in
+    ``folder`` itself or in a folder below it with the task's name. Variants of a task
+    (``wic-spans``, ``mnli-mm``) share the files of the data set that they are made from. They are
+    found by ``train``, ``validation`` and, where there is one, ``test``. Raises ``HeadstartError``
+    if the folder or a file is missing, or a split has several files.
     """
     home = _home(Path(folder), task)
     names = {"train": task.splits[0], "validation": task.splits[1], "test": "test"}

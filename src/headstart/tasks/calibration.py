@@ -76,14 +76,7 @@ class Reliability:
 
 
 def softmax(logits: Array) -> Floats:
-    """Turn logits into probabilities.
-
-    Args:
-        logits: (n, classes).
-
-    Returns:
-        Rows that add up to 1, (n, classes).
-    """
+    """Turn logits, (n, classes), into probabilities, rows of which add up to 1."""
     powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
@@ -91,18 +84,10 @@ def softmax(logits: Array) -> Floats:
 def log_loss(logits: Array, labels: Array) -> float:
     """Compute the mean negative log probability of the true classes, in nats.
 
-    It is taken from the logits, so that no probability is rounded to 0 or clipped.
-
-    Args:
-        logits: (n, classes).
-        labels: True class indices, (n,).
-
-    Returns:
-        0 for certainty that is right; log(classes) for equal probabilities.
-
-    Raises:
-        DataError: If the rows cannot be judged.
-        NumericalError: If a logit is not a finite number.
+    It is taken from the logits, so that no probability is rounded to 0 or clipped. Logits are (n,
+    classes), labels true class indices, (n,). 0 is certainty that is right, log(classes) equal
+    probabilities. Raises ``DataError`` if the rows cannot be judged, and ``NumericalError`` if a
+    logit is not a finite number.
     """
     return float(_log_loss(*_checked(logits, labels)))
 
@@ -111,18 +96,10 @@ def brier_score(probabilities: Array, labels: Array) -> float:
     """Compute the Brier score in its form for any number of classes (Brier 1950).
 
     The mean over rows of Σ over classes (probability - 1 for the true class, 0 for another)². With
-    two classes it is twice the mean squared error of the second class' probability.
-
-    Args:
-        probabilities: (n, classes).
-        labels: True class indices, (n,).
-
-    Returns:
-        From 0, certainty that is right, to 2, certainty that is wrong.
-
-    Raises:
-        DataError: If the rows cannot be judged.
-        NumericalError: If a probability is not a finite number.
+    two classes it is twice the mean squared error of the second class' probability. Probabilities
+    are (n, classes), labels true class indices, (n,). 0 is certainty that is right, 2 certainty
+    that is wrong. Raises ``DataError`` if the rows cannot be judged, and ``NumericalError`` if a
+    probability is not a finite number.
     """
     given, truth = _checked(probabilities, labels)
     errors = given.copy()
@@ -160,17 +137,10 @@ def reliability(probabilities: Array, labels: Array, bins: int = BINS) -> Reliab
 def measure(logits: Array, labels: Array) -> dict[str, float]:
     """Judge the probabilities of a classifier.
 
-    Args:
-        logits: (n, classes).
-        labels: True class indices, (n,).
-
-    Returns:
-        ``log_loss``, ``brier`` and ``ece`` (15 bins of equal width); all are better when lower.
-        The first two also reward telling classes apart, the last is about calibration alone.
-
-    Raises:
-        DataError: If the rows cannot be judged.
-        NumericalError: If a logit is not a finite number.
+    Logits are (n, classes), labels true class indices, (n,). ``log_loss``, ``brier`` and ``ece``
+    (15 bins of equal width) are all better when lower; the first two also reward telling classes
+    apart, the last is about calibration alone. Raises ``DataError`` if the rows cannot be judged,
+    and ``NumericalError`` if a logit is not a finite number.
     """
     checked, truth = _checked(logits, labels)
     probabilities = softmax(checked)
@@ -185,18 +155,9 @@ def fit_temperature(logits: Array, labels: Array) -> Temperature:
     """Find the temperature whose division of the logits gives the lowest log loss.
 
     The log loss has a single minimum along the temperature; its logarithm is searched by Brent's
-    method.
-
-    Args:
-        logits: Of rows that were not trained on, (n, classes).
-        labels: Their true class indices, (n,).
-
-    Returns:
-        The temperature, and whether it is at a bound.
-
-    Raises:
-        DataError: If the rows cannot be judged, or are all of one class.
-        NumericalError: If a logit is not a finite number.
+    method. Logits are of rows that were not trained on, (n, classes), labels their true class
+    indices, (n,). Raises ``DataError`` if the rows cannot be judged, or are all of one class, and
+    ``NumericalError`` if a logit is not a finite number.
     """
     given, truth = _checked(logits, labels)
     if (truth == truth[0]).all():
@@ -212,20 +173,11 @@ def cross_fitted(logits: Array, labels: Array, seed: int) -> Floats:
     """Divide each row's logits by a temperature that was fitted without it.
 
     The rows are parted in two halves, alike in their classes, and each half is divided by the
-    temperature of the other; so rows that fit a temperature can also judge what fitting one does.
-    A half that does not determine a temperature leaves the other as it is.
-
-    Args:
-        logits: (n, classes).
-        labels: True class indices, (n,).
-        seed: Seed of the halves.
-
-    Returns:
-        The logits, divided, (n, classes).
-
-    Raises:
-        DataError: If there are fewer than two rows, or they cannot be judged.
-        NumericalError: If a logit is not a finite number.
+    temperature of the other; so rows that fit a temperature can also judge what fitting one does. A
+    half that does not determine a temperature leaves the other as it is. Logits are (n, classes),
+    labels true class indices, (n,); the seed draws the halves. Raises ``DataError`` if there are
+    fewer than two rows, or they cannot be judged, and ``NumericalError`` if a logit is not a finite
+    number.
     """
     given, truth = _checked(logits, labels)
     if len(truth) < 2:

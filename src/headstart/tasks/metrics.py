@@ -224,14 +224,7 @@ ALIASES = {
 
 
 def canonical_names(names: Iterable[str]) -> tuple[str, ...]:
-    """Return metrics by their own names, each once; a name that is unknown stays as it is.
-
-    Args:
-        names: Metrics as a user wrote them.
-
-    Returns:
-        Keys of ``METRICS``, in order.
-    """
+    """Return metrics by their own names, each once; a name that is unknown stays as it is."""
     return tuple(dict.fromkeys(map(_canonical, names)))
 
 
@@ -297,12 +290,8 @@ def compute(
 def score(names: Sequence[str], values: Mapping[str, float]) -> float:
     """Return the mean of several metrics, which is how GLUE and SuperGLUE combine them.
 
-    Args:
-        names: Metrics that count, at least one.
-        values: What ``compute`` gave, perhaps with more beside.
-
-    Returns:
-        Their unweighted mean, errors counted as negative, so that higher is always better.
+    It is unweighted, errors counted as negative, so that higher is always better; ``values`` may
+    hold more than is named.
     """
     signed = (-values[n] if METRICS[n].lower_is_better else values[n] for n in names)
     return sum(signed) / len(names)
@@ -311,11 +300,7 @@ def score(names: Sequence[str], values: Mapping[str, float]) -> float:
 def score_name(names: Sequence[str]) -> str:
     """Write what a score is the mean of.
 
-    Args:
-        names: Its metrics.
-
-    Returns:
-        For example ``accuracy + macro_f1``, or ``-log_loss``: errors count as negative.
+    For example ``accuracy + macro_f1``, or ``-log_loss``: errors count as negative.
     """
     signs = ("-" if n in METRICS and METRICS[n].lower_is_better else "" for n in names)
     return " + ".join(f"{sign}{name}" for sign, name in zip(signs, names, strict=True))
@@ -324,25 +309,13 @@ def score_name(names: Sequence[str]) -> str:
 def is_share(names: Sequence[str]) -> bool:
     """Return whether a score can be given in percent.
 
-    Args:
-        names: Its metrics.
-
-    Returns:
-        Whether none of them is an error, which has a unit or no upper bound.
+    None of its metrics is then an error, which has a unit or no upper bound.
     """
     return not any(n in METRICS and METRICS[n].lower_is_better for n in names)
 
 
 def class_faults(names: Iterable[str], classes: Sequence[str]) -> list[HeadstartError]:
-    """Return which metrics do not go with a number of classes.
-
-    Args:
-        names: Keys of ``METRICS``.
-        classes: Names of the classes.
-
-    Returns:
-        One error for each metric that needs fewer or more of them.
-    """
+    """Return an error for each metric that needs fewer or more classes."""
     some = [*map(shown, classes[:5]), *(["…"] if len(classes) > 5 else [])]
     found = f"{len(classes)}: {', '.join(some)}"
     faults: list[HeadstartError] = []
@@ -359,14 +332,9 @@ def class_faults(names: Iterable[str], classes: Sequence[str]) -> list[Headstart
 
 
 def metric_faults(names: Iterable[str], target: Target | None = None) -> list[HeadstartError]:
-    """Return what is wrong with a choice of metrics.
+    """Return an error for each metric that is unknown or does not measure this kind of target.
 
-    Args:
-        names: Metrics that a user asked for.
-        target: What the task predicts; ``None`` checks the names alone.
-
-    Returns:
-        One error for each metric that is unknown or does not measure this kind of target.
+    ``None`` checks the names alone.
     """
     fitting = [name for name, m in METRICS.items() if target is None or target in m.targets]
     faults: list[HeadstartError] = []

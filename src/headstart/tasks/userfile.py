@@ -33,17 +33,9 @@ def read_task_file(path: Path) -> TaskSpec:
     """Read a task from a YAML file.
 
     ``name`` defaults to the file's name, ``shape`` to what the columns allow, ``metrics`` to
-    ``DEFAULTS``. Where a field takes several values, one alone needs no list. ``hub`` is
-    written ``path`` or ``path:configuration``.
-
-    Args:
-        path: The file.
-
-    Returns:
-        The task.
-
-    Raises:
-        HeadstartError: If the file cannot be read, or for every fault in it together.
+    ``DEFAULTS``. Where a field takes several values, one alone needs no list. ``hub`` is written
+    ``path`` or ``path:configuration``. Raises ``HeadstartError`` if the file cannot be read, or for
+    every fault in it together.
     """
     values = _read_yaml(path)
     known = {key: value for key, value in values.items() if key in _keys(TaskSpec)}
@@ -125,12 +117,7 @@ def from_columns(
 def task_faults(task: TaskSpec, *, target_known: bool = True) -> list[HeadstartError]:
     """Return what contradicts itself in a task.
 
-    Args:
-        task: The task.
-        target_known: Whether metrics must fit ``task.target``.
-
-    Returns:
-        One error for each fault.
+    Metrics must fit ``task.target`` where that is known.
     """
     return [
         *_shape_faults(task),

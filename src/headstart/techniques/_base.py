@@ -60,14 +60,7 @@ class TechniqueContext:
     micro_batch_size: int | None = None
 
     def micro_batches(self, batch: Batch) -> Iterator[Batch]:
-        """Split a batch into what fits into memory with its gradient.
-
-        Args:
-            batch: From ``batches``.
-
-        Yields:
-            Its parts, in order.
-        """
+        """Split a batch into what fits into memory with its gradient."""
         yield from split_batch(batch, self.micro_batch_size)
 
 
@@ -262,12 +255,5 @@ class Technique:
 
 
 def own_name(technique: Technique) -> str:
-    """Return a technique's name in a strategy line.
-
-    Args:
-        technique: A registered one.
-
-    Returns:
-        The name of its module.
-    """
+    """Return a technique's name in a strategy line: that of its module."""
     return type(technique).__module__.rpartition(".")[2]

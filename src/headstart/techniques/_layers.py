@@ -24,12 +24,8 @@ class Layers:
     def group(self, name: str) -> int:
         """Return the group of a parameter.
 
-        Args:
-            name: Its name in the whole model.
-
-        Returns:
-            0 for the head and what else lies outside the base model, 1 for the top layer and what
-            is above the layers, and so on down to ``groups`` for the embeddings.
+        0 for the head and what else lies outside the base model, 1 for the top layer and what is
+        above the layers, and so on down to ``groups`` for the embeddings.
         """
         split = self._split
         if name in split.head or not name.startswith(f"{split.prefix}."):

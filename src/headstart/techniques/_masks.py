@@ -15,25 +15,17 @@ def keep_masks(
 ) -> dict[str, torch.Tensor]:
     """Draw which numbers of some parameters are kept.
 
-    Args:
-        parameters: By name.
-        rate: Probability of not being kept, in (0, 1), rounded as ``kernels.masks`` says.
-        generator: Its seed decides.
-
-    Returns:
-        int16 on the parameters' devices: all bits set where a number is kept, none elsewhere.
+    The share ``rate``, in (0, 1) and rounded as ``kernels.masks`` says, is not. Masks are int16 on
+    the parameters' devices: all bits set where a number is kept, none elsewhere.
     """
     random, dropped = Randomness(generator.initial_seed()), max(1, rounded_rate(rate)[0])
     return {n: random.keep_mask(p.shape, dropped).to(p.device) for n, p in parameters.items()}
 
 
 def keep_part(gradient: torch.Tensor, keep: torch.Tensor, scale: float = 1.0) -> None:
-    """Set a part of a gradient to zero and scale the rest, in place.
+    """Set a part of a gradient, of a 16-bit or 32-bit type, to zero and scale the rest, in place.
 
-    Args:
-        gradient: Of a 16-bit or 32-bit type.
-        keep: Integers of its shape: all bits set where it is kept, none elsewhere.
-        scale: What is kept is multiplied by it.
+    ``keep`` are integers of its shape: all bits set where it is kept, none elsewhere.
     """
     kind = integers_like(gradient)
     gradient.view(kind).bitwise_and_(keep.to(kind))

@@ -23,16 +23,10 @@ FROZEN = "The head alone trains, on features that are computed once."
 def noise_as(
     states: torch.Tensor, kind: Kind, scale: float, generator: torch.Generator
 ) -> torch.Tensor:
-    """Draw noise of the shape of some states.
+    """Draw noise of the shape, type and device of some states.
 
-    Args:
-        states: Of any shape.
-        kind: ``uniform`` in [-scale, scale], or ``normal`` with the standard deviation ``scale``.
-        scale: How large it is.
-        generator: Where it comes from; on the processor.
-
-    Returns:
-        Noise of their type, on their device.
+    ``uniform`` is in [-scale, scale], ``normal`` has the standard deviation ``scale``; the
+    generator is on the processor.
     """
     noise = torch.empty(states.shape, dtype=torch.float32)
     if kind == "uniform":
@@ -45,12 +39,7 @@ def noise_as(
 def symmetric_kl(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Return ``KL(p || q) + KL(q || p)`` of the distributions of two sets of logits.
 
-    Args:
-        logits: (b, classes).
-        others: (b, classes).
-
-    Returns:
-        (b,), in fp32.
+    Logits are (b, classes); the result is (b,), in fp32.
     """
     left, right = logits.float().log_softmax(1), others.float().log_softmax(1)
     return ((left.exp() - right.exp()) * (left - right)).sum(1)
@@ -59,11 +48,7 @@ def symmetric_kl(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
 class Embeddings:
     """Changes what the model's input embeddings give, for as long as it is asked to.
 
-    Args:
-        split: The model.
-
-    Raises:
-        ModelError: If it tells no input embeddings.
+    Raises ``ModelError`` if it tells no input embeddings.
     """
 
     def __init__(self, split: SplitModel) -> None:
@@ -84,14 +69,7 @@ class Embeddings:
 
     @contextlib.contextmanager
     def changed(self, change: Change) -> Iterator[None]:
-        """Change them in all forward passes of a block.
-
-        Args:
-            change: From their output to another one of the same shape.
-
-        Yields:
-            Nothing.
-        """
+        """Change them in all forward passes of a block. The change keeps the shape."""
         self._change = change
         try:
             yield
@@ -113,14 +91,7 @@ class SecondPass(Technique):
     _random: torch.Generator
 
     def check(self, split: SplitModel) -> None:
-        """Refuse a model that tells no input embeddings.
-
-        Args:
-            split: The model.
-
-        Raises:
-            ModelError: If it does not.
-        """
+        """Refuse a model that tells no input embeddings."""
         Embeddings(split).close()
 
     def begin(self, context: TechniqueContext) -> None:

@@ -19,12 +19,8 @@ from headstart.techniques._masks import keep_masks, keep_part
 def most_important(scores: Mapping[str, torch.Tensor], p: float) -> dict[str, torch.Tensor]:
     """Return masks of the share ``p`` with the highest scores over all parameters together.
 
-    Args:
-        scores: Sums of squared gradients by name (Xu et al. 2021, arXiv 2109.05687, equation 5).
-        p: The share.
-
-    Returns:
-        Truth values by name; with equal scores at the border there may be more.
+    Scores are sums of squared gradients by name (Xu et al. 2021, arXiv 2109.05687, equation 5);
+    with equal ones at the border there may be more.
     """
     flat = torch.cat([score.flatten() for score in scores.values()])
     count = max(1, round(p * len(flat)))
@@ -54,14 +50,7 @@ class ChildTuning(Technique):
     p: float = 0.3
 
     def beside_zero(self, trains: str) -> str:
-        """Refuse mode D, which chooses by gradients before training.
-
-        Args:
-            trains: A tuner of which one part begins at zero.
-
-        Returns:
-            The reason and what would work; empty in mode F.
-        """
+        """Refuse mode D, which chooses by gradients before training."""
         if self.mode == "F":
             return ""
         return (

@@ -17,14 +17,8 @@ def class_weights(counts: Sequence[int], power: float) -> torch.Tensor:
     """Return a weight for each class, such that the mean over the training rows is 1.
 
     With power 1 these are scikit-learn's ``balanced`` weights, n / (classes * count), after King
-    and Zeng 2001, as long as every class has rows.
-
-    Args:
-        counts: Training rows of each class; a class without any has the weight 0.
-        power: 0 for equal weights, 1 for classes with the same say.
-
-    Returns:
-        Weights, (classes,).
+    and Zeng 2001, as long as every class has rows. Weights are (classes,); a class without rows has
+    the weight 0, and power 0 gives equal weights.
     """
     numbers = torch.tensor(counts, dtype=torch.float32)
     raw = torch.where(numbers > 0, numbers.clamp(min=1) ** -power, 0.0)

@@ -16,13 +16,7 @@ from headstart.techniques._base import Technique
 def focal_factors(logits: torch.Tensor, labels: torch.Tensor, gamma: float) -> torch.Tensor:
     """Return ``(1 - p)^gamma``, p the probability of the true class (Lin et al. 2017, equation 4).
 
-    Args:
-        logits: (b, classes).
-        labels: (b,).
-        gamma: 0 leaves every row as it is.
-
-    Returns:
-        Factors, (b,), with their gradient.
+    Logits are (b, classes), factors (b,), with their gradient; gamma 0 leaves every row as it is.
     """
     chances = logits.float().softmax(1)
     wrong = 1 - chances.gather(1, labels[:, None])[:, 0]

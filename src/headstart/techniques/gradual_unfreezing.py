@@ -16,16 +16,10 @@ from headstart.techniques._layers import Layers
 
 
 def unfrozen(step: int, steps: int, groups: int, share: float) -> int:
-    """Return how many groups train beside the head at a step.
+    """Return how many groups train beside the head at a step, counted from 0.
 
-    Args:
-        step: Counted from 0.
-        steps: Steps of the stage.
-        groups: How many there are, from the top layer to the embeddings.
-        share: Share of the steps after which all of them train.
-
-    Returns:
-        0 in the first of ``groups`` equal parts of that share, 1 in the second, and so on.
+    0 in the first of ``groups`` equal parts of that ``share`` of the steps, 1 in the second, and so
+    on; the groups are from the top layer to the embeddings.
     """
     part = share * steps / groups
     return min(groups, math.floor(step / part + 1e-9))
@@ -52,14 +46,7 @@ class GradualUnfreezing(Technique):
     share: float = 0.5
 
     def begin(self, context: TechniqueContext) -> None:
-        """Find the layers.
-
-        Args:
-            context: Model and rows.
-
-        Raises:
-            ModelError: If the model keeps its layers in no list.
-        """
+        """Find the layers."""
         layers, self._steps = Layers(context.split), context.steps
         self._groups = layers.groups
         # Processes that exchange gradients wait for every one that they know of.

@@ -20,12 +20,7 @@ from headstart.techniques._base import Technique, TechniqueContext
 
 @torch.no_grad()
 def rescale(linear: nn.Linear, norm: float) -> None:
-    """Multiply a linear map, bias and all, such that its weight has a given norm.
-
-    Args:
-        linear: The map; one whose weight is 0 stays as it is.
-        norm: The Frobenius norm that the weight shall have.
-    """
+    """Multiply a linear map, bias and all, such that its weight has a Frobenius norm; 0 stays 0."""
     now = linear.weight.norm().item()
     factor = norm / now if now else 1.0
     linear.weight.mul_(factor)
@@ -49,14 +44,7 @@ class HeadNorm(Technique):
     to: float = 0.0
 
     def check(self, split: SplitModel) -> None:
-        """Refuse another kind of head.
-
-        Args:
-            split: The model.
-
-        Raises:
-            ModelError: If the head does not end in a linear map.
-        """
+        """Refuse another kind of head."""
         _end(split)
 
     def begin(self, context: TechniqueContext) -> None:

@@ -40,11 +40,7 @@ class Hype(Technique):
     def check(self, split: SplitModel) -> None:
         """Refuse a model whose layers are not modules that get states and give states.
 
-        Args:
-            split: The model.
-
-        Raises:
-            ModelError: If it keeps its layers in no list, or their parts in several.
+        Raises ``ModelError`` if it keeps its layers in no list, or their parts in several.
         """
         if any(layer.in_parts for layer in split.layers()):
             raise ModelError(

@@ -32,25 +32,11 @@ class Llrd(Technique):
     factor: float = 0.95
 
     def begin(self, context: TechniqueContext) -> None:
-        """Find the layers.
-
-        Args:
-            context: Model and rows.
-
-        Raises:
-            ModelError: If the model keeps its layers in no list.
-        """
+        """Find the layers."""
         self._layers = Layers(context.split)
 
     def rate(self, name: str) -> float:
-        """Return the factor of a parameter.
-
-        Args:
-            name: Its name.
-
-        Returns:
-            ``factor`` to the power of the layers above it.
-        """
+        """Return the factor of a parameter."""
         return float(self.factor ** max(0, self._layers.group(name) - 1))
 
 

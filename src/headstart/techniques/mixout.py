@@ -23,14 +23,9 @@ def mixed(
 
     ``(m * anchor + (1 - m) * now - p * anchor) / (1 - p)`` with m 1 where nothing is kept (Lee et
     al. 2020, arXiv 1909.11299, equation 4), which is ``anchor + (1 - m) (now - anchor) / (1 - p)``.
-    Its expectation is ``now``.
-
-    Args:
-        now: Present weights.
-        anchor: Pretrained weights.
-        keep: Integers: -1 where the present weight has its say, 0 where the anchor takes its place.
-        scale: ``1 / (1 - p)``.
-        into: Where the mixture goes; afterwards it is ``anchor`` to the bit where nothing is kept.
+    Its expectation is ``now``. ``keep`` are integers: -1 where the present weight has its say, 0
+    where the anchor takes its place; ``scale`` is ``1 / (1 - p)``. What goes ``into`` is ``anchor``
+    to the bit where nothing is kept.
     """
     into.copy_(keep).mul_(-scale)
     torch.lerp(anchor, now, into, out=into)

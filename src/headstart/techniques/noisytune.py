@@ -17,14 +17,7 @@ def noise_like(weight: torch.Tensor, scale: float, generator: torch.Generator) -
     """Return uniform noise in proportion to a matrix's own spread.
 
     ``U(-scale / 2, scale / 2) * std(weight)`` (Wu et al. 2022, arXiv 2202.12024, equation 1).
-
-    Args:
-        weight: The matrix.
-        scale: The paper's lambda.
-        generator: Where the noise comes from.
-
-    Returns:
-        Noise of its shape.
+    ``scale`` is the paper's lambda.
     """
     noise = torch.rand(weight.shape, generator=generator, dtype=torch.float32) - 0.5
     return (noise * scale).to(weight) * weight.std(correction=0)

@@ -35,16 +35,7 @@ class R3f(SecondPass):
     noise: Literal["uniform", "normal"] = "uniform"
 
     def extra_loss(self, batch: Batch, logits: torch.Tensor, step: int) -> torch.Tensor | None:
-        """Compare with the outputs on noised embeddings.
-
-        Args:
-            batch: The model's inputs.
-            logits: Those on clean embeddings, (b, classes).
-            step: Counted from 0.
-
-        Returns:
-            (b,), or ``None`` without noise.
-        """
+        """Compare with the outputs on noised embeddings."""
         del step
         if not self.eps:
             return None

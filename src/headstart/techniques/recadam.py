@@ -19,13 +19,7 @@ from headstart.techniques._base import Technique, TechniqueContext, Updated
 def annealed(step: int, k: float, t0: float) -> float:
     """Return the weight of the task, ``1 / (1 + exp(-k (t - t0)))``; the pull has the rest.
 
-    Args:
-        step: The paper's t, counted from 1.
-        k: How fast it rises.
-        t0: Step at which it is one half.
-
-    Returns:
-        A number from 0 to 1.
+    ``step`` is the paper's t, counted from 1; the weight is from 0 to 1, one half at ``t0``.
     """
     return 1 / (1 + math.exp(min(700.0, -k * (step - t0))))
 

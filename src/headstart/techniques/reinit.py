@@ -31,14 +31,7 @@ class Reinit(Technique):
     k: int = 1
 
     def check(self, split: SplitModel) -> None:
-        """Refuse a model of fewer layers.
-
-        Args:
-            split: The model.
-
-        Raises:
-            ModelError: If it has fewer.
-        """
+        """Refuse a model of fewer layers. Raises ``ModelError`` if it has fewer."""
         layers = split.layers()
         if self.k > len(layers):
             raise ModelError(

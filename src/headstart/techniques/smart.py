@@ -20,13 +20,7 @@ TINY = 1e-6
 def ascended(noise: torch.Tensor, gradient: torch.Tensor, size: float) -> torch.Tensor:
     """Take the ascent step: each token goes along its gradient, whose largest entry becomes 1.
 
-    Args:
-        noise: Where it begins, (…, D).
-        gradient: Of what shall grow, (…, D).
-        size: Length of the step in the largest entry.
-
-    Returns:
-        The disturbance, (…, D).
+    Tensors are (…, D); ``size`` is the length of the step in the largest entry.
     """
     largest = gradient.abs().amax(-1, keepdim=True)
     return noise + size * gradient / (largest + TINY)
@@ -53,16 +47,7 @@ class Smart(SecondPass):
     step: float = 1e-3
 
     def extra_loss(self, batch: Batch, logits: torch.Tensor, step: int) -> torch.Tensor | None:
-        """Find the disturbance, and compare with the outputs under it.
-
-        Args:
-            batch: The model's inputs.
-            logits: Those on clean embeddings, (b, outputs).
-            step: Counted from 0.
-
-        Returns:
-            (b,).
-        """
+        """Find the disturbance, and compare with the outputs under it."""
         del step
         seen: list[torch.Tensor] = []
         start: list[torch.Tensor] = []
@@ -83,12 +68,7 @@ class Smart(SecondPass):
 def one_sided(found: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     """Return what the ascent raises: ``KL(clean || found)``, or the squared difference of numbers.
 
-    Args:
-        found: (b, outputs).
-        clean: (b, outputs), without a gradient.
-
-    Returns:
-        (b,), in fp32.
+    Both are (b, outputs), ``clean`` without a gradient; the result is (b,), in fp32.
     """
     if clean.shape[1] == 1:
         return divergence(found, clean)
@@ -99,12 +79,7 @@ def one_sided(found: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
 def divergence(logits: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
     """Return the symmetric divergence of classes, or the squared difference of numbers.
 
-    Args:
-        logits: (b, outputs).
-        others: (b, outputs).
-
-    Returns:
-        (b,), in fp32.
+    Both are (b, outputs); the result is (b,), in fp32.
     """
     if logits.shape[1] == 1:
         return (logits.float() - others.float()).square()[:, 0]

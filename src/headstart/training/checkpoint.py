@@ -31,11 +31,7 @@ def save_checkpoint(
 ) -> None:
     """Write a checkpoint and make it the latest.
 
-    Args:
-        folder: The run's checkpoint folder; created.
-        name: Name of this checkpoint, different from the latest one's.
-        state: Plain data.
-        tensors: Tensors by name; copied to the CPU.
+    The folder is created; ``name`` differs from the latest one's; tensors are copied to the CPU.
     """
     new = folder / name
     shutil.rmtree(new, ignore_errors=True)
@@ -53,16 +49,9 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
-    """Read the latest checkpoint.
+    """Read the latest checkpoint, plain data and tensors; ``None`` if there is none.
 
-    Args:
-        folder: The run's checkpoint folder.
-
-    Returns:
-        Plain data and tensors, or ``None`` if there is no checkpoint.
-
-    Raises:
-        RunError: If it is damaged.
+    Raises ``RunError`` if it is damaged.
     """
     pointer = folder / _POINTER
     if not pointer.is_file():
@@ -84,13 +73,5 @@ def load_checkpoint(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tenso
 
 
 def under(part: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Return what a checkpoint holds of one part of a run.
-
-    Args:
-        part: What its names begin with, up to a slash.
-        tensors: All of the checkpoint.
-
-    Returns:
-        The tensors by the rest of their names.
-    """
+    """Return the tensors of a checkpoint under a part's name, by the rest of their names."""
     return {n.removeprefix(f"{part}/"): t for n, t in tensors.items() if n.startswith(f"{part}/")}

@@ -26,15 +26,9 @@ ROWS_PER_BATCH = 256
 def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outputs: int) -> Floats:
     """Compute the logits of all rows.
 
-    Args:
-        model: The unwrapped classifier; put into evaluation mode and back.
-        loader: The rows.
-        runtime: Device and precision; processes share the rows.
-        outputs: Logits per row.
-
-    Returns:
-        Logits in the order of the data, (n, outputs); of rows in windows the mean over those of
-        each; where each word has a label, those of all words, (words, outputs).
+    The model is put into evaluation mode and back; processes share the rows. Logits are in the
+    order of the data, (n, outputs); of rows in windows the mean over those of each; where each word
+    has a label, those of all words, (words, outputs).
     """
     counts = np.ones_like(loader.lengths) if loader.units is None else loader.units
     begins = np.cumsum(counts) - counts
@@ -71,13 +65,9 @@ class Judge:
     tune: bool = False
 
     def decided(self, logits: Floats) -> Judge:
-        """Choose the threshold for some logits, where one is tuned.
+        """Choose the threshold of the best score for logits, (n, outputs), where one is tuned.
 
-        Args:
-            logits: (n, outputs).
-
-        Returns:
-            The judge with the threshold of the best score; of several the one nearest to 0.5.
+        Of several it is the one nearest to 0.5.
         """
         kinds = self.kind.thresholds() if self.tune else {}
         judges = {t: replace(self, kind=kind, tune=False) for t, kind in kinds.items()}
@@ -88,11 +78,7 @@ class Judge:
     def __call__(self, logits: Floats) -> dict[str, float]:
         """Compute the metrics, their mean as ``score`` (errors negative), and the mean ``loss``.
 
-        Args:
-            logits: (n, outputs).
-
-        Returns:
-            Values by name; the loss is in the units of training.
+        Logits are (n, outputs); the loss is in the units of training.
         """
         if (judge := self.decided(logits)) is not self:
             return judge(logits)

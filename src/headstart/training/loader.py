@@ -140,14 +140,8 @@ def send(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     """Copy a tensor to a device without waiting for what the device has still to do.
 
     The copy to a GPU starts from pinned memory and queues behind the step before, while the program
-    goes on to the next batch. Torch gives the pinned memory to no one else until it is done.
-
-    Args:
-        tensor: In the program's memory; not to be written to any more.
-        device: Where it shall be.
-
-    Returns:
-        The tensor on the device.
+    goes on to the next batch. Torch gives the pinned memory to no one else until it is done. The
+    tensor is not to be written to any more.
     """
     if device.type != "cuda":
         return tensor.to(device)

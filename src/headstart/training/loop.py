@@ -135,11 +135,7 @@ class StageLoop:
     def solve(self, labels: Labels) -> Fitted:
         """Fit the head to its optimum on stored features instead of training it step by step.
 
-        Args:
-            labels: Of the training rows.
-
-        Returns:
-            What came of it; ``run`` then evaluates and is over.
+        ``run`` then evaluates and is over.
         """
         began = time.perf_counter()
         self._point()
@@ -336,12 +332,7 @@ class StageLoop:
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any], tensors: dict[str, torch.Tensor]) -> None:
-        """Go back to a checkpoint, bit for bit.
-
-        Args:
-            state: From ``snapshot``.
-            tensors: From ``tensors``.
-        """
+        """Go back to a checkpoint, bit for bit."""
         self.state = LoopState.from_dict(state)
         self.runtime.resume_loss_scale(self.state.scale)
         if self.rule is not None and self.state.rule:

@@ -47,14 +47,8 @@ def build_optimizer(
 ) -> torch.optim.AdamW:
     """Build a fresh AdamW; vectors (biases, norms) are not decayed.
 
-    Args:
-        head: The head's parameters.
-        tuner: What trains beside it.
-        settings: Rates and constants.
-        factor: What a parameter's rate is multiplied by, by its name.
-
-    Returns:
-        The optimizer; each group carries its peak rate as ``peak``.
+    ``factor`` is what a parameter's rate is multiplied by, by its name; each group carries its peak
+    rate as ``peak``.
     """
     # Head and tuner in groups of their own, even at equal rates: a technique may tell them apart.
     chosen: dict[tuple[bool, float, float], list[nn.Parameter]] = defaultdict(list)
@@ -77,17 +71,10 @@ def build_optimizer(
 def rate_factor(step: int, steps: int, warmup: int, hold_until: int | None = None) -> float:
     """Return what the peak learning rate is multiplied by at a step.
 
-    The rate rises linearly over the warm-up, then falls linearly to 0 at the end. Where the end
-    is not known beforehand it holds the peak until ``hold_until`` and falls from there.
-
-    Args:
-        step: Optimizer step, counted from 0.
-        steps: Steps of the stage.
-        warmup: Steps over which the rate rises.
-        hold_until: Step at which the fall begins; right after the warm-up if ``None``.
-
-    Returns:
-        A factor in [0, 1].
+    The rate rises linearly over the warm-up, then falls linearly to 0 at the end. Where the end is
+    not known beforehand it holds the peak until ``hold_until`` and falls from there. Steps are
+    counted from 0; the fall begins right after the warm-up if ``hold_until`` is ``None``. The
+    factor is in [0, 1].
     """
     fall_from = warmup if hold_until is None else hold_until
     rise = (step + 1) / (warmup + 1)
@@ -96,11 +83,6 @@ def rate_factor(step: int, steps: int, warmup: int, hold_until: int | None = Non
 
 
 def set_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set every group's learning rate to its peak times a factor.
-
-    Args:
-        optimizer: Built by ``build_optimizer``.
-        factor: From ``rate_factor``.
-    """
+    """Set every group's learning rate to its peak times a factor."""
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * factor

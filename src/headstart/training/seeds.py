@@ -14,14 +14,9 @@ import torch
 
 
 def stream(seed: int, *names: str | int) -> int:
-    """Derive the seed of a named stream.
+    """Derive the seed, in [0, 2**63), of a named stream.
 
-    Args:
-        seed: The run's seed.
-        *names: The stream and positions within it, for example ``"dropout", epoch, step``.
-
-    Returns:
-        A number in [0, 2**63).
+    ``names`` are the stream and positions within it, for example ``"dropout", epoch, step``.
     """
     key = "/".join(str(part) for part in (seed, *names))
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
@@ -29,14 +24,7 @@ def stream(seed: int, *names: str | int) -> int:
 
 @contextlib.contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Run a block with torch's CPU generator set to a seed, and put its state back after.
-
-    Args:
-        seed: Seed for the block.
-
-    Yields:
-        Nothing.
-    """
+    """Run a block with torch's CPU generator set to a seed, and put its state back after."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield

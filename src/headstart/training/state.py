@@ -55,14 +55,7 @@ class LoopState:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> LoopState:
-        """Rebuild from plain data.
-
-        Args:
-            values: As from ``to_dict``.
-
-        Returns:
-            The state.
-        """
+        """Rebuild from plain data."""
         values = {**values, "curve": [Point(**point) for point in values["curve"]]}
         values["since_point"] = tuple(values["since_point"])
         return cls(**values)

@@ -60,11 +60,8 @@ class StepReports:
     def add(self, step: int, rows: int, loss: torch.Tensor, pause: int) -> None:
         """Take a step's report.
 
-        Args:
-            step: The step, counted from 1.
-            rows: Its rows, over all processes.
-            loss: This process's share of their mean loss, a scalar on the device.
-            pause: A ``Pause``.
+        Steps are counted from 1, rows over all processes; ``loss`` is this process's share of their
+        mean loss, a scalar on the device, ``pause`` a ``Pause``.
         """
         wanted = [float(pause >= Pause.CHECKPOINT), float(pause >= Pause.STOP)]
         # Filled in by the device: a copy from the program's own memory would be waited for.
@@ -79,14 +76,7 @@ class StepReports:
         self._open.append((step, rows, values, arrived))
 
     def read(self, *, everything: bool = False) -> Iterator[Report]:
-        """Give back reports in order.
-
-        Args:
-            everything: Whether to wait for those that are still on their way.
-
-        Yields:
-            Each report once.
-        """
+        """Give back reports in order, each once; ``everything`` waits for those on their way."""
         while len(self._open) > (0 if everything else self._lag):
             step, rows, values, arrived = self._open.popleft()
             if arrived is not None:

@@ -34,14 +34,7 @@ class LearnedRule:
     level: int = 0
 
     def update(self, skill: float) -> bool:
-        """Record one more window.
-
-        Args:
-            skill: On the window's rows, as they were trained on; 0 is chance, 1 is perfect.
-
-        Returns:
-            Whether the stage may end.
-        """
+        """Record the skill on one more window, as trained on; return whether the stage may end."""
         self.level = 0 if skill > self.best + self.gain else self.level + 1
         self.best = max(self.best, skill)
         level = self.best >= self.least and self.level >= self.patience
@@ -61,14 +54,7 @@ class PlateauRule:
     level: int = 0
 
     def update(self, score: float) -> bool:
-        """Record one more validation score.
-
-        Args:
-            score: Higher is better.
-
-        Returns:
-            Whether the stage may end.
-        """
+        """Record one more validation score, higher is better; return whether the stage may end."""
         self.level = 0 if score > self.best else self.level + 1
         self.best = max(self.best, score)
         return self.level >= self.patience

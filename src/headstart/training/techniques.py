@@ -29,32 +29,16 @@ class Techniques:
         return any(part.whole for part in self._parts)
 
     def rate(self, name: str) -> float:
-        """Return what a parameter's learning rate is multiplied by.
-
-        Args:
-            name: The parameter's name.
-
-        Returns:
-            The product over the techniques.
-        """
+        """Return what a parameter's learning rate is multiplied by."""
         return math.prod(part.rate(name) for part in self._parts)
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
-        """Pass on the stage's optimizer.
-
-        Args:
-            optimizer: It has not updated anything yet.
-            updated: What it updates, by the name of what trains.
-        """
+        """Pass on the stage's optimizer."""
         for part in self._parts:
             part.optimizer(optimizer, updated)
 
     def before_step(self, step: int) -> None:
-        """Prepare a step.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Prepare a step."""
         for part in self._parts:
             part.before_step(step)
 
@@ -63,14 +47,7 @@ class Techniques:
     ) -> torch.Tensor:
         """Compute each row's loss.
 
-        Args:
-            batch: The model's inputs.
-            logits: (b, outputs).
-            labels: (b,) or (b, labels).
-            step: Counted from 0.
-
-        Returns:
-            Losses, (b,), in fp32.
+        Logits are (b, outputs), labels (b,) or (b, labels); losses are (b,), in fp32.
         """
         losses = self._kind.row_losses(logits, labels)
         for part in self._parts:
@@ -81,30 +58,18 @@ class Techniques:
         return losses
 
     def gradients(self, step: int) -> None:
-        """Change the gradients; what was last prepared is the first to be undone.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Change the gradients; what was last prepared is the first to be undone."""
         for part in reversed(self._parts):
             part.gradients(step)
 
     def after_step(self, step: int) -> None:
-        """Pass on that the parameters have been updated.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Pass on that the parameters have been updated."""
         for part in self._parts:
             part.after_step(step)
 
     @contextlib.contextmanager
     def evaluated(self) -> Iterator[None]:
-        """Hold the model that is to be evaluated.
-
-        Yields:
-            Nothing.
-        """
+        """Hold the model that is to be evaluated."""
         with contextlib.ExitStack() as stack:
             for part in self._parts:
                 stack.enter_context(part.evaluated())
@@ -124,11 +89,7 @@ class Techniques:
         }
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a checkpoint.
-
-        Args:
-            tensors: A checkpoint's.
-        """
+        """Go on from a checkpoint."""
         for place, part in enumerate(self._parts):
             lead = f"technique/{place}/"
             own = {n.removeprefix(lead): t for n, t in tensors.items() if n.startswith(lead)}

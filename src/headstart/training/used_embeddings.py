@@ -22,14 +22,8 @@ def used_rows(
 ) -> UsedRows | None:
     """Make a table of the token embeddings that a stage's rows read.
 
-    Args:
-        model: What trains.
-        tuner: What trains beside the head, by name.
-        loader: Training rows.
-        runtime: On a GPU, or with several processes, the whole table trains.
-
-    Returns:
-        The table; ``None`` where the whole has to train, or hardly any row would be left out.
+    ``None`` where the whole has to train, as on a GPU or with several processes, or hardly any row
+    would be left out.
     """
     if runtime.device.type != "cpu" or runtime.world > 1 or not tuner:
         return None

@@ -169,11 +169,7 @@ class InPlaceTuner(Tuner):
     def detach(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
         """Put the remembered values back.
 
-        Args:
-            split: The model.
-
-        Raises:
-            RuntimeError: If the tuner was attached with ``reversible=False``.
+        Raises ``RuntimeError`` if the tuner was attached with ``reversible=False``.
         """
         if self._before is None:
             raise RuntimeError("detach() needs attach(reversible=True)")

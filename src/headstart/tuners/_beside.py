@@ -42,11 +42,7 @@ class BesideTuner(Tuner):
     def detach(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
         """Let go of the modules; the backbone, which nothing has touched, stays.
 
-        Args:
-            split: The model.
-
-        Raises:
-            RuntimeError: If the tuner is not attached.
+        Raises ``RuntimeError`` if the tuner is not attached.
         """
         if self._hosts is None:
             raise RuntimeError("detach() needs attach()")

@@ -22,15 +22,8 @@ T = TypeVar("T", Tuner, Technique)
 def read_strategy(line: str) -> Strategy:
     """Read a strategy line and check every tuner's knobs.
 
-    Args:
-        line: A line or an alias.
-
-    Returns:
-        The strategy.
-
-    Raises:
-        NotationError: If the line cannot be read, a knob is unknown or unfit, or the last stage
-            leaves nothing that a plain checkpoint can hold.
+    Raises ``NotationError`` if the line cannot be read, a knob is unknown or unfit, or the last
+    stage leaves nothing that a plain checkpoint can hold.
     """
     strategy = parse(line, TUNERS, TECHNIQUES)
     for stage in strategy.stages:
@@ -70,35 +63,16 @@ def _require_solvable(stage: Stage, line: str) -> None:
 
 
 def bind(stage: Stage, line: str = "") -> Tuner:
-    """Build a stage's tuner.
-
-    Args:
-        stage: The stage.
-        line: The line it stands in, for messages.
-
-    Returns:
-        A fresh tuner with the stage's knobs.
-
-    Raises:
-        NotationError: If a knob is unknown or does not fit.
-    """
+    """Build a stage's tuner. Raises ``NotationError`` if a knob is unknown or does not fit."""
     factory = TUNERS.get(stage.trains).chosen(stage.knobs)
     return _build(factory, stage.trains, stage, line, SETTINGS)
 
 
 def bind_techniques(stage: Stage, line: str = "") -> list[Technique]:
-    """Build a stage's techniques.
+    """Build a stage's techniques with their knobs, in the order of the line.
 
-    Args:
-        stage: The stage.
-        line: The line it stands in, for messages.
-
-    Returns:
-        Fresh techniques with their knobs, in the order of the line.
-
-    Raises:
-        NotationError: If a knob is unknown or does not fit, or the techniques and the tuner do not
-            go together.
+    Raises ``NotationError`` if a knob is unknown or does not fit, or the techniques and the tuner
+    do not go together.
     """
     made: list[Technique] = []
     for addition in stage.techniques:
@@ -153,14 +127,7 @@ def _build(
 
 
 def accepted_knobs(factory: type[Tuner | Technique]) -> dict[str, str]:
-    """Describe the values that each knob accepts.
-
-    Args:
-        factory: The class of a tuner or technique.
-
-    Returns:
-        Type and range by name, in the order in which a line may give them by position.
-    """
+    """Describe type and range of each knob, in the order of a line's positions."""
     kinds = typing.get_type_hints(factory)
     names = [f.name for f in dataclasses.fields(cast(Any, factory)) if f.init]
     return {name: _accepted(factory, name, kinds[name]) for name in names}

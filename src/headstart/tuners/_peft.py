@@ -36,38 +36,19 @@ class PeftTuner(Tuner):
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
         """Choose the linear maps, those of the encoder layers if no other ones are named.
 
-        Args:
-            split: The model.
-
-        Returns:
-            Those of the attention or all, as ``targets`` says, by their name in the whole model.
+        They are by their name in the whole model.
         """
         return linears(split, self.targets, _own_name(self))
 
     @abstractmethod
     def config(self, names: list[str]) -> PeftConfig:
-        """Write the method's settings as ``peft`` has them.
-
-        Args:
-            names: The maps, by their name in the base model.
-
-        Returns:
-            The settings.
-        """
+        """Write the method's settings as ``peft`` has them; maps are by name in the base model."""
 
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
         """Wrap the chosen linear maps.
 
-        Args:
-            split: The model.
-            reversible: Whether ``detach`` will be called; some methods then keep a copy.
-
-        Returns:
-            What the method adds and trains, by name.
-
-        Raises:
-            ModelError: If the model has no linear map of the wanted kind, or one that the method
-                cannot wrap.
+        Some methods keep a copy if ``detach`` will be called. Raises ``ModelError`` if the model
+        has no linear map of the wanted kind, or one that the method cannot wrap.
         """
         chosen, base = self.maps(split), split.base
         if self.changes_weights and reversible:
@@ -152,14 +133,7 @@ class LowRankTuner(PeftTuner):
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
         """Choose the linear maps of the encoder layers.
 
-        Args:
-            split: The model.
-
-        Returns:
-            Those of the attention, or all.
-
-        Raises:
-            ModelError: If there are none, or the rank is above what they can have.
+        Raises ``ModelError`` if there are none, or the rank is above what they can have.
         """
         chosen = super().maps(split)
         most = min(min(sizes(module)) for module in chosen.values())
@@ -192,17 +166,8 @@ def linears(split: SplitModel, targets: str, name: str) -> dict[str, nn.Module]:
     """Return the linear maps inside the encoder layers by their name in the whole model.
 
     An attention block is what a layer keeps under a name with ``attn`` or ``attention`` in it.
-
-    Args:
-        split: The model.
-        targets: ``attention`` or ``all``.
-        name: The tuner's, for the message.
-
-    Returns:
-        The maps.
-
-    Raises:
-        ModelError: If there is none.
+    ``targets`` is ``attention`` or ``all``; ``name`` is the tuner's, for the message. Raises
+    ``ModelError`` if there is none.
     """
     chosen = {
         name: module
@@ -230,17 +195,8 @@ def keys_and_values(
 ) -> dict[str, nn.Module]:
     """Return the maps that make values, and those that make keys if they are asked for.
 
-    Args:
-        split: The model.
-        name: The tuner's, for the message.
-        keys: Whether the keys' maps are wanted too.
-        instead: Another tuner that would work.
-
-    Returns:
-        The maps by their name in the whole model.
-
-    Raises:
-        ModelError: If there are none by themselves.
+    They are by their name in the whole model; ``instead`` is another tuner that would work. Raises
+    ``ModelError`` if there are none by themselves.
     """
     wanted = _VALUES | (_KEYS if keys else set())
     chosen = {
@@ -258,14 +214,7 @@ def keys_and_values(
 
 
 def sizes(module: nn.Module) -> tuple[int, int]:
-    """Return how many inputs and outputs a linear map has.
-
-    Args:
-        module: A ``Linear`` or a ``Conv1D``.
-
-    Returns:
-        Inputs and outputs.
-    """
+    """Return how many inputs and outputs a ``Linear`` or a ``Conv1D`` has."""
     weight = cast(torch.Tensor, module.weight)
     first, second = weight.shape
     return (first, second) if isinstance(module, Conv1D) else (second, first)
@@ -274,11 +223,7 @@ def sizes(module: nn.Module) -> tuple[int, int]:
 def wrapped(split: SplitModel) -> dict[str, Any]:
     """Return the layers of ``peft`` in a model, by name.
 
-    Args:
-        split: The model.
-
-    Returns:
-        Those around maps; not what lies inside them.
+    Those around maps; not what lies inside them.
     """
     return {n: m for n, m in split.model.named_modules() if isinstance(m, BaseTunerLayer)}
 

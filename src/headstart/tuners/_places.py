@@ -71,14 +71,8 @@ FAMILIES: dict[str, tuple[tuple[str, str, str, str], ...]] = {
 def find_places(split: SplitModel) -> list[Places]:
     """Find the parts of every encoder layer, from bottom to top.
 
-    Args:
-        split: The model. Layers that share their weights (ALBERT) are one.
-
-    Returns:
-        One entry for each layer.
-
-    Raises:
-        ModelError: If the model's family is not known, or its layers are not what they should be.
+    Layers that share their weights (ALBERT) are one. Raises ``ModelError`` if the model's family is
+    not known, or its layers are not what they should be.
     """
     kind = str(getattr(getattr(split.base, "config", None), "model_type", ""))
     if kind not in FAMILIES:

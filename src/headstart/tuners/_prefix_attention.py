@@ -70,26 +70,14 @@ class PrefixedAttention:
         self._implementation: str | None = config._attn_implementation
 
     def count(self, tokens: int) -> int:
-        """Compute how many numbers all prefixes hold.
-
-        Args:
-            tokens: Keys and values in front, for each head.
-
-        Returns:
-            Two numbers for each token and each column of each attention module.
-        """
+        """Compute how many numbers all prefixes hold, of so many tokens for each head."""
         width: int = self._config.hidden_size
         return 2 * tokens * width * len(self._modules)
 
     def install(self, tokens: int, std: float) -> dict[str, nn.Parameter]:
-        """Give every module a prefix.
+        """Give every module a prefix of so many keys and values for each head; these by name.
 
-        Args:
-            tokens: Keys and values in front, for each head.
-            std: Standard deviation of their initial values.
-
-        Returns:
-            The prefixes by name.
+        ``std`` is the standard deviation of their initial values.
         """
         for module in self._modules.values():
             for kind in (KEYS, VALUES):

@@ -98,14 +98,7 @@ class Bottleneck(nn.Module):
             nn.init.zeros_(start)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what is to be added.
-
-        Args:
-            x: (…, size).
-
-        Returns:
-            (…, size).
-        """
+        """Return what is to be added, (…, size)."""
         hidden = self.down(x)
         found: torch.Tensor = self.up(relu(hidden) if self.relu else gelu(hidden))
         return found * self.scale

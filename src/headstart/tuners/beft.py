@@ -37,11 +37,7 @@ class Beft(PeftTuner):
     def require_merge(self, split: SplitModel) -> None:
         """Refuse to keep the change where the values' maps have no bias that could hold it.
 
-        Args:
-            split: The model that the tuner is attached to.
-
-        Raises:
-            ConfigError: If a map has none.
+        Raises ``ConfigError`` if a map has none.
         """
         super().require_merge(split)
         if any(layer.get_base_layer().bias is None for layer in wrapped(split).values()):

@@ -43,17 +43,9 @@ class Bitfit(InPlaceTuner):
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
         """Choose the biases, or add them where there are none and they may be added.
 
-        Args:
-            split: The model.
-            reversible: Whether ``detach`` will be called.
-
-        Returns:
-            The biases by name.
-
-        Raises:
-            ConfigError: If biases would be added that no plain checkpoint of this family can hold,
-                and ``detach`` will not take them away.
-            ModelError: If there is no bias and none may be added.
+        Raises ``ConfigError`` if biases would be added that no plain checkpoint of this family can
+        hold, and ``detach`` will not take them away, and ``ModelError`` if there is no bias and
+        none may be added.
         """
         chosen = super().attach(split, reversible=reversible)
         if chosen:
@@ -70,14 +62,7 @@ class Bitfit(InPlaceTuner):
         return {f"{name}.bias": linear.bias for name, linear in linears.items()}
 
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
-        """Choose the biases that the encoder layers have.
-
-        Args:
-            split: The model.
-
-        Returns:
-            The backbone's bias vectors inside its layers; empty if it has none.
-        """
+        """Choose the biases that the encoder layers have. Empty if there are none."""
         layers = tuple(lead for layer in split.layers() for lead in layer.leads())
         return {
             name: p
@@ -100,11 +85,7 @@ class Bitfit(InPlaceTuner):
     def merge(self, split: SplitModel) -> None:
         """Keep the biases; added ones become part of the backbone and of its configuration.
 
-        Args:
-            split: The model.
-
-        Raises:
-            ConfigError: If no plain checkpoint of this family can hold the added biases.
+        Raises ``ConfigError`` if no plain checkpoint of this family can hold the added biases.
         """
         if self._added:
             config: Any = split.base.config

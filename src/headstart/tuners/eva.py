@@ -80,13 +80,9 @@ class _Reader:
 def main_directions(products: torch.Tensor, r: int) -> torch.Tensor:
     """Return the first right singular vectors of X, of which Xᵀ X is given.
 
-    Args:
-        products: Xᵀ X, (inputs, inputs), in fp64.
-        r: How many; where there are not as many inputs, the rest are zero.
-
-    Returns:
-        One a row, those of the largest singular values first, (r, inputs). Their signs are such
-        that the largest entry of each is positive.
+    ``products`` is (inputs, inputs), in fp64. There is one a row, those of the largest singular
+    values first, (r, inputs); where there are not as many inputs, the rest are zero. Their signs
+    are such that the largest entry of each is positive.
     """
     vectors = torch.linalg.eigh(products).eigenvectors.flip(1).T[:r]
     largest = vectors.gather(1, vectors.abs().argmax(1, keepdim=True))

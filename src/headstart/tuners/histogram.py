@@ -89,26 +89,12 @@ class Padding:
         self._pooling: torch.Tensor | None = None
 
     def hear(self, base: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Note the attention mask that the base model is given.
-
-        Args:
-            base: The base model.
-            args: Its positional arguments.
-            kwargs: Those by name.
-        """
+        """Note the attention mask that the base model is given."""
         given = dict(zip(signature(base.forward).parameters, args, strict=False)) | kwargs
         self._mask, self._pooling, self._base = given.get("attention_mask"), None, base
 
     def pooling(self, states: torch.Tensor, positions: int) -> torch.Tensor:
-        """Return the weights of the average, the same for all layers.
-
-        Args:
-            states: What attention reads, (b, L, D).
-            positions: Number of averages, P.
-
-        Returns:
-            (b, P, L).
-        """
+        """Return the weights of the average of states, (b, L, D): (b, P, L), as all layers have."""
         if self._pooling is None:
             mask = self._mask
             if mask is None:  # images and spectrograms have no padding
@@ -121,15 +107,9 @@ class Padding:
 def pooling_weights(mask: torch.Tensor, positions: int) -> torch.Tensor:
     """Return what adaptive average pooling over the real tokens of each row multiplies them by.
 
-    Position p of P takes the n real tokens from ⌊p n / P⌋ up to but not including
-    ⌈(p + 1) n / P⌉.
-
-    Args:
-        mask: 1 at real tokens, 0 at padding, (b, L).
-        positions: P.
-
-    Returns:
-        (b, P, L); each row of a position sums to 1.
+    Position p of P takes the n real tokens from ⌊p n / P⌋ up to but not including ⌈(p + 1) n / P⌉.
+    ``mask`` is 1 at real tokens, 0 at padding, (b, L); the weights are (b, P, L), and each row of a
+    position sums to 1.
     """
     real = mask.bool()
     place, n = real.cumsum(1) - 1, real.sum(1, keepdim=True)
@@ -161,26 +141,18 @@ class Bins(nn.Module):
         self.read: torch.Tensor | None = None
 
     def shares(self, states: torch.Tensor) -> torch.Tensor:
-        """Return how much of each token falls into each bin.
+        """Return how much of each token, (b, L, D), falls into each bin, (b, L, B).
 
-        Args:
-            states: (b, L, D).
-
-        Returns:
-            (b, L, B); the shares of a token sum to a little less than 1.
+        The shares of a token sum to a little less than 1.
         """
         near = self.widths * linear(states, self.weight, self.centres).float()
         found = torch.exp(-near.square())
         return found / (found.sum(-1, keepdim=True) + 1e-5)
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Return what is added at every token.
+        """Return what is added at every token, (b, 1, D), of what attention reads, (b, L, D).
 
-        Args:
-            states: What attention reads, (b, L, D).
-
-        Returns:
-            (b, 1, D): the bins of the first position, those of the second, and so on.
+        It is the bins of the first position, those of the second, and so on.
         """
         pooling = self.padding.pooling(states, self.positions)
         found = torch.bmm(pooling, self.shares(states)).flatten(1)[:, None]

@@ -108,14 +108,9 @@ class Branches(nn.Module):
             nn.init.kaiming_uniform_(narrow, a=math.sqrt(5))
 
     def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        """Return what the map gives with its branches.
+        """Return what the map gives with its branches, (…, outputs).
 
-        Args:
-            x: What it reads, (…, inputs).
-            y: What it gives alone, (…, outputs).
-
-        Returns:
-            (…, outputs).
+        It reads ``x``, (…, inputs), and gives ``y`` alone.
         """
         parallel = linear(linear(self.dropout(x), self.parallel_a), self.parallel_b)
         sequential = linear(linear(self.dropout(y), self.sequential_a), self.sequential_b)
@@ -123,11 +118,7 @@ class Branches(nn.Module):
 
     @torch.no_grad()
     def merge_into(self, host: nn.Linear) -> None:
-        """Write both branches into the map.
-
-        Args:
-            host: The map, changed in place.
-        """
+        """Write both branches into the map."""
         # In fp64, so that what is rounded is the result alone.
         a_p, b_p, a_s, b_s, weight = (
             tensor.double() for tensor in (*(getattr(self, name) for name in _ORDER), host.weight)

@@ -33,14 +33,7 @@ class Layernorm(InPlaceTuner):
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
         """Choose the norms' parameters.
 
-        Args:
-            split: The model.
-
-        Returns:
-            The chosen backbone parameters.
-
-        Raises:
-            ModelError: If no norm inside the layers has parameters.
+        Raises ``ModelError`` if no norm inside the layers has parameters.
         """
         norms = {
             id(p)
@@ -62,11 +55,7 @@ class Layernorm(InPlaceTuner):
 def is_norm(module: nn.Module) -> bool:
     """Return whether a module is a norm over features.
 
-    Args:
-        module: Any module.
-
-    Returns:
-        Whether it is torch's layer or RMS norm, or a model's own (``LlamaRMSNorm``).
+    It is torch's layer or RMS norm, or a model's own (``LlamaRMSNorm``).
     """
     own = type(module).__name__.endswith(("LayerNorm", "RMSNorm"))
     return own or isinstance(module, nn.LayerNorm | nn.RMSNorm)

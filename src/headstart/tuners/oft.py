@@ -51,14 +51,7 @@ class Oft(PeftTuner):
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
         """Choose the linear maps of the encoder layers.
 
-        Args:
-            split: The model.
-
-        Returns:
-            Those of the attention, or all.
-
-        Raises:
-            ModelError: If their inputs are no multiple of ``block``.
+        Raises ``ModelError`` if their inputs are no multiple of ``block``.
         """
         chosen = super().maps(split)
         widths = sorted({sizes(module)[0] for module in chosen.values()})

@@ -65,16 +65,9 @@ class Peft(PeftTuner):
 
     @classmethod
     def chosen(cls, knobs: Mapping[str, Any]) -> Kind:
-        """Return a class with the method's own options as knobs.
+        """Return a class with the method's own options as knobs; ``type`` names the method.
 
-        Args:
-            knobs: As in the strategy line; ``type`` names the method.
-
-        Returns:
-            A part of this class.
-
-        Raises:
-            ConfigError: If ``peft`` has no such method, or it cannot be used here.
+        Raises ``ConfigError`` if ``peft`` has no such method, or it cannot be used here.
         """
         config = _config(str(knobs.get("type", cls.type)))
         kinds = typing.get_type_hints(config)

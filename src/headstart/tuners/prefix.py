@@ -43,30 +43,16 @@ class Prefix(Tuner):
     _attention: PrefixedAttention | None = field(default=None, init=False, repr=False)
 
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:  # noqa: ARG002
-        """Put a prefix before the keys and values of every layer.
+        """Put a prefix before every layer's keys and values: (heads, tokens, head width), by name.
 
-        Args:
-            split: The model.
-            reversible: Without effect: the backbone's weights stand still in any case.
-
-        Returns:
-            Two parameters for each layer, (heads, tokens, head width), by name.
-
-        Raises:
-            ModelError: If the model's family is not supported.
+        ``reversible`` is without effect: the backbone's weights stand still in any case. Raises
+        ``ModelError`` if the model's family is not supported.
         """
         self._attention = PrefixedAttention(split)
         return self._attention.install(self.tokens, self.init_std)
 
     def detach(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
-        """Take every prefix away.
-
-        Args:
-            split: The model.
-
-        Raises:
-            RuntimeError: If the tuner is not attached.
-        """
+        """Take every prefix away. Raises ``RuntimeError`` if the tuner is not attached."""
         if self._attention is None:
             raise RuntimeError("detach() needs attach()")
         self._attention.remove()

@@ -38,14 +38,7 @@ class Top(InPlaceTuner):
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
         """Choose the parameters of the top layers.
 
-        Args:
-            split: The model.
-
-        Returns:
-            The chosen backbone parameters.
-
-        Raises:
-            ConfigError: If the model has fewer than ``k`` layers.
+        Raises ``ConfigError`` if the model has fewer than ``k`` layers.
         """
         layers = split.layers()
         if self.k > len(layers):

@@ -37,16 +37,7 @@ LONGEST = 17
 
 
 def heat_maps(number: int, name: str, case: Case) -> Iterator[Figure]:
-    """Draw a case: weights and biases apart, the strategies beside one another in one scale.
-
-    Args:
-        number: The case's place.
-        name: What it is called.
-        case: The case.
-
-    Yields:
-        One small figure for each sort of tensor, measure and strategy.
-    """
+    """Draw a case: weights and biases apart, the strategies beside one another in one scale."""
     done = case.finished
     for sort, bias in (("weights", False), ("biases", True)):
         chosen = tensors(case, bias)

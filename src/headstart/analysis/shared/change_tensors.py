@@ -13,14 +13,7 @@ Keep = Callable[[Tensor], bool]
 
 
 def absolute(found: Iterable[Tensor]) -> float | None:
-    """Return the mean absolute change over all elements of some tensors.
-
-    Args:
-        found: Tensors, each with ``size``, ``change`` and ``before``.
-
-    Returns:
-        The mean; ``None`` of nothing.
-    """
+    """Return the mean absolute change over all elements of some tensors; ``None`` of nothing."""
     chosen = list(found)
     whole = sum(t["size"] for t in chosen)
     return sum(t["size"] * t["change"] for t in chosen) / whole if whole else None
@@ -29,11 +22,7 @@ def absolute(found: Iterable[Tensor]) -> float | None:
 def relative(found: Iterable[Tensor]) -> float | None:
     """Return the mean absolute change of some tensors, divided by their mean absolute value.
 
-    Args:
-        found: Tensors, each with ``size``, ``change`` and ``before``.
-
-    Returns:
-        The ratio; ``None`` if everything was 0 before.
+    ``None`` if everything was 0 before.
     """
     chosen = list(found)
     before = sum(t["size"] * t["before"] for t in chosen)
@@ -43,16 +32,7 @@ def relative(found: Iterable[Tensor]) -> float | None:
 def by_seed(
     side: Side, keep: Keep, measure: Callable[[Iterable[Tensor]], float | None]
 ) -> dict[int, float]:
-    """Measure the change of some tensors in every run.
-
-    Args:
-        side: The runs.
-        keep: Says which tensors count.
-        measure: ``absolute`` or ``relative``.
-
-    Returns:
-        The measure by seed, where there is one.
-    """
+    """Measure the change of some tensors in every run, by seed, where there is one."""
     found = {
         seed: measure(t for t in side.runs[seed].measured["tensors"] if keep(t))
         for seed in sorted(side.runs)
@@ -63,12 +43,7 @@ def by_seed(
 def tensors(case: Case, bias: bool) -> list[Tensor]:
     """Return every place where a run of a case has a weight, or a bias.
 
-    Args:
-        case: The case.
-        bias: Whether biases are meant.
-
-    Returns:
-        One tensor for each part and kind, in the order of the model.
+    One tensor for each part and kind, in the order of the model.
     """
     every = [t for side in case.sides for run in side.runs.values()
              for t in run.measured["tensors"] if t["bias"] == bias]  # fmt: skip
@@ -78,11 +53,7 @@ def tensors(case: Case, bias: bool) -> list[Tensor]:
 def parts(chosen: Sequence[Tensor]) -> list[str]:
     """Return the parts of a backbone from bottom to top.
 
-    Args:
-        chosen: Its tensors.
-
-    Returns:
-        ``embeddings``, ``layer 0`` and so on, ``above``, as far as there is anything.
+    ``embeddings``, ``layer 0`` and so on, ``above``, as far as there is anything.
     """
     return sorted({t["part"] for t in chosen}, key=_height)
 
@@ -93,52 +64,25 @@ def _height(part: str) -> tuple[int, int]:
 
 
 def kinds(chosen: Sequence[Tensor]) -> list[str]:
-    """Return the kinds of tensor: those of the layers first, in the order of the model.
-
-    Args:
-        chosen: Tensors.
-
-    Returns:
-        The kinds.
-    """
+    """Return the kinds of tensor: those of the layers first, in the order of the model."""
     inside = [t["kind"] for t in chosen if t["part"] not in {BELOW, ABOVE}]
     return list(dict.fromkeys([*inside, *(t["kind"] for t in chosen)]))
 
 
 def only(bias: bool, part: str | None = None, kind: str | None = None) -> Keep:
-    """Return what chooses weights, or biases, of a part, of a kind, or of both.
-
-    Args:
-        bias: Whether biases are meant.
-        part: The part; all if ``None``.
-        kind: The kind; all if ``None``.
-
-    Returns:
-        Says of a tensor whether it is one of them.
-    """
+    """Return what chooses weights, or biases, of a part, of a kind, or of both; all if ``None``."""
     return lambda t: t["bias"] == bias and part in {None, t["part"]} and kind in {None, t["kind"]}
 
 
 def in_layers(tensor: Tensor) -> bool:
-    """Return whether something is a weight in one of the encoder layers.
-
-    Args:
-        tensor: The tensor.
-
-    Returns:
-        Whether it is.
-    """
+    """Return whether something is a weight in one of the encoder layers."""
     return not tensor["bias"] and tensor["part"] not in {BELOW, ABOVE}
 
 
 def shortest(names: Sequence[str]) -> dict[str, str]:
     """Shorten dotted names to the last words that tell each from the others.
 
-    Args:
-        names: For example ``attention.self.query``.
-
-    Returns:
-        For example ``query``, by name.
+    For example ``attention.self.query`` to ``query``.
     """
     made = {}
     for name in names:

@@ -86,13 +86,9 @@ class Compared:
         return [self.runs[s].measured["points"][-1][what] for s in self.seeds]
 
     def curve(self, what: str) -> tuple[list[int], list[float]]:
-        """Return a measure of the head along the last stage.
+        """Return a measure of the head along the last stage: steps that all seeds share, and means.
 
-        Args:
-            what: The measure; ``turned`` for the degrees that ``cosine`` amounts to.
-
-        Returns:
-            Steps that all seeds share, and the mean over the seeds at each.
+        ``turned`` gives the degrees that ``cosine`` amounts to.
         """
         found = [self.runs[s].measured["points"] for s in self.seeds]
         if what == "angle":
@@ -116,26 +112,12 @@ class Compared:
 
 
 def degrees(cosine: float) -> float:
-    """Return an angle, which tells small turns apart that all have a cosine of nearly 1.
-
-    Args:
-        cosine: Its cosine, a little beyond 1 by rounding perhaps.
-
-    Returns:
-        From 0 to 180.
-    """
+    """Return a cosine's angle in degrees, which tells small turns apart that all have nearly 1."""
     return math.degrees(math.acos(max(-1.0, min(1.0, cosine))))
 
 
 def compared(case: Case) -> list[Compared]:
-    """Compare the sides of a case.
-
-    Args:
-        case: The finished runs.
-
-    Returns:
-        The sides in order, without those of which nothing is left.
-    """
+    """Compare the sides of a case. The sides in order, without those of which nothing is left."""
     kept = {side.variant.name: usable(side) for side in case.sides}
     plain, whole = kept.get(FRESH, {}), kept.get(WHOLE, {})
     made = [Compared(n, runs, _with_plain(runs, plain)) for n, runs in kept.items() if runs]
@@ -148,14 +130,7 @@ def compared(case: Case) -> list[Compared]:
 
 
 def usable(side: Side) -> dict[int, Run]:
-    """Return the runs of a side whose head is the one that it should be.
-
-    Args:
-        side: The side.
-
-    Returns:
-        Runs by seed.
-    """
+    """Return the runs of a side, by seed, whose head is the one that it should be."""
     return {s: run for s, run in side.runs.items() if not run.measured["given_up"]}
 
 
@@ -198,14 +173,8 @@ def significant(
 ) -> Iterator[Compared]:
     """Yield the sides that differ from a base by more than chance.
 
-    Args:
-        found: The sides.
-        against: ``against_plain`` or ``against_whole``.
-        sign: 1 for those above it, -1 for those below.
-        alpha: Family-wise error rate.
-
-    Yields:
-        The sides.
+    ``against`` is ``against_plain`` or ``against_whole``; ``sign`` is 1 for those above it, -1 for
+    those below; ``alpha`` is the family-wise error rate.
     """
     for side in found:
         pair: Pair | None = getattr(side, against)

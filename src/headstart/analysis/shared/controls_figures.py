@@ -14,16 +14,7 @@ from headstart.study.outcome.tables import score_scale
 
 
 def figures(case: Case, found: Sequence[Compared], number: int) -> Iterator[Figure]:
-    """Draw a case.
-
-    Args:
-        case: The case.
-        found: Its sides.
-        number: Of the case, for the identities on the page.
-
-    Yields:
-        Final scores by seed; norm and turn of the last weight over the steps.
-    """
+    """Draw a case: final scores by seed; norm and turn of the last weight over the steps."""
     yield _scores(case, found, number)
     told = "; ".join(
         f"{c.name} from {np.mean(c.first('norm')):.2f} to {np.mean(c.at_end('norm')):.2f}"

@@ -29,15 +29,7 @@ DEFINITIONS = (
 
 
 def sentences(case: Case, found: Sequence[Compared]) -> Iterator[str]:
-    """Describe which heads help, and how certain that is.
-
-    Args:
-        case: The case.
-        found: Its sides.
-
-    Yields:
-        Sentences; the first is the answer.
-    """
+    """Describe which heads help, and how certain that is; the first sentence is the answer."""
     sides = {each.name: each for each in found}
     whole = sides.get(WHOLE)
     if whole is None or whole.against_plain is None:
@@ -55,14 +47,7 @@ def sentences(case: Case, found: Sequence[Compared]) -> Iterator[str]:
 
 
 def left_out(case: Case) -> Iterator[str]:
-    """Describe the runs that had no head to compare, and controls that had different ones.
-
-    Args:
-        case: The case.
-
-    Yields:
-        Sentences.
-    """
+    """Describe the runs that had no head to compare, and controls that had different ones."""
     reasons: dict[str, dict[int, list[str]]] = {}
     heads: dict[int, set[str]] = {}
     for side in case.sides:

@@ -9,14 +9,7 @@ from headstart.report.curves import kept
 
 
 def without_head(named: Sequence[tuple[str, Case]]) -> Iterator[str]:
-    """Describe the runs that began their last stage from a fresh head.
-
-    Args:
-        named: The cases and what they are called.
-
-    Yields:
-        A sentence for each strategy that has such runs.
-    """
+    """Describe the runs that began their last stage from a fresh head."""
     for name, case in named:
         for side in case.sides:
             lost = sorted(

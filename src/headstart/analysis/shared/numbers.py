@@ -17,14 +17,9 @@ MOST_PLACES = 6
 
 
 def with_sd(values: Sequence[float], form: str = "") -> str:
-    """Write a mean and, of several values, their standard deviation.
+    """Write a mean and, of several values, their standard deviation: ``4.04 ± 0.03``.
 
-    Args:
-        values: One for each seed.
-        form: How the numbers are written; as many places as show three digits of the mean if empty.
-
-    Returns:
-        For example ``4.04 ± 0.03``; ``-`` if there is none.
+    ``-`` if there is none. An empty ``form`` shows as many places as give three digits of the mean.
     """
     if not len(values):
         return "-"
@@ -41,14 +36,9 @@ def _places(number: float) -> int:
 def least_and_most(
     case: Case, values: Callable[[Side], Collection[float]]
 ) -> tuple[Side, Side, str]:
-    """Find the sides with the lowest and with the highest mean.
+    """Find the sides with the lowest and with the highest mean, and how many seeds they have.
 
-    Args:
-        case: At least one side has finished runs.
-        values: The values of a side, one for each seed.
-
-    Returns:
-        Both, the same one where it is alone, and how many seeds the sides have.
+    At least one side has finished runs; it is both where it is alone.
     """
     done, means = case.finished, [float(np.mean([*values(side)])) for side in case.finished]
     counts = (f"{len(side.runs)} seed{'s' * (len(side.runs) != 1)}" for side in done)
@@ -57,39 +47,20 @@ def least_and_most(
 
 
 def scores(side: Side) -> list[float]:
-    """Return the scores of a side.
-
-    Args:
-        side: The side.
-
-    Returns:
-        Times 100, one for each seed.
-    """
+    """Return the scores of a side times 100, one for each seed."""
     return [100 * side.runs[seed].result.scores["score"] for seed in sorted(side.runs)]
 
 
 def score_column(metrics: Sequence[str], title: str = "score") -> str:
     """Return the title of a column of scores.
 
-    Args:
-        metrics: What they are the mean of.
-        title: Which scores they are.
-
-    Returns:
-        For example ``>score %``, or ``>score: -log_loss × 100``.
+    For example ``>score %``, or ``>score: -log_loss × 100``.
     """
     return f">{title} %" if is_share(metrics) else f">{title}: {score_name(metrics)} × 100"
 
 
 def scored(cases: Sequence[Case]) -> list[str]:
-    """Describe the scale of the scores, and for errors which way is better.
-
-    Args:
-        cases: The cases.
-
-    Returns:
-        Sentences.
-    """
+    """Describe the scale of the scores, and for errors which way is better."""
     scales = dict.fromkeys(score_scale(case.metrics) for case in cases if case.metrics)
     errors = errors_note(name for case in cases for name in case.metrics)
     told = f"Score: {'; '.join(scales)}." if scales else ""
@@ -97,14 +68,7 @@ def scored(cases: Sequence[Case]) -> list[str]:
 
 
 def names(cases: Sequence[Case]) -> list[str]:
-    """Return the names of the cases, with the model where there are several.
-
-    Args:
-        cases: The cases.
-
-    Returns:
-        Their names, with the model where there are several.
-    """
+    """Return the names of the cases, with the model where there are several."""
     several = len({case.model for case in cases}) > 1
     return [f"{case.name}, {case.model}" if several else case.name for case in cases]
 
@@ -112,15 +76,8 @@ def names(cases: Sequence[Case]) -> list[str]:
 def against(ours: BySeed, baseline: BySeed, form: str = ".2f", unit: str = "") -> tuple[int, str]:
     """Compare two sides by the seeds that both have.
 
-    Args:
-        ours: A number for each seed.
-        baseline: The same of the other side.
-        form: How the numbers are written.
-        unit: What follows them.
-
-    Returns:
-        1 if ours are greater, -1 if smaller, 0 if the 95 % interval of the mean difference does not
-        tell; and the difference in words.
+    Gives 1 if ours are greater, -1 if smaller, 0 if the 95 % interval of the mean difference does
+    not tell; and the difference in words.
     """
     both = sorted(ours.keys() & baseline.keys())
     if not both:

@@ -25,17 +25,10 @@ Runs = Mapping[int, Sequence[PlannedRun]]
 
 
 def planned(plan: StudyPlan, variants: Sequence[Variant]) -> dict[int, list[PlannedRun]]:
-    """List the runs of an analysis with their identities.
+    """List the runs of an analysis with their identities, by the place of their variant.
 
-    Args:
-        plan: The grid; its strategies are those of the variants.
-        variants: What is compared.
-
-    Returns:
-        The runs of each variant, by its place; two variants may share runs.
-
-    Raises:
-        HeadstartError: If strategies, tasks, rows or models are at fault.
+    Two variants may share runs. Raises ``HeadstartError`` if strategies, tasks, rows or models are
+    at fault.
     """
     raise_all(_set_twice(plan, variants))
     digests, names = Digests(), [canonical(v.strategy) for v in variants]
@@ -67,33 +60,16 @@ def _with_measure(identity: str, measure: Mapping[str, Any] | None) -> str:
 
 
 def in_order(runs: Runs) -> list[PlannedRun]:
-    """Return all runs once, seed by seed, so that an early end leaves whole comparisons.
-
-    Args:
-        runs: The runs of each variant.
-
-    Returns:
-        The runs.
-    """
+    """Return all runs once, seed by seed, so that an early end leaves whole comparisons."""
     every = {run.id: run for of_one in runs.values() for run in of_one}
     return sorted(every.values(), key=lambda run: int(run.axes["seed"]))
 
 
 def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: bool = False) -> Study:
-    """Add an analysis to its folder, which is made if there is none.
+    """Add an analysis to its folder, a path or fsspec address, which is made if there is none.
 
-    Args:
-        name: The analysis.
-        plan: The grid.
-        runs: The runs of each variant.
-        out: Folder or fsspec address.
-        retry_failed: Whether failed runs count as missing.
-
-    Returns:
-        The study that the runs make.
-
-    Raises:
-        HeadstartError: If rows or the folder are at fault, or it belongs to something else.
+    With ``retry_failed``, failed runs count as missing. Raises ``HeadstartError`` if rows or the
+    folder are at fault, or it belongs to something else.
     """
     ordered = in_order(runs)
     check_measures(ordered)
@@ -103,11 +79,7 @@ def begin(name: str, plan: StudyPlan, runs: Runs, out: str, *, retry_failed: boo
 def check_measures(runs: Iterable[PlannedRun]) -> None:
     """Check once for each observer that it can measure its runs.
 
-    Args:
-        runs: The runs.
-
-    Raises:
-        HeadstartError: For all faults together.
+    Raises ``HeadstartError`` for all faults together.
     """
     faults: list[HeadstartError] = []
     seen: set[str] = set()
@@ -122,16 +94,7 @@ def check_measures(runs: Iterable[PlannedRun]) -> None:
 
 
 def cases(store: Store, variants: Sequence[Variant], runs: Runs) -> tuple[list[Case], list[str]]:
-    """Read what has ended.
-
-    Args:
-        store: The analysis's folder.
-        variants: What is compared.
-        runs: The runs of each variant.
-
-    Returns:
-        The cases of which anything has ended, and sentences about damaged results.
-    """
+    """Read the cases of which anything has ended, and sentences about damaged results."""
     records, damaged = store.results()
     found = {r["id"]: r for r in records}
     grouped: dict[str, tuple[dict[str, Any], list[dict[int, Run]]]] = {}

@@ -28,66 +28,28 @@ LEGEND = (
 
 
 def values_of(side: Side, value: Value = score) -> list[float]:
-    """Return a number of each run, by rising seed.
-
-    Args:
-        side: The runs.
-        value: The number.
-
-    Returns:
-        The numbers.
-    """
+    """Return a number of each run, by rising seed."""
     return [value(side.runs[seed]) for seed in sorted(side.runs)]
 
 
 def mean_of(side: Side, value: Value) -> float:
-    """Return the mean of a number over the runs.
-
-    Args:
-        side: The runs, at least one.
-        value: The number.
-
-    Returns:
-        The mean.
-    """
+    """Return the mean of a number over the runs."""
     return float(np.mean(values_of(side, value)))
 
 
 def mean_steps_before(side: Side) -> str:
-    """Write the mean of the optimizer steps before the last stage.
-
-    Args:
-        side: The runs, at least one.
-
-    Returns:
-        Steps.
-    """
+    """Write the mean of the optimizer steps before the last stage."""
     return f"{mean_of(side, steps_before):,.0f}"
 
 
 def steps_before(run: Run) -> float:
-    """Return the optimizer steps before the last stage.
-
-    Args:
-        run: The run.
-
-    Returns:
-        Steps.
-    """
+    """Return the optimizer steps before the last stage."""
     return float(sum(stage.steps for stage in kept(run)[:-1]))
 
 
 @dataclass(frozen=True)
 class CaseFindings:
-    """The findings in one case.
-
-    Args:
-        verdicts: What its comparisons amount to.
-        sentences: The answer for this case first.
-        tables: The numbers.
-        figures: The pictures.
-        values: The numbers as plain data.
-    """
+    """The findings in one case: what its comparisons say; the first sentence is the answer."""
 
     verdicts: Sequence[Verdict]
     sentences: Sequence[str]
@@ -101,12 +63,8 @@ def by_case(
 ) -> Callable[[Sequence[Case]], Findings]:
     """Make findings that look at one case after the other.
 
-    Args:
-        about: From the place, the name and the runs of a case to what was found in it.
-        how: What one must know of the analysis to read it.
-
-    Returns:
-        From cases to the findings.
+    ``about`` gets place, name and runs of a case; ``how`` says what one must know of the analysis
+    to read it.
     """
 
     def findings(cases: Sequence[Case]) -> Findings:
@@ -127,27 +85,12 @@ def by_case(
 
 
 def plain(case: Case) -> Side:
-    """Return plain fine-tuning, which every analysis of scores compares with.
-
-    Args:
-        case: The case.
-
-    Returns:
-        The side.
-    """
+    """Return plain fine-tuning, which every analysis of scores compares with."""
     return next(side for side in case.sides if side.variant.facts.get("plain"))
 
 
 def percent(side: Side, value: Value = score) -> str:
-    """Write the mean of a score over the runs, with its standard deviation.
-
-    Args:
-        side: The runs, at least one.
-        value: The score.
-
-    Returns:
-        Times 100.
-    """
+    """Write the mean of a score over the runs times 100, with its standard deviation."""
     return with_sd([100 * each for each in values_of(side, value)], ".1f")
 
 
@@ -164,15 +107,8 @@ def score_table(
 ) -> Table:
     """Write the scores of sides and their paired differences.
 
-    Args:
-        caption: What the table shows, and what the differences are from.
-        sides: The sides; those without a finished run are left out.
-        found: Comparisons by the name of the side.
-        columns: Further columns, before the score.
-        value: What is compared: which score it is, and the number.
-
-    Returns:
-        The table.
+    Sides without a finished run are left out. ``found`` are comparisons by the name of the side,
+    ``columns`` stand before the score, ``value`` is which score it is, and the number.
     """
     by_name = {each.name: each.comparison for each in found}
     column = score_column(_metrics(sides), value[0])
@@ -202,28 +138,13 @@ def _cells(found: Comparison | None) -> list[str]:
 
 
 def difference_table(caption: str, found: Sequence[Found]) -> Table:
-    """Write paired differences alone.
-
-    Args:
-        caption: What is compared.
-        found: The comparisons.
-
-    Returns:
-        The table.
-    """
+    """Write paired differences alone."""
     rows = [[each.name, *_cells(each.comparison)] for each in found]
     return Table(caption, ("compared", *DIFFERENCE), rows)
 
 
 def notes(cases: Sequence[Case]) -> list[str]:
-    """Write the notes below the scores: their scale, the tests, and runs that went wrong.
-
-    Args:
-        cases: The finished runs.
-
-    Returns:
-        Sentences.
-    """
+    """Write the notes below the scores: their scale, the tests, and runs that went wrong."""
     runs = [run for case in cases for side in case.sides for run in side.runs.values()]
     told = [*scored(cases), LEGEND]
     given_up = sum(len(kept(run)) < len(run.result.stages) for run in runs)
@@ -238,17 +159,7 @@ def notes(cases: Sequence[Case]) -> list[str]:
 
 
 def plain_values(name: str, side: Side, found: Sequence[Found] = (), **more: Any) -> dict[str, Any]:
-    """Return the numbers of a side as plain data.
-
-    Args:
-        name: Its case.
-        side: The side.
-        found: Comparisons by the name of the side.
-        **more: Further numbers.
-
-    Returns:
-        The data.
-    """
+    """Return the numbers of a side as plain data."""
     own = next((each.comparison for each in found if each.name == side.variant.name), None)
     return {
         "case": name, "strategy": side.variant.strategy, "name": side.variant.name,
@@ -258,14 +169,7 @@ def plain_values(name: str, side: Side, found: Sequence[Found] = (), **more: Any
 
 
 def difference_values(found: Comparison) -> dict[str, Any]:
-    """Return a comparison as plain data.
-
-    Args:
-        found: The comparison.
-
-    Returns:
-        The data; differences are parts of 1.
-    """
+    """Return a comparison as plain data; differences are parts of 1."""
     between = found.difference
     return {"pairs": found.seeds, "mean": between.estimate, "low": between.low,
             "high": between.high, "p": found.test.p if found.test else None,

@@ -15,26 +15,13 @@ Value = Callable[[Run], float]
 
 
 def score(run: Run) -> float:
-    """Return the score of the state that a run has saved.
-
-    Args:
-        run: The run.
-
-    Returns:
-        At most 1.
-    """
+    """Return the score, at most 1, of the state that a run has saved."""
     return run.result.scores["score"]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two sides that are compared, paired by seed.
-
-    Args:
-        name: What ours is called.
-        ours: One side.
-        theirs: The other.
-    """
+    """Two sides that are compared, paired by seed."""
 
     name: str
     ours: Side
@@ -43,27 +30,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Found:
-    """A named comparison.
-
-    Args:
-        name: What ours is called.
-        comparison: Corrected over the comparisons that were made with it.
-    """
+    """A named comparison, corrected over those that were made with it."""
 
     name: str
     comparison: Comparison
 
 
 def differences(pairs: Sequence[Pair], value: Value = score) -> list[Found]:
-    """Compare pairs of sides, and correct for their number.
-
-    Args:
-        pairs: The pairs.
-        value: What is compared.
-
-    Returns:
-        The comparisons of those that have a seed in common.
-    """
+    """Compare pairs of sides that have a seed in common, and correct for their number."""
     made = []
     for pair in pairs:
         both = sorted(pair.ours.runs.keys() & pair.theirs.runs.keys())
@@ -75,57 +49,30 @@ def differences(pairs: Sequence[Pair], value: Value = score) -> list[Found]:
 
 
 def corrected(made: Sequence[tuple[str, Comparison]]) -> list[Found]:
-    """Correct comparisons for their number.
-
-    Args:
-        made: The comparisons of one family, with their names.
-
-    Returns:
-        The same with Holm's p.
-    """
+    """Correct the named comparisons of one family for their number, by Holm's method."""
     adjusted = holm([c.test.p if c.test else None for _, c in made])
     return [Found(n, replace(c, adjusted=p)) for (n, c), p in zip(made, adjusted, strict=True)]
 
 
 def against(sides: Sequence[Side], theirs: Side, value: Value = score) -> list[Found]:
-    """Compare sides with another one.
-
-    Args:
-        sides: The sides.
-        theirs: What they are compared with.
-        value: What is compared.
-
-    Returns:
-        The comparisons.
-    """
+    """Compare sides with another one."""
     return differences([Pair(s.variant.name, s, theirs) for s in sides], value)
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A conclusion from comparisons, in words.
-
-    Args:
-        text: In words, without a full stop.
-        certain: Whether some difference is certain.
-    """
+    """A conclusion in words, without a full stop, and whether some difference is certain."""
 
     text: str
     certain: bool
 
 
 def verdict(found: Sequence[Found], higher: str, lower: str) -> Verdict:
-    """Describe which differences are certain.
+    """Describe which differences of one family of comparisons are certain.
 
     A difference is certain if its interval leaves out 0 and its corrected p is below 0.05.
-
-    Args:
-        found: The comparisons of one family.
-        higher: What a side with the higher value does, for example ``scores higher than full``.
-        lower: What one with the lower value does.
-
-    Returns:
-        The verdict.
+    ``higher`` and ``lower`` are what a side does that has the higher or the lower value, for
+    example ``scores higher than full``.
     """
     if not found:
         return Verdict("nothing can be compared yet", certain=False)
@@ -185,14 +132,7 @@ def _least(found: Sequence[Found]) -> str:
 
 
 def seeds_for(comparisons: int) -> int:
-    """Return how many seeds it takes for a corrected p below 0.05 to be possible.
-
-    Args:
-        comparisons: Comparisons of one family.
-
-    Returns:
-        The least number.
-    """
+    """Return how many seeds it takes for a corrected p below 0.05 to be possible."""
     seeds = 2
     while comparisons * smallest_p(seeds) >= ALPHA:
         seeds += 1
@@ -202,12 +142,7 @@ def seeds_for(comparisons: int) -> int:
 def answers(told: Mapping[str, Sequence[Verdict]], sentences: Sequence[str]) -> list[str]:
     """Prepend a sentence about all cases to those about each, where there are several.
 
-    Args:
-        told: Verdicts by the name of the case.
-        sentences: About each case.
-
-    Returns:
-        Sentences; the first answers the question.
+    ``told`` are verdicts by the name of the case; the first sentence answers the question.
     """
     if len(told) < 2:
         return list(sentences)

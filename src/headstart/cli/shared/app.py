@@ -73,14 +73,7 @@ class Commands(TyperGroup):
 
 
 def find_command(name: str) -> Any:
-    """Import a command.
-
-    Args:
-        name: One of ``COMMANDS``.
-
-    Returns:
-        The command, or the group of commands that a module is.
-    """
+    """Import a command, or the group of commands that a module is."""
     module = importlib.import_module(f"headstart.cli.{COMMANDS[name][0]}")
     group: Any = typer.main.get_group(module.app)
     # Where the module is a group as a whole, none of its commands has the group's own name.

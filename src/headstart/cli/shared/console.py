@@ -37,11 +37,9 @@ def is_main_process() -> bool:
 
 
 def show(*parts: object, to: Console | None = None) -> None:
-    """Print tables and sentences.
+    """Print tables and sentences, to standard output if ``to`` is ``None``.
 
-    Args:
-        *parts: What to print; sentences are not wrapped, so that paths can be copied.
-        to: The console; standard output if ``None``.
+    Sentences are not wrapped, so that paths can be copied.
     """
     console = to or output()
     for part in parts:
@@ -49,15 +47,7 @@ def show(*parts: object, to: Console | None = None) -> None:
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
-    """Make a table; numbers stand to the right.
-
-    Args:
-        head: Titles of the columns; one that begins with ``>`` is aligned to the right.
-        rows: Cells, row by row.
-
-    Returns:
-        The table.
-    """
+    """Make a table; a column whose title begins with ``>`` is aligned to the right."""
     from rich import box
     from rich.table import Table
 
@@ -76,16 +66,7 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
 def tables_that_fit(
     head: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> Iterator[Table]:
-    """Make a table; one that is too wide becomes several, each with the first column.
-
-    Args:
-        head: Titles of the columns, as for ``table``.
-        rows: Cells, row by row.
-        width: Columns of the terminal.
-
-    Yields:
-        Tables, of which all are to be shown.
-    """
+    """Make a table; one that is too wide becomes several, each with the first column."""
     spaces = 3
     wide = [spaces + max(len(name.lstrip(">")), *(len(row[place]) for row in rows))
             for place, name in enumerate(head)]  # fmt: skip
@@ -101,41 +82,20 @@ def tables_that_fit(
 
 
 def facts(rows: Iterable[tuple[str, object]]) -> Table:
-    """Make a table of names and values without a head.
-
-    Args:
-        rows: Names and values.
-
-    Returns:
-        The table.
-    """
+    """Make a table of names and values without a head."""
     made = table(("", ""), rows)
     made.show_header, made.columns[0].style = False, "cyan"
     return made
 
 
 def examples(*commands: str) -> str:
-    """Write worked examples for the end of a help page.
-
-    Args:
-        *commands: Whole command lines.
-
-    Returns:
-        Text in rich's markup.
-    """
+    """Write worked examples, whole command lines, in rich's markup for the end of a help page."""
     lines = (f"[cyan]$ {escape_markup(command)}[/cyan]" for command in commands)
     return "\n\n".join(("[bold]Examples[/bold]", *lines))
 
 
 def escape_markup(text: str) -> str:
-    """Return text that help pages show as it is.
-
-    Args:
-        text: May hold square brackets.
-
-    Returns:
-        The text with them escaped.
-    """
+    """Return text that help pages show as it is, its square brackets escaped."""
     return text.replace("[", r"\[")
 
 
@@ -155,15 +115,7 @@ def _console_class() -> type[Console]:
         """A console on which no text from data or files can steer the terminal."""
 
         def render(self, renderable: Any, options: Any = None) -> Iterable[Any]:
-            """Render; control codes are those of rich alone.
-
-            Args:
-                renderable: What to print.
-                options: Width and the like.
-
-            Yields:
-                Segments of printable text.
-            """
+            """Render; control codes are those of rich alone."""
             for text, style, control in super().render(renderable, options):
                 yield Segment(text if control else printable(text), style, control)
 
@@ -171,9 +123,5 @@ def _console_class() -> type[Console]:
 
 
 def write_out(text: str) -> None:
-    """Write text to standard output as it is; on a terminal, in printable characters.
-
-    Args:
-        text: May hold what others have written.
-    """
+    """Write text to standard output as it is; on a terminal, in printable characters."""
     sys.stdout.write(printable(text) if sys.stdout.isatty() else text)

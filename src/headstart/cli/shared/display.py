@@ -28,15 +28,7 @@ from headstart.steps.summary import PlanSummary
 
 @contextlib.contextmanager
 def display(console: Console, *, quiet: bool = False) -> Iterator[Callback]:
-    """Open the display that suits a console.
-
-    Args:
-        console: Where to.
-        quiet: Whether to show warnings only.
-
-    Yields:
-        The callback to run with.
-    """
+    """Open the display that suits a console; a ``quiet`` one shows warnings only."""
     bars.disable_progress_bar()
     if quiet:
         yield Warnings(console)
@@ -48,11 +40,7 @@ def display(console: Console, *, quiet: bool = False) -> Iterator[Callback]:
 
 
 class Warnings(Callback):
-    """Shows warnings only, on standard error, wherever the rest goes.
-
-    Args:
-        console: Where the rest goes.
-    """
+    """Shows warnings only, on standard error, wherever the rest goes."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -94,12 +82,7 @@ class Lines(Warnings):
 
 
 class Bars(Lines):
-    """Shows, below the lines, a bar for each stage.
-
-    Args:
-        console: Where to.
-        progress: The bars.
-    """
+    """Shows, below the lines, a bar for each stage."""
 
     def __init__(self, console: Console, progress: Progress) -> None:
         super().__init__(console)

@@ -14,14 +14,7 @@ if TYPE_CHECKING:
 
 
 def is_text_file(data: str) -> bool:
-    """Return whether a file holds bare lines of text.
-
-    Args:
-        data: Its name, as given by ``--data``.
-
-    Returns:
-        Whether it ends in ``.txt``, packed or not, and is there.
-    """
+    """Return whether ``--data`` names a file of bare lines: ``.txt``, packed or not, and there."""
     from headstart.data.tables._files import suffix
 
     path = Path(data).expanduser()
@@ -31,16 +24,9 @@ def is_text_file(data: str) -> bool:
 def read_lines(classifier: Classifier, data: str, encoding: str | None) -> pd.DataFrame:
     """Read a text a line; two texts with a tab between where pairs are wanted.
 
-    Args:
-        classifier: Says how many texts a row has; one that does not know reads single ones.
-        data: A file, or ``-`` for standard input.
-        encoding: That of the text; ``None`` for UTF-8.
-
-    Returns:
-        A row for each line.
-
-    Raises:
-        DataError: If the model reads other columns too, or a line has too many or too few texts.
+    ``data`` is a file, or ``-`` for standard input. A classifier that does not say how many texts a
+    row has reads single ones. Raises ``DataError`` if the model reads other columns too, or a line
+    has too many or too few texts.
     """
     import pandas as pd
 

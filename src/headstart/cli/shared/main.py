@@ -22,13 +22,10 @@ BAD_INPUT, INTERRUPTED, UNEXPECTED = 2, 130, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
+    """Run a command and return its exit code.
 
-    Args:
-        arguments: Words after ``headstart``; those of the process if ``None``.
-
-    Returns:
-        The exit code: 0, 2 for bad input, 130 for an interrupt, 1 for a fault of headstart.
+    It is 0, 2 for bad input, 130 for an interrupt, 1 for a fault of headstart. ``arguments`` are
+    the words after ``headstart``; those of the process if ``None``.
     """
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     debug = "--debug" in words or os.environ.get("HEADSTART_DEBUG", "") not in {"", "0"}

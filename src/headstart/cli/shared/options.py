@@ -22,10 +22,6 @@ Strategies = Annotated[
 
 
 def warn_of_damage(summary: Summary) -> None:
-    """Print a warning for each result that was set aside.
-
-    Args:
-        summary: What is about to be shown.
-    """
+    """Print a warning for each result that was set aside."""
     for sentence in summary.damaged:
         errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)

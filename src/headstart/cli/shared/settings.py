@@ -55,32 +55,20 @@ class FitCommand(FitConfig):
 
 
 def with_settings(function: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each field of ``FitCommand`` to a command.
+    """Add an option for each field of ``FitCommand`` to a command that ends in ``**options``.
 
-    Values stay text here: ``FitCommand.build`` reads them, so that all faults are told together
-    and in one way, wherever a setting was given.
-
-    Args:
-        function: A command whose last parameter is ``**options``.
-
-    Returns:
-        The same function with the options in its signature.
+    Values stay text here: ``FitCommand.build`` reads them, so that all faults are told together and
+    in one way, wherever a setting was given.
     """
     options = [_parameter(name, field) for name, field in FitCommand.model_fields.items()]
     return _signed(function, [*options, *_fixed(function)])
 
 
 def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
-    """Add an option for each of ``OF_ALL_RUNS`` to a command about a study.
+    """Add an option for each of ``OF_ALL_RUNS`` to a study's command that ends in ``**settings``.
 
     Those that no study takes are options too, but hidden: given, they are refused with the reason,
     where an unknown option would be taken for a slip of the pen.
-
-    Args:
-        function: A command whose last parameter is ``**settings``.
-
-    Returns:
-        The same function with the options in its signature.
     """
     refused = {*NOT_IN_A_STUDY, *AXES_OF}
     options = [
@@ -132,33 +120,17 @@ def _signed(
 
 
 def given_ones(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options that were given.
-
-    Args:
-        options: Of a command; what was not given is ``None`` or empty.
-
-    Returns:
-        The others.
-    """
+    """Return the options that were given; the others are ``None`` or empty."""
     return {name: value for name, value in options.items() if value not in (None, [], ())}
 
 
 def gather(
     config: Path | None, assignments: Sequence[str], options: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Merge settings: those saved for ``--resume``, the file, ``--set``, the options.
+    """Merge settings: those saved for ``--resume``, the file, ``--set``, options; the last wins.
 
-    Args:
-        config: The settings file.
-        assignments: ``name=value`` pairs.
-        options: The command's options; what was not given is ``None`` or empty.
-
-    Returns:
-        Settings by name; the later ones of that order win.
-
-    Raises:
-        HeadstartError: If the file holds what belongs on the command line, or asks to trust code
-            that comes with a model and the command line does not confirm it.
+    Raises ``HeadstartError`` if the file holds what belongs on the command line, or asks to trust
+    code that comes with a model and the command line does not confirm it.
     """
     given = given_ones(options)
     asked = read_settings(config) if config else {}
@@ -186,11 +158,8 @@ def gather(
 def require_folder(settings: Mapping[str, Any]) -> None:
     """Refuse ``--resume`` alone.
 
-    Args:
-        settings: As gathered.
-
-    Raises:
-        ConfigError: If neither a folder is named nor the whole command, from which it follows.
+    Raises ``ConfigError`` if neither a folder is named nor the whole command, from which it
+    follows.
     """
     if settings.get("resume") and not settings.get("out") and not settings.get("model"):
         raise ConfigError("--out FOLDER beside --resume", "none", _unfinished_runs())

@@ -47,18 +47,7 @@ def describe_plan(
     *,
     sides: Sequence[str] = (),
 ) -> Iterator[Table | str]:
-    """Show what a study or an analysis would do, and how long it would take.
-
-    Args:
-        plan: The plan.
-        runs: Its runs.
-        executor: Where they would be carried out.
-        out: The study's folder, if there is one yet.
-        sides: What an analysis compares.
-
-    Yields:
-        Tables and sentences.
-    """
+    """Show what a study, or an analysis of some sides, would do, and how long it would take."""
     from headstart.study.estimate import estimate
 
     missing = _missing(runs, out) if out else list(runs)
@@ -99,15 +88,7 @@ def _missing(runs: Sequence[PlannedRun], out: str) -> list[PlannedRun]:
 
 
 def describe_summary(summary: Summary, width: int) -> Iterator[Table | str]:
-    """Show what a study says, in the columns for which there is room.
-
-    Args:
-        summary: The summary.
-        width: Columns of the terminal.
-
-    Yields:
-        Tables and sentences.
-    """
+    """Show what a study says, in the columns for which there is room."""
     rows = [tables.rows(group) for group in summary.groups]
     shown, left_out = _fitting(tables.HEAD, [row for cells in rows for row in cells], width)
     places = [tables.HEAD.index(name) for name in shown]
@@ -145,14 +126,7 @@ def _fitting(
 
 
 def live_tables(summary: Summary) -> Iterator[Table]:
-    """Show scores and differences in few columns.
-
-    Args:
-        summary: The summary.
-
-    Yields:
-        A table for each group, its title above it.
-    """
+    """Show scores and differences in few columns."""
     places = [tables.HEAD.index(name) for name in LIVE]
     for group in summary.groups:
         made = table(LIVE, ([row[i] for i in places] for row in tables.rows(group)))
@@ -161,14 +135,7 @@ def live_tables(summary: Summary) -> Iterator[Table]:
 
 
 def describe_status(folder: str) -> Iterator[Table | str]:
-    """Show what is done, in progress, failed and missing.
-
-    Args:
-        folder: The study's folder.
-
-    Yields:
-        A table and sentences.
-    """
+    """Show what is done, in progress, failed and missing."""
     from headstart.study.running.locks import RunLocks
 
     store = Store(folder).open()
@@ -190,15 +157,7 @@ def describe_status(folder: str) -> Iterator[Table | str]:
 
 
 def describe_failures(folder: str, among: Container[str] | None = None) -> Iterator[str]:
-    """List the failed runs with their reasons.
-
-    Args:
-        folder: The study's folder.
-        among: Identities of the runs that are of interest; all if ``None``.
-
-    Yields:
-        Sentences.
-    """
+    """List the failed runs with their reasons; only those ``among`` some identities, if given."""
     store = Store(folder).open()
     done = store.finished()
     failures = [f for f in store.failures() if f.get("id") not in done]
@@ -214,14 +173,7 @@ def describe_failures(folder: str, among: Container[str] | None = None) -> Itera
 
 
 def show_time(seconds: float) -> str:
-    """Write a duration for people.
-
-    Args:
-        seconds: Seconds.
-
-    Returns:
-        For example ``12 s``, ``3 min`` or ``2.5 h``.
-    """
+    """Write a duration for people. For example ``12 s``, ``3 min`` or ``2.5 h``."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
@@ -229,16 +181,7 @@ def show_time(seconds: float) -> str:
 
 @contextlib.contextmanager
 def study_display(study: Study, console: Console, *, quiet: bool) -> Iterator[Watch]:
-    """Open the display that suits a console.
-
-    Args:
-        study: The study.
-        console: Where to.
-        quiet: Whether to show nothing.
-
-    Yields:
-        What hears of the runs.
-    """
+    """Open the display that suits a console."""
     if quiet:
         yield Warnings()
     elif not console.is_terminal:
@@ -258,12 +201,7 @@ class Warnings(Watch):
 
 
 class Lines(Warnings):
-    """Shows one line for each run that ends.
-
-    Args:
-        study: The study.
-        console: Where to.
-    """
+    """Shows one line for each run that ends."""
 
     def __init__(self, study: Study, console: Console) -> None:
         self.study, self.console, self.began = study, console, time.monotonic()
@@ -279,15 +217,7 @@ class Lines(Warnings):
         show(self.sentence(run, outcome), to=self.console)
 
     def sentence(self, run: PlannedRun, outcome: Outcome) -> str:
-        """Count a run that has ended here, and say what came of it.
-
-        Args:
-            run: The run.
-            outcome: What came of it.
-
-        Returns:
-            One line.
-        """
+        """Count a run that has ended here, and say what came of it."""
         self.ended_here += 1
         ended = len(self.state.done | self.state.failed | {run.id})
         text = f"{ended} of {self.state.total}: {_name(run.axes, self.models)}: {_outcome(outcome)}"
@@ -300,12 +230,7 @@ class Lines(Warnings):
 
 
 class Screen(Lines):
-    """Shows a bar, what runs now, and tables so far.
-
-    Args:
-        study: The study.
-        live: The display.
-    """
+    """Shows a bar, what runs now, and tables so far."""
 
     def __init__(self, study: Study, live: Live) -> None:
         super().__init__(study, live.console)

@@ -39,14 +39,7 @@ _HANDED_ON = {
 
 
 def describe_plan(plan: PlanSummary) -> Iterator[Table | str]:
-    """Show a plan: facts, then stages.
-
-    Args:
-        plan: The plan.
-
-    Yields:
-        Tables and their titles.
-    """
+    """Show a plan: facts, then stages."""
     yield "Plan"
     yield facts([("strategy", plan.strategy), *plan.facts])
     head = ("stage", ">steps", "until", ">lr", ">head lr", ">trains (tuner + head)", ">frozen")
@@ -55,16 +48,7 @@ def describe_plan(plan: PlanSummary) -> Iterator[Table | str]:
 
 
 def stage_start(stage: StageResult, number: int, of: int) -> str:
-    """Write the line that announces a stage.
-
-    Args:
-        stage: Its record so far.
-        number: Which one, from 1.
-        of: How many there are.
-
-    Returns:
-        One line.
-    """
+    """Write the line that announces a stage."""
     again = ", second attempt" if stage.attempt > 1 else ""
     most = "" if stage.until == "end" else "at most "
     length = f"{most}{_steps(stage.planned_steps)}"
@@ -76,14 +60,7 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
 
 
 def stage_end(stage: StageResult) -> str:
-    """Write how a stage ended.
-
-    Args:
-        stage: Its record.
-
-    Returns:
-        One line.
-    """
+    """Write how a stage ended."""
     learned = {True: "; the head learned", False: "; the head did NOT learn", None: ""}
     skill = "" if stage.train_skill is None else f" (skill {stage.train_skill:.2f}, 0 is chance)"
     passed = _HANDED_ON.get(stage.handed_on, stage.handed_on)
@@ -99,14 +76,7 @@ def _steps(number: int) -> str:
 
 
 def describe_stages(result: RunResult) -> Iterator[Table | str]:
-    """Show what each stage did.
-
-    Args:
-        result: The run's record.
-
-    Yields:
-        A table and its title.
-    """
+    """Show what each stage did."""
     names = [*result.task["metrics"], "loss"]
     head = ("stage", *(f">{n}" for n in names), ">steps", ">seconds", ">tokens/s", ">trains")
     rows = [
@@ -125,14 +95,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
 
 
 def closing(result: RunResult) -> str:
-    """Write the summary of a finished run: scores, saved state, guard, and files.
-
-    Args:
-        result: The run's record.
-
-    Returns:
-        Several lines.
-    """
+    """Write the summary of a finished run: scores, saved state, guard, and files."""
     out = Path(str(result.settings["out"]))
     lines = [
         f"Score ({result.reported_on}): {show_scores(result.scores)}",
@@ -173,15 +136,7 @@ def _calibration(result: RunResult) -> Iterator[str]:
 
 
 def before_after(stage: StageResult, name: str) -> str:
-    """Write one metric of a stage.
-
-    Args:
-        stage: The stage's record.
-        name: The metric.
-
-    Returns:
-        For example ``0.5000 → 0.7900``.
-    """
+    """Write one metric of a stage. For example ``0.5000 → 0.7900``."""
     values = (scores.get(name) for scores in (stage.start, stage.end))
     return " → ".join("-" if value is None else f"{value:.4f}" for value in values)
 

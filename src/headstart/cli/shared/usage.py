@@ -27,15 +27,8 @@ class Command(TyperCommand):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Check the words, then read them.
 
-        Args:
-            ctx: The context.
-            args: The words behind the command's name.
-
-        Returns:
-            What is left of them.
-
-        Raises:
-            HeadstartError: For every option that stands twice, or else for every word too many.
+        Raises ``HeadstartError`` for every option that stands twice, or else for every word too
+        many.
         """
         flags = {o: p for p in self.params if getattr(p, "is_flag", False) for o in _names(p)}
         raise_all(
@@ -58,28 +51,15 @@ def command(
 ) -> Callable[[Function], Function]:
     """Return a decorator that makes a function one of the commands of an app.
 
-    Args:
-        app: The commands of a module.
-        *worked: Whole command lines, shown at the end of the help page.
-        epilog: What is shown there instead, in rich's markup.
-
-    Returns:
-        The decorator.
+    ``worked`` are whole command lines, shown at the end of the help page; ``epilog`` is shown there
+    instead, in rich's markup.
     """
     told = examples(*worked) if worked else epilog
     return app.command(cls=Command, context_settings=HELP_NAMES, epilog=told)
 
 
 def explain_usage(error: Any, words: Sequence[str]) -> HeadstartError:
-    """Turn an error of the parser into one of ours.
-
-    Args:
-        error: What the parser raised.
-        words: The command line.
-
-    Returns:
-        The error: expected, found, what to do.
-    """
+    """Turn an error of the parser into one of ours."""
     context: Any = error.ctx
     command = context.command_path if context else f"headstart {words[0]}"
     help_page = f"See `{command} --help`."

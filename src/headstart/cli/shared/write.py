@@ -24,14 +24,8 @@ Write = Callable[[pd.DataFrame], None]
 def check_target(path: Path, *, overwrite: bool, read: str) -> None:
     """Check that rows can be written to a path, before anything is computed.
 
-    Args:
-        path: The file to write.
-        overwrite: Whether an existing file may be replaced.
-        read: What the rows are read from, which stays as it is.
-
-    Raises:
-        DataError: If the ending is unknown, the folder is missing, the file exists, or it is the
-            one that is read.
+    Raises ``DataError`` if the ending is unknown, the folder is missing, the file exists, or it is
+    the one that is read.
     """
     if path.suffix.lower() not in WRITERS:
         raise DataError(
@@ -50,15 +44,7 @@ def check_target(path: Path, *, overwrite: bool, read: str) -> None:
 def writing(path: Path, *, overwrite: bool = False) -> Iterator[Write]:
     """Write rows part by part, in the form that the file's ending names, all or nothing.
 
-    Args:
-        path: The file.
-        overwrite: Whether a file that is there by the end is replaced.
-
-    Yields:
-        What takes a part.
-
-    Raises:
-        RunError: If somebody else has written the file meanwhile.
+    Raises ``RunError`` if somebody else has written the file meanwhile.
     """
     try:
         with (
@@ -72,14 +58,7 @@ def writing(path: Path, *, overwrite: bool = False) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def printing(write: Callable[[str], None]) -> Iterator[Write]:
-    """Write rows part by part as CSV.
-
-    Args:
-        write: Takes text.
-
-    Yields:
-        What takes a part.
-    """
+    """Write rows part by part as CSV."""
     yield _with_header(lambda frame, header: write(frame.to_csv(index=False, header=header)))
 
 
@@ -90,14 +69,7 @@ _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 def without_formulas(write: Write) -> Write:
-    """Put an apostrophe before texts, and names of columns, that a spreadsheet would compute.
-
-    Args:
-        write: Takes the rows; what is a number stays one.
-
-    Returns:
-        What takes rows as they were.
-    """
+    """Put an apostrophe before texts, and names of columns, that a spreadsheet would compute."""
 
     def guarded(value: Any) -> Any:
         harmless = not isinstance(value, str) or _NUMBER.fullmatch(value)

@@ -16,19 +16,12 @@ from headstart.errors import DataError
 
 
 def read_excel(path: Path) -> pd.DataFrame:
-    """Read the first sheet of a workbook that holds anything.
+    """Read the first sheet of an ``.xlsx`` workbook that holds anything.
 
-    Args:
-        path: An ``.xlsx`` file. Cells keep their kind: text is text, a number a number; of a
-            formula it is the value that the workbook was saved with.
-
-    Returns:
-        A column for each name in the first line that is not empty. Rows without any cell are left
-        out.
-
-    Raises:
-        DataError: If openpyxl is not installed, the workbook is damaged, or a column with cells
-            has no name.
+    There is a column for each name in the first line that is not empty; rows without any cell are
+    left out. Cells keep their kind: text is text, a number a number; of a formula it is the value
+    that the workbook was saved with. Raises ``DataError`` if openpyxl is not installed, the
+    workbook is damaged, or a column with cells has no name.
     """
     try:
         import openpyxl

@@ -61,11 +61,7 @@ UNPACKING_FAULTS = (
 def suffix(path: Path) -> str:
     """Return the ending that says what a file holds, in lower case and without its packing.
 
-    Args:
-        path: The file.
-
-    Returns:
-        For example ``.csv`` of ``rows.CSV.gz``, and of a zip file that holds ``rows.csv``.
+    For example ``.csv`` of ``rows.CSV.gz``, and of a zip file that holds ``rows.csv``.
     """
     packing = path.suffix.lower()
     if packing == ".zip" and path.is_file():
@@ -77,14 +73,8 @@ def suffix(path: Path) -> str:
 def member(path: Path) -> str:
     """Return the name of the only file in a zip file.
 
-    Args:
-        path: The zip file.
-
-    Returns:
-        The name; folders, and what macOS adds, do not count.
-
-    Raises:
-        DataError: If it cannot be read, or holds none or several.
+    Folders, and what macOS adds, do not count. Raises ``DataError`` if it cannot be read, or holds
+    none or several.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -101,14 +91,7 @@ def member(path: Path) -> str:
 
 @contextlib.contextmanager
 def open_bytes(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file, unpacked as its last ending says.
-
-    Args:
-        path: The file.
-
-    Yields:
-        Its bytes, to be read in order.
-    """
+    """Open a file, unpacked as its last ending says."""
     unpacked = PACKINGS.get(path.suffix.lower())
     with unpacked(path) if unpacked else path.open("rb") as opened:
         yield opened
@@ -117,15 +100,8 @@ def open_bytes(path: Path) -> Iterator[IO[bytes]]:
 def read_bytes(path: Path) -> bytes:
     """Read a whole file, unpacked.
 
-    Args:
-        path: The file.
-
-    Returns:
-        Its bytes.
-
-    Raises:
-        DataError: If it is damaged, or holds more than fits into half of the free memory: what is
-            packed may be a thousand times its size.
+    Raises ``DataError`` if it is damaged, or holds more than fits into half of the free memory:
+    what is packed may be a thousand times its size.
     """
     most, chunks, size = psutil.virtual_memory().available // 2, [], 0
     try:
@@ -143,19 +119,11 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(data: bytes, path: Path, encoding: str | None) -> str:
-    """Turn a file's bytes into text.
+    """Turn a file's bytes into text, by default of UTF-8.
 
-    Args:
-        data: The bytes.
-        path: The file, for messages.
-        encoding: How characters are written; ``None`` for UTF-8.
-
-    Returns:
-        The text without byte-order mark, line ends as they are.
-
-    Raises:
-        DataError: If there is nothing but space, something that is no such text, or NUL
-            characters, which no text has.
+    It has no byte-order mark, and its line ends as they are; ``path`` is for messages. Raises
+    ``DataError`` if there is nothing but space, something that is no such text, or NUL characters,
+    which no text has.
     """
     if not data.strip():
         raise DataError("a file with rows", f"an empty file: {path}", "Check the path.")
@@ -176,11 +144,7 @@ def decode(data: bytes, path: Path, encoding: str | None) -> str:
 def check_encoding(name: str | None) -> None:
     """Refuse what is no encoding of text.
 
-    Args:
-        name: As the user gave it; ``None`` for the default.
-
-    Raises:
-        ConfigError: If Python knows none of that name.
+    Raises ``ConfigError`` if Python knows none of that name.
     """
     try:
         "".encode(name or UTF8)
@@ -190,14 +154,10 @@ def check_encoding(name: str | None) -> None:
 
 
 def likely_encoding(data: bytes) -> str | None:
-    """Guess in which encoding bytes are that are no UTF-8.
+    """Guess in which encoding bytes are that are no UTF-8: its name in Python.
 
-    Args:
-        data: The first bytes of a file, or all.
-
-    Returns:
-        Its name in Python; ``None`` where Latin letters are the exception, so that it is one of
-        the many encodings of other scripts.
+    ``None`` where Latin letters are the exception, so that it is one of the many encodings of other
+    scripts.
     """
     for mark, name in _MARKS:
         if data.startswith(mark) and name != "utf-8":
@@ -217,15 +177,7 @@ def likely_encoding(data: bytes) -> str | None:
 
 
 def unreadable(path: Path, error: BaseException) -> DataError:
-    """Make the error for a file whose bytes cannot be had.
-
-    Args:
-        path: The file.
-        error: What came of it.
-
-    Returns:
-        The error.
-    """
+    """Make the error for a file whose bytes cannot be had."""
     reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
     fix = "Unpack it first." if "password" in reason else "Check the file."
     return DataError("a readable file", f"{path}: {reason}", fix)
@@ -260,16 +212,7 @@ def _sample(data: bytes, offset: int, encoding: str) -> str:
 
 
 def text_lines(path: Path, newline: str, encoding: str | None) -> Iterator[str]:
-    """Read a file's text line by line.
-
-    Args:
-        path: The file.
-        newline: As for ``open``.
-        encoding: As for ``decode``.
-
-    Yields:
-        The lines with their ends.
-    """
+    """Read a file's text line by line, parted as by ``newline`` of ``open``, with their ends."""
     with open_bytes(path) as file:
         opened: Any = file
         with io.TextIOWrapper(opened, encoding or UTF8, newline=newline) as lines:

@@ -29,17 +29,9 @@ _LONGEST_FIELD = 2**31 - 1  # csv's own limit of 128 KiB is less than a long doc
 
 
 def read_text(path: Path, encoding: str | None = None) -> str:
-    """Read a file of text, plain or compressed.
+    """Read a file of text, plain or compressed, by default in UTF-8; line ends as they are.
 
-    Args:
-        path: The file.
-        encoding: How characters are written; ``None`` for UTF-8.
-
-    Returns:
-        Its text, line ends as they are.
-
-    Raises:
-        DataError: If it is empty, damaged, or in another encoding.
+    Raises ``DataError`` if it is empty, damaged, or in another encoding.
     """
     return decode(read_bytes(path), path, encoding)
 
@@ -47,15 +39,7 @@ def read_text(path: Path, encoding: str | None = None) -> str:
 def read_separated(path: Path, encoding: str | None = None) -> pd.DataFrame:
     """Read comma- or tab-separated values; every cell is text, and an empty cell is empty text.
 
-    Args:
-        path: The file.
-        encoding: How characters are written; ``None`` for UTF-8.
-
-    Returns:
-        One column of text for each name in the first line.
-
-    Raises:
-        DataError: If a quote is not closed or a row has too many or too few fields.
+    Raises ``DataError`` if a quote is not closed or a row has too many or too few fields.
     """
     text = read_text(path, encoding)
     # Not splitlines: it also ends lines at characters that are part of a text, such as U+2028.
@@ -96,13 +80,9 @@ def _usual(path: Path) -> str:
 def separator(lines: Iterable[str], usual: str) -> str:
     """Return what separates the columns of a file.
 
-    Args:
-        lines: Its lines with their ends; the first few are looked at.
-        usual: The separator that its ending promises.
-
-    Returns:
-        That one where the first line has no other; else, of those that it has, the one that parts
-        the lines evenly, where that one does not.
+    That is what its ending promises (``usual``) where the first line has no other separator; else,
+    of those that it has, the one that parts the first few lines evenly, where the usual one does
+    not.
     """
     few = list(islice((line for line in lines if line.strip("\r\n")), _LINES_LOOKED_AT))
     header = _QUOTED.sub("", few[0]).rstrip("\r\n") if few else ""
@@ -122,16 +102,7 @@ def _is_even(lines: Sequence[str], mark: str) -> bool:
 
 
 def told_separator(frame: pd.DataFrame, path: Path, mark: str) -> pd.DataFrame:
-    """Note on a table that its file is separated otherwise than its ending promises.
-
-    Args:
-        frame: The rows.
-        path: The file.
-        mark: What separates its columns.
-
-    Returns:
-        The same table.
-    """
+    """Note on a table that its file is separated otherwise than its ending promises."""
     if mark != _usual(path):
         note(frame, f"{path.name} is separated by {_SEPARATORS[mark]}, and was read so.")
     return frame
@@ -140,15 +111,8 @@ def told_separator(frame: pd.DataFrame, path: Path, mark: str) -> pd.DataFrame:
 def read_json(path: Path, encoding: str | None = None) -> pd.DataFrame:
     """Read JSON objects: one a line, or all of them in an array.
 
-    Args:
-        path: The file.
-        encoding: How characters are written; ``None`` for UTF-8.
-
-    Returns:
-        A column for each key; where a row lacks it, the value is ``None``.
-
-    Raises:
-        DataError: If the JSON is broken or a row is no object.
+    A row that lacks a key has ``None`` in its column. Raises ``DataError`` if the JSON is broken or
+    a row is no object.
     """
     text = read_text(path, encoding)
     rows = _array(path, text) if text.lstrip().startswith("[") else _lines(path, text)
@@ -167,16 +131,8 @@ def read_json(path: Path, encoding: str | None = None) -> pd.DataFrame:
 def quoted_rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Row]:
     """Split lines into fields that may be in double quotes, and may then hold line ends.
 
-    Args:
-        path: The file, for messages.
-        lines: Its lines with their ends.
-        delimiter: What separates fields.
-
-    Yields:
-        Each row that is not empty, with the line on which it begins.
-
-    Raises:
-        DataError: If a quote is not closed, or stands inside a field.
+    Each row that is not empty comes with the line on which it begins. Raises ``DataError`` if a
+    quote is not closed, or stands inside a field.
     """
     old_limit = csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
@@ -197,14 +153,7 @@ def quoted_rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[Ro
 
 
 def unquote(field: str) -> str:
-    """Take the quotes off a field that is quoted properly as a whole.
-
-    Args:
-        field: As it stands in the file.
-
-    Returns:
-        The field's text.
-    """
+    """Take the quotes off a field that is quoted properly as a whole."""
     return field[1:-1].replace('""', '"') if _QUOTED.fullmatch(field) else field
 
 
@@ -227,14 +176,7 @@ def _table(path: Path, rows: Iterator[Row]) -> pd.DataFrame:
 def parse_json(text: str) -> Any:
     """Parse JSON as strictly as the limits of Python allow.
 
-    Args:
-        text: The JSON.
-
-    Returns:
-        Its value.
-
-    Raises:
-        ValueError: If it is broken, nested too deeply, or has a number of too many digits.
+    Raises ``ValueError`` if it is broken, nested too deeply, or has a number of too many digits.
     """
     try:
         value = json.loads(text)
@@ -278,14 +220,7 @@ def _broken(path: Path, error: ValueError, line: int | None = None) -> DataError
 
 
 def column(values: list[Any]) -> pd.Series[Any]:
-    """Make a column of cells of any kind.
-
-    Args:
-        values: The cells; ``None`` where there is none.
-
-    Returns:
-        The column, whose whole numbers stay whole.
-    """
+    """Make a column of cells of any kind, ``None`` for none; whole numbers stay whole."""
     try:
         # With a gap, whole numbers would become floats, and the label 1 would read as 1.0.
         return pd.Series(values, dtype=object if None in values else None)

@@ -19,29 +19,16 @@ the integers in lists, and the words that a category of pandas or Arrow has, in 
 
 
 def class_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
-    """Return the names that a data set of ``datasets`` gives to the integers of a column.
+    """Return the names that ``datasets`` gives to the integers of a column, in their order.
 
-    Args:
-        frame: What ``read_table`` or ``as_frame`` gave.
-        column: A column, usually the label.
-
-    Returns:
-        Names in the order of the integers; ``None`` if the source knows none.
+    ``None`` if the source knows none. ``frame`` is what ``read_table`` or ``as_frame`` gave.
     """
     names: dict[str, tuple[str, ...]] = frame.attrs.get(NAMES, {})
     return names.get(column)
 
 
 def item_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
-    """Return the names that a data set of ``datasets`` gives to the integers in lists.
-
-    Args:
-        frame: As for ``class_names``.
-        column: A column of lists.
-
-    Returns:
-        As ``class_names``.
-    """
+    """Return the names that ``datasets`` gives to the integers in lists, as ``class_names``."""
     names: dict[str, tuple[str, ...]] = frame.attrs.get(ITEM_NAMES, {})
     return names.get(column)
 
@@ -49,13 +36,8 @@ def item_names(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
 def ordered_classes(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
     """Return the classes of a column in the order that its source gives them.
 
-    Args:
-        frame: As for ``class_names``.
-        column: A column, usually the label.
-
-    Returns:
-        The class names of ``datasets``, whether rows have them or not; for a pandas category of
-        words its categories without those that no row has; else ``None``.
+    The class names of ``datasets``, whether rows have them or not; for a pandas category of words
+    its categories without those that no row has; else ``None``.
     """
     if (names := class_names(frame, column)) is not None:
         return names
@@ -69,11 +51,7 @@ def ordered_classes(frame: pd.DataFrame, column: str) -> tuple[str, ...] | None:
 def unfold_categories(frame: pd.DataFrame) -> pd.DataFrame:
     """Replace categories by their values, so that the parts of a table have columns of one kind.
 
-    Args:
-        frame: The rows.
-
-    Returns:
-        A table whose ``ordered_classes`` are the same.
+    Their ``ordered_classes`` stay the same.
     """
     columns = list(frame.select_dtypes("category").columns)
     if not columns or not frame.columns.is_unique:
@@ -85,15 +63,10 @@ def unfold_categories(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_named(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
-    """Return a column with the names of its classes in place of their integers.
+    """Return a column, (n,), with the names of its classes in place of their integers.
 
-    Args:
-        frame: As for ``class_names``.
-        column: A column.
-
-    Returns:
-        The column, (n,); where ``datasets`` has -1, which says that the class is not known, it is
-        ``None``. A column without class names is returned as it is.
+    Where ``datasets`` has -1, which says that the class is not known, it is ``None``. A column
+    without class names is returned as it is.
     """
     cells: pd.Series[Any] = frame[column]
     names = class_names(frame, column)
@@ -106,26 +79,16 @@ def read_named(frame: pd.DataFrame, column: str) -> pd.Series[Any]:
 def with_names(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """Return a table in which some columns hold the names of classes.
 
-    Args:
-        frame: As for ``class_names``.
-        columns: Which, as far as they have class names.
-
-    Returns:
-        A table of its own, or the same one where there is nothing to replace.
+    A table of its own, or the same one where there is nothing to replace.
     """
     named = [column for column in columns if class_names(frame, column) is not None]
     return frame.assign(**{column: read_named(frame, column) for column in named})
 
 
 def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int]:
-    """Return how another source spells the classes where it differs from their names in case alone.
+    """Return how another source spells the classes where it differs from them in case alone.
 
-    Args:
-        names: Class names in order.
-        others: Names that the other source gives to its classes.
-
-    Returns:
-        Class indices by the other spelling; none where case tells two classes apart.
+    Class indices by the other spelling; none where case tells two classes apart.
     """
     folded = {name.casefold(): index for index, name in enumerate(names)}
     words = set(others)
@@ -135,26 +98,14 @@ def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int
 
 
 def note_names(frame: pd.DataFrame, features: Mapping[str, Any]) -> None:
-    """Note on a table the class names of a data set's columns.
-
-    Args:
-        frame: The table.
-        features: What ``datasets`` says of each column, as it stands in files: by ``_type``.
-    """
+    """Note on a table the class names of a data set's columns."""
     lists = {name: kind.get("feature") for name, kind in features.items() if "feature" in kind}
     frame.attrs[NAMES] = _names(features)
     frame.attrs[ITEM_NAMES] = _names({n: kind for n, kind in lists.items() if kind})
 
 
 def noted_features(metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
-    """Return what ``datasets`` writes about the columns of an Arrow table.
-
-    Args:
-        metadata: That of the table's schema.
-
-    Returns:
-        Its features by column; none where the note is missing or cannot be read.
-    """
+    """Return what ``datasets`` notes about columns in an Arrow schema's metadata, if anything."""
     try:
         noted = json.loads((metadata or {}).get(b"huggingface", b"{}"))
         found = dict(noted["info"]["features"])

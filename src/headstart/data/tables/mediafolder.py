@@ -21,15 +21,7 @@ LABEL = "label"
 
 
 def note_folder(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
-    """Note on a table the folder that its relative paths begin in.
-
-    Args:
-        frame: The table.
-        source: The file or the folder that it was read from.
-
-    Returns:
-        The same table.
-    """
+    """Note on a table the folder that its relative paths begin in."""
     frame.attrs[BESIDE] = str(source if source.is_dir() else source.parent)
     return frame
 
@@ -37,30 +29,18 @@ def note_folder(frame: pd.DataFrame, source: Path) -> pd.DataFrame:
 def folder_of(frame: pd.DataFrame) -> Path:
     """Return the folder that the relative paths of a table begin in.
 
-    Args:
-        frame: The table.
-
-    Returns:
-        That of its file; the working folder for a table in memory.
+    That of its file; the working folder for a table in memory.
     """
     return Path(frame.attrs.get(BESIDE, "."))
 
 
 def read_classes(folder: Path, split: str | None) -> pd.DataFrame | None:
-    """Read a folder of files that has a folder for each class.
+    """Read a folder of files that has a folder for each class; ``None`` if there are none.
 
-    Args:
-        folder: The folder, or one above that has a folder for each split.
-        split: Name of the split, which is taken if there is a folder of that name.
-
-    Returns:
-        A row for each file, ordered by its path: a column ``audio`` or ``image`` with the path from
-        the folder on, and ``label`` with the name of the class; ``None`` if there are no such
-        files.
-
-    Raises:
-        DataError: If some files are sound and others pictures, or the folder has splits and none
-            was named.
+    It may stand below, in a folder for each split. There is a row for each file, ordered by its
+    path: a column ``audio`` or ``image`` with the path from the folder on, and ``label`` with the
+    name of the class. Raises ``DataError`` if some files are sound and others pictures, or the
+    folder has splits and none was named.
     """
     within = folder / split if split and _classes(folder / split) else folder
     classes = _classes(within)

@@ -12,14 +12,7 @@ from headstart.errors import DataError
 
 
 def is_table(value: Any) -> bool:
-    """Return whether a value holds rows that ``as_frame`` reads.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        Whether it is a data frame or something of ``datasets``.
-    """
+    """Return whether a value holds rows that ``as_frame`` reads."""
     return isinstance(value, (pd.DataFrame, *_dataset_classes()))
 
 

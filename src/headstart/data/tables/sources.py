@@ -122,14 +122,7 @@ def _reader(path: Path) -> Callable[[Path, str | None], pd.DataFrame]:
 
 
 def from_arrow(table: Any) -> pd.DataFrame:
-    """Make a table of an Arrow one.
-
-    Args:
-        table: A ``pyarrow.Table``.
-
-    Returns:
-        The same rows, with the class names that ``datasets`` noted beside them.
-    """
+    """Make a table of an Arrow one, with the class names that ``datasets`` noted in it."""
     table.validate(full=True)  # offsets of a damaged file may point anywhere
     # As objects, whole numbers and truth values with gaps stay what they are.
     frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
@@ -186,17 +179,9 @@ def from_dataset(
 ) -> pd.DataFrame:
     """Return the rows of a ``Dataset``, or of one split of a ``DatasetDict``.
 
-    Args:
-        loaded: What ``datasets`` gave.
-        split: Which split; not needed where there is one only.
-        source: What messages call it.
-        or_all: Whether a ``Dataset`` gives all its rows whatever ``split`` says.
-
-    Returns:
-        The rows in order; ``class_names`` gives the names of their classes.
-
-    Raises:
-        DataError: If the split is unknown, or not named where there are several.
+    ``split`` is not needed where there is one only; with ``or_all``, a ``Dataset`` gives all its
+    rows whatever it says. ``source`` is what messages call it. Raises ``DataError`` if the split is
+    unknown, or not named where there are several.
     """
     dataset = _pick(loaded, split, source) if isinstance(loaded, dict) else loaded
     if dataset is loaded and split and not or_all and str(dataset.split) != split:
@@ -218,15 +203,7 @@ def _pick(splits: dict[str, Any], split: str | None, source: str) -> Any:
 
 
 def no_splits(source: str, split: str) -> DataError:
-    """Make the error for a split of rows that have none.
-
-    Args:
-        source: What messages call the rows.
-        split: What was asked for.
-
-    Returns:
-        The error.
-    """
+    """Make the error for a split of rows that have none."""
     found = f"{source}, which has no splits, and {split!r} asked for"
     return DataError("a data set with splits", found, "Leave the split out to take all rows.")
 
@@ -234,15 +211,7 @@ def no_splits(source: str, split: str) -> DataError:
 def check_table(frame: pd.DataFrame, source: str) -> pd.DataFrame:
     """Refuse rows that could not be read by column.
 
-    Args:
-        frame: The rows.
-        source: What messages call them.
-
-    Returns:
-        The same rows.
-
-    Raises:
-        DataError: If a column's name is repeated, or there are no rows.
+    Raises ``DataError`` if a column's name is repeated, or there are no rows.
     """
     names = [str(name) for name in frame.columns]
     repeated = sorted({name for name in names if names.count(name) > 1})

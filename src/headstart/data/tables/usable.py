@@ -36,14 +36,7 @@ class Gaps:
 
 @dataclass
 class Counts:
-    """Numbers of rows without text or label.
-
-    Args:
-        rows: Rows that were looked at.
-        dropped_text: Rows left out for an empty text.
-        kept_text: Rows whose empty text was kept.
-        dropped_label: Rows left out for a missing label.
-    """
+    """Numbers of rows: looked at, left out for a gap, or kept with an empty text."""
 
     rows: int = 0
     dropped_text: int = 0
@@ -51,11 +44,7 @@ class Counts:
     dropped_label: int = 0
 
     def add(self, other: Counts) -> None:
-        """Add those of further rows.
-
-        Args:
-            other: Their counts.
-        """
+        """Add those of further rows."""
         for field in dataclasses.fields(self):
             setattr(self, field.name, getattr(self, field.name) + getattr(other, field.name))
 
@@ -65,14 +54,7 @@ class Counts:
         return self.dropped_text + self.dropped_label
 
     def told(self, where: str) -> list[str]:
-        """Return sentences about them.
-
-        Args:
-            where: Which rows.
-
-        Returns:
-            None where there were no gaps.
-        """
+        """Return sentences about the rows with gaps; none where there were no such rows."""
         rows = f"of {self.rows:,} {where.removeprefix('the ')}"
         found = (
             (self.dropped_text, "Left out", "have no text (--empty-text drop)"),
@@ -88,13 +70,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Usable:
-    """Rows without those that were left out.
-
-    Args:
-        frame: The rows.
-        kept: Where they stood among all rows, (n,), 0-based.
-        counts: What was left out or kept.
-    """
+    """Rows without those left out; ``kept`` is where they stood among all rows, (n,), 0-based."""
 
     frame: pd.DataFrame
     kept: npt.NDArray[np.int64]
@@ -104,14 +80,8 @@ class Usable:
 def fit_columns(frame: pd.DataFrame, task: TaskSpec, *, need_labels: bool = True) -> pd.DataFrame:
     """Name columns as a task does where they differ in case or in space around the name.
 
-    Args:
-        frame: The rows.
-        task: Which columns mean what.
-        need_labels: Whether the label is one of them.
-
-    Returns:
-        The same table where all columns are there, or several would fit; else another one, on
-        which it is noted.
+    It is the same table where all columns are there, or several would fit; else another one, on
+    which it is noted.
     """
     wanted = [*task.columns, *(task.answers if need_labels else ())]
     free = [name for name in frame.columns if name not in wanted]
@@ -179,14 +149,7 @@ def usable_rows(
 
 
 def is_empty(value: Any) -> bool:
-    """Return whether a cell has no text: it is missing, or holds space alone.
-
-    Args:
-        value: The cell.
-
-    Returns:
-        Whether it is so.
-    """
+    """Return whether a cell has no text: it is missing, or holds space alone."""
     if isinstance(value, str):
         return not value or value.isspace()
     return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))

@@ -33,12 +33,7 @@ _CHUNK = 4096  # rows tokenised at a time, which bounds the memory of the interm
 
 @dataclass(frozen=True)
 class Padding:
-    """The values and the side of padding.
-
-    Args:
-        values: What stands in the filled places, by feature.
-        left: Whether they go before the text.
-    """
+    """The values that fill places up, by feature, and whether those go before the text."""
 
     values: dict[str, int]
     left: bool = False
@@ -114,14 +109,8 @@ class Encoded(Examples):
     ) -> dict[str, torch.Tensor]:
         """Make a batch, padded to its longest row and from there as ``round_width`` says.
 
-        Args:
-            indices: Which rows, (b,).
-            draw: Without effect.
-
-        Returns:
-            ``input_ids`` and the other inputs as int64, (b, L), or (b, choices, L); where there
-            are targets, ``span_masks`` as float32, (b, spans, L); ``labels``, (b,) or (b, labels),
-            numbers as float32, if they are known.
+        Inputs are int64, (b, L) or (b, choices, L); where there are targets, ``span_masks`` is
+        float32, (b, spans, L).
         """
         import torch
 
@@ -146,14 +135,7 @@ class Encoded(Examples):
         return tensors | self.label_tensors(rows)
 
     def padded(self, indices: npt.ArrayLike) -> bool:
-        """Return whether anything in a batch is filled up.
-
-        Args:
-            indices: Which rows, (b,).
-
-        Returns:
-            Whether a sequence is shorter than the batch is wide.
-        """
+        """Return whether a sequence is shorter than the batch is wide."""
         lengths = self._sequences(np.asarray(indices, np.int64))[1]
         return bool((lengths != self._width(lengths)).any())
 
@@ -246,16 +228,9 @@ class _Chunk:
 
 
 def padding_of(tokenizer: Any) -> Padding:
-    """Return how a tokenizer pads.
+    """Return how a tokenizer pads; the end token stands in for a missing padding token.
 
-    Args:
-        tokenizer: A tokenizer of transformers.
-
-    Returns:
-        The values and the side; the end token stands in for a padding token that there is none of.
-
-    Raises:
-        ModelError: If the tokenizer has neither.
+    Raises ``ModelError`` if the tokenizer has neither.
     """
     pad = tokenizer.pad_token_id
     if pad is None:

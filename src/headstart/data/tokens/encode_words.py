@@ -145,15 +145,10 @@ class WordExamples(Examples):
         indices: npt.ArrayLike,
         draw: int | None = None,  # noqa: ARG002
     ) -> dict[str, torch.Tensor]:
-        """Make a batch.
+        """Make a batch of some examples.
 
-        Args:
-            indices: Which examples, (b,).
-            draw: Of no use here: nothing is changed at random.
-
-        Returns:
-            The model's inputs, (b, L); ``word_places``, the place of each word's first token in the
-            batch laid end to end, (words,); and ``labels`` of the words, (words,), if known.
+        ``word_places``, (words,), is the place of each word's first token in the batch laid end to
+        end; ``labels`` are those of the words, (words,).
         """
         import torch
 
@@ -177,14 +172,7 @@ class WordExamples(Examples):
         return self.encoded.vocabulary()
 
     def whole(self, values: Floats) -> Floats:
-        """Put what the words have into the order of all words of the data.
-
-        Args:
-            values: Of the words that are seen, (words, …).
-
-        Returns:
-            Of all words, (all words, …); 0 for those that the model does not see.
-        """
+        """Put what the words have, (words, …), into the order of all words; 0 for those unseen."""
         found = np.zeros((int(self.row_sizes.sum()), *values.shape[1:]), values.dtype)
         found[self.word_of] = values
         return found
@@ -193,16 +181,10 @@ class WordExamples(Examples):
 def encode_words(
     rows: Rows, tokenizer: Any, max_length: int, overlap: int | None = None
 ) -> WordExamples:
-    """Tokenise rows of words.
+    """Tokenise rows, each ``Words``, by a fast tokenizer.
 
-    Args:
-        rows: The rows, each ``Words``.
-        tokenizer: A fast tokenizer of transformers.
-        max_length: Tokens, special ones included, above which a row is cut or parted.
-        overlap: Tokens that the windows of a longer row share; ``None`` cuts it.
-
-    Returns:
-        The tokens.
+    ``max_length`` counts special tokens too; a longer row is cut, or parted into windows that share
+    ``overlap`` tokens.
     """
     with without_collection():
         made = list(_tokenise(rows, tokenizer, max_length, overlap))
@@ -307,15 +289,7 @@ def _window_of(first: Indices, begins: Indices, ends: Indices, total: int) -> In
 def split_batch(
     batch: dict[str, torch.Tensor], size: int | None
 ) -> Iterator[dict[str, torch.Tensor]]:
-    """Part a batch into smaller ones.
-
-    Args:
-        batch: As from ``Examples.collate``, labels and all.
-        size: Rows of each; all in one if ``None``.
-
-    Yields:
-        Its parts, in order.
-    """
+    """Part a batch, labels and all, into smaller ones of ``size`` rows; all in one if ``None``."""
     flat = ("word_places", "labels") if "word_places" in batch else ()
     rows = {name: tensor for name, tensor in batch.items() if name not in flat}
     count, width = next(iter(rows.values())).shape[0], 1

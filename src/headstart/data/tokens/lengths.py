@@ -52,18 +52,10 @@ def resolve_max_length(
 def decide_overlap(tokenizer: Any, max_length: int, asked: int | None, *, pair: bool) -> int:
     """Decide how many tokens a window shares with the one before it.
 
-    Args:
-        tokenizer: A tokenizer of transformers.
-        max_length: Tokens of a window, special ones included.
-        asked: What the user wants; a quarter of the room for text if ``None``.
-        pair: Whether the rows are pairs of texts.
-
-    Returns:
-        Tokens.
-
-    Raises:
-        HeadstartError: If the tokenizer is not a fast one, or more is asked for than half of the
-            room; of a pair, whose second text alone moves, a quarter.
+    ``max_length`` are the tokens of a window, special ones included; where the user asks for
+    nothing it is a quarter of the room for text. Raises ``HeadstartError`` if the tokenizer is not
+    a fast one, or more is asked for than half of the room; of a pair, whose second text alone
+    moves, a quarter.
     """
     if not tokenizer.is_fast:
         raise ModelError(

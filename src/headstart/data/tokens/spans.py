@@ -21,16 +21,10 @@ MARKS = ("*", "#", "$", "@", "%", "+", "=", "~")
 def mark(text: str, places: Sequence[Place]) -> str:
     """Put marks around targets: ``the * first * and the # second #``.
 
-    The marks are those of Raffel et al. 2020 (arXiv 1910.10683, WSC): characters of plain text
-    that every tokenizer knows, a different one for each target so that two can be told apart.
-    The space between keeps the tokens of the target what they are elsewhere.
-
-    Args:
-        text: The text.
-        places: Targets in the order of their marks; they may touch, nest or cross.
-
-    Returns:
-        The text with marks.
+    The marks are those of Raffel et al. 2020 (arXiv 1910.10683, WSC): characters of plain text that
+    every tokenizer knows, a different one for each target so that two can be told apart. The space
+    between keeps the tokens of the target what they are elsewhere. Targets come in the order of
+    their marks; they may touch, nest or cross.
     """
     inserts = []
     for number, (start, end) in enumerate(places):
@@ -50,14 +44,8 @@ def find_spans(
 ) -> tuple[list[Place], list[HeadstartError]]:
     """Find a target in each row.
 
-    Args:
-        frame: The rows; the columns that ``span`` names are there.
-        span: How the target is found.
-        texts: The texts it stands in, (n,); an empty one is passed over.
-        where: Which rows, for messages.
-
-    Returns:
-        The places, (n,), ``(0, 0)`` where there is none; and at most one fault.
+    The places are (n,), ``(0, 0)`` where there is none, and there is at most one fault. An empty
+    text is passed over.
     """
     finder, names = _finder(span)
     cells = zip(*(frame[name].tolist() for name in names), strict=True)

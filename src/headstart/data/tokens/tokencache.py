@@ -35,9 +35,8 @@ _DIGEST = hashlib.sha256().digest_size  # bytes before the arrays
 def cache_folder() -> Path | None:
     """Return where tokenised rows are kept; ``None`` where the user wants none.
 
-    Returns:
-        ``tokens`` in ``$HEADSTART_CACHE``, by default in ``headstart`` in the user's folder for
-        caches. An empty ``$HEADSTART_CACHE`` turns the cache off.
+    ``tokens`` in ``$HEADSTART_CACHE``, by default in ``headstart`` in the user's folder for caches.
+    An empty ``$HEADSTART_CACHE`` turns the cache off.
     """
     own = os.environ.get("HEADSTART_CACHE")
     if own is not None:
@@ -56,15 +55,7 @@ def encode_cached(
 
     A folder that cannot be written is no fault: the rows are then tokenised each time. So they are
     with tokenizers that are not wholly told by their files: in Python, or with code of their own.
-
-    Args:
-        rows: The rows.
-        tokenizer: A tokenizer of transformers.
-        max_length: Tokens above which a row is cut.
-        overlap: Tokens that the windows of a longer row share; ``None`` cuts it.
-
-    Returns:
-        What ``encode`` gives.
+    The arguments are those of ``encode``.
     """
     folder = cache_folder()
     known = tokenizer.is_fast and type(tokenizer).__module__.startswith("transformers.")
@@ -81,16 +72,9 @@ def encode_cached(
 
 
 def cache_key(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None = None) -> str:
-    """Return a digest of all that decides what rows look like as tokens.
+    """Return a digest of all that decides what rows look like as tokens: 64 hexadecimal digits.
 
-    Args:
-        rows: The rows; their labels do not count.
-        tokenizer: A fast tokenizer of transformers.
-        max_length: Tokens above which a row is cut.
-        overlap: Tokens that the windows of a longer row share; ``None`` cuts it.
-
-    Returns:
-        64 hexadecimal digits.
+    Labels do not count.
     """
     core = tokenizer.backend_tokenizer
     # What the last call has left there says nothing about this one.

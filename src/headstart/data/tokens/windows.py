@@ -40,17 +40,9 @@ class Windows:
 
     @classmethod
     def read(cls, record: Any, source: str) -> Windows | None:
-        """Read what a saved model tells.
+        """Read how a saved model reads long texts; ``None`` if it cuts them.
 
-        Args:
-            record: The field of its configuration, ``None`` where there is none.
-            source: The model's name, for messages.
-
-        Returns:
-            How it reads long texts; ``None`` if it cuts them.
-
-        Raises:
-            ModelError: If the field has been damaged.
+        Raises ``ModelError`` if the field has been damaged.
         """
         if record is None:
             return None
@@ -114,17 +106,9 @@ def with_windows(
 ) -> tuple[dict[str, Any], Indices, npt.NDArray[np.bool_]]:
     """Put windows in the place of rows that are too long.
 
-    Args:
-        pairs: All rows.
-        long: Which of them are too long.
-        columns: Their tokens by feature.
-        tokenizer: A fast tokenizer.
-        max_length: Tokens of a window.
-        overlap: Tokens that windows share.
-
-    Returns:
-        The tokens of all windows, the number of each row's, and whether each is of a row of which
-        something is lost.
+    ``long`` says which they are, ``columns`` are the tokens by feature. Given back are the tokens
+    of all windows, the number of each row's, and whether each is of a row of which something is
+    lost.
     """
     firsts, seconds = zip(*(pairs[row] for row in long), strict=True)
     second = None if seconds[0] is None else seconds
@@ -141,41 +125,21 @@ def with_windows(
 
 
 def of_rows(values: npt.NDArray[Any], row_of: Indices | None) -> npt.NDArray[Any]:
-    """Return what all windows of a row have in common, once for each row.
+    """Return what all windows of a row have in common, (windows, …), once for each row, (n, …).
 
-    Args:
-        values: Of each window, (windows, …).
-        row_of: The row of each window, (windows,); ``None`` where each is a row of its own.
-
-    Returns:
-        Of each row, (n, …).
+    Each is a row of its own where ``row_of`` is ``None``.
     """
     return values if row_of is None else values[np.unique(row_of, return_index=True)[1]]
 
 
 def window_weights(row_of: Indices) -> Floats:
-    """Return what each window weighs, so that every row weighs the same.
-
-    Args:
-        row_of: The row of each window, (windows,).
-
-    Returns:
-        Weights with the mean 1, (windows,).
-    """
+    """Return what each window weighs, (windows,), so that rows weigh the same; the mean is 1."""
     shares = 1 / np.bincount(row_of)[row_of]
     return np.asarray(shares * (len(shares) / shares.sum()), np.float32)
 
 
 def mean_of_windows(values: npt.NDArray[Any], row_of: Indices) -> npt.NDArray[Any]:
-    """Average what the windows of each row have.
-
-    Args:
-        values: Of each window, (windows, …); a row's windows follow one another.
-        row_of: The row of each window, (windows,).
-
-    Returns:
-        Of each row, (n, …).
-    """
+    """Average what the windows of each row have, (windows, …), to (n, …); they are in order."""
     counts = np.bincount(row_of)
     begins = np.cumsum(counts) - counts
     sums = np.add.reduceat(values, begins, axis=0)

@@ -38,52 +38,24 @@ class Words:
 
     @classmethod
     def of_list(cls, words: list[str]) -> Words:
-        """Make a row of a list.
-
-        Args:
-            words: Its words.
-
-        Returns:
-            The row.
-        """
+        """Make a row of a list."""
         lengths = np.array([0, *(len(word) + 1 for word in words[:-1])])
         starts = np.cumsum(lengths)[: len(words)].tolist()
         return cls(tuple(words), tuple(starts), " ".join(words))
 
     @classmethod
     def of_text(cls, text: str) -> Words:
-        """Find the words of a text: runs of letters and digits, and each other sign by itself.
-
-        Args:
-            text: The text.
-
-        Returns:
-            The row.
-        """
+        """Find the words of a text: runs of letters and digits, and each other sign by itself."""
         found = list(_WORD.finditer(text))
         return cls(tuple(m.group() for m in found), tuple(m.start() for m in found), text)
 
     def end(self, place: int) -> int:
-        """Return where a word ends in the text.
-
-        Args:
-            place: Which word.
-
-        Returns:
-            One past its last character.
-        """
+        """Return where a word ends in the text: one past its last character."""
         return self.starts[place] + len(self.words[place])
 
 
 def as_json(cell: Any) -> Any:
-    """Return what a cell of text holds as JSON, where that is a list or a table.
-
-    Args:
-        cell: A cell.
-
-    Returns:
-        The list or table; the cell itself where it is something else.
-    """
+    """Return the list or table that a cell of text holds as JSON; any other cell as it is."""
     if not isinstance(cell, str) or not cell.lstrip().startswith(("[", "{")):
         return cell
     try:
@@ -94,15 +66,7 @@ def as_json(cell: Any) -> Any:
 
 
 def without_words(frame: pd.DataFrame, column: str) -> list[bool]:
-    """Tell which cells have no words.
-
-    Args:
-        frame: The rows.
-        column: The column of words or texts.
-
-    Returns:
-        Whether a cell is empty, or a list without words.
-    """
+    """Tell which cells of a column are empty, or lists without words."""
     cells = map(as_json, frame[column].tolist())
     return [len(cell) == 0 if isinstance(cell, LISTS) else is_empty(cell) for cell in cells]
 
@@ -110,16 +74,9 @@ def without_words(frame: pd.DataFrame, column: str) -> list[bool]:
 def read_words(
     frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool
 ) -> tuple[list[Words], list[HeadstartError]]:
-    """Read the words of each row.
+    """Read the words of each row, and what is wrong with them.
 
-    Args:
-        frame: The rows.
-        task: Which column holds them, and how text is parted.
-        where: Which rows, for messages.
-        keep_empty: Whether rows without words are taken as they are.
-
-    Returns:
-        The rows, and what is wrong with them.
+    With ``keep_empty``, rows without words are taken as they are.
     """
     column = task.text[0]
     cells = frame[column].tolist()

@@ -31,15 +31,7 @@ _TRIED = 0.5  # seconds of the sound by which a model is tried
 def load_extractor(source: str, *, trust_remote_code: bool) -> Any:
     """Load the feature extractor that belongs to a model.
 
-    Args:
-        source: The model: folder or hub name.
-        trust_remote_code: Whether code that comes with the model may run.
-
-    Returns:
-        The extractor.
-
-    Raises:
-        ModelError: If there is none.
+    Raises ``ModelError`` if there is none.
     """
     folder = locate(source)
     try:
@@ -84,14 +76,7 @@ class SoundReader:
         return int(self.extractor.sampling_rate)
 
     def features(self, medium: Medium) -> Features:
-        """Compute the features of a sound.
-
-        Args:
-            medium: The sound.
-
-        Returns:
-            What the model is given, by name.
-        """
+        """Compute the features of a sound."""
         return self._of(medium.again(decode))
 
     def _of(self, sound: Sound) -> Features:
@@ -100,14 +85,7 @@ class SoundReader:
     def encode(self, rows: Rows) -> Extracted:
         """Compute the features of rows, and keep them up to ``LARGEST_KEPT``.
 
-        Args:
-            rows: The rows.
-
-        Returns:
-            The features.
-
-        Raises:
-            DataError: If a sound is too short for the model; all of them are told.
+        Raises ``DataError`` if a sound is too short for the model; all of them are told.
         """
         kept: list[Features | None] = []
         facts: list[tuple[int, int, float, int, int]] = []
@@ -162,14 +140,9 @@ def _too_short(names: Sequence[str]) -> DataError:
 
 
 def extract(extractor: Any, wave: Wave) -> Features:
-    """Call a feature extractor as transformers' pipeline does, on one sound.
+    """Call a feature extractor as transformers' pipeline does, on one sound at its rate, (n,).
 
-    Args:
-        extractor: The extractor.
-        wave: Samples at its rate, (n,).
-
-    Returns:
-        What it gives, without the dimension of the batch.
+    What it gives has no dimension of the batch.
     """
     with quiet():
         found = extractor(wave, sampling_rate=extractor.sampling_rate, return_tensors="np")
@@ -182,15 +155,7 @@ def extract(extractor: Any, wave: Wave) -> Features:
 
 
 def places_of(split: SplitModel, features: Features) -> int:
-    """Return how many places a model makes of features of any length.
-
-    Args:
-        split: The model.
-        features: Of one row.
-
-    Returns:
-        The length of its final states.
-    """
+    """Return how many places a model makes of a row's features: the length of its final states."""
     mask = features.get("attention_mask")
     name = next(name for name in features if name != "attention_mask")
     size = len(features[name]) if mask is None else int(mask.sum())
@@ -203,17 +168,8 @@ def places_of(split: SplitModel, features: Features) -> int:
 def make_reader(split: SplitModel, extractor: Any, asked: float | None, source: str) -> SoundReader:
     """Find out how a model reads sound.
 
-    Args:
-        split: The model.
-        extractor: Its feature extractor.
-        asked: Longest sound in seconds, if that is said.
-        source: What messages call the model.
-
-    Returns:
-        The reader.
-
-    Raises:
-        HeadstartError: If the model does not take what the extractor gives, or not that much.
+    ``asked`` is the longest sound in seconds, if that is said. Raises ``HeadstartError`` if the
+    model does not take what the extractor gives, or not that much.
     """
     rate = int(extractor.sampling_rate)
     noise = np.random.default_rng(0).normal(0, 0.1, round(2 * _TRIED * rate)).astype(np.float32)

@@ -61,16 +61,9 @@ class Medium:
         return self.held if self.path is None else _read(self.path, self.member)
 
     def again(self, decode: Callable[[Any], T]) -> T:
-        """Decode what it held when its row was read.
+        """Decode, from bytes or an object in memory, what it held when its row was read.
 
-        Args:
-            decode: Decodes bytes or an object in memory.
-
-        Returns:
-            What ``decode`` gives.
-
-        Raises:
-            DataError: If its file is gone or has been changed since.
+        Raises ``DataError`` if its file is gone or has been changed since.
         """
         try:
             content = self.content()
@@ -92,15 +85,7 @@ Check = Callable[[Any], object]
 
 
 def missing_cells(frame: pd.DataFrame, column: str) -> npt.NDArray[np.bool_]:
-    """Tell which cells of a column hold nothing.
-
-    Args:
-        frame: The rows.
-        column: The column.
-
-    Returns:
-        A mask, (n,).
-    """
+    """Tell which cells of a column hold nothing."""
     cells = with_names(frame, (column,))[column].tolist()
     return np.array([_is_missing(cell) for cell in cells], np.bool_)
 
@@ -284,12 +269,7 @@ def _read(path: Path, member: str | None) -> bytes:
 def array_digest(values: npt.NDArray[Any], *more: object) -> str:
     """Return a digest of an array, and of what else tells an object from others.
 
-    Args:
-        values: The array.
-        *more: Such as the sampling rate.
-
-    Returns:
-        Hexadecimal digits.
+    Such as the sampling rate.
     """
     told = hashlib.sha256(repr((values.dtype.str, values.shape, more)).encode())
     told.update(np.ascontiguousarray(values).tobytes())
@@ -297,18 +277,10 @@ def array_digest(values: npt.NDArray[Any], *more: object) -> str:
 
 
 def as_cells(values: Any, noun: str, single: Callable[[Any], bool]) -> list[Any]:
-    """Return each of what was given to ``predict``.
+    """Return each of what was given to ``predict``: one picture or sound, or several.
 
-    Args:
-        values: One picture or sound, or several.
-        noun: What they are, for messages.
-        single: Tells whether a value that can be gone through is one of them.
-
-    Returns:
-        A list of them.
-
-    Raises:
-        DataError: If it is a table, or nothing that can be gone through.
+    ``single`` tells whether a value that can be gone through is one of them; ``noun`` is what
+    messages call them. Raises ``DataError`` if it is a table, or nothing that can be gone through.
     """
     if is_table(values):
         raise DataError(noun, f"a {type(values).__name__}", "Use predict_frame for tables.")

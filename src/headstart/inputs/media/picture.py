@@ -46,14 +46,7 @@ class Picture:
 
 
 def pillow() -> Any:
-    """Import Pillow.
-
-    Returns:
-        ``PIL.Image``.
-
-    Raises:
-        ConfigError: If it is not installed.
-    """
+    """Import ``PIL.Image``. Raises ``ConfigError`` if it is not installed."""
     try:
         from PIL import Image
     except ImportError:
@@ -64,14 +57,7 @@ def pillow() -> Any:
 
 
 def picture_digest(value: Any) -> str | None:
-    """Return a digest of a picture in memory.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        A digest of a Pillow image or an array; ``None`` for anything else.
-    """
+    """Return a digest of a Pillow image or an array in memory; ``None`` for anything else."""
     if isinstance(value, np.ndarray):
         return array_digest(value)
     if isinstance(value, pillow().Image):
@@ -83,17 +69,11 @@ def picture_digest(value: Any) -> str | None:
 
 
 def decode(content: Any) -> tuple[Image, tuple[str, ...]]:
-    """Decode a picture, turned as its EXIF data say.
+    """Decode a picture to RGB, turned as its EXIF data say, and tell what the conversion loses.
 
-    Args:
-        content: Bytes of one of ``FORMATS``, a Pillow image, or an array: (H, W), (H, W, C) or
-            (C, H, W) with 1, 3 or 4 channels of bytes, of 16 bits, or of numbers from 0 to 1.
-
-    Returns:
-        The picture in RGB, and what the conversion loses.
-
-    Raises:
-        UnreadableError: If it is damaged, too large, or no picture.
+    ``content`` is bytes of one of ``FORMATS``, a Pillow image, or an array: (H, W), (H, W, C) or
+    (C, H, W) with 1, 3 or 4 channels of bytes, of 16 bits, or of numbers from 0 to 1. Raises
+    ``UnreadableError`` if it is damaged, too large, or no picture.
     """
     if isinstance(content, np.ndarray):
         content = _of_array(content)

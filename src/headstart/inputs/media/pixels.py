@@ -52,40 +52,20 @@ class Scaling:
     resample: int
 
     def resized(self, picture: Any) -> Bytes:
-        """Bring a picture to the model's size.
-
-        Args:
-            picture: A Pillow image in RGB.
-
-        Returns:
-            Bytes, (channels, height, width).
-        """
+        """Bring a Pillow image in RGB to the model's size: bytes, (channels, height, width)."""
         return resized(self.processor, picture)
 
     def values(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return what the model is given.
-
-        Args:
-            pixels: Bytes, (b, channels, height, width).
-
-        Returns:
-            Numbers of the same shape.
-        """
+        """Return what the model is given for bytes (b, channels, height, width): the same shape."""
         import torch
 
         mean, std = (torch.tensor(part)[:, None, None] for part in (self.mean, self.std))
         return pixels.float().mul_(self.scale).sub_(mean).div_(std)
 
     def changed(self, pixels: Bytes, draw: int, row: int) -> Bytes:
-        """Crop a picture at random, bring it to its size again, and maybe mirror it.
+        """Crop bytes, (channels, height, width), at random, resize them, and maybe mirror them.
 
-        Args:
-            pixels: Bytes, (channels, height, width).
-            draw: Seed of the step.
-            row: Which row it is, so that each of a step is changed otherwise.
-
-        Returns:
-            Bytes of the same shape.
+        ``draw`` is the seed of the step, of which each ``row`` is changed otherwise.
         """
         rng = np.random.default_rng((draw, row))
         _, height, width = self.shape
@@ -100,16 +80,10 @@ class Scaling:
 def random_box(
     rng: np.random.Generator, height: int, width: int
 ) -> tuple[float, float, float, float]:
-    """Draw a part of a picture.
+    """Draw a part of a picture: left, top, right and bottom, inside it.
 
-    Args:
-        rng: Where the numbers come from.
-        height: Of the picture.
-        width: Of the picture.
-
-    Returns:
-        Left, top, right and bottom, inside the picture: ``LEAST_AREA`` of it or more, its sides in
-        a ratio of at most ``WIDEST``, both evenly drawn, the ratio on a scale of logarithms.
+    It is ``LEAST_AREA`` of it or more, its sides in a ratio of at most ``WIDEST``, both evenly
+    drawn, the ratio on a scale of logarithms.
     """
     area, log = rng.uniform(LEAST_AREA, 1), math.log(WIDEST)
     ratio = math.exp(rng.uniform(-log, log))
@@ -119,14 +93,9 @@ def random_box(
 
 
 def resized(processor: Any, picture: Any) -> Bytes:
-    """Bring a picture to the size that an image processor says, without changing its values.
+    """Bring a Pillow image in RGB to the size that an image processor says, its values unchanged.
 
-    Args:
-        processor: An image processor.
-        picture: A Pillow image in RGB.
-
-    Returns:
-        Bytes, (channels, height, width).
+    Gives bytes, (channels, height, width).
     """
     found = processor(images=[picture], do_rescale=False, do_normalize=False, return_tensors="np")[
         "pixel_values"
@@ -162,14 +131,7 @@ class Pictures(Examples):
         return Counter(words for picture in self.pictures for words in picture.lost)
 
     def take(self, rows: Indices) -> Pictures:
-        """Return some of the rows.
-
-        Args:
-            rows: Which, in the order they shall have.
-
-        Returns:
-            Those rows.
-        """
+        """Return some of the rows."""
         return replace(
             self,
             pictures=[self.pictures[row] for row in rows],
@@ -179,15 +141,7 @@ class Pictures(Examples):
         )
 
     def collate(self, indices: npt.ArrayLike, draw: int | None = None) -> dict[str, torch.Tensor]:
-        """Make a batch.
-
-        Args:
-            indices: Which rows, (b,).
-            draw: Seed by which they are changed at random; ``None`` leaves them as they are.
-
-        Returns:
-            ``pixel_values``, (b, channels, height, width), and ``labels`` if they are known.
-        """
+        """Make a batch: ``pixel_values``, (b, channels, height, width), and ``labels``."""
         import torch
 
         rows = np.asarray(indices, np.int64)
@@ -202,14 +156,7 @@ class Pictures(Examples):
         return {"pixel_values": pixel_values, **self.label_tensors(rows)}
 
     def replayed(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
-        """Make a batch without pictures.
-
-        Args:
-            indices: Which rows, (b,).
-
-        Returns:
-            ``pixel_values`` of a zero a row, (b, 1), and ``labels`` if they are known.
-        """
+        """Make a batch without pictures: ``pixel_values``, zeros (b, 1), and ``labels``."""
         import torch
 
         rows = np.asarray(indices, np.int64)
@@ -224,17 +171,7 @@ def _read(picture: Picture, scaling: Scaling) -> Bytes:
 
 
 def prepare(rows: Rows, scaling: Scaling, places: int, *, augment: bool = False) -> Pictures:
-    """Bring pictures to the model's size, and keep them if they are not too many.
-
-    Args:
-        rows: The rows.
-        scaling: How the model wants them.
-        places: How many places the model makes of one.
-        augment: Whether those that are trained on are changed at random.
-
-    Returns:
-        The rows.
-    """
+    """Bring pictures to the model's size, and keep them if they are not too many."""
     pictures: Sequence[Picture] = rows.inputs
     kept = None
     if len(pictures) * math.prod(scaling.shape) <= LARGEST_STORE:

@@ -28,16 +28,8 @@ _PIXELS_OF_A_PLACE = 16**2
 def load_scaling(source: str, *, trust_remote_code: bool = False) -> Scaling:
     """Load a model's image processor and find out how it changes values.
 
-    Args:
-        source: The model: folder or hub name.
-        trust_remote_code: Whether code that comes with the model may run.
-
-    Returns:
-        How the model wants its pictures.
-
-    Raises:
-        HeadstartError: If Pillow or the processor's file is missing, or the processor does
-            something else than bring each picture to one size and scale its values.
+    Raises ``HeadstartError`` if Pillow or the processor's file is missing, or the processor does
+    something else than bring each picture to one size and scale its values.
     """
     pillow()
     folder = locate(source)
@@ -123,17 +115,8 @@ def _channels(value: Any) -> tuple[float, ...]:
 def count_places(split: SplitModel, scaling: Scaling, source: str) -> int:
     """Give the base model a picture, to see that it reads it and how many places it makes of it.
 
-    Args:
-        split: The model.
-        scaling: How it wants its pictures.
-        source: What messages call it.
-
-    Returns:
-        Its states a picture, or one for 256 pixels where that is more.
-
-    Raises:
-        ModelError: If it reads pictures of another size, or gives no states that a head of
-            headstart's own could read.
+    It is one for 256 pixels where that is more than its states. Raises ``ModelError`` if it reads
+    pictures of another size, or gives no states that a head of headstart's own could read.
     """
     channels, height, width = scaling.shape
     device = next(split.model.parameters()).device

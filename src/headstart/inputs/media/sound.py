@@ -35,16 +35,9 @@ class Sound(NamedTuple):
 
 
 def decode(content: Any) -> Sound:
-    """Decode a sound.
+    """Decode a sound: the bytes of a file, or an object that ``sound_digest`` knows.
 
-    Args:
-        content: The bytes of a file, or an object that ``sound_digest`` knows.
-
-    Returns:
-        The sound.
-
-    Raises:
-        UnreadableError: If it is none, or is damaged, empty, or holds what is no number.
+    Raises ``UnreadableError`` if it is none, or is damaged, empty, or holds what is no number.
     """
     values, rate = _decode_file(content) if isinstance(content, bytes) else _from_object(content)
     if not len(values):
@@ -56,17 +49,10 @@ def decode(content: Any) -> Sound:
 
 
 def sound_digest(value: Any) -> str | None:
-    """Return a digest of a sound in memory.
+    """Return a digest of a sound in memory; ``None`` if it is none.
 
-    Args:
-        value: ``{"array": …, "sampling_rate": …}``, ``(array, rate)``, or a decoder of
-            ``datasets``.
-
-    Returns:
-        The digest; ``None`` if it is none of these.
-
-    Raises:
-        UnreadableError: If it is one that cannot be read.
+    It is ``{"array": …, "sampling_rate": …}``, ``(array, rate)``, or a decoder of ``datasets``.
+    Raises ``UnreadableError`` if it is one that cannot be read.
     """
     if not is_sound(value):
         return None
@@ -75,14 +61,7 @@ def sound_digest(value: Any) -> str | None:
 
 
 def is_sound(value: Any) -> bool:
-    """Return whether a value looks like one sound in memory.
-
-    Args:
-        value: Anything.
-
-    Returns:
-        Whether it does.
-    """
+    """Return whether a value looks like one sound in memory."""
     if isinstance(value, Mapping):
         return "sampling_rate" in value and bool(value.keys() & {"array", "raw"})
     pair = isinstance(value, tuple) and len(value) == 2
@@ -94,16 +73,9 @@ def is_sound(value: Any) -> bool:
 
 
 def resample(wave: Wave, rate: int, wanted: int, seconds: float = math.inf) -> Wave:
-    """Resample a sound by a polyphase filter, which keeps out what the new rate cannot hold.
+    """Resample a sound, (n,), by a polyphase filter, which keeps out what the new rate cannot hold.
 
-    Args:
-        wave: Its samples, (n,).
-        rate: Samples a second.
-        wanted: Samples a second that are wanted.
-        seconds: After which it is cut.
-
-    Returns:
-        The samples, at least one.
+    Rates are samples a second. It is cut after ``seconds``; at least one sample is left.
     """
     if len(wave) > (seconds + 1) * rate:  # the filter looks ahead, by less than a second
         wave = wave[: math.ceil((seconds + 1) * rate)]

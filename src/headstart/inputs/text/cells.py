@@ -26,16 +26,8 @@ def read_column(
 ) -> list[str]:
     """Return a column's texts; what is wrong with them goes to ``faults``, and is empty text.
 
-    Args:
-        frame: The rows.
-        name: The column.
-        replacements: Words for its raw values.
-        where: Which rows, for messages.
-        faults: Where what is wrong goes.
-        keep_empty: Whether a missing text is an empty one.
-
-    Returns:
-        A text for each row.
+    ``replacements`` are words for its raw values; with ``keep_empty`` a missing text is an empty
+    one.
     """
     values = frame[name].tolist()
     cells = [_as_text(value) for value in values]
@@ -91,19 +83,7 @@ def read_span(
     where: str,
     faults: list[HeadstartError],
 ) -> list[Place]:
-    """Find one target in each row's text.
-
-    Args:
-        frame: The rows.
-        task: Which columns mean what.
-        number: Which of its targets.
-        texts: The texts by column.
-        where: Which rows, for messages.
-        faults: Where what is wrong goes.
-
-    Returns:
-        For each row where it begins and ends.
-    """
+    """Find a task's target of a number in each row's text; what is wrong goes to ``faults``."""
     span = task.spans[number]
     places, lost = find_spans(frame, span, texts[span.column], where=where)
     faults += lost
@@ -113,16 +93,7 @@ def read_span(
 def marked(
     task: TaskSpec, texts: Mapping[str, list[str]], found: Sequence[list[Place]]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Put marks around the targets in their texts.
-
-    Args:
-        task: Which columns mean what.
-        texts: The texts by column.
-        found: The places of each target.
-
-    Yields:
-        Each column with targets, and its texts with the marks.
-    """
+    """Yield each column with targets, and its texts with marks around them."""
     for column in dict.fromkeys(span.column for span in task.spans):
         own = [f for span, f in zip(task.spans, found, strict=True) if span.column == column]
         places = zip(*own, strict=True)

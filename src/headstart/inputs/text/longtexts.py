@@ -28,11 +28,7 @@ ROWS_IN_WINDOWS = 1024
 def require_windows(task: TaskSpec) -> None:
     """Refuse tasks whose rows cannot be parted into windows.
 
-    Args:
-        task: The task.
-
-    Raises:
-        ConfigError: If a row is no text or pair, or has target spans.
+    Raises ``ConfigError`` if a row is no text or pair, or has target spans.
     """
     kind = INPUTS.get(task.shape)
     if not kind.windows or task.spans:
@@ -64,15 +60,7 @@ class InputLength:
     def encoded(self, rows: Rows, task: TaskSpec | None) -> Iterator[Encoded]:
         """Tokenise rows, a part at a time.
 
-        Args:
-            rows: The rows.
-            task: How they were read, if that is known.
-
-        Yields:
-            Their tokens.
-
-        Raises:
-            HeadstartError: If such rows cannot be parted into windows.
+        Raises ``HeadstartError`` if such rows cannot be parted into windows.
         """
         overlap = None
         if (self.windows or self.overlap is not None) and len(rows):
@@ -89,16 +77,7 @@ class InputLength:
 def saved_length(split: SplitModel, tokenizer: Any, asked: InputSettings) -> InputLength:
     """Decide how a finished model reads texts.
 
-    Args:
-        split: The model.
-        tokenizer: Its tokenizer.
-        asked: What the user and the record of its run say.
-
-    Returns:
-        The longest input, and what becomes of longer ones.
-
-    Raises:
-        HeadstartError: If what the user or the model's configuration says does not fit.
+    Raises ``HeadstartError`` if what the user or the model's configuration says does not fit.
     """
     own, source = None, asked.source
     if asked.long_texts is None or asked.window_overlap is None:

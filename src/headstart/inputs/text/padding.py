@@ -23,12 +23,8 @@ def settle_padding(split: SplitModel, tokenizer: Any, target: Target) -> None:
     A decoder's head reads the last token that is no padding. Tokenizers of decoders pad on the left
     for the sake of generation; a classifier does not need that, and where positions are counted
     from the first place of the batch, as in GPT-2, a row's logits would depend on the length of the
-    others. XLNet, which reads the last place, stays as it is.
-
-    Args:
-        split: The model; its configuration is changed in place.
-        tokenizer: Its tokenizer; changed in place, and so saved with the model.
-        target: What the model predicts.
+    others. XLNet, which reads the last place, stays as it is. Configuration and tokenizer are
+    changed in place, the tokenizer is saved so with the model.
     """
     pad = padding_of(tokenizer).values
     config: Any = split.model.config

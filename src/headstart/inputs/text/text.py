@@ -46,59 +46,25 @@ class TextTokens(Preprocessor):
         self._length = length
 
     def encode(self, rows: Rows) -> Encoded:
-        """Tokenise the rows of a run, or read their tokens from the cache.
-
-        Args:
-            rows: The rows.
-
-        Returns:
-            Their tokens.
-        """
+        """Tokenise the rows of a run, or read their tokens from the cache."""
         return encode_cached(rows, self.tokenizer, self._length.longest, self.overlap)
 
     def encode_parts(self, rows: Rows, task: TaskSpec | None) -> Iterator[Encoded]:
-        """Tokenise rows to predict.
-
-        Args:
-            rows: The rows.
-            task: How they were read, if that is known.
-
-        Yields:
-            Their tokens.
-        """
+        """Tokenise rows to predict."""
         yield from self._length.encoded(rows, task)
 
     def write_config(self, config: Any) -> None:
-        """Write into a model's configuration in which windows it reads long texts.
-
-        Args:
-            config: The configuration.
-        """
+        """Write into a model's configuration in which windows it reads long texts."""
         if self.overlap is not None:
             windows = Windows(self._length.longest, self.overlap)
             setattr(config, LONG_TEXTS, windows.to_dict())
 
     def warnings(self, examples: Examples, where: str) -> list[str]:
-        """Tell what the largest length cuts off.
-
-        Args:
-            examples: The rows.
-            where: Which rows.
-
-        Returns:
-            Warnings, each a sentence.
-        """
+        """Tell what the largest length cuts off."""
         return length_warnings(cast(Encoded, examples), where)
 
     def facts(self, splits: Mapping[str, Examples]) -> dict[str, str]:
-        """Describe the tokens of the rows.
-
-        Args:
-            splits: The rows by split.
-
-        Returns:
-            Lengths, rows that are cut, windows.
-        """
+        """Describe the tokens of the rows."""
         train, validation = splits["training"], splits["validation"]
         unit = "row" if self.overlap is None else "window"
         found = {
@@ -127,15 +93,7 @@ classify = pipeline("text-classification", model="{folder}")
 
     @classmethod
     def missing(cls, frame: pd.DataFrame, task: TaskSpec) -> Mask:
-        """Tell which rows lack a text.
-
-        Args:
-            frame: The rows.
-            task: Which columns are read.
-
-        Returns:
-            A mask, (n,).
-        """
+        """Tell which rows lack a text."""
         texts = (*task.text, *task.choices)
         named = with_names(frame, texts)
         masks = [[is_empty(cell) for cell in named[name].tolist()] for name in texts]
@@ -146,19 +104,9 @@ classify = pipeline("text-classification", model="{folder}")
     def read(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool) -> Rows:
         """Read the texts of a table, and find the targets in them.
 
-        Args:
-            frame: The rows.
-            task: Which columns mean what.
-            where: Which rows, for messages.
-            keep_empty: Whether a missing text is an empty one. It is a fault all the same where a
-                target is looked for in it.
-
-        Returns:
-            The rows without labels.
-
-        Raises:
-            HeadstartError: For all faults together: empty texts, targets that are not in their
-                text, values without a replacement, with row numbers.
+        With ``keep_empty`` a missing text is a fault all the same where a target is looked for in
+        it. Raises ``HeadstartError`` for all faults together: empty texts, targets that are not in
+        their text, values without a replacement, with row numbers.
         """
         faults: list[HeadstartError] = []
         spans = {span.column for span in task.spans}
@@ -184,29 +132,13 @@ classify = pipeline("text-classification", model="{folder}")
     @classmethod
     @abstractmethod
     def combine(cls, task: TaskSpec, texts: Mapping[str, list[str]]) -> list[tuple[TextPair, ...]]:
-        """Put the texts of columns together to rows.
-
-        Args:
-            task: Which columns mean what.
-            texts: By column.
-
-        Returns:
-            For each row a pair for each choice.
-        """
+        """Put the texts of columns together to rows: for each row a pair for each choice."""
 
     @classmethod
     def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
-        """Make a table of texts, or pairs of texts.
+        """Make a table of texts, or pairs of texts: a text, (first, second), or several of them.
 
-        Args:
-            values: A text or (first, second), or several of them.
-            task: How the model's rows are read, if that is known.
-
-        Returns:
-            A table, and the task by which it is read.
-
-        Raises:
-            DataError: If they are not what the model was trained on.
+        Raises ``DataError`` if they are not what the model was trained on.
         """
         if task and task.spans:
             raise DataError(
@@ -233,16 +165,8 @@ classify = pipeline("text-classification", model="{folder}")
     ) -> Preprocessor:
         """Load the tokenizer and decide the longest input.
 
-        Args:
-            split: The model; a decoder is told the padding token.
-            target: What it predicts.
-            settings: What the user says.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If there is no tokenizer that fits, or a length is not possible.
+        A decoder is told the padding token. Raises ``HeadstartError`` if there is no tokenizer that
+        fits, or a length is not possible.
         """
         tokenizer = cls._tokenizer(split, settings)
         longest = resolve_max_length(
@@ -260,16 +184,7 @@ classify = pipeline("text-classification", model="{folder}")
     def for_saved(cls, split: SplitModel, target: Target, settings: InputSettings) -> Preprocessor:
         """Load a saved model's tokenizer with the length and the windows of its run.
 
-        Args:
-            split: The model.
-            target: What it predicts.
-            settings: What the user and the record of its run say.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If what the user or the model's configuration says does not fit.
+        Raises ``HeadstartError`` if what the user or the model's configuration says does not fit.
         """
         tokenizer = cls._tokenizer(split, settings)
         settle_padding(split, tokenizer, target)
@@ -293,16 +208,9 @@ def _require_mask(tokenizer: Any, pooling: str) -> None:
 
 
 def read_texts(inputs: Any) -> list[tuple[str, ...]]:
-    """Return each input as a tuple of one text or two.
+    """Return each input that was given to ``predict`` as a tuple of one text or two.
 
-    Args:
-        inputs: What was given to ``predict``.
-
-    Returns:
-        A tuple for each.
-
-    Raises:
-        DataError: If it is something else than texts or pairs.
+    Raises ``DataError`` if it is something else than texts or pairs.
     """
     if is_table(inputs):
         raise DataError("texts", f"a {type(inputs).__name__}", "Use predict_frame for tables.")

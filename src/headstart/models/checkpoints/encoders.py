@@ -21,11 +21,7 @@ _RENAMED = {
 def has_decoder(config: Any) -> bool:
     """Return whether a family has an encoder and a decoder, whichever of them a checkpoint holds.
 
-    Args:
-        config: The model's configuration.
-
-    Returns:
-        Whether it has; T5's encoder saved alone says of itself that it has none.
+    T5's encoder saved alone says of itself that it has none.
     """
     two = type(config) in transformers.AutoModelForSeq2SeqLM._model_mapping
     return bool(config.is_encoder_decoder) or two
@@ -34,12 +30,8 @@ def has_decoder(config: Any) -> bool:
 def is_loaded_whole(config: Any) -> bool:
     """Return whether transformers' ``AutoModel`` loads what is saved of a backbone.
 
-    Args:
-        config: The backbone's configuration.
-
-    Returns:
-        Whether it does: of BART it would make a model whose decoder is noise. Whoever knows T5
-        loads its encoder by ``AutoModelForTextEncoding``, as sentence-transformers does.
+    Of BART it would make a model whose decoder is noise. Whoever knows T5 loads its encoder by
+    ``AutoModelForTextEncoding``, as sentence-transformers does.
     """
     known = type(config) in transformers.AutoModelForTextEncoding._model_mapping
     return known or not has_decoder(config)
@@ -48,13 +40,9 @@ def is_loaded_whole(config: Any) -> bool:
 def encoder_loader(config: Any) -> tuple[Any, dict[str, str]] | None:
     """Return what loads the encoder of a family with a decoder, from a whole checkpoint or its own.
 
-    Args:
-        config: The model's configuration.
-
-    Returns:
-        An object with ``from_pretrained``, and how names in a whole checkpoint become the
-        encoder's; ``None`` where transformers has no such class, or the family's configuration does
-        not say how wide the encoder is.
+    An object with ``from_pretrained``, and how names in a whole checkpoint become the encoder's;
+    ``None`` where transformers has no such class, or the family's configuration does not say how
+    wide the encoder is.
     """
     if not isinstance(getattr(config, "hidden_size", None), int):
         return None

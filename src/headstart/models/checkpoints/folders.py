@@ -38,26 +38,12 @@ REPLACES, REPLACED = ".replaces", ".replaced"
 
 
 def working_folder(out: Path) -> Path:
-    """Return where a run works until it is finished.
-
-    Args:
-        out: Its final place.
-
-    Returns:
-        The folder beside it.
-    """
+    """Return where a run works until it is finished: the folder beside its final place."""
     return out.with_name(f"{out.name}{PARTIAL}")
 
 
 def is_done(folder: Path) -> bool:
-    """Return whether a folder holds a finished run.
-
-    Args:
-        folder: The folder.
-
-    Returns:
-        Whether its record says so.
-    """
+    """Return whether a folder holds a finished run."""
     try:
         record = read_table(folder / RESULT)
     except (OSError, ValueError):
@@ -66,26 +52,12 @@ def is_done(folder: Path) -> bool:
 
 
 def is_free(place: Path) -> bool:
-    """Return whether nothing, or an empty folder, stands in a place.
-
-    Args:
-        place: The place.
-
-    Returns:
-        Whether a run may go there.
-    """
+    """Return whether nothing, or an empty folder, stands in a place."""
     return not os.path.lexists(place) or (place.is_dir() and not any(place.iterdir()))
 
 
 def run_digest(folder: Path) -> str:
-    """Return what tells one run from another.
-
-    Args:
-        folder: The folder of a run.
-
-    Returns:
-        A digest of its record and its settings; nothing where there is neither.
-    """
+    """Return a digest of a run's record and settings, which tells runs apart; empty without."""
     digest, found = hashlib.sha256(), False
     for name in (RESULT, SETTINGS):
         with contextlib.suppress(OSError):
@@ -97,12 +69,7 @@ def run_digest(folder: Path) -> str:
 def may_replace(work: Path, out: Path) -> bool:
     """Return whether a run may go to its place.
 
-    Args:
-        work: Its working folder.
-        out: Its final place.
-
-    Returns:
-        Whether the place is free, or the run stands there that it was told to replace.
+    It is free, or the run stands there that it was told to replace.
     """
     if is_free(out):
         return True
@@ -114,16 +81,10 @@ def may_replace(work: Path, out: Path) -> bool:
 
 
 def take(work: Path) -> IO[bytes] | None:
-    """Lock a working folder for this process.
+    """Lock a working folder for this process; what is returned holds the lock until it is closed.
 
-    Args:
-        work: The folder.
-
-    Returns:
-        What holds the lock until it is closed; ``None`` where the system has no such locks.
-
-    Raises:
-        BlockingIOError: If another process has it.
+    ``None`` where the system has no such locks. Raises ``BlockingIOError`` if another process has
+    it.
     """
     if fcntl is None:
         return None
@@ -139,12 +100,7 @@ def take(work: Path) -> IO[bytes] | None:
 def move_to_place(work: Path, out: Path) -> None:
     """Move a finished run to its place, and remove the one that it replaces.
 
-    Args:
-        work: Its working folder, locked by this process.
-        out: Its final place.
-
-    Raises:
-        RunError: If another run stands there than the one that it was told to replace.
+    Raises ``RunError`` if another run stands there than the one that it was told to replace.
     """
     if not may_replace(work, out):
         raise two_runs(work, out)
@@ -174,8 +130,8 @@ def _tidy(out: Path) -> None:
 def recover(path: Path) -> None:
     """Make up for the moves that a crash at the end of a run has left out, where it can be done.
 
-    Args:
-        path: A run, finished or not, or the model or head inside it; anything else stays as it is.
+    ``path`` is a run, finished or not, or the model or head inside it; anything else stays as it
+    is.
     """
     path = path if path.name not in ("", "..") else path.resolve()
     places = [path, path.parent] if path.name in (MODEL, HEAD) else [path]
@@ -199,15 +155,7 @@ def _recover(work: Path, out: Path) -> None:
 
 
 def two_runs(work: Path, out: Path) -> RunError:
-    """Return the error about a finished run whose place another one has taken.
-
-    Args:
-        work: Its working folder.
-        out: Its final place.
-
-    Returns:
-        The error.
-    """
+    """Return the error about a finished run whose place another one has taken."""
     return RunError(
         f"{out} free, or the run there that was to be replaced",
         f"something else there, and in {work} a run that belongs there",
@@ -218,11 +166,7 @@ def two_runs(work: Path, out: Path) -> RunError:
 def require_finished(path: Path) -> None:
     """Refuse a run that has not finished, or that failed, and what is inside its folder.
 
-    Args:
-        path: A run, or what should be a model.
-
-    Raises:
-        RunError: If there is such a run.
+    Raises ``RunError`` if there is such a run.
     """
     whole = path.absolute()
     instead = () if path.exists() else (Path(f"{path}{PARTIAL}"),)

@@ -118,12 +118,7 @@ def load_classifier(
 def draw_head(split: SplitModel, seed: int) -> dict[str, torch.Tensor]:
     """Draw the head that ``load_classifier`` gives with this seed; it is then in the model.
 
-    Args:
-        split: From ``load_classifier``.
-        seed: Seed of the head.
-
-    Returns:
-        Copies of the head's tensors by name.
+    Returns copies of the head's tensors by name.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -136,17 +131,10 @@ def draw_head(split: SplitModel, seed: int) -> dict[str, torch.Tensor]:
 
 
 def load_saved(source: str, *, trust_remote_code: bool = False) -> tuple[SplitModel, Target]:
-    """Load a finished classifier, whichever kind of head it has.
+    """Load a finished classifier, in evaluation mode, and what it predicts.
 
-    Args:
-        source: A run, its model folder, or any sequence-classification checkpoint.
-        trust_remote_code: Whether code that comes with the checkpoint may run.
-
-    Returns:
-        The model in evaluation mode, and what it predicts.
-
-    Raises:
-        ModelError: If the checkpoint has no trained head.
+    ``source`` is a run, its model folder, or any sequence-classification checkpoint. Raises
+    ``ModelError`` if the checkpoint has no trained head.
     """
     folder = locate(source)
     config = load_config(folder, trust_remote_code=trust_remote_code)
@@ -179,17 +167,9 @@ def load_tokenizer(
 ) -> Any:
     """Load a checkpoint's tokenizer.
 
-    Args:
-        source: Folder or hub name.
-        vocabulary: Rows of the model's embedding table.
-        trust_remote_code: Whether code that comes with the checkpoint may run.
-        **settings: The tokenizer's own, in place of those that it was saved with.
-
-    Returns:
-        The tokenizer.
-
-    Raises:
-        ModelError: If there is none, or it does not belong to the model.
+    ``vocabulary`` is the number of rows of the model's embedding table; ``settings`` take the place
+    of those that the tokenizer was saved with. Raises ``ModelError`` if there is none, or it does
+    not belong to the model.
     """
     folder = locate(source)
     fix = "Copy the tokenizer's files (tokenizer.json, tokenizer_config.json …) into the folder."
@@ -214,14 +194,7 @@ def load_tokenizer(
 
 
 def positions(split: SplitModel) -> int | None:
-    """Return how many tokens a model has positions for.
-
-    Args:
-        split: The model.
-
-    Returns:
-        A number of tokens; ``None`` if its positions are not limited.
-    """
+    """Return how many tokens a model has positions for; ``None`` if they are not limited."""
     limit = getattr(split.model.config, "max_position_embeddings", None)
     embedding = getattr(getattr(split.base, "embeddings", None), "position_embeddings", None)
     # RoBERTa and its kin count positions from behind the padding token's index.

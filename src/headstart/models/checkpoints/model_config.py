@@ -42,15 +42,7 @@ THRESHOLD = "decision_threshold"
 def load_config(folder: str, *, trust_remote_code: bool) -> Any:
     """Load a checkpoint's configuration.
 
-    Args:
-        folder: Folder with config.json, or hub name.
-        trust_remote_code: Whether code that comes with the checkpoint may run.
-
-    Returns:
-        The transformers configuration.
-
-    Raises:
-        ModelError: If it cannot be read, or transformers can make nothing of it.
+    Raises ``ModelError`` if it cannot be read, or transformers can make nothing of it.
     """
     path = Path(folder) / CONFIG
     if path.is_file():
@@ -90,11 +82,7 @@ def load_config(folder: str, *, trust_remote_code: bool) -> Any:
 def is_decoder(config: Any) -> bool:
     """Return whether each token sees only those before it, as in GPT-2.
 
-    Args:
-        config: The model's configuration.
-
-    Returns:
-        Whether the family writes text and fills no gaps, or the configuration asks for it.
+    Its family writes text and fills no gaps, or the configuration asks for it.
     """
     causal = type(config) in transformers.AutoModelForCausalLM._model_mapping
     gaps = type(config) in transformers.AutoModelForMaskedLM._model_mapping
@@ -105,15 +93,8 @@ def is_decoder(config: Any) -> bool:
 def require_model(config: Any, source: str, kind: ModelKind, *, own: bool = False) -> None:
     """Refuse models that headstart cannot train, or that read something else.
 
-    Args:
-        config: The model's configuration.
-        source: What the user called the model.
-        kind: Which class of model carries the head.
-        own: Whether the head is one of ours, which needs an encoder alone.
-
-    Raises:
-        ModelError: If the model reads something else, has both an encoder and a decoder, or needs
-            what the rows do not tell.
+    A head of ours (``own``) needs an encoder alone. Raises ``ModelError`` if the model reads
+    something else, has both an encoder and a decoder, or needs what the rows do not tell.
     """
     found = f"{source}, a model of the family {config.model_type}"
     known = MODEL_CLASSES[kind]
@@ -186,12 +167,7 @@ def set_target(config: Any, labels: Sequence[str], problem_type: str | None) -> 
 
 
 def set_dropout(config: Any, rate: float) -> None:
-    """Set every dropout rate of a configuration.
-
-    Args:
-        config: Changed in place.
-        rate: The rate.
-    """
+    """Set every dropout rate of a configuration."""
     for name, value in list(vars(config).items()):
         if "drop" in name and isinstance(value, int | float) and not isinstance(value, bool):
             setattr(config, name, rate)

@@ -60,11 +60,7 @@ def save_classifier(
 def has_sentence_form(model: nn.Module) -> bool:
     """Return whether a classifier is saved in the form of sentence-transformers too.
 
-    Args:
-        model: The classifier.
-
-    Returns:
-        Whether its head has such a form, and its backbone loads there.
+    Its head then has such a form, and its backbone loads there.
     """
     own = isinstance(model, EncoderClassifier) and is_sentence_head(model.head)
     reads: Any = getattr(model, "backbone", model)

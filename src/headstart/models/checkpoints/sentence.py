@@ -25,14 +25,10 @@ _POOLING = {"mean": "mean", "cls": "first"}
 
 
 def sentence_pooling(source: str) -> str | None:
-    """Return what a checkpoint for sentence vectors pools.
+    """Return what a checkpoint for sentence vectors pools: ``mean`` or ``first``.
 
-    Args:
-        source: Folder, or a hub name that has been looked up.
-
-    Returns:
-        ``mean`` or ``first``; ``None`` where the checkpoint says nothing of sentence vectors, or
-        pools in another way.
+    ``None`` where it says nothing of sentence vectors, or pools in another way. ``source`` is a
+    folder, or a hub name that has been looked up.
     """
     modules = _read(source, MODULES)
     if not isinstance(modules, list):
@@ -50,14 +46,7 @@ def sentence_pooling(source: str) -> str | None:
 
 
 def is_sentence_head(head: PooledHead) -> bool:
-    """Return whether a head has a form in sentence-transformers: one linear map of what is pooled.
-
-    Args:
-        head: A head of ours.
-
-    Returns:
-        Whether it has.
-    """
+    """Return whether a head has sentence-transformers' form: one linear map of what is pooled."""
     spec = head.spec
     return spec.kind == "linear" and not spec.spans and spec.pooling in _POOLING.values()
 
@@ -65,10 +54,7 @@ def is_sentence_head(head: PooledHead) -> bool:
 def write_modules(head: PooledHead, folder: Path, longest: int) -> None:
     """Write a head beside its backbone, so that sentence-transformers gives logits for vectors.
 
-    Args:
-        head: The head; see ``is_sentence_head``.
-        folder: Folder of the backbone's checkpoint.
-        longest: Longest input in tokens.
+    ``longest`` is the longest input in tokens.
     """
     width, outputs = head.out.in_features, head.out.out_features
     mean = head.spec.pooling == "mean"

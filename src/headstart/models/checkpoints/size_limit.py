@@ -25,13 +25,8 @@ def limited_to_weights(folder: str) -> Iterator[None]:
     """Refuse a model that asks for far more numbers than its weights hold, while it is built.
 
     transformers builds it on torch's device without memory and then reads the weights, so what
-    counts along costs nothing, and is in time.
-
-    Args:
-        folder: The checkpoint that transformers reads inside the block.
-
-    Yields:
-        Nothing. Inside, building the model raises ``ValueError``.
+    counts along costs nothing, and is in time. Inside the block, building such a model raises
+    ``ValueError``.
     """
     files = list(Path(folder).glob("*.safetensors"))
     held = sum(path.stat().st_size for path in files)  # a number takes a byte or more

@@ -33,11 +33,7 @@ PATIENCE = 10.0
 def find_model(source: str) -> str:
     """Resolve what the user calls a model: a run's folder means the model inside it.
 
-    Args:
-        source: Folder or hub name; ``~`` is the home folder.
-
-    Returns:
-        Folder or hub name for transformers.
+    ``~`` is the home folder.
     """
     name = at_home(source)
     inside = Path(name) / "model"
@@ -48,15 +44,9 @@ def find_model(source: str) -> str:
 def locate(source: str) -> str:
     """Resolve what the user calls a model, and make sure that it is there.
 
-    Args:
-        source: Folder or hub name.
-
-    Returns:
-        A folder with config.json, or the name of a model that the hub has. A model in the hub's
-        local cache is its folder there, should the hub not answer.
-
-    Raises:
-        HeadstartError: If there is no such model; with the nearest names, at once.
+    A folder with config.json, or the name of a model that the hub has. A model in the hub's local
+    cache is its folder there, should the hub not answer. Raises ``HeadstartError`` if there is no
+    such model; with the nearest names, at once.
     """
     recover(Path(at_home(source)))
     name = find_model(source)
@@ -81,14 +71,7 @@ def locate(source: str) -> str:
 
 
 def at_home(source: str | Path) -> str:
-    """Replace ``~`` by the home folder.
-
-    Args:
-        source: A path, or a hub name, which stays as it is.
-
-    Returns:
-        The same, with the ``~`` of an unknown user left standing.
-    """
+    """Replace ``~`` by the home folder. The ``~`` of an unknown user is left standing."""
     return os.path.expanduser(source)  # noqa: PTH111  that of Path fails for an unknown user
 
 
@@ -97,9 +80,6 @@ def quiet() -> Iterator[None]:
     """Keep the load report, progress bars and retries of the libraries silent inside a block.
 
     Headstart itself says what a checkpoint does not provide, and what could not be loaded.
-
-    Yields:
-        Nothing.
     """
     log, hub = transformers.utils.logging, huggingface_hub.logging
     level, hub_level = log.get_verbosity(), hub.get_verbosity()
@@ -119,11 +99,7 @@ def quiet() -> Iterator[None]:
 def short(error: BaseException) -> str:
     """Return the beginning of an error's text on one line.
 
-    Args:
-        error: The error.
-
-    Returns:
-        At most 200 characters, without the full stop; the error's type if it has no text.
+    At most 200 characters, without the full stop; the error's type if it has no text.
     """
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
 

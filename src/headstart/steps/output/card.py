@@ -50,15 +50,9 @@ logits = model(**windows).logits.mean(0)
 
 
 def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> str:
-    """Write the card.
+    """Write the card: Markdown with the hub's front matter.
 
-    Args:
-        result: The run's record.
-        own_head: Whether the head is one of headstart's own.
-        sentence: Whether it stands there in the form of sentence-transformers too.
-
-    Returns:
-        Markdown with the hub's front matter.
+    ``sentence`` says that the model stands there in the form of sentence-transformers too.
     """
     task, folder = result.task, "path/to/this/folder"
     use = _OWN if own_head else INPUTS.get(task["shape"]).usage

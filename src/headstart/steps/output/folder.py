@@ -62,12 +62,8 @@ class RunFolder:
     def check(self, config: FitConfig, *, look: bool = False) -> None:
         """Check that the run may go here, before anything is loaded or written.
 
-        Args:
-            config: The settings; ``resume`` and ``overwrite`` say what may be there.
-            look: Whether nothing may be changed, not even to make up for a crash.
-
-        Raises:
-            RunError: If something is in the way, or there is nothing to resume.
+        With ``look`` nothing may be changed, not even to make up for a crash. Raises ``RunError``
+        if something is in the way, or there is nothing to resume.
         """
         if int(os.environ.get("RANK", "0")):
             return  # the first process looks, and the launcher ends all if it fails
@@ -128,28 +124,14 @@ class RunFolder:
         )
 
     def settle(self, config: FitConfig) -> FitConfig:
-        """Fill in what a resumed run leaves open, as it was at the start.
-
-        Args:
-            config: The settings, checked.
-
-        Returns:
-            The settings to go on with.
-        """
+        """Fill in what a resumed run leaves open, as it was at the start."""
         if not config.resume:
             return config
         before, now = read_settings(self.work / SETTINGS), config.plain()
         return FitConfig.build({k: before.get(k) if v is None else v for k, v in now.items()})
 
     def open(self, config: FitConfig) -> None:
-        """Make the working folder ready.
-
-        Args:
-            config: The settings.
-
-        Raises:
-            RunError: If another process works in it.
-        """
+        """Make the working folder ready. Raises ``RunError`` if another process works in it."""
         if self.work.exists():
             self._take()
         if config.resume:
@@ -239,19 +221,12 @@ class RunFolder:
 
 
 def interrupted_settings(out: Path, *, said: bool, look: bool = False) -> dict[str, Any]:
-    """Return the settings of the interrupted run that shall go on.
+    """Return the settings, by name, of the interrupted run that shall go on.
 
-    Args:
-        out: The run's final place.
-        said: Whether this call says if code that comes with the model may run.
-        look: As for ``RunFolder.check``.
-
-    Returns:
-        Settings by name, without those that say where and how the run goes on, and without trust.
-
-    Raises:
-        HeadstartError: If there is nothing to resume, or the run was trusted and the call says
-            nothing of it.
+    Those that say where and how the run goes on are left out, and so is trust; ``said`` is whether
+    this call says if code that comes with the model may run, ``look`` is as for
+    ``RunFolder.check``. Raises ``HeadstartError`` if there is nothing to resume, or the run was
+    trusted and the call says nothing of it.
     """
     folder = RunFolder(out)
     if not (folder.work / SETTINGS).is_file():
@@ -262,14 +237,9 @@ def interrupted_settings(out: Path, *, said: bool, look: bool = False) -> dict[s
 
 
 def require_space(folder: Path, needed: int) -> None:
-    """Refuse to start where the result would not fit.
+    """Refuse to start where as many bytes would not fit on the disk of a folder.
 
-    Args:
-        folder: Somewhere on the disk in question.
-        needed: Bytes.
-
-    Raises:
-        RunError: If less is free.
+    Raises ``RunError`` if less is free.
     """
     existing = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     free = shutil.disk_usage(existing).free
@@ -287,17 +257,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 @contextlib.contextmanager
 def explain_disk_errors(folder: Path) -> Iterator[None]:
-    """Replace errors of a full, forbidden or broken folder by one that says what is safe.
-
-    Args:
-        folder: The run's final place.
-
-    Yields:
-        Nothing.
-
-    Raises:
-        RunError: Instead of the operating system's error.
-    """
+    """Replace errors of a full, forbidden or broken folder by a ``RunError``: what is safe."""
     try:
         yield
     except Exception as error:

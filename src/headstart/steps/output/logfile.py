@@ -18,24 +18,12 @@ class _LogFile(logging.StreamHandler[io.TextIOWrapper]):
     """A log whose disk may be full: what else is written tells of that, and a run goes on."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
-        """Leave a line out that cannot be written.
-
-        Args:
-            record: The line.
-        """
+        """Leave a line out that cannot be written."""
 
 
 @contextlib.contextmanager
 def logging_to(path: Path, *, active: bool = True) -> Iterator[None]:
-    """Append everything that headstart logs to a file.
-
-    Args:
-        path: The file.
-        active: Whether this process is the one that writes.
-
-    Yields:
-        Nothing.
-    """
+    """Append everything that headstart logs to a file."""
     if not active:
         yield
         return

@@ -27,27 +27,15 @@ PRECISIONS = ("fp32", "bf16", "fp16")
 
 
 def task_record(task: TaskSpec) -> dict[str, Any]:
-    """Return a task as plain data, from which ``saved_task`` makes it again.
-
-    Args:
-        task: The task, its target and metrics decided.
-
-    Returns:
-        Its fields by name.
-    """
+    """Return a task as plain data, from which ``saved_task`` makes it again."""
     return asdict(task)
 
 
 def saved_task(source: str) -> tuple[TaskSpec | None, int | None]:
     """Return by what task a run's model was trained, and its longest input.
 
-    Both come from the record alone, so that they survive the task's file, and the run's move.
-
-    Args:
-        source: A run, its model folder, or another model.
-
-    Returns:
-        The task and a number of tokens; ``None`` for both where no record can be read.
+    Both come from the record alone, so that they survive the task's file, and the run's move. They
+    are ``None`` where no record can be read.
     """
     record = _record(source)
     try:
@@ -70,11 +58,7 @@ def saved_task(source: str) -> tuple[TaskSpec | None, int | None]:
 def saved_precision(source: str) -> str:
     """Return the precision in which a run was evaluated, so that its scores come out again.
 
-    Args:
-        source: A run, its model folder, or another model.
-
-    Returns:
-        ``fp32``, ``bf16`` or ``fp16``; ``auto`` where no record says.
+    It is ``auto`` where no record says.
     """
     record = _record(source)
     if record is None:
@@ -96,15 +80,7 @@ def _record(source: str) -> Path | None:
 def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
     """Settle what the saved model knows and the columns alone do not.
 
-    Args:
-        task: How the rows are read.
-        target: What the model predicts.
-
-    Returns:
-        The task with the model's kind of target.
-
-    Raises:
-        ConfigError: If the model wants other input than the task gives.
+    Raises ``ConfigError`` if the model wants other input than the task gives.
     """
     kind, wanted = INPUTS.get(task.shape), kind_of_model(target.kind)
     if kind.model != target.kind:
@@ -127,30 +103,15 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
 
 
 def needs_task_file(key: str) -> str:
-    """Write the advice to describe rows by a task file, where column names do not suffice.
-
-    Args:
-        key: The key of a task file that it takes.
-
-    Returns:
-        A sentence.
-    """
+    """Write the advice to describe rows by a task file, where column names do not suffice."""
     return f"Give a task file with {key} as --task; `headstart tasks --help` says what it holds."
 
 
 def saved_runtime(device: str, precision: str, *, asked: bool) -> Runtime:
     """Return a runtime; one of another precision where the machine has not the run's own.
 
-    Args:
-        device: As in the settings.
-        precision: As in the settings, or what the run was evaluated in.
-        asked: Whether the user named the precision: then there is no other.
-
-    Returns:
-        The runtime.
-
-    Raises:
-        ConfigError: If the machine has not what was asked for.
+    Where the user has ``asked`` for the precision there is no other. Raises ``ConfigError`` if the
+    machine has not what was asked for.
     """
     try:
         return Runtime(device, precision)

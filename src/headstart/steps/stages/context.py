@@ -20,14 +20,7 @@ from headstart.training.seeds import stream
 
 @contextlib.contextmanager
 def closing(techniques: Iterable[Technique]) -> Iterator[None]:
-    """Close techniques after a block.
-
-    Args:
-        techniques: A stage's.
-
-    Yields:
-        Nothing.
-    """
+    """Close techniques after a block."""
     try:
         yield
     finally:
@@ -43,19 +36,7 @@ def technique_context(
     train: BatchLoader,
     length: Length,
 ) -> TechniqueContext:
-    """Gather what the techniques of a stage are told.
-
-    Args:
-        data: Model and data.
-        arguments: Settings of all stages.
-        runtime: Device and precision.
-        trained: What trains beside the head, by name.
-        train: The training rows as the stage reads them.
-        length: The stage's.
-
-    Returns:
-        The context.
-    """
+    """Gather what the techniques of a stage are told."""
     split, kind = data.split, data.kind
 
     def generator(name: str, step: int) -> torch.Generator:

@@ -43,17 +43,7 @@ class EarlierModel:
     def of(
         cls, index: int, split: SplitModel, trained: Mapping[str, torch.Tensor], logits: Floats
     ) -> EarlierModel:
-        """Copy the state at the end of a stage.
-
-        Args:
-            index: Which stage, from 0.
-            split: The model.
-            trained: What trained, by name.
-            logits: Of the validation rows, (n, outputs).
-
-        Returns:
-            Copies of it.
-        """
+        """Copy a stage's last state, with the logits of the validation rows, (n, outputs)."""
         ended = {**trained, **dict(split.buffers())}
         return cls(index, {n: t.detach().cpu().clone() for n, t in ended.items()}, logits)
 
@@ -61,12 +51,7 @@ class EarlierModel:
 def can_return(tuner: Tuner, split: SplitModel) -> bool:
     """Return whether a stage's model can be put together again from what it trained.
 
-    Args:
-        tuner: The stage's.
-        split: The model that it is attached to.
-
-    Returns:
-        Whether its change can be merged, and attaching it needs nothing but the seed.
+    Its change can then be merged, and attaching it needs nothing but the seed.
     """
     try:
         tuner.require_merge(split)
@@ -81,15 +66,8 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     Its score has to be higher, and a one-sided test on the held-out rows has to say so: of classes
     the exact test of McNemar, of numbers Wilcoxon's signed-rank test of the squared errors, of
     several labels a row a sign test of the rows' F1. None can be significant on fewer than five
-    rows that the two models predict differently.
-
-    Args:
-        earlier: Its logits on the held-out rows, (n, outputs).
-        final: Those of the final model, (n, outputs).
-        judge: Knows the labels.
-
-    Returns:
-        Whether it is.
+    rows that the two models predict differently. Logits are those on the held-out rows, (n,
+    outputs).
     """
     if judge(earlier)["score"] <= judge(final)["score"]:
         return False
@@ -103,15 +81,10 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
 
 
 def best_of(kept: Sequence[EarlierModel], final: Floats, judge: Judge) -> EarlierModel | None:
-    """Choose the model to go back to.
+    """Choose the earlier model to go back to, if any.
 
-    Args:
-        kept: The earlier models.
-        final: Logits of the final model on the held-out rows, (n, outputs).
-        judge: Knows the labels.
-
-    Returns:
-        The one with the highest score of those that are better by more than noise, if any.
+    It is the one with the highest score of those that are better by more than noise; ``final`` are
+    the final model's logits on the held-out rows, (n, outputs).
     """
     found = [model for model in kept if better(model.logits, final, judge)]
     return max(found, key=lambda model: judge(model.logits)["score"]) if found else None
@@ -120,15 +93,7 @@ def best_of(kept: Sequence[EarlierModel], final: Floats, judge: Judge) -> Earlie
 def put_back(
     split: SplitModel, plan: StagePlan, earlier: EarlierModel, pristine: Pristine, seed: int
 ) -> None:
-    """Make the model what a stage ended with, its tuner merged into the backbone.
-
-    Args:
-        split: The model, without tuner modules.
-        plan: The stage's.
-        earlier: What it ended with.
-        pristine: Reads the checkpoint's backbone.
-        seed: The run's.
-    """
+    """Make the model what a stage ended with, its tuner merged into the backbone."""
     values = pristine()
     with torch.no_grad():
         for name, parameter in split.backbone.items():
@@ -148,14 +113,7 @@ _LOGITS = "logits of the validation rows"
 
 
 def to_tensors(kept: Sequence[EarlierModel]) -> dict[str, torch.Tensor]:
-    """Return earlier models as tensors for a checkpoint.
-
-    Args:
-        kept: The models.
-
-    Returns:
-        Tensors by name; see ``from_tensors``.
-    """
+    """Return earlier models as tensors for a checkpoint."""
     found: dict[str, torch.Tensor] = {}
     for model in kept:
         tensors = {**model.tensors, _LOGITS: torch.from_numpy(model.logits)}
@@ -164,14 +122,7 @@ def to_tensors(kept: Sequence[EarlierModel]) -> dict[str, torch.Tensor]:
 
 
 def from_tensors(tensors: Mapping[str, torch.Tensor]) -> list[EarlierModel]:
-    """Return the earlier models that a checkpoint holds.
-
-    Args:
-        tensors: All of the checkpoint's.
-
-    Returns:
-        The models in the order of their stages.
-    """
+    """Return the earlier models that a checkpoint holds."""
     by_stage: dict[int, dict[str, torch.Tensor]] = {}
     for name, tensor in tensors.items():
         if name.startswith("earlier/"):

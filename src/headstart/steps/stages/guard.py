@@ -17,15 +17,11 @@ accuracy hardly moves while most classes are rare."""
 def has_learned(result: StageResult, chance: float) -> bool:
     """Return whether a stage before the last one has a head that is worth handing on.
 
-    Args:
-        result: The stage's record.
-        chance: Loss of the best constant guess.
-
-    Returns:
-        Whether it predicts the training rows well above chance, either class by class or, where a
-        few classes hold most rows, by its loss. A head fitted to its optimum always is worth it:
-        where it has found nothing, its penalty has left it next to no weights that could do harm,
-        and on few rows the held-out loss is too noisy to throw away what it may have found.
+    It predicts the training rows well above chance, either class by class or, where a few classes
+    hold most rows, by its loss; ``chance`` is that of the best constant guess. A head fitted to its
+    optimum always is worth it: where it has found nothing, its penalty has left it next to no
+    weights that could do harm, and on few rows the held-out loss is too noisy to throw away what it
+    may have found.
     """
     if result.ended in ("nan", "optimum"):
         return result.ended == "optimum"
@@ -35,30 +31,14 @@ def has_learned(result: StageResult, chance: float) -> bool:
 
 
 def why_not(result: StageResult) -> str:
-    """Write why a head has not learned.
-
-    Args:
-        result: The stage's record.
-
-    Returns:
-        A few words.
-    """
+    """Write why a head has not learned."""
     if result.ended == "nan":
         return "its loss became NaN"
     return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
 
 
 def second_attempt(plan: StagePlan, first: StageResult, chance: float) -> StagePlan:
-    """Return the plan for a second attempt: gentler if the loss blew up, else a bolder head.
-
-    Args:
-        plan: Of the first attempt.
-        first: What came of it.
-        chance: Loss of the best constant guess.
-
-    Returns:
-        The same stage with other rates.
-    """
+    """Return the plan for a second attempt: gentler if the loss blew up, else a bolder head."""
     loss = first.curve[-1].train_loss if first.curve else None
     blew_up = first.ended == "nan" or (loss or 0.0) > 1.2 * chance
     old = plan.optimizer

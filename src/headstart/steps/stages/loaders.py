@@ -28,15 +28,8 @@ def stage_loaders(
 ) -> Iterator[tuple[BatchLoader, BatchLoader]]:
     """Open the loaders of a stage's training and validation rows.
 
-    Args:
-        data: Model and data.
-        arguments: Settings of all stages.
-        runtime: Device and precision.
-        callback: Hears if features cannot be kept.
-        stored: Whether the backbone stands still, so that its output can be stored.
-
-    Yields:
-        The two loaders; those of ``data`` themselves where nothing is stored.
+    Where the backbone stands still (``stored``) its output is stored; else they are those of
+    ``data``.
     """
     train, validation, split = data.train, data.validation, data.split
     split.model.to(runtime.device)
@@ -61,15 +54,6 @@ def activation_memory(
     """Return the context in which a stage trains: a frozen backbone keeps no activations.
 
     Nor do its running statistics move.
-
-    Args:
-        data: Model and data.
-        arguments: Settings of all stages.
-        runtime: Device and precision.
-        frozen: Whether the backbone stands still.
-
-    Returns:
-        The context.
     """
     if frozen:
         return standing_statistics(data.split.model)

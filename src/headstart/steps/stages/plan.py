@@ -22,13 +22,7 @@ def with_enough_steps(
 ) -> Hyperparameters:
     """Raise the epochs of fine-tuning where the rows are too few for enough steps.
 
-    Args:
-        hyperparameters: The numbers of the run.
-        config: The settings; a length that the user gave stays.
-        rows: Training rows.
-
-    Returns:
-        The numbers of the run.
+    A length that the user gave stays.
     """
     preset = hyperparameters.preset
     if config.epochs or hyperparameters.total_epochs:
@@ -42,16 +36,7 @@ def with_enough_steps(
 def stage_options(
     config: FitConfig, hyperparameters: Hyperparameters, stages: Sequence[StagePlan]
 ) -> TrainingArguments:
-    """Gather what holds for every stage.
-
-    Args:
-        config: The settings.
-        hyperparameters: The numbers of the run.
-        stages: The stages, decided.
-
-    Returns:
-        The options.
-    """
+    """Gather what holds for every stage."""
     return TrainingArguments(
         seed=config.seed,
         batch_size=hyperparameters.preset.batch_size,
@@ -65,15 +50,7 @@ def stage_options(
 
 
 def total_steps(hyperparameters: Hyperparameters, stages: Sequence[StagePlan]) -> int | None:
-    """Return the steps of all stages together.
-
-    Args:
-        hyperparameters: The numbers of the run.
-        stages: The stages, decided.
-
-    Returns:
-        The steps; ``None`` where no total was asked for.
-    """
+    """Return the steps of all stages together; ``None`` where no total was asked for."""
     shared = hyperparameters.total_epochs or any(plan.stage.share for plan in stages)
     return sum(plan.length.expected for plan in stages) if shared else None
 
@@ -85,18 +62,7 @@ def plan_stages(
     preset: Preset,
     backbone: int,
 ) -> tuple[StagePlan, ...]:
-    """Decide everything about each stage.
-
-    Args:
-        strategy: The stages.
-        numbers: Their lengths.
-        config: The settings.
-        preset: The preset with the user's values put in.
-        backbone: Numbers in the backbone.
-
-    Returns:
-        One plan for each stage.
-    """
+    """Decide everything about each stage."""
     return tuple(
         StagePlan(
             stage,
@@ -124,19 +90,8 @@ def optimizer_settings(
     """Decide a stage's learning rates and constants.
 
     In falling order of precedence: the stage's own line, ``--lr`` and ``--head-lr`` (last stage
-    only), the preset, the tuner's default.
-
-    Args:
-        stage: The stage.
-        tuner: Its tuner.
-        config: The settings.
-        preset: The preset with the user's values put in.
-        backbone: Numbers in the backbone.
-        last: Whether this is the last stage.
-        solved: Whether a stage of the strategy fits the head to its optimum.
-
-    Returns:
-        The optimizer's settings.
+    only), the preset, the tuner's default. ``solved`` says that a stage of the strategy fits the
+    head to its optimum.
     """
     rate, head_rate = preset.rates.get(stage.trains, (tuner.lr, tuner.head_lr))
     if tuner.rate_follows_size and stage.trains not in preset.rates:

@@ -8,11 +8,7 @@ from headstart.models.backbone import BufferSnapshot, Snapshot, SplitModel
 
 
 class PretrainedBackbone:
-    """Remembers a backbone: its values, which parameters it has, and its configuration.
-
-    Args:
-        split: The model, without tuner modules.
-    """
+    """Remembers a backbone: its values, which parameters it has, and its configuration."""
 
     def __init__(self, split: SplitModel) -> None:
         self._split, self._names = split, set(split.backbone)

@@ -114,18 +114,10 @@ class StrategyRunner:
         resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None = None,
         stages: int | None = None,
     ) -> list[StageResult]:
-        """Train every stage.
+        """Train every stage, or only the first so many, from a checkpoint if there is one.
 
-        Args:
-            resume: A checkpoint to go on from.
-            stages: Only the first so many; all if ``None``.
-
-        Returns:
-            The stages' records. The model then holds the result.
-
-        Raises:
-            NumericalError: If the loss of the last stage, or of any without the guard, is no longer
-                a number.
+        The model then holds the result. Raises ``NumericalError`` if the loss of the last stage, or
+        of any without the guard, is no longer a number.
         """
         index, attempt = 0, 1
         start = self.split.head_state()

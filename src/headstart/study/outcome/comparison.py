@@ -42,15 +42,10 @@ class Comparison:
 def compare(
     ours: Sequence[float], theirs: Sequence[float], *, same_rows: bool = False
 ) -> Comparison | None:
-    """Compare two samples, paired by position.
+    """Compare a strategy's scores with the baseline's for the same seeds, paired by position.
 
-    Args:
-        ours: Scores of a strategy, one a seed.
-        theirs: Scores of the baseline for the same seeds.
-        same_rows: Whether a score is about rows that also selected.
-
-    Returns:
-        The comparison, not corrected yet; ``None`` without a pair.
+    The comparison is not corrected yet, and ``None`` without a pair. ``same_rows`` says that a
+    score is about rows that also selected.
     """
     if not ours:
         return None

@@ -47,19 +47,12 @@ def probability_of_improvement(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> 
     of 0.8 it covers that in 0.96 for 3, 5 and 10 seeds. Percentiles over resampled seeds, the usual
     choice, cover it in 0.65 for 3 seeds and 0.86 for 5, and give a point where ours wins on all.
 
+    Samples are (m,) and (n,); the probability is above 0.5 if ours is better. Raises
+    ``ConfigError`` if a sample is not one.
+
     SOURCE: Agarwal et al. (2021), Deep reinforcement learning at the edge of the statistical
     precipice, arXiv 2108.13264, section 4.3. Newcombe (2006), Confidence intervals for an effect
     size measure based on the Mann-Whitney statistic, part 2, Statistics in Medicine 25, method 5.
-
-    Args:
-        ours: (m,).
-        baseline: (n,).
-
-    Returns:
-        The probability, 0 to 1; above 0.5 if ours is better.
-
-    Raises:
-        ConfigError: If a sample is not one.
     """
     left, right = as_sample(ours), as_sample(baseline)
     differences = left[:, None] - right
@@ -71,18 +64,12 @@ def probability_of_improvement(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> 
 def average_ranks(scores: npt.ArrayLike) -> FloatArray:
     """Rank the strategies in every block and average over the blocks.
 
+    ``scores`` are (blocks, k): of each strategy in each block, such as a task. The ranks are (k,),
+    1 is best; ties share the mean of their ranks. Raises ``ConfigError`` if the scores are no table
+    of at least one block and two strategies, or one is not finite.
+
     SOURCE: Demsar (2006), Statistical comparisons of classifiers over multiple data sets, JMLR 7,
     section 3.2.2.
-
-    Args:
-        scores: (blocks, k): of each strategy in each block, such as a task.
-
-    Returns:
-        Average rank of each strategy, (k,); 1 is best. Ties share the mean of their ranks.
-
-    Raises:
-        ConfigError: If the scores are no table of at least one block and two strategies, or one
-            is not finite.
     """
     return np.asarray(_ranks(_table(scores, fewest=2)).mean(axis=0))
 
@@ -90,18 +77,13 @@ def average_ranks(scores: npt.ArrayLike) -> FloatArray:
 def friedman(scores: npt.ArrayLike) -> Friedman:
     """Test that the ranks of the strategies differ by chance alone.
 
+    ``scores`` are (blocks, k), at least 2 blocks and 3 strategies. F is the better of the two
+    statistics, since chi-square is too conservative. Scores that are all tied give statistics of 0
+    and p of 1. Raises ``ConfigError`` if there are fewer blocks or strategies, or a score is not
+    finite.
+
     SOURCE: Demsar (2006), section 3.2.2; Iman and Davenport (1980), Approximations of the critical
     region of the Friedman statistic, Communications in Statistics A 9, for F.
-
-    Args:
-        scores: (blocks, k), at least 2 blocks and 3 strategies.
-
-    Returns:
-        Both statistics. F is the better of the two, since chi-square is too conservative. Scores
-        that are all tied give statistics of 0 and p of 1.
-
-    Raises:
-        ConfigError: If there are fewer blocks or strategies, or a score is not finite.
     """
     from scipy.special import chdtrc
 
@@ -127,15 +109,9 @@ def iman_davenport(
 ) -> tuple[float, float] | tuple[None, None]:
     """Turn Friedman's chi-square into the statistic of Iman and Davenport.
 
+    F and its p are ``None`` if all blocks rank alike.
+
     SOURCE: Demsar (2006), section 3.2.2: F = (n - 1) chi2 / (n (k - 1) - chi2).
-
-    Args:
-        chi_square: Friedman's statistic.
-        blocks: n, at least 2.
-        k: Strategies, at least 2.
-
-    Returns:
-        F and its p; ``None`` for both if all blocks rank alike.
     """
     from scipy.special import fdtrc
 
@@ -149,19 +125,12 @@ def iman_davenport(
 def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
     """Return the difference of average ranks at which two strategies differ (Nemenyi's test).
 
-    SOURCE: Demsar (2006), section 3.2.2: CD = q sqrt(k (k + 1) / (6 n)), where q is the quantile
-    of the Studentized range with infinite degrees of freedom, over the square root of 2.
+    ``alpha`` is the family-wise error rate over all pairs of the k strategies, at least 2, ranked
+    in n blocks. Raises ``ConfigError`` if there are fewer strategies or blocks, or the rate is not
+    between 0 and 1.
 
-    Args:
-        k: Strategies, at least 2.
-        n: Blocks, at least 1.
-        alpha: Family-wise error rate over all pairs of strategies.
-
-    Returns:
-        The critical difference, in ranks.
-
-    Raises:
-        ConfigError: If there are fewer strategies or blocks, or the rate is not between 0 and 1.
+    SOURCE: Demsar (2006), section 3.2.2: CD = q sqrt(k (k + 1) / (6 n)), where q is the quantile of
+    the Studentized range with infinite degrees of freedom, over the square root of 2.
     """
     check_fraction(alpha, "alpha")
     if k < 2 or n < 1:

@@ -45,16 +45,8 @@ def read_records(
 ) -> Records:
     """Read a study's folder.
 
-    Args:
-        address: Folder or fsspec address.
-        baseline: What to compare with; that of the first plan if ``None``.
-        strategies: Those to show; all if empty.
-
-    Returns:
-        The records.
-
-    Raises:
-        HeadstartError: If there is no study, or a strategy is not in it.
+    By default the baseline is that of the first plan, and all strategies are read. Raises
+    ``HeadstartError`` if there is no study, or a strategy is not in it.
     """
     store = Store(address).open()
     asked, planned = store.plans(), store.runs()
@@ -91,16 +83,8 @@ def read_summary(
 ) -> Summary:
     """Compute the summary of what a study's folder holds at present.
 
-    Args:
-        address: Folder or fsspec address.
-        baseline: As for ``read_records``.
-        strategies: As for ``read_records``.
-
-    Returns:
-        The summary.
-
-    Raises:
-        HeadstartError: If there is no study, or nothing that has ended.
+    The arguments are those of ``read_records``. Raises ``HeadstartError`` if there is no study, or
+    nothing that has ended.
     """
     summary = summary_of(read_records(address, baseline, strategies))
     if not summary.groups:
@@ -111,14 +95,7 @@ def read_summary(
 def summary_of(found: Records) -> Summary:
     """Compute the summary of the records of a study.
 
-    Args:
-        found: The records.
-
-    Returns:
-        The summary.
-
-    Raises:
-        ConfigError: If the baseline is not among the strategies.
+    Raises ``ConfigError`` if the baseline is not among the strategies.
     """
     names = found.strategies
     summary = summarise(found.results, found.failures, found.baseline, names, found.logits)
@@ -130,14 +107,7 @@ def summary_of(found: Records) -> Summary:
 def canonical(line: str) -> str:
     """Return the name of a strategy in every table: its line, with aliases written out.
 
-    Args:
-        line: A strategy line or an alias.
-
-    Returns:
-        The canonical line.
-
-    Raises:
-        NotationError: If the line cannot be read.
+    Raises ``NotationError`` if the line cannot be read.
     """
     return parse(line, TUNERS, TECHNIQUES).name
 
@@ -145,11 +115,7 @@ def canonical(line: str) -> str:
 def split_lines(text: str) -> list[str]:
     """Split strategy lines at the commas outside brackets.
 
-    Args:
-        text: For example ``ft, bitfit(epochs=2, lr=1e-3) > full``.
-
-    Returns:
-        The lines.
+    For example ``ft, bitfit(epochs=2, lr=1e-3) > full``.
     """
     lines, depth, start = [], 0, 0
     for place, sign in enumerate(text):

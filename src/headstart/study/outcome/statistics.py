@@ -84,17 +84,9 @@ class PairedTest:
 
 
 def as_sample(scores: npt.ArrayLike, fewest: int = 1) -> FloatArray:
-    """Return scores as an array after a check.
+    """Return scores, (n,), as an array after a check.
 
-    Args:
-        scores: (n,).
-        fewest: Least n that is of use.
-
-    Returns:
-        The scores, (n,).
-
-    Raises:
-        ConfigError: If they are not at least ``fewest`` finite numbers in one dimension.
+    Raises ``ConfigError`` if they are not at least ``fewest`` finite numbers in one dimension.
     """
     expected = f"at least {fewest} finite score{'s' * (fewest != 1)}, one per seed"
     try:
@@ -112,17 +104,9 @@ def as_sample(scores: npt.ArrayLike, fewest: int = 1) -> FloatArray:
 
 
 def as_pairs(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
-    """Return two samples after a check that they can be paired.
+    """Return two samples, (n,) in the same order of seeds, after a check that they can be paired.
 
-    Args:
-        ours: (n,).
-        baseline: (n,), in the same order of seeds.
-
-    Returns:
-        Both as arrays.
-
-    Raises:
-        ConfigError: If one is not a sample, or their lengths differ.
+    Raises ``ConfigError`` if one is not a sample, or their lengths differ.
     """
     left, right = as_sample(ours), as_sample(baseline)
     if len(left) != len(right):
@@ -137,12 +121,7 @@ def as_pairs(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> tuple[FloatArray, 
 def check_fraction(value: float, name: str) -> None:
     """Check a probability that must be neither 0 nor 1.
 
-    Args:
-        value: What the user gave.
-        name: What it is called.
-
-    Raises:
-        ConfigError: If it does not lie strictly between 0 and 1.
+    Raises ``ConfigError`` if it does not lie strictly between 0 and 1.
     """
     if not 0 < value < 1:
         raise ConfigError(f"{name} between 0 and 1", str(value), "0.05, 0.8 and 0.95 are usual.")
@@ -151,30 +130,15 @@ def check_fraction(value: float, name: str) -> None:
 def resolution(*samples: FloatArray) -> float:
     """Return the difference below which scores count as equal.
 
-    Floating point makes 0.9 - 0.8 and 0.8 - 0.7 differ; as scores they are tied.
-
-    Args:
-        *samples: Scores, any shapes, at least one.
-
-    Returns:
-        A billionth of the greatest score in absolute value; above 0.
+    Floating point makes 0.9 - 0.8 and 0.8 - 0.7 differ; as scores they are tied. A billionth of the
+    greatest score in absolute value; above 0.
     """
     greatest = max(float(np.abs(sample).max(initial=0.0)) for sample in samples)
     return RESOLUTION * greatest or RESOLUTION
 
 
 def describe(scores: npt.ArrayLike) -> Description:
-    """Summarise a sample.
-
-    Args:
-        scores: (n,), at least one.
-
-    Returns:
-        n, mean, standard deviation, median, worst and best score.
-
-    Raises:
-        ConfigError: If there is no score, or one is not finite.
-    """
+    """Summarise a sample. Raises ``ConfigError`` if there is no score, or one is not finite."""
     values = as_sample(scores)
     return Description(
         n=len(values),
@@ -197,18 +161,11 @@ def mean_difference(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> Interval:
     from there on. If one run in ten fails by far, few pairs seldom hold a failure and neither can
     be trusted: BCa and t cover in 0.64 and 0.65 for 10, 0.85 and 0.87 for 20, 0.94 and 0.91 for 30.
 
+    Samples are (n,), in the same order of seeds. Both limits equal the estimate if all differences
+    are equal, up to rounding, and are ``None`` for a single pair. Raises ``ConfigError`` if the
+    samples cannot be paired.
+
     SOURCE: Efron (1987), Better bootstrap confidence intervals, JASA 82, section 3 (BCa).
-
-    Args:
-        ours: (n,).
-        baseline: (n,), in the same order of seeds.
-
-    Returns:
-        Mean of ours minus baseline. Both limits equal it if all differences are equal, up to
-        rounding, and are ``None`` for a single pair.
-
-    Raises:
-        ConfigError: If the samples cannot be paired.
     """
     left, right = as_pairs(ours, baseline)
     differences = left - right
@@ -226,22 +183,15 @@ def paired_test(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> PairedTest:
     """Test for no difference by flipping the signs of the paired differences, two-sided.
 
     If both strategies are alike, each difference is as likely to have the other sign. Up to 20
-    pairs all 2^n signs are enumerated, so that p is exact whatever the distribution, with ties
-    and zeros too. Above, 99,999 draws of signs are made with a fixed seed, and the observed signs
-    count as one more draw, which keeps the test valid.
+    pairs all 2^n signs are enumerated, so that p is exact whatever the distribution, with ties and
+    zeros too. Above, 99,999 draws of signs are made with a fixed seed, and the observed signs count
+    as one more draw, which keeps the test valid.
+
+    Samples are (n,), in the same order of seeds. p is at least ``smallest_p(n)``, and 1 for a
+    single pair. Raises ``ConfigError`` if the samples cannot be paired.
 
     SOURCE: Fisher (1935), The design of experiments, section 21. Phipson and Smyth (2010),
     Permutation p-values should never be zero, SAGMB 9:39, equation 2, for the added draw.
-
-    Args:
-        ours: (n,).
-        baseline: (n,), in the same order of seeds.
-
-    Returns:
-        p, at least ``smallest_p(n)``; it is 1 for a single pair.
-
-    Raises:
-        ConfigError: If the samples cannot be paired.
     """
     left, right = as_pairs(ours, baseline)
     differences = left - right
@@ -268,16 +218,8 @@ def smallest_p(n: int) -> float:
     """Return the smallest p that ``paired_test`` can give for n pairs.
 
     It is reached when all differences have one sign: 2 of the 2^n signs are then as extreme. So
-    0.05 needs 6 pairs and 0.01 needs 8, however large the difference.
-
-    Args:
-        n: Pairs, at least 1.
-
-    Returns:
-        2 / 2^n; but not below 1 / (draws + 1) where signs are drawn.
-
-    Raises:
-        ConfigError: If n is below 1.
+    0.05 needs 6 pairs and 0.01 needs 8, however large the difference. Where signs are drawn it is
+    not below 1 / (draws + 1). Raises ``ConfigError`` if n is below 1.
     """
     if n < 1:
         raise ConfigError("at least 1 pair", str(n), "Run more seeds.")
@@ -288,17 +230,11 @@ def smallest_p(n: int) -> float:
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Adjust the p-values of a family of tests so that the family-wise error rate is kept.
 
+    ``None`` stands where no test was possible, which counts for nothing. Raises ``ConfigError`` if
+    a p-value does not lie in 0 to 1.
+
     SOURCE: Holm (1979), A simple sequentially rejective multiple test procedure, Scandinavian
     Journal of Statistics 6.
-
-    Args:
-        p_values: One per test; ``None`` where no test was possible, which counts for nothing.
-
-    Returns:
-        Adjusted p-values in the same order; ``None`` where there was none.
-
-    Raises:
-        ConfigError: If a p-value does not lie in 0 to 1.
     """
     given = [i for i, p in enumerate(p_values) if p is not None]
     values = np.array([p_values[i] for i in given], dtype=np.float64)
@@ -317,18 +253,12 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 def churn(predictions: npt.ArrayLike) -> float:
     """Return how much predictions change with the seed alone.
 
+    ``predictions`` are class indices, (seeds, rows). The share is the mean over all pairs of seeds,
+    counted class by class, in memory of the order of the predictions. Raises ``ConfigError`` if
+    there are not at least two seeds and one row of whole numbers.
+
     SOURCE: Milani Fard, Cormier, Canini and Gupta (2016), Launch and iterate: reducing prediction
     churn, NeurIPS, section 2: the share of rows on which two classifiers disagree.
-
-    Args:
-        predictions: Class indices, (seeds, rows).
-
-    Returns:
-        Share of rows on which two seeds disagree, mean over all pairs of seeds; 0 to 1. It is
-        counted class by class, in memory of the order of the predictions.
-
-    Raises:
-        ConfigError: If there are not at least two seeds and one row of whole numbers.
     """
     classes: npt.NDArray[Any] = np.asarray(predictions)
     expected = "class indices as whole numbers, (seeds, rows), of at least 2 seeds and 1 row"

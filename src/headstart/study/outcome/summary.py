@@ -34,14 +34,7 @@ GIVEN_UP = "nothing"
 
 
 def group_key(axes: Mapping[str, Any]) -> Key:
-    """Return what tells groups apart: the axes of a run without strategy and seed.
-
-    Args:
-        axes: Task, model, training rows, and settings of the grid.
-
-    Returns:
-        A key.
-    """
+    """Return what tells groups apart: the axes of a run without strategy and seed."""
     settings = sorted(f"{k}={v}" for k, v in axes.items() if k not in AXES)
     return (axes["task"], axes["model"], axes["train_rows"], *settings)
 
@@ -210,18 +203,9 @@ def summarise(
 ) -> Summary:
     """Compute the summary of a study.
 
-    Args:
-        results: Records as in ``results/``.
-        failures: Records as in ``failures/``.
-        baseline: The strategy to compare with.
-        strategies: Those to show, in this order.
-        logits: Gives the logits of a run, for the churn.
-
-    Returns:
-        The summary; without groups where no run has ended.
-
-    Raises:
-        ConfigError: If the baseline is not among the strategies.
+    Records are as in ``results/`` and ``failures/``; ``logits`` gives those of a run, for the
+    churn. There are no groups where no run has ended. Raises ``ConfigError`` if the baseline is not
+    among the strategies.
     """
     if baseline not in strategies:
         raise ConfigError(
@@ -271,15 +255,7 @@ def _fill(
 
 
 def run_score(identity: str, result: RunResult) -> RunScore:
-    """Return what the summary looks at.
-
-    Args:
-        identity: The run's.
-        result: Its record.
-
-    Returns:
-        The figures.
-    """
+    """Return what the summary looks at."""
     score, start = result.scores["score"], result.stages[0].start.get("score", 0.0)
     decides = result.selected == "best" or any(s.until == "plateau" for s in result.stages)
     rows = result.data["untouched_rows"] if result.untouched else result.data["validation_rows"]
@@ -360,13 +336,7 @@ def _overall(groups: Sequence[Group], strategies: Sequence[str], baseline: str) 
 def compare_over_groups(groups: Sequence[Group], ours: str, theirs: str) -> Comparison | None:
     """Compare the means of two strategies over all groups, paired by seed.
 
-    Args:
-        groups: Those of a study; both strategies have finished runs in each.
-        ours: One strategy.
-        theirs: The other.
-
-    Returns:
-        The comparison; ``None`` without a seed that all have.
+    Both have finished runs in each; ``None`` without a seed that all have.
     """
     sides = [
         [next(e for e in group.entries if e.strategy == name) for group in groups]

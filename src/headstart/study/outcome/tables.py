@@ -51,38 +51,19 @@ CSV_HEAD = (
 def short_name(strategy: str) -> str:
     """Return a strategy's line with its alias, where it has one.
 
-    Args:
-        strategy: The canonical line.
-
-    Returns:
-        For example ``bitfit > full (eh-ft)``.
+    For example ``bitfit > full (eh-ft)``.
     """
     alias = next((name for name, alias in ALIASES.items() if alias.line == strategy), "")
     return f"{strategy} ({alias})" if alias else strategy
 
 
 def rows(group: Group) -> list[list[str]]:
-    """Return the cells of a group.
-
-    Args:
-        group: The group.
-
-    Returns:
-        One row for each strategy, as ``HEAD`` says.
-    """
+    """Return the cells of a group, a row for each strategy, as ``HEAD`` says."""
     return [_row(entry) for entry in group.entries]
 
 
 def title(group: Group, summary: Summary) -> str:
-    """Return the title of a group's table.
-
-    Args:
-        group: The group.
-        summary: The summary that it stands in.
-
-    Returns:
-        One line.
-    """
+    """Return the title of a group's table."""
     models = {g.model for g in summary.groups}
     model = f", {group.model}" if len(models) > 1 else ""
     scale = score_scale(group.metrics) if group.metrics else "no score yet"
@@ -92,11 +73,7 @@ def title(group: Group, summary: Summary) -> str:
 def score_scale(metrics: Sequence[str]) -> str:
     """Write what a score is, in the scale in which tables and figures show it.
 
-    Args:
-        metrics: What it is the mean of.
-
-    Returns:
-        For example ``accuracy in %``, or ``-log_loss × 100 (higher is better)``.
+    For example ``accuracy in %``, or ``-log_loss × 100 (higher is better)``.
     """
     if is_share(metrics):
         return f"{score_name(metrics) or 'score'} in %"
@@ -107,14 +84,7 @@ def score_scale(metrics: Sequence[str]) -> str:
 
 
 def errors_note(metrics: Iterable[str]) -> str:
-    """Write the note on how errors count in a score.
-
-    Args:
-        metrics: What the scores are made from.
-
-    Returns:
-        A sentence without a full stop; empty where none of them is an error.
-    """
+    """Write how errors count in a score, without a full stop; empty without any."""
     errors = [n for n in dict.fromkeys(metrics) if n in METRICS and METRICS[n].lower_is_better]
     if not errors:
         return ""
@@ -125,14 +95,7 @@ def errors_note(metrics: Iterable[str]) -> str:
 
 
 def overall_title(summary: Summary) -> str:
-    """Return the title of the table over all groups.
-
-    Args:
-        summary: The summary.
-
-    Returns:
-        One line.
-    """
+    """Return the title of the table over all groups."""
     return f"All {'tasks' if _own_tasks(summary) else 'tables'} together, in points"
 
 
@@ -142,14 +105,7 @@ def _own_tasks(summary: Summary) -> bool:
 
 
 def overall_rows(overall: Overall) -> list[list[str]]:
-    """Return the cells of the comparison over all groups.
-
-    Args:
-        overall: The comparison.
-
-    Returns:
-        One row for each strategy, as ``OVERALL_HEAD`` says.
-    """
+    """Return the cells of the comparison over all groups, as ``OVERALL_HEAD`` says."""
     mark = SAME_ROWS if overall.same_rows else ""
     made = []
     for name, rank in zip(overall.strategies, overall.ranks, strict=False):
@@ -166,37 +122,19 @@ OVERALL_HEAD = (
 def needed(found: Comparison) -> int | None:
     """Return how many pairs of seeds show a difference of the size that was found.
 
-    Args:
-        found: The comparison.
-
-    Returns:
-        Pairs for a power of 0.8, but not fewer than can show any difference; ``None`` where that
-        is unknown.
+    They are those for a power of 0.8, but not fewer than can show any difference; ``None`` where
+    that is unknown.
     """
     return None if found.seeds_needed is None else max(FEWEST_PAIRS, found.seeds_needed)
 
 
 def legend(head: Iterable[str] = HEAD) -> list[str]:
-    """Explain columns.
-
-    Args:
-        head: Titles of those that are shown.
-
-    Returns:
-        What each of them is, where its title does not tell.
-    """
+    """Explain the columns of these titles, where the title does not tell."""
     return [LEGEND[title] for title in head if title in LEGEND]
 
 
 def notes(summary: Summary) -> Iterator[str]:
-    """Write the notes below the table.
-
-    Args:
-        summary: The summary.
-
-    Yields:
-        Sentences.
-    """
+    """Write the notes below the table."""
     entries = [entry for group in summary.groups for entry in group.entries]
     if any(entry.same_rows for entry in entries):
         yield MARKED
@@ -270,14 +208,7 @@ def _range(values: Sequence[float], form: str) -> str:
 
 
 def records(summary: Summary) -> list[dict[str, Any]]:
-    """Return the numbers of the tables as they are.
-
-    Args:
-        summary: The summary.
-
-    Returns:
-        Plain data by the names of ``CSV_HEAD``, one for each group and strategy.
-    """
+    """Return the numbers of the tables by the names of ``CSV_HEAD``, group by group."""
     return [
         {
             "task": group.task, "model": group.model, "train_rows": group.train_rows,
@@ -350,15 +281,7 @@ def _p(p: float | None) -> str:
 
 
 def show_interval(interval: Interval, factor: float = 1) -> str:
-    """Write a difference with its interval.
-
-    Args:
-        interval: The interval.
-        factor: What its numbers are multiplied by.
-
-    Returns:
-        For example ``+1.2 [-0.1, 2.5]``.
-    """
+    """Write a difference with its interval. For example ``+1.2 [-0.1, 2.5]``."""
     text = f"{factor * interval.estimate:+.1f}"
     if interval.low is None or interval.high is None:
         return text

@@ -116,14 +116,7 @@ def _died(pool: ProcessPoolExecutor) -> WorkerDied:
 
 @contextlib.contextmanager
 def closing(executor: Executor) -> Iterator[Executor]:
-    """End an executor's workers after a block.
-
-    Args:
-        executor: The executor.
-
-    Yields:
-        The executor itself.
-    """
+    """End an executor's workers after a block."""
     try:
         yield executor
     finally:

@@ -44,13 +44,8 @@ def check_that_workers_can_start(workers: int) -> None:
 
     A worker imports the script that started it, to know what that defines. So a call at the
     script's top level is met again in the worker, and a script from a pipe cannot be imported.
-
-    Args:
-        workers: How many are asked for.
-
-    Raises:
-        ConfigError: If the call that is being made stands outside ``if __name__ == "__main__":``
-            in the script, or the script is no file.
+    Raises ``ConfigError`` if the call that is being made stands outside ``if __name__ ==
+    "__main__":`` in the script, or the script is no file.
     """
     name = getattr(__main__, "__file__", None)
     module = str(getattr(getattr(__main__, "__spec__", None), "name", ""))

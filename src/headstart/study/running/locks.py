@@ -69,26 +69,14 @@ class RunLocks:
         self._before = self._newest()
 
     def gives_up(self, identity: str, deaths: int) -> bool:
-        """Return whether a run has taken enough processes down.
-
-        Args:
-            identity: The run's.
-            deaths: How many processes have died on it.
-
-        Returns:
-            Whether it is given up.
-        """
+        """Return whether a run has taken enough processes down."""
         before = (self._before or {}).get(identity, -1) + 1
         return deaths - before >= MOST_DEATHS or deaths >= MOST_IN_ALL
 
     def take(self, identity: str) -> int | None:
         """Try to get a run.
 
-        Args:
-            identity: The run's.
-
-        Returns:
-            How many processes have died on it before, or ``None`` if another one has it.
+        Gives how many processes have died on it before, or ``None`` if another one has it.
         """
         newest = self._newest().get(identity)
         if newest is not None and not self._is_dead(identity, newest):
@@ -102,11 +90,7 @@ class RunLocks:
         return deaths
 
     def give_back(self, identity: str) -> None:
-        """Let go of a run: its result or failure has been written, or nobody works on it.
-
-        Args:
-            identity: The run's.
-        """
+        """Let go of a run: its result or failure has been written, or nobody works on it."""
         with self._lock:
             self._held.pop(identity, None)
         for name in self._store.names("locks"):

@@ -42,15 +42,8 @@ class Study:
 def planned_runs(plan: StudyPlan) -> list[PlannedRun]:
     """List the runs of a plan with their identities.
 
-    Args:
-        plan: The plan.
-
-    Returns:
-        The runs.
-
-    Raises:
-        HeadstartError: For all faults together: strategies, tasks, rows, models not found,
-            or one run under two names.
+    Raises ``HeadstartError`` for all faults together: strategies, tasks, rows, models not found, or
+    one run under two names.
     """
     digests, faults = Digests(), list[HeadstartError]()
     runs: dict[str, PlannedRun] = {}
@@ -74,16 +67,9 @@ def _differ(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
 def begin(plan: StudyPlan, out: str, *, retry_failed: bool = False) -> Study:
     """Add a plan to a study's folder, which is made if there is none.
 
-    Args:
-        plan: The plan.
-        out: Folder or fsspec address.
-        retry_failed: Whether failed runs of the plan count as missing.
-
-    Returns:
-        The study.
-
-    Raises:
-        HeadstartError: If anything about the plan or the folder is at fault; nothing has run yet.
+    ``out`` is a folder or fsspec address. With ``retry_failed``, failed runs of the plan count as
+    missing. Raises ``HeadstartError`` if anything about the plan or the folder is at fault; nothing
+    has run yet.
     """
     return begin_runs(planned_runs(plan), plan, out, retry_failed=retry_failed)
 
@@ -93,18 +79,9 @@ def begin_runs(
 ) -> Study:
     """Add runs to a folder, which is made if there is none.
 
-    Args:
-        runs: The runs.
-        plan: What they were planned from.
-        out: Folder or fsspec address.
-        analysis: Name of the analysis that asks for them; empty for a study.
-        retry_failed: Whether failed runs among them count as missing.
-
-    Returns:
-        The study that they make.
-
-    Raises:
-        HeadstartError: If rows or the folder are at fault, or it belongs to something else.
+    ``out`` is a folder or fsspec address, ``analysis`` the name of the one that asks for them. With
+    ``retry_failed``, failed runs among them count as missing. Raises ``HeadstartError`` if rows or
+    the folder are at fault, or it belongs to something else.
     """
     _check_rows(runs)
     store = Store(out).open(create=True)
@@ -159,16 +136,7 @@ _NOT_OF_ROWS = {
 
 
 def carry_out_study(study: Study, executor: Executor, watch: Watch | None = None) -> State:
-    """Carry out what is missing.
-
-    Args:
-        study: The study.
-        executor: Where.
-        watch: Hears what happens.
-
-    Returns:
-        Where the study stands at the end.
-    """
+    """Carry out what is missing."""
     watch = watch or Watch()
     for sentence in study.store.results()[1]:  # damaged ones are set aside and done again
         watch.warned(sentence)

@@ -42,13 +42,8 @@ def carry_out(
 ) -> Outcome:
     """Train and evaluate one run; an error becomes part of the outcome.
 
-    Args:
-        settings: Settings of ``headstart fit``.
-        threads: CPU threads; ``None`` for those that the process has.
-        measure: What else is measured: ``name`` of an observer and its options.
-
-    Returns:
-        What came of it.
+    ``measure`` is the ``name`` of an observer and its options; threads are those of the process if
+    ``None``.
     """
     from headstart.config import FitConfig
     from headstart.errors import HeadstartError
@@ -74,9 +69,7 @@ def carry_out(
 def begin(log: str | None, threads: int) -> None:
     """Make a process ready to be a worker.
 
-    Args:
-        log: File for whatever the runs print; ``None`` for nowhere.
-        threads: CPU threads, for libraries that are told once.
+    What the runs print goes to the file ``log``, if there is one.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever started the workers ends them
     # A forked one has the command's handler, whose exception can leave the queue's lock taken.

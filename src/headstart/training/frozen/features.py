@@ -122,15 +122,10 @@ def frozen_features(
 ) -> Iterator[list[BatchLoader] | None]:
     """Replace the base model by its stored output while the head trains.
 
-    Args:
-        split: The model; its backbone must not change inside the block.
-        loaders: The rows whose features are needed.
-        runtime: Device and precision.
-
-    Yields:
-        The loaders to use instead; ``None`` where the features are too many to keep, rows are
-        padded on the left, the head reaches into the base model at another place than its
-        pooler, or reads more of its output than states and what is pooled of them.
+    Yields the loaders to use instead; ``None`` where the features are too many to keep, rows are
+    padded on the left, the head reaches into the base model at another place than its pooler, or
+    reads more of its output than states and what is pooled of them. The backbone must not change
+    inside the block.
     """
     model, base = split.model, split.base
     if any(loader.left_padded for loader in loaders):
@@ -178,15 +173,8 @@ def _compute(
 ) -> tuple[list[torch.Tensor], torch.Tensor | None]:
     """Run every row through the base model once, without dropout.
 
-    Args:
-        split: The model.
-        loader: The rows.
-        runtime: Device and precision.
-        kept: What is stored.
-
-    Returns:
-        For each row its states, (choices, L, D), or (choices, 1, D), or of words (1, words, D); and
-        the pooled outputs, (n, choices, D), if any.
+    For each row its states, (choices, L, D), or (choices, 1, D), or of words (1, words, D); and the
+    pooled outputs, (n, choices, D), if any.
     """
     states: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)

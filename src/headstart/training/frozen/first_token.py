@@ -33,13 +33,8 @@ LEAST_ROWS = 16
 def first_token_only(split: SplitModel, loader: BatchLoader) -> Iterator[bool]:
     """Compute the last layer for the first token alone, if that changes nothing.
 
-    Args:
-        split: The model, on the device of the loader.
-        loader: Rows such as it will see.
-
-    Yields:
-        Whether it is so: the layer is of a known kind, and the head reads the first token only.
-        Afterwards the layer is again what it was.
+    Yields whether it is so: the layer is of a known kind, and the head reads the first token only.
+    Afterwards the layer is again what it was.
     """
     layer = _last_layer(split)
     fits = layer is not None and not loader.left_padded and len(loader.lengths) >= LEAST_ROWS
@@ -108,14 +103,8 @@ def _attend(
 ) -> torch.Tensor:
     """Return what the first token takes from all, (b, 1, H).
 
-    Args:
-        module: The attention module.
-        linears: Its linear maps for queries, keys and values.
-        states: (b, L, H).
-        mask: As transformers makes it: (b, 1, L, L), or (b, L) for flash attention.
-
-    Returns:
-        (b, 1, H).
+    ``linears`` are the maps for queries, keys and values, ``states`` are (b, L, H), ``mask`` is as
+    transformers makes it: (b, 1, L, L), or (b, L) for flash attention.
     """
     query, key, value = (
         linear(x).unflatten(-1, (-1, module.attention_head_size)).transpose(1, 2)

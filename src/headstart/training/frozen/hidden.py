@@ -31,14 +31,8 @@ def _mask(split: SplitModel, states: torch.Tensor, given: torch.Tensor | None) -
 def final_states(split: SplitModel, loader: BatchLoader, runtime: Runtime) -> tuple[Floats, Floats]:
     """Run every row through the base model, without dropout.
 
-    Args:
-        split: The model.
-        loader: The rows.
-        runtime: Device and precision.
-
-    Returns:
-        The final layer's states at the first token and their mean over all tokens but padding,
-        (n, D) each; of rows with several texts, the mean over the texts.
+    Gives the final layer's states at the first token and their mean over all tokens but padding,
+    (n, D) each; of rows with several texts, the mean over the texts.
     """
     heard: list[Any] = []
     handle = split.base.register_forward_hook(lambda _, __, output: heard.append(output))

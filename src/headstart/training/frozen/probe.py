@@ -50,19 +50,8 @@ def train_heads(
 ) -> Heads:
     """Train a head for every seed and learning rate.
 
-    Args:
-        split: The model, inside ``frozen_features``.
-        loader: The training rows from there.
-        starts: The head of each seed to start from.
-        seeds: Seeds of the data order.
-        rates: Peak learning rates.
-        kind: Of the labels.
-        steps: Optimizer steps.
-        batch_size: Rows per step.
-        settings: The optimizer's constants; its rates are not looked at.
-
-    Returns:
-        The trained heads.
+    ``split`` and ``loader`` are those inside ``frozen_features``. ``starts`` is the head of each
+    seed to start from; ``rates`` are peak rates, those of ``settings`` are not looked at.
     """
     heads = {
         name: torch.stack([start[name] for start in starts])
@@ -88,16 +77,9 @@ def train_heads(
 
 @torch.no_grad()
 def probe_logits(split: SplitModel, loader: BatchLoader, heads: Heads, outputs: int) -> Floats:
-    """Compute the logits that every head gives every row.
+    """Compute the logits that every head gives every row, (seeds, rates, n, outputs).
 
-    Args:
-        split: The model, inside ``frozen_features``.
-        loader: The rows, from there.
-        heads: The heads.
-        outputs: Logits per row.
-
-    Returns:
-        Logits, (seeds, rates, n, outputs).
+    ``split`` and ``loader`` are those inside ``frozen_features``.
     """
     shape = next(iter(heads.values())).shape[:2]
     logits = torch.zeros(*shape, len(loader.lengths), outputs)
@@ -154,14 +136,8 @@ def _logits(
 ) -> torch.Tensor:
     """Return the logits of all heads, (seeds, rates, b, outputs).
 
-    Args:
-        split: The model, whose base model is the stand-in.
-        heads: The heads.
-        inputs: From ``_inputs``.
-        by_seed: The dimension of the inputs that counts the seeds; ``None`` if all see the same.
-
-    Returns:
-        The logits.
+    The base model is the stand-in; ``by_seed`` is the dimension of the inputs that counts the
+    seeds, ``None`` if all see the same.
     """
     inputs = {name: tensor for name, tensor in inputs.items() if name != "labels"}
 
@@ -192,12 +168,7 @@ class _Adam:
 
     @torch.no_grad()
     def step(self, gradients: Sequence[torch.Tensor], factor: float) -> None:
-        """Update every head once.
-
-        Args:
-            gradients: One for each tensor.
-            factor: What the peak rates are multiplied by.
-        """
+        """Update every head once."""
         settings, (first, second) = self._settings, self._settings.betas
         self._steps += 1
         share = torch.ones_like(self._rates)

@@ -44,16 +44,8 @@ def reading(
     """Return what the head reads of the final states, texts per row, and the output's class.
 
     Told by the gradient: what the head does not read gets none. A mean is known only of a head of
-    ours.
-
-    Args:
-        split: The model.
-        loader: The rows.
-        live_pooler: Whether the head's pooler is inside the base model.
-
-    Returns:
-        Those three; ``None`` where the head reads parts of the output that are not kept, or all of
-        a map of places.
+    ours. ``None`` where the head reads parts of the output that are not kept, or all of a map of
+    places. ``live_pooler`` says that the head's pooler is inside the base model.
     """
     pooler = cast(Any, split.base).pooler if live_pooler else None
     parts: set[str] = set()
@@ -174,13 +166,8 @@ def listening(
 ) -> Iterator[list[Any]]:
     """Collect the base model's outputs; with ``leaves``, such that the states get gradients.
 
-    Args:
-        base: The base model.
-        leaves: Whether to cut the states off from what computed them.
-        pooler: Pools the cut-off states anew; otherwise what was pooled is a constant.
-
-    Yields:
-        A list that grows by one output with each call of the base model.
+    ``pooler`` pools the cut-off states anew; otherwise what was pooled is a constant. The list
+    grows by one output with each call.
     """
     outputs: list[Any] = []
 

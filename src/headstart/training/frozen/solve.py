@@ -75,16 +75,9 @@ def fit_head(
 ) -> Fitted:
     """Fit the head to the features of the training rows; it is then in the model.
 
-    Args:
-        model: The classifier, inside ``frozen_features``; only its head has gradients.
-        head: The head's parameters by name.
-        loader: The training rows from there.
-        kind: Of the labels.
-        labels: In the units of training; windows have those of their row, or of their own words.
-        seed: Draws the folds; the windows of a row are never parted.
-
-    Returns:
-        What was chosen.
+    The model and its loader are those inside ``frozen_features``; only the head has gradients.
+    Labels are in the units of training; windows have those of their row, or of their own words. The
+    seed draws the folds; the windows of a row are never parted.
     """
     start = Snapshot(head)
     everything = np.arange(len(labels))
@@ -122,13 +115,8 @@ def choose(rows: Mapping[float, Losses]) -> float:
 
     On few rows the least mean loss is a matter of chance, and a penalty that is too weak leaves a
     head that is far too sure. So this is the rule of one standard error (Breiman et al. 1984,
-    section 3.4.3), that of the rows' differences.
-
-    Args:
-        rows: Losses of the held-out rows by C, (n,) each; none where no row was held out.
-
-    Returns:
-        C; 1 where nothing is known.
+    section 3.4.3), that of the rows' differences. ``rows`` are losses of the held-out rows by C,
+    (n,) each; C is 1 where nothing is known.
     """
     if not rows:
         return 1.0
@@ -143,15 +131,9 @@ def choose(rows: Mapping[float, Losses]) -> float:
 def folds(strata: Indices, seed: int, size: int | None = None) -> list[tuple[Indices, Indices]]:
     """Part rows for cross-validation, the groups spread evenly.
 
-    A row that is alone in its group is never held out.
-
-    Args:
-        strata: Group of each row, (n,).
-        seed: The run's; draws the parts.
-        size: Labels that the rows have together; as many as rows if ``None``.
-
-    Returns:
-        Pairs of kept and held-out rows; none where fewer than two rows could be held out.
+    A row that is alone in its group is never held out. ``strata`` is the group of each row, (n,);
+    ``size`` is the number of labels that the rows have together, by default one each. Pairs are of
+    kept and held-out rows; none where fewer than two could be held out.
     """
     rng = np.random.default_rng(stream(seed, "folds"))
     order = rng.permutation(len(strata))

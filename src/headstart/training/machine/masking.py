@@ -20,11 +20,7 @@ Mask = Callable[..., Any]
 def known_padding(padded: bool) -> Iterator[None]:
     """Tell transformers whether anything in the batch is padded, so that it need not look.
 
-    Args:
-        padded: Whether the attention mask hides anything.
-
-    Yields:
-        Nothing. The masks are those that transformers makes by itself.
+    The masks are those that transformers makes by itself.
     """
     table: Any = ALL_MASK_ATTENTION_FUNCTIONS
     told = {

@@ -45,11 +45,7 @@ class OffloadedAdamW(torch.optim.AdamW):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update all parameters that have a gradient.
 
-        Args:
-            closure: Not supported.
-
-        Raises:
-            ValueError: If there is a closure.
+        Raises ``ValueError`` if there is a closure.
         """
         if closure is not None:
             raise ValueError("OffloadedAdamW computes no loss: closure must be None")
@@ -67,11 +63,7 @@ class OffloadedAdamW(torch.optim.AdamW):
                 parameter.copy_(value, non_blocking=value.is_pinned())
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take moments over, into the processor's memory.
-
-        Args:
-            state_dict: From ``state_dict``.
-        """
+        """Take moments over, into the processor's memory."""
         super().load_state_dict(state_dict)
         for moments in self.state.values():
             moments.update({key: value.cpu() for key, value in moments.items()})

@@ -29,16 +29,8 @@ def settle_precision(
     """Switch a runtime to fp32 if the model cannot compute in its precision.
 
     The longest of all rows and the shortest beside it go through the model and, where it will be
-    trained, back. Neither the model nor random numbers tell that this was tried.
-
-    Args:
-        split: The model; on whatever device.
-        loaders: The rows.
-        runtime: Device and precision; changed in place.
-        training: Whether gradients will be needed.
-
-    Returns:
-        Why fp32 was taken, as a sentence; empty if the precision stays.
+    trained, back. Neither the model nor random numbers tell that this was tried. The runtime is
+    changed in place. Returns why fp32 was taken, as a sentence; empty if the precision stays.
     """
     if runtime.precision == "fp32":
         return ""

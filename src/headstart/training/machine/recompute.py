@@ -21,11 +21,7 @@ from headstart.models.backbone import SplitModel
 def require_recomputable(split: SplitModel) -> None:
     """Refuse a model whose layers cannot be computed twice.
 
-    Args:
-        split: The model.
-
-    Raises:
-        ModelError: If its class does not support gradient checkpointing.
+    Raises ``ModelError`` if its class does not support gradient checkpointing.
     """
     layers = any(isinstance(m, GradientCheckpointingLayer) for m in split.base.modules())
     if not layers or not getattr(split.base, "supports_gradient_checkpointing", False):
@@ -40,12 +36,7 @@ def require_recomputable(split: SplitModel) -> None:
 def recomputed(split: SplitModel, device: torch.device) -> Iterator[None]:
     """Compute the encoder layers' activations anew in the backward pass.
 
-    Args:
-        split: A model that ``require_recomputable`` accepts.
-        device: Where it trains.
-
-    Yields:
-        Nothing; afterwards the model keeps its activations again.
+    The model is one that ``require_recomputable`` accepts.
     """
     base: Any = split.base
     settings: dict[str, Any] = {"use_reentrant": False}

@@ -62,11 +62,7 @@ class Runtime:
         )
 
     def use_fp32(self, reason: str) -> None:
-        """Compute in fp32 from now on; between stages only.
-
-        Args:
-            reason: Why, for the plan and the record.
-        """
+        """Compute in fp32 from now on; between stages only."""
         self.precision, self.reason = "fp32", reason
         self._accelerator = self._accelerate()
 
@@ -105,15 +101,9 @@ class Runtime:
     ) -> Iterator[tuple[nn.Module, Any]]:
         """Wrap a model and an optimizer for this runtime while a stage trains.
 
-        Args:
-            model: On the runtime's device.
-            optimizer: Over some of the model's parameters.
-            example: Makes a batch that shows several processes which parameters get a gradient;
-                without it, each step finds out anew.
-
-        Yields:
-            The wrapped model, and the optimizer, wrapped where fp16 needs it; afterwards the model
-            is unwrapped again.
+        ``example`` makes a batch that shows several processes which parameters get a gradient;
+        without it, each step finds out anew. The optimizer is wrapped where fp16 needs it;
+        afterwards the model is unwrapped again.
         """
         model.to(self.device)
         if self.world > 1 and self._accelerator.ddp_handler is not None:
@@ -165,11 +155,7 @@ class Runtime:
         return {} if scaler is None else dict(scaler.state_dict())
 
     def resume_loss_scale(self, state: dict[str, Any]) -> None:
-        """Begin the next stage with a loss scale from a checkpoint.
-
-        Args:
-            state: What ``loss_scale`` was.
-        """
+        """Begin the next stage with a loss scale from a checkpoint."""
         self._scale = state
 
     def own_randomness(self) -> contextlib.AbstractContextManager[Any]:
@@ -180,9 +166,6 @@ class Runtime:
         """Seed torch's random generators that this runtime draws from, and numpy's common one.
 
         ``torch.manual_seed`` goes through every kind of device, which takes a millisecond.
-
-        Args:
-            number: From 0 on.
         """
         np.random.seed(number % 2**32)
         torch.default_generator.manual_seed(number)
@@ -192,35 +175,20 @@ class Runtime:
             torch.mps.manual_seed(number)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Compute gradients, scaled where fp16 needs it.
-
-        Args:
-            loss: Scalar.
-        """
+        """Compute gradients, scaled where fp16 needs it."""
         self._accelerator.backward(loss)
 
     def accumulating(self, model: nn.Module, more: bool) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which gradients are not yet exchanged between processes.
 
-        Args:
-            model: The wrapped model.
-            more: Whether further micro-batches of the same step follow.
-
-        Returns:
-            A context manager.
+        ``more`` says that further micro-batches of the same step follow.
         """
         return self._accelerator.no_sync(model) if more else contextlib.nullcontext()
 
     def clip(
         self, parameters: Iterable[nn.Parameter], norm: float, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Scale the gradient down to a largest norm; a fused optimizer does it as it updates.
-
-        Args:
-            parameters: Those that train.
-            norm: Largest L2 norm.
-            optimizer: What updates them.
-        """
+        """Scale the gradient down to a largest norm; a fused optimizer does it as it updates."""
         if self._accelerator.scaler is not None or not optimizer.defaults.get("fused"):
             self._accelerator.clip_grad_norm_(list(parameters), norm)
             return
@@ -231,11 +199,7 @@ class Runtime:
     def kernels(self, used: UsedRows | None = None) -> contextlib.AbstractContextManager[Any]:
         """Return the context in which a training step uses our kernels; a GPU has its own.
 
-        Args:
-            used: Stands in for an embedding table; on the processor only.
-
-        Returns:
-            A context manager.
+        ``used`` stands in for an embedding table, on the processor only.
         """
         return FastKernels(used=used) if self.device.type == "cpu" else contextlib.nullcontext()
 
@@ -244,14 +208,7 @@ class Runtime:
         return cast("contextlib.AbstractContextManager[Any]", self._accelerator.autocast())
 
     def sum(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Add a tensor up over all processes.
-
-        Args:
-            tensor: Of the same shape everywhere.
-
-        Returns:
-            The sum, in every process.
-        """
+        """Add a tensor up over all processes."""
         return cast(torch.Tensor, self._accelerator.reduce(tensor, reduction="sum"))
 
     def wait(self) -> None:
@@ -271,11 +228,7 @@ def _kept_generators(devices: list[torch.device]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def accelerate_as_found() -> Iterator[None]:
-    """Restore accelerate's state of this process after a block.
-
-    Yields:
-        Nothing.
-    """
+    """Restore accelerate's state of this process after a block."""
     shared = [kind._shared_state for kind in (PartialState, AcceleratorState, GradientState)]
     before = [dict(state) for state in shared]
     try:
@@ -316,13 +269,9 @@ def _choose_precision(device: str, asked: str) -> tuple[str, str]:
 
 
 def native_precision(device: str) -> tuple[str, str]:
-    """Return the fastest precision that a device computes without emulating it.
+    """Return the fastest precision that a device computes without emulating it, and why.
 
-    Args:
-        device: ``cpu``, ``cuda`` or ``mps``.
-
-    Returns:
-        ``bf16`` or ``fp32``, and why.
+    It is ``bf16`` or ``fp32``.
     """
     if device == "cuda":
         fast = torch.cuda.get_device_capability() >= (8, 0)
