@@ -52,14 +52,7 @@ def fit(*, callback: Callback | None = None, **settings: Any) -> RunResult:
 
 
 def plan(**settings: Any) -> PlanSummary:
-    """Return the plan of a run, without training or writing.
-
-    Args:
-        **settings: As for ``fit``.
-
-    Returns:
-        Stages, steps, parameter counts, facts about the data.
-    """
+    """Return the plan of a run, without training or writing."""
     return plan_run(*_read(settings, look=True))
 
 

@@ -57,18 +57,9 @@ def without_trust(values: Any, where: object, *, said: bool) -> Any:
     """Remove ``trust_remote_code`` from settings that were read from a disk.
 
     Whoever wrote the file or the folder is not the one whose machine the code would run on: the
-    user says so himself, for each call.
-
-    Args:
-        values: Settings, or a table or list that holds some.
-        where: What a message calls the place that they come from.
-        said: Whether this call says itself if such code may run.
-
-    Returns:
-        The same without a word of it, in whatever depth.
-
-    Raises:
-        ConfigError: If the settings ask for it and the call says nothing.
+    user says so himself, for each call. ``where`` is what a message calls the place, ``said``
+    whether this call says itself if such code may run. Values come back without a word of it, in
+    whatever depth. Raises ``ConfigError`` if the settings ask for it and the call says nothing.
     """
     if isinstance(values, list | tuple):
         return [without_trust(value, where, said=said) for value in values]

@@ -93,11 +93,7 @@ class StudyResult:
         return formats.as_text(self.evidence.summary, form)
 
     def card(self) -> str:
-        """Write the study as a section for a model card, in Markdown.
-
-        Returns:
-            The section; ``headstart study card`` puts it into a file.
-        """
+        """Write the study as a section for a model card, in Markdown."""
         return section(self.evidence)
 
     def report(self, path: str | Path, *, overwrite: bool = False) -> None:

@@ -63,14 +63,9 @@ def budget_batches(
 ) -> list[Indices]:
     """Cut all rows into batches for inference, longest first.
 
-    Args:
-        lengths: Tokens of each row, (n,).
-        tokens: Largest number of tokens in a batch, padding included.
-        rows: Largest number of rows in a batch.
-        apart: Numbers that must be equal for the rows of a batch, (n,); ``None`` if any may meet.
-
-    Returns:
-        Row indices by batch; a row that is longer than the budget stands alone.
+    ``lengths`` are tokens of each row, (n,); ``tokens``, padding included, and ``rows`` are the
+    most of a batch. Numbers in ``apart``, (n,), must be equal in it. A row that is longer than the
+    budget stands alone.
     """
     order = np.argsort(-lengths, kind="stable")
     if apart is not None:

@@ -85,25 +85,16 @@ class Examples(ABC):
 
     @abstractmethod
     def collate(self, indices: npt.ArrayLike, draw: int | None = None) -> dict[str, torch.Tensor]:
-        """Make a batch.
+        """Make a batch of rows, (b,): the model's inputs by name, (b, …), and ``labels`` if known.
 
-        Args:
-            indices: Which rows, (b,).
-            draw: Seed by which they are changed at random to be trained on, where their kind has
-                such changes; ``None`` leaves them as they are.
-
-        Returns:
-            The model's inputs by name, (b, …), and ``labels`` if they are known.
+        ``draw`` is the seed by which rows are changed at random to be trained on, where their kind
+        has such changes; ``None`` leaves them as they are.
         """
 
     def replayed(self, indices: npt.ArrayLike) -> dict[str, torch.Tensor]:
         """Make a batch for a model whose base model gives what was stored, and reads nothing.
 
-        Args:
-            indices: Which rows, (b,).
-
-        Returns:
-            As from ``collate``; the base model's inputs may be anything of as many rows.
+        It is as from ``collate``; the base model's inputs may be anything of as many rows.
         """
         return self.collate(indices)
 
@@ -126,14 +117,7 @@ class Examples(ABC):
         return None
 
     def whole(self, values: Floats) -> Floats:
-        """Return the logits of the data from those of the rows.
-
-        Args:
-            values: Of each row, or of each label that counts in the rows, (n, …).
-
-        Returns:
-            Of each row of data: of one in windows the mean over them.
-        """
+        """Return the logits of the data, from those of the rows, (n, …); of windows the mean."""
         return values if self.row_of is None else mean_of_windows(values, self.row_of)
 
     def vocabulary(self) -> Indices | None:

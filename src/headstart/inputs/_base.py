@@ -78,60 +78,30 @@ class Preprocessor(ABC):
 
     @abstractmethod
     def encode(self, rows: Rows) -> Examples:
-        """Prepare the rows of a run, whose preparation may be kept for the next run.
-
-        Args:
-            rows: The rows.
-
-        Returns:
-            Them as the model reads them.
-        """
+        """Prepare the rows of a run, whose preparation may be kept for the next run."""
 
     @abstractmethod
     def encode_parts(self, rows: Rows, task: TaskSpec | None) -> Iterator[Examples]:
-        """Prepare rows to predict, so many at a time that memory suffices.
-
-        Args:
-            rows: The rows.
-            task: How they were read, if that is known.
-
-        Returns:
-            Them as the model reads them, in order.
-        """
+        """Prepare rows to predict, in order, so many at a time that memory suffices."""
 
     def warnings(self, examples: Examples, where: str) -> list[str]:  # noqa: ARG002
-        """Tell what is lost in preparation.
-
-        Args:
-            examples: The rows.
-            where: Which rows, for messages: ``training rows``.
-
-        Returns:
-            Warnings, each a sentence.
-        """
+        """Tell in sentences what is lost in preparation."""
         return []
 
     def facts(self, splits: Mapping[str, Examples]) -> dict[str, str]:  # noqa: ARG002
-        """Describe the rows for the plan.
-
-        Args:
-            splits: The rows by split: ``training``, ``validation`` and others.
-
-        Returns:
-            Facts by name.
-        """
+        """Describe the rows by split (``training``, ``validation`` and others) for the plan."""
         return {}
 
     def write_config(self, config: Any) -> None:  # noqa: B027
-        """Write into a model's configuration what its rows were prepared by.
-
-        Args:
-            config: The configuration.
-        """
+        """Write into a model's configuration what its rows were prepared by."""
 
 
 class InputKind(ABC):
-    """A kind of input; nothing of it is ever made, its methods are those of the class."""
+    """A kind of input; nothing of it is ever made, its methods are those of the class.
+
+    ``frame`` are rows that have all columns of the ``task``, which may not be known for a saved
+    model; ``where`` says which rows, for messages; ``target`` is what the model predicts.
+    """
 
     name: ClassVar[InputShape]
     """As a task's ``shape`` calls it."""
@@ -158,48 +128,25 @@ class InputKind(ABC):
     @classmethod
     @abstractmethod
     def missing(cls, frame: pd.DataFrame, task: TaskSpec) -> Mask:
-        """Tell which rows have nothing in a column that is read.
-
-        Args:
-            frame: The rows.
-            task: Which columns are read.
-
-        Returns:
-            A mask, (n,).
-        """
+        """Return a mask, (n,), of the rows that have nothing in a column that is read."""
 
     @classmethod
     @abstractmethod
     def read(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str, keep_empty: bool) -> Rows:
-        """Read the inputs of a table.
+        """Read the inputs of a table, in its order, without labels.
 
-        Args:
-            frame: The rows, which have all columns of the task.
-            task: Which columns mean what.
-            where: Which rows, for messages.
-            keep_empty: Whether a missing input is an empty one, where there can be such.
-
-        Returns:
-            The rows without labels, in the table's order.
-
-        Raises:
-            HeadstartError: For all faults together, with row numbers.
+        With ``keep_empty`` a missing input is an empty one, where there can be such. Raises
+        ``HeadstartError`` for all faults together, with row numbers. Raises ``HeadstartError`` for
+        all faults together, with row numbers.
         """
 
     @classmethod
     @abstractmethod
     def table(cls, values: Any, task: TaskSpec | None) -> tuple[pd.DataFrame, TaskSpec]:
-        """Make a table of what a user gives to ``predict``.
+        """Make a table, and the task by which it is read, of what is given to ``predict``.
 
-        Args:
-            values: One input, or several.
-            task: How the model's rows are read, if that is known.
-
-        Returns:
-            A table, and the task by which it is read.
-
-        Raises:
-            DataError: If it is something else than such inputs.
+        That is one input, or several. Raises ``DataError`` if it is something else than such
+        inputs.
         """
 
     @classmethod
@@ -207,46 +154,23 @@ class InputKind(ABC):
     def for_training(
         cls, split: SplitModel, target: Target, settings: InputSettings
     ) -> Preprocessor:
-        """Make the preprocessor of a model that is to be trained.
+        """Make the preprocessor of a model that is to be trained; its configuration may be changed.
 
-        Args:
-            split: The model; its configuration may be changed.
-            target: What it predicts.
-            settings: What the user says.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If model and settings do not fit.
+        Raises ``HeadstartError`` if model and settings do not fit.
         """
 
     @classmethod
     @abstractmethod
     def for_saved(cls, split: SplitModel, target: Target, settings: InputSettings) -> Preprocessor:
-        """Make the preprocessor of a model that was trained.
+        """Make the preprocessor of a model that was trained, as the user and its run's record say.
 
-        Args:
-            split: The model.
-            target: What it predicts.
-            settings: What the user and the record of its run say.
-
-        Returns:
-            The preprocessor.
-
-        Raises:
-            HeadstartError: If they do not fit.
+        Raises ``HeadstartError`` if they do not fit.
         """
 
     @classmethod
     def answers(cls, task: TaskSpec | None, labels: Sequence[str]) -> tuple[str, ...]:
         """Return the names of the answers in the order of the logits.
 
-        Args:
-            task: How rows are read, if that is known.
-            labels: The model's labels.
-
-        Returns:
-            The labels, or the columns of the candidates.
+        They are the labels, or the columns of the candidates.
         """
         return tuple(labels)

@@ -24,20 +24,11 @@ def build_rows(
 ) -> Rows:
     """Make rows of a table.
 
-    Args:
-        frame: The table.
-        task: Which columns mean what.
-        reader: Reads the labels; ``None`` where they are not asked for and need not be there.
-        where: Which rows, as messages shall call them: ``the training rows``.
-        keep_empty: Whether a missing text is an empty one. It is a fault all the same where a
-            target is looked for in it.
-
-    Returns:
-        The rows, in the table's order.
-
-    Raises:
-        HeadstartError: For all faults together: missing columns; empty texts, targets that are
-            not in their text, values without a replacement, faulty labels, with row numbers.
+    Labels need not be there without a ``reader``. ``where`` is what messages call the rows: ``the
+    training rows``. With ``keep_empty`` a missing text is an empty one, but a fault all the same
+    where a target is looked for in it. Raises ``HeadstartError`` for all faults together: missing
+    columns; empty texts, targets that are not in their text, values without a replacement, faulty
+    labels, with row numbers.
     """
     faults = column_faults(frame, task, where=where, need_labels=reader is not None)
     raise_all(faults)

@@ -26,20 +26,13 @@ _NORMAL = "Use --head-init normal or zero."
 def initialise_head(split: SplitModel, init: str, target: Target, tokenizer: Any) -> None:
     """Set where the last linear map of a freshly drawn head starts.
 
-    ``zero`` gives every class the same probability. ``labels`` makes a row of the weights from
-    the name of each class: the vector that the backbone, its pooling and the head's own hidden
-    layers give the name as a text. Each row gets the norm that the drawn rows have on average, so
-    that the logits start at the usual scale: that norm times the length of a text's vector times
-    the cosine of the two. Biases start at zero.
-
-    Args:
-        split: The model, its head drawn.
-        init: ``normal`` (the head stays as drawn), ``zero`` or ``labels``.
-        target: What the model predicts.
-        tokenizer: Its tokenizer; asked for ``labels`` only.
-
-    Raises:
-        ModelError: If the head does not end in a linear map, or the labels cannot be read as text.
+    ``zero`` gives every class the same probability. ``labels`` makes a row of the weights from the
+    name of each class: the vector that the backbone, its pooling and the head's own hidden layers
+    give the name as a text. Each row gets the norm that the drawn rows have on average, so that the
+    logits start at the usual scale: that norm times the length of a text's vector times the cosine
+    of the two. Biases start at zero. ``init`` is ``normal`` (the head stays as drawn), ``zero`` or
+    ``labels``, which alone asks for the tokenizer. Raises ``ModelError`` if the head does not end
+    in a linear map, or the labels cannot be read as text.
     """
     if init == "normal":
         return

@@ -59,11 +59,10 @@ class Calibration(Observer):
     def end(self) -> dict[str, Any]:
         """Judge the final model.
 
-        Returns:
-            ``before`` and ``after``, each with log loss, Brier score, ECE and the bins of the
-            reliability diagram; the ``temperature`` fitted on all rows that fit one, or ``None``
-            where they determine none; the number of ``rows`` judged and whether the ``same`` rows
-            fit the temperature in halves.
+        ``before`` and ``after`` have log loss, Brier score, ECE and the bins of the reliability
+        diagram; the ``temperature`` is fitted on all rows that fit one, ``None`` where they
+        determine none; ``rows`` are judged, and ``same`` is whether they fit the temperature in
+        halves.
         """
         encoded = self.plan.encoded
         before: Array

@@ -21,38 +21,20 @@ class Callback:
     """Callbacks of a run: this class writes each event to the log, displays override it."""
 
     def planned(self, plan: PlanSummary) -> None:
-        """Handle the plan, before anything trains.
-
-        Args:
-            plan: The whole plan.
-        """
+        """Handle the plan, before anything trains."""
         for line in plan.lines():
             log.info(line)
 
     def message(self, text: str) -> None:
-        """Handle something worth knowing.
-
-        Args:
-            text: One sentence or a few.
-        """
+        """Handle something worth knowing."""
         log.info(text)
 
     def warning(self, text: str) -> None:
-        """Handle something that may spoil the result.
-
-        Args:
-            text: One sentence or a few.
-        """
+        """Handle something that may spoil the result."""
         log.warning(text)
 
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
-        """Handle the start of a stage.
-
-        Args:
-            stage: Its record so far.
-            number: Which one, from 1.
-            of: How many there are.
-        """
+        """Handle the start of stage ``number``, from 1, of ``of``, with its record so far."""
         log.info(
             "stage %d of %d: %s, attempt %d, %d steps until %s, lr %g, head lr %g, %d trainable",
             number, of, stage.stage, stage.attempt, stage.planned_steps, stage.until,
@@ -60,27 +42,14 @@ class Callback:
         )  # fmt: skip
 
     def step(self, step: int, loss: float) -> None:
-        """Handle the end of an optimizer step.
-
-        Args:
-            step: Steps done in the stage.
-            loss: Mean training loss of the step.
-        """
+        """Handle the end of an optimizer step of the stage, with its mean training loss."""
 
     def point(self, point: Point) -> None:
-        """Handle an evaluation.
-
-        Args:
-            point: Step and scores.
-        """
+        """Handle an evaluation: step and scores."""
         log.info("  step %d: %s", point.step, show_scores(point.scores))
 
     def stage_ended(self, stage: StageResult) -> None:
-        """Handle the end of a stage.
-
-        Args:
-            stage: Its record.
-        """
+        """Handle the end of a stage, with its record."""
         log.info(
             "  ended (%s) after %d steps, %.1f s, %.0f tokens a second",
             stage.ended, stage.steps, stage.seconds, stage.tokens_per_second,
@@ -131,37 +100,21 @@ class Observer(Callback):
     def check(self, config: FitConfig) -> None:
         """Refuse a run in which this cannot be measured, before any run of a study starts.
 
-        Args:
-            config: Its settings.
-
-        Raises:
-            HeadstartError: If it cannot.
+        Raises ``HeadstartError`` if it cannot.
         """
 
     def beside(self, config: FitConfig) -> Sequence[FitConfig]:
         """List the further trainings that a run needs, for the estimate of its time.
 
-        Args:
-            config: The run's settings.
-
-        Returns:
-            Settings of other runs, of which all stages but the last are carried out.
+        All stages of these but the last are carried out.
         """
         del config
         return ()
 
     def begin(self, plan: TrainingPlan) -> None:
-        """Prepare for a run, before anything trains.
-
-        Args:
-            plan: Model, rows and plan.
-        """
+        """Prepare for a run, before anything trains."""
         self.plan = plan
 
     def end(self) -> dict[str, Any]:
-        """Return the measurements, after everything has trained.
-
-        Returns:
-            What was found, as plain data that JSON gives back as it is.
-        """
+        """Return what was measured, as plain data that JSON gives back as it is."""
         return {}

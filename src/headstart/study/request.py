@@ -22,18 +22,10 @@ def request(
 ) -> StudyPlan:
     """Make the plan from a file and arguments; arguments win over the file.
 
-    Args:
-        config: File with a study; ``None`` for none.
-        axes: Keys of a study as in the file; those without a value are left out.
-        rows: ``train``, ``validation``, ``text`` and ``label``, which make a task if ``train`` is
-            among them, and are settings of all runs if not.
-        settings: Settings of all runs.
-
-    Returns:
-        The plan.
-
-    Raises:
-        HeadstartError: For all faults together.
+    Arguments win over the file. Keys of ``axes`` are as in it; those without a value are left out.
+    ``rows`` are ``train``, ``validation``, ``text`` and ``label``, which make a task if ``train``
+    is among them, and are settings of all runs if not. Raises ``HeadstartError`` for all faults
+    together.
     """
     said = any(name.replace("-", "_") == TRUST for name in settings)
     values = without_trust(read_plan_file(config), config, said=said) if config else {}
@@ -61,20 +53,9 @@ def choose_executor(
 ) -> Executor:
     """Return where the runs shall be carried out.
 
-    Args:
-        kind: One of ``EXECUTORS``.
-        workers: Runs at a time; ``None`` for 1 here, all that a cluster has room for.
-        threads: CPU threads of a run; ``None`` for ``OMP_NUM_THREADS``, or to share out the cores.
-        address: That of a Ray cluster.
-        cpus: CPUs of a run on Ray.
-        gpus: GPUs of a run on Ray.
-        out: The study's folder, which keeps what local workers print; ``None`` to keep nothing.
-
-    Returns:
-        The executor.
-
-    Raises:
-        HeadstartError: If what is asked for cannot be, or the cluster does not answer.
+    ``workers`` by default are 1 here, all that a cluster has room for; ``threads`` those of
+    ``OMP_NUM_THREADS``, or a share of the cores; ``out`` keeps what local workers print. Raises
+    ``HeadstartError`` if what is asked for cannot be, or the cluster does not answer.
     """
     if kind not in EXECUTORS:
         raise ConfigError("local or ray as executor", repr(kind), did_you_mean(kind, EXECUTORS))

@@ -234,11 +234,9 @@ class Store:
         self.write(f"failures/{run.id}.json", {"id": run.id, "axes": run.axes, **failure})
 
     def results(self) -> tuple[list[dict[str, Any]], list[str]]:
-        """Read every result.
+        """Read every whole result, and a sentence about each file that is damaged.
 
-        Returns:
-            The whole ones, and a sentence about each file that is damaged. Results and failures
-            among those are set aside, so that the run counts as not done.
+        Results and failures among those are set aside, so that the run counts as not done.
         """
         found, told = [], []
         for identity, record in self._files("results"):

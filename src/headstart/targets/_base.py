@@ -42,6 +42,9 @@ Mask = npt.NDArray[np.bool_]
 class TargetKind(ABC):
     """A kind of target, fitted to the training rows of a task, or read from a saved model.
 
+    ``frame`` are rows, the training rows where the kind is not known yet; ``task`` says which
+    column holds the label; ``where`` says which rows, for messages.
+
     Args:
         names: Labels in the order of the logits; empty for a number.
     """
@@ -72,92 +75,40 @@ class TargetKind(ABC):
     def recognises(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> bool:
         """Tell whether labels whose kind is not said are of this kind.
 
-        Args:
-            frame: The training rows.
-            task: Which column holds the label.
-            where: Which rows, for messages.
-
-        Returns:
-            Whether they are.
-
-        Raises:
-            DataError: If they may be of several kinds.
+        Raises ``DataError`` if they may be of several kinds. Raises ``DataError`` if they may be of
+        several kinds.
         """
 
     @classmethod
     def declared(cls, frame: pd.DataFrame, task: TaskSpec) -> TaskSpec:  # noqa: ARG003
-        """Take label names that the source of the rows declares.
-
-        Args:
-            frame: The training rows.
-            task: Which column holds the label.
-
-        Returns:
-            The task with them.
-        """
+        """Return the task with label names that the source of the rows declares."""
         return task
 
     @classmethod
     @abstractmethod
     def learn(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> Self:
-        """Learn which labels there are.
+        """Learn which labels there are, perhaps in the order that the task names them.
 
-        Args:
-            frame: The training rows.
-            task: Which column holds the label, and perhaps the names in order.
-            where: Which rows, for messages.
-
-        Returns:
-            The kind with its names.
-
-        Raises:
-            DataError: If there is nothing to learn.
+        Raises ``DataError`` if there is nothing to learn.
         """
 
     @classmethod
     @abstractmethod
     def of_model(cls, names: tuple[str, ...], config: Any) -> Self:
-        """Make the kind of a saved model.
-
-        Args:
-            names: Labels in the order of the logits.
-            config: The model's configuration.
-
-        Returns:
-            The kind, in the units of the user.
-        """
+        """Make the kind of a saved model, in the units of the user."""
 
     @classmethod
     @abstractmethod
     def unlabelled(
         cls, frame: pd.DataFrame, task: TaskSpec, names: tuple[str, ...] | None, *, where: str
     ) -> Mask:
-        """Tell which rows have no label.
-
-        Args:
-            frame: The rows.
-            task: Which column holds the label.
-            names: The labels, where they are known.
-            where: Which rows, for messages.
-
-        Returns:
-            A mask, (n,).
-        """
+        """Return a mask, (n,), of the rows without label; ``names`` are the labels where known."""
 
     @abstractmethod
     def read(self, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> Labels:
-        """Read the labels of a table.
+        """Read the labels of a table, in the units of the user.
 
-        Args:
-            frame: The rows.
-            task: Which column holds the label.
-            where: Which rows, for messages.
-
-        Returns:
-            The labels, in the units of the user.
-
-        Raises:
-            HeadstartError: If labels are missing, unknown or of another kind.
+        Raises ``HeadstartError`` if labels are missing, unknown or of another kind.
         """
 
     def flat(self, labels: Labels) -> Labels:
@@ -170,74 +121,31 @@ class TargetKind(ABC):
 
     @abstractmethod
     def strata(self, labels: Labels) -> npt.NDArray[np.int64]:
-        """Group rows so that parts of them can be drawn alike.
-
-        Args:
-            labels: Of the rows.
-
-        Returns:
-            A group for each row, (n,).
-        """
+        """Return a group for each row, (n,), so that parts of the rows can be drawn alike."""
 
     @abstractmethod
     def check(self, train: Labels, held_out: Labels) -> list[str]:
         """Check that there is something to learn, and warn of labels that cannot be learned.
 
-        Args:
-            train: Labels of the training rows.
-            held_out: Those of the validation rows.
-
-        Returns:
-            Warnings, each a sentence.
-
-        Raises:
-            DataError: If there is nothing to learn.
+        Warnings are sentences. Raises ``DataError`` if there is nothing to learn.
         """
 
     @abstractmethod
     def describe(self, labels: Labels) -> dict[str, str]:
-        """Describe the labels for the plan.
-
-        Args:
-            labels: Of the training rows.
-
-        Returns:
-            Facts by name.
-        """
+        """Describe the labels for the plan."""
 
     # Units of training
 
     def fit(self, labels: Labels) -> Self:  # noqa: ARG002
-        """Measure what ``standardise`` needs.
-
-        Args:
-            labels: Of the training rows.
-
-        Returns:
-            The kind with it.
-        """
+        """Measure what ``standardise`` needs."""
         return self
 
     def standardise(self, labels: Labels) -> Labels:
-        """Bring labels into the units of training.
-
-        Args:
-            labels: As from ``read``.
-
-        Returns:
-            The same, or others.
-        """
+        """Bring labels into the units of training."""
         return labels
 
     def restore(self, labels: Labels) -> Labels:
-        """Bring labels back into the units of the user.
-
-        Args:
-            labels: In the units of training.
-
-        Returns:
-            As from ``read``.
-        """
+        """Bring labels in the units of training back into those of the user."""
         return labels
 
     def load_units(self, split: SplitModel) -> None:  # noqa: B027
@@ -254,114 +162,65 @@ class TargetKind(ABC):
 
     @abstractmethod
     def row_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Compute each row's loss.
+        """Compute each row's loss, (b,), in fp32, from logits, (b, outputs), and labels.
 
-        Args:
-            logits: (b, outputs).
-            labels: In the units of training, (b,) or (b, outputs).
-
-        Returns:
-            Losses, (b,), in fp32.
+        These are in the units of training, (b,) or (b, outputs).
         """
 
     @abstractmethod
     def chance_loss(self, labels: Labels) -> float:
-        """Compute the mean loss of the best guess that ignores the input.
-
-        Args:
-            labels: In the units of training.
-
-        Returns:
-            The loss.
-        """
+        """Compute the mean loss of the best guess that ignores the input."""
 
     @abstractmethod
     def learned_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return what ``learned`` needs to know of some rows; the sums of more rows add up.
 
-        Args:
-            logits: (n, outputs).
-            labels: (n,) or (n, outputs).
-
-        Returns:
-            Two dimensions; in fp64 where the device has it.
+        Logits are (n, outputs), labels (n,) or (n, outputs); the sums have two dimensions, in fp64
+        where the device has it.
         """
 
     @abstractmethod
     def learned(self, sums: Scores) -> float:
-        """Return how far above chance rows are predicted.
+        """Return how far above chance rows are predicted, from finite ``learned_sums``.
 
-        Args:
-            sums: From ``learned_sums``; all finite.
-
-        Returns:
-            0 for chance, 1 for perfect; 0 where the rows say nothing.
+        0 for chance, 1 for perfect; 0 where the rows say nothing.
         """
 
     def class_counts(self, labels: Labels) -> list[int]:  # noqa: ARG002
-        """Count the rows of each class, for techniques that weigh them.
-
-        Args:
-            labels: Of the training rows.
-
-        Returns:
-            One count for each; empty where rows have no class.
-        """
+        """Count the rows of each class, for techniques that weigh them; empty without classes."""
         return []
 
     # Predictions
 
     @abstractmethod
     def predict(self, logits: Floats) -> Labels:
-        """Return each row's prediction.
-
-        Args:
-            logits: (n, outputs).
-
-        Returns:
-            In the form and the units of ``read``.
-        """
+        """Return each row's prediction from logits, (n, outputs), in form and units of ``read``."""
 
     @abstractmethod
     def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:
-        """Return predictions as a user gets them.
+        """Return predictions, from logits (n, outputs), as a user gets them.
 
-        Args:
-            logits: (n, outputs).
-            rows: What was predicted; only where a row has several words with a label each.
-
-        Returns:
-            Labels by their names, and probabilities.
+        ``rows`` are what was predicted; only where a row has several words with a label each.
         """
 
     def thresholds(self) -> dict[float, Self]:
-        """Return the thresholds that can be chosen, and the kind with each of them.
+        """Return the thresholds above which a label is predicted, and the kind with each of them.
 
-        Returns:
-            Probabilities above which a label is predicted; none where each row has one answer.
+        There are none where each row has one answer.
         """
         return {}
 
     @abstractmethod
     def row_scores(self, logits: Floats, labels: Labels) -> Scores:
-        """Score each row, for the comparison of two models.
+        """Score each row, (n,), higher is better, for the comparison of two models.
 
-        Args:
-            logits: (n, outputs).
-            labels: In the units of training.
-
-        Returns:
-            Higher is better, (n,).
+        Logits are (n, outputs), labels in the units of training.
         """
 
     def p_better(self, gains: Scores) -> float:
-        """Test whether one model is better than another: by default a sign test.
+        """Return the one-sided p that one model is better than another: by default of a sign test.
 
-        Args:
-            gains: Differences of ``row_scores``, none of them 0, at least one.
-
-        Returns:
-            The one-sided p-value.
+        ``gains`` are differences of ``row_scores``, none of them 0, at least one.
         """
         from scipy import stats
 
@@ -369,25 +228,15 @@ class TargetKind(ABC):
         return float(stats.binomtest(up, len(gains), alternative="greater").pvalue)
 
     def collapsed(self, logits: Floats, labels: Labels) -> str:  # noqa: ARG002
-        """Say whether a model has learned nothing, or predicts the same for every row.
+        """Say that a model has learned nothing, or predicts the same for every row.
 
-        Args:
-            logits: Of the validation rows, (n, outputs).
-            labels: Their labels.
-
-        Returns:
-            A sentence, or nothing.
+        A sentence, or nothing; logits are of the validation rows, (n, outputs).
         """
         return ""
 
     def probability_errors(self, logits: Floats, labels: Labels) -> dict[str, float]:  # noqa: ARG002
-        """Measure how far the probabilities can be believed.
+        """Measure how far the probabilities of finite logits, (n, outputs), can be believed.
 
-        Args:
-            logits: (n, outputs), finite.
-            labels: Of the same rows.
-
-        Returns:
-            Log loss, Brier score and ECE; nothing where that has no meaning.
+        By log loss, Brier score and ECE; nothing where that has no meaning.
         """
         return {}

@@ -73,13 +73,9 @@ def scheme_of(rows: Iterable[Sequence[str]]) -> Scheme | None:
 def breaks(tags: Sequence[str], scheme: Scheme) -> list[int]:
     """Find the tags that break a scheme.
 
-    Args:
-        tags: Of a row.
-        scheme: ``IOB2``: an entity begins with B. ``IOB1``: with I, and with B only behind one of
-            the same type. ``IOBES``: with B, ends with E, and is S where it is one word.
-
-    Returns:
-        Their places.
+    In ``IOB2`` an entity begins with B; in ``IOB1`` with I, and with B only behind one of the same
+    type; in ``IOBES`` with B, ends with E, and is S where it is one word. Returned are the tags'
+    places.
     """
     read = [(OUTSIDE, ""), *map(read_tag, tags), (OUTSIDE, "")]
     found = []

@@ -110,18 +110,9 @@ def brier_score(probabilities: Array, labels: Array) -> float:
 def reliability(probabilities: Array, labels: Array, bins: int = BINS) -> Reliability:
     """Put rows into bins by the probability of the class that is predicted.
 
-    Args:
-        probabilities: (n, classes).
-        labels: True class indices, (n,).
-        bins: How many bins; bin m holds confidences in ((m - 1) / bins, m / bins], as in Guo et al.
-            2017 (arXiv 1706.04599).
-
-    Returns:
-        The bins in rising order of confidence.
-
-    Raises:
-        DataError: If the rows cannot be judged.
-        NumericalError: If a probability is not a finite number.
+    Probabilities are (n, classes), labels true class indices, (n,). Bin m holds confidences in ((m
+    - 1) / bins, m / bins], as in Guo et al. 2017 (arXiv 1706.04599). Raises ``DataError`` if the
+    rows cannot be judged, and ``NumericalError`` if a probability is not a finite number.
     """
     given, truth = _checked(probabilities, labels)
     confidence = given.max(axis=1)

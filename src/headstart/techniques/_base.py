@@ -105,14 +105,9 @@ class Technique:
     """Whether it changes parameters inside the update, which then has to happen where they are."""
 
     def refuses(self, trains: str, others: Sequence[str]) -> str:
-        """Return why it cannot act beside a tuner and other techniques.
+        """Return why it cannot act beside a tuner and the techniques before it; empty where it can.
 
-        Args:
-            trains: The tuner's name.
-            others: Names of the techniques before it.
-
-        Returns:
-            The reason and what would work; empty where it can.
+        The reason says what would work.
         """
         for other in others:
             if other in self.rivals:
@@ -126,56 +121,25 @@ class Technique:
     def beside_zero(self, trains: str) -> str:  # noqa: ARG002
         """Return why it cannot act beside a tuner of which one part begins at zero.
 
-        Args:
-            trains: The tuner's name.
-
-        Returns:
-            The reason and what would work; empty where it can.
+        The reason says what would work; empty where it can.
         """
         return ""
 
     def check(self, split: SplitModel) -> None:
-        """Refuse a model that it cannot act on, before anything trains.
-
-        Args:
-            split: The model.
-
-        Raises:
-            ModelError: If it cannot.
-        """
+        """Refuse a model that it cannot act on by ``ModelError``, before anything trains."""
 
     def begin(self, context: TechniqueContext) -> None:
-        """Begin; weights may be changed here.
-
-        Args:
-            context: Model and rows.
-        """
+        """Begin; weights may be changed here."""
 
     def rate(self, name: str) -> float:  # noqa: ARG002
-        """Return what a parameter's learning rate is multiplied by.
-
-        Args:
-            name: The parameter's name.
-
-        Returns:
-            A factor of at least 0.
-        """
+        """Return what a parameter's learning rate is multiplied by, a factor of at least 0."""
         return 1.0
 
     def optimizer(self, optimizer: torch.optim.Optimizer, updated: Mapping[str, Updated]) -> None:
-        """Handle the optimizer that has been built.
-
-        Args:
-            optimizer: The stage's.
-            updated: What it updates, by the name of what trains.
-        """
+        """Handle the optimizer that has been built; ``updated`` is by the name of what trains."""
 
     def before_step(self, step: int) -> None:
-        """Prepare a step.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Prepare a step, counted from 0."""
 
     def row_losses(
         self,
@@ -183,15 +147,9 @@ class Technique:
         logits: torch.Tensor,  # noqa: ARG002
         labels: torch.Tensor,  # noqa: ARG002
     ) -> torch.Tensor:
-        """Change each row's loss.
+        """Change each row's loss, (b,), in fp32: the plain one, or that of the techniques before.
 
-        Args:
-            losses: The plain ones, or those of the techniques before, (b,), in fp32.
-            logits: (b, outputs).
-            labels: (b,).
-
-        Returns:
-            Losses, (b,), in fp32.
+        Logits are (b, outputs), labels (b,).
         """
         return losses
 
@@ -201,39 +159,21 @@ class Technique:
         logits: torch.Tensor,  # noqa: ARG002
         step: int,  # noqa: ARG002
     ) -> torch.Tensor | None:
-        """Compute what is added to each row's loss.
+        """Compute what is added to each row's loss, (b,); ``None`` for nothing.
 
-        Args:
-            batch: The model's inputs.
-            logits: What the model has made of them, (b, classes).
-            step: Counted from 0.
-
-        Returns:
-            (b,), or ``None`` for nothing.
+        Logits, (b, classes), are what the model has made of the batch; steps are counted from 0.
         """
         return None
 
     def gradients(self, step: int) -> None:
-        """Change the gradients.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Change the gradients of a step, counted from 0."""
 
     def after_step(self, step: int) -> None:
-        """Handle the end of an update.
-
-        Args:
-            step: Counted from 0.
-        """
+        """Handle the end of an update, counted from 0."""
 
     @contextlib.contextmanager
     def evaluated(self) -> Iterator[None]:
-        """Provide the weights to evaluate, within a context.
-
-        Yields:
-            Nothing.
-        """
+        """Provide the weights to evaluate, within a context."""
         yield
 
     def end(self) -> None:
@@ -247,11 +187,7 @@ class Technique:
         return {}
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Go on from a checkpoint; ``begin`` has been called before.
-
-        Args:
-            tensors: As from ``tensors``.
-        """
+        """Go on from a checkpoint's ``tensors``; ``begin`` has been called before."""
 
 
 def own_name(technique: Technique) -> str:

@@ -37,15 +37,10 @@ class BatchLoader(Protocol):
     """How many labels count in each row, (n,); ``None`` where it is one each."""
 
     def batch(self, rows: Indices, draw: int | None = None) -> dict[str, torch.Tensor]:
-        """Return the model's inputs for some rows.
+        """Return the model's inputs for some rows, (b,), and ``labels`` where they are known.
 
-        Args:
-            rows: Row indices, (b,).
-            draw: Seed by which they are changed at random to be trained on; ``None`` leaves them
-                as they are.
-
-        Returns:
-            The inputs by name, such as ``input_ids``, (b, L), and ``labels`` where they are known.
+        ``draw`` is the seed by which they are changed at random to be trained on; ``None`` leaves
+        them as they are.
         """
 
     def replayed(self, rows: Indices) -> dict[str, torch.Tensor]:

@@ -147,8 +147,7 @@ class StageLoop:
     def run(self) -> LoopState:
         """Train to the stage's end.
 
-        Returns:
-            The final state; ``ended`` is ``nan`` if the loss stopped being a number.
+        It has ``ended`` by ``nan`` if the loss stopped being a number.
         """
         began = time.perf_counter() - self.state.seconds
         if not self.state.curve:

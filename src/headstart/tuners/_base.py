@@ -56,22 +56,14 @@ class Tuner(ABC):
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:
         """Install the tuner.
 
-        Args:
-            split: The model; its head is not touched.
-            reversible: Whether ``detach`` will be called. A tuner that changes the backbone in
-                place then keeps a copy of what it changes.
-
-        Returns:
-            What trains beside the head, by its present name in ``model.named_parameters()``.
+        What trains beside the head is returned by its present name in ``model.named_parameters()``;
+        the head is not touched. A tuner that changes the backbone in place keeps a copy of what it
+        changes if ``detach`` will be called (``reversible``).
         """
 
     @abstractmethod
     def detach(self, split: SplitModel) -> None:
-        """Take the tuner away: the backbone is bit for bit what ``attach`` found.
-
-        Args:
-            split: The model that the tuner is attached to.
-        """
+        """Take the tuner away: the backbone is bit for bit what ``attach`` found."""
 
     def prepare(
         self,
@@ -81,10 +73,7 @@ class Tuner(ABC):
     ) -> None:
         """Look at training rows before training, where ``wants_rows`` says so.
 
-        Args:
-            split: The model that the tuner is attached to.
-            batches: Gives the training rows in batches.
-            run: Computes the model on a batch.
+        ``batches`` gives the training rows in batches, ``run`` computes the model on one.
         """
         del split, batches, run
 
@@ -92,33 +81,18 @@ class Tuner(ABC):
     def chosen(cls, knobs: Mapping[str, Any]) -> type[Tuner]:  # noqa: ARG003
         """Return the class that a stage's knobs ask for.
 
-        Args:
-            knobs: As in the strategy line.
-
-        Returns:
-            This class, unless one of the knobs decides which others there are.
+        This one, unless one of the knobs decides which others there are.
         """
         return cls
 
     @abstractmethod
     def count(self, split: SplitModel) -> int:
-        """Compute how many numbers will train beside the head, by ``formula``.
-
-        Args:
-            split: The model, before ``attach``.
-
-        Returns:
-            The count.
-        """
+        """Compute how many numbers train beside the head, by ``formula``, before ``attach``."""
 
     def require_merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
         """Refuse before any training what ``merge`` could not do after it.
 
-        Args:
-            split: The model that the tuner is attached to.
-
-        Raises:
-            ConfigError: If this tuner's change has no form as plain weights of this model.
+        Raises ``ConfigError`` if this tuner's change has no form as plain weights of this model.
         """
         if self.no_merge:
             raise ConfigError(
@@ -130,11 +104,7 @@ class Tuner(ABC):
     def merge(self, split: SplitModel) -> None:
         """Write the learned change into the backbone and take the tuner's modules away.
 
-        Args:
-            split: The model that the tuner is attached to.
-
-        Raises:
-            ConfigError: As ``require_merge``.
+        Raises ``ConfigError`` as ``require_merge``.
         """
         self.require_merge(split)
         raise NotImplementedError(f"{type(self).__name__} says neither how nor why not to merge")
@@ -147,14 +117,7 @@ class InPlaceTuner(Tuner):
 
     @abstractmethod
     def select(self, split: SplitModel) -> dict[str, nn.Parameter]:
-        """Choose the parameters that train.
-
-        Args:
-            split: The model.
-
-        Returns:
-            A part of ``split.backbone``.
-        """
+        """Choose the parameters of the backbone that train."""
 
     def count(self, split: SplitModel) -> int:
         """Compute how many numbers will train beside the head."""

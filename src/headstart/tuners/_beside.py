@@ -26,11 +26,7 @@ class BesideTuner(Tuner):
 
     @abstractmethod
     def install(self, split: SplitModel) -> None:
-        """Add a module to every chosen map, by ``put`` and ``listen``.
-
-        Args:
-            split: The model.
-        """
+        """Add a module to every chosen map, by ``put`` and ``listen``."""
 
     def attach(self, split: SplitModel, *, reversible: bool = True) -> dict[str, nn.Parameter]:  # noqa: ARG002
         """Put the modules in."""
@@ -55,11 +51,9 @@ class BesideTuner(Tuner):
     def put(self, host: nn.Linear, part: nn.Module, change: Callable[..., Any]) -> None:
         """Add a module to a map.
 
-        Args:
-            host: The map.
-            part: Made on the CPU, so that a seed gives the same values on every device.
-            change: Told the map, its positional arguments and what it gives; returns what it is to
-                give instead.
+        ``part`` is made on the CPU, so that a seed gives the same values on every device.
+        ``change`` is told the map, its positional arguments and what it gives; it returns what the
+        map is to give instead.
         """
         weight = host.weight
         host.add_module(PART, part.to(weight.device, weight.dtype).train(host.training))
@@ -67,12 +61,7 @@ class BesideTuner(Tuner):
         self._handles.append(host.register_forward_hook(change))
 
     def listen(self, module: nn.Module, hear: Callable[..., None]) -> None:
-        """Add a hook to the inputs of a module.
-
-        Args:
-            module: The module.
-            hear: Told the module, its positional arguments and those by name.
-        """
+        """Add a hook to the inputs of a module."""
         self._handles.append(module.register_forward_pre_hook(hear, with_kwargs=True))
 
     @property

@@ -90,14 +90,9 @@ def with_some_settings(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Add an option for each of some settings to a command.
 
-    Args:
-        *names: Fields of ``FitConfig``.
-        defaults: What holds where an option is not given, in words, where that is not what holds
-            for ``headstart fit``.
-        texts: Help for options of which that of ``headstart fit`` says too much.
-
-    Returns:
-        A decorator for a command whose last parameter is ``**settings``.
+    Names are of fields of ``FitConfig``, the command's last parameter is ``**settings``.
+    ``defaults`` say in words what holds where an option is not given, ``texts`` are help where that
+    of ``headstart fit`` says too much.
     """
     ends, own = defaults or {}, texts or {}
     options = [

@@ -52,15 +52,9 @@ def split_rows(path: Path, lines: Callable[[str], Iterable[str]]) -> tuple[str, 
 
     Many tab-separated files quote nothing and hold stray quotes in their texts, others are quoted
     like CSV. If every line has as many tabs as the first, a line is a row, and only a field that is
-    quoted properly as a whole loses its quotes. Else the file is read like CSV.
-
-    Args:
-        path: The file, whose ending promises a separator.
-        lines: Gives the lines from the first on; it is told where they end, as ``open`` is by
-            ``newline``.
-
-    Returns:
-        What separates the columns, and the rows.
+    quoted properly as a whole loses its quotes. Else the file is read like CSV. ``lines`` gives the
+    lines from the first on; it is told where they end, as ``open`` is by ``newline``. Returned are
+    what separates the columns, and the rows.
     """
 
     def plain() -> Iterator[tuple[int, str]]:

@@ -111,18 +111,8 @@ def usable_rows(
 ) -> Usable:
     """Leave out the rows with gaps, as far as that is wished.
 
-    Args:
-        frame: The rows, with the columns of the task.
-        gaps: What is done about them.
-        where: Which rows, for messages.
-        empty: Tells which rows have no input.
-        unlabelled: Tells which rows have no label; ``None`` where labels are not looked at.
-
-    Returns:
-        The rows that are left.
-
-    Raises:
-        DataError: If none is.
+    ``empty`` tells which rows have no input, ``unlabelled`` which have no label, if labels are
+    looked at. Raises ``DataError`` if none is.
     """
     without, missing = np.zeros((2, len(frame)), np.bool_)
     if gaps.empty_text != "error":

@@ -66,17 +66,9 @@ def _slide(
     """Yield the windows of rows that are too long.
 
     Of a pair the second text moves, and each window holds the first one. Where that leaves the
-    second text less than half of the room, the first one is cut.
-
-    Args:
-        firsts: Their texts.
-        seconds: The second texts of pairs.
-        tokenizer: A fast tokenizer that has just been called without truncation.
-        max_length: Tokens of a window, special ones included.
-        overlap: Tokens that a window shares with the one before it.
-
-    Yields:
-        For each row its windows as encodings of ``tokenizers``, and whether anything of it is lost.
+    second text less than half of the room, the first one is cut. ``tokenizer`` is a fast one that
+    has just been called without truncation; ``max_length`` counts special tokens too. For each row
+    there are its windows as encodings of ``tokenizers``, and whether anything of it is lost.
     """
     core, side = tokenizer.backend_tokenizer, tokenizer.truncation_side
     room = max_length - core.num_special_tokens_to_add(seconds is not None)

@@ -52,11 +52,7 @@ class Medium:
     def content(self) -> Any:
         """Return its bytes, or the object in memory.
 
-        Returns:
-            What it holds.
-
-        Raises:
-            UnreadableError: If the file cannot be read any more.
+        Raises ``UnreadableError`` if the file cannot be read any more.
         """
         return self.held if self.path is None else _read(self.path, self.member)
 
@@ -103,21 +99,10 @@ def read_media(
 
     A cell is a path, ``bytes``, ``{"bytes": …, "path": …}`` as ``datasets`` has it, or an object in
     memory. A relative path begins in the folder of the table's file, or in one of the zip archives
-    there; ``archive.zip/member`` names the archive too.
-
-    Args:
-        frame: The rows.
-        column: The column.
-        where: Which rows, for messages.
-        noun: What a cell shall hold, for messages: ``sound``.
-        digest: Tells objects in memory apart.
-        check: Decodes a row's content, to find out whether it can be used.
-
-    Returns:
-        One for each row.
-
-    Raises:
-        DataError: For all faults together, by reason, with row numbers and names.
+    there; ``archive.zip/member`` names the archive too. ``noun`` is what a cell shall hold, for
+    messages: ``sound``. ``digest`` tells objects in memory apart, ``check`` decodes a row's
+    content, to find out whether it can be used. Raises ``DataError`` for all faults together, by
+    reason, with row numbers and names.
     """
     finder = _Finder(folder_of(frame), digest)
     found: list[Medium] = []

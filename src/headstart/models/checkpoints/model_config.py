@@ -150,11 +150,8 @@ def _other_column(main: str) -> str:
 def set_target(config: Any, labels: Sequence[str], problem_type: str | None) -> None:
     """Write into a configuration what the model predicts.
 
-    Args:
-        config: Changed in place.
-        labels: Label names in the order of the logits; empty for a number.
-        problem_type: What transformers calls the loss; ``None`` for multiple choice, whose classes
-            have no use for it.
+    ``labels`` are in the order of the logits, none for a number; ``problem_type`` is what
+    transformers calls the loss, ``None`` for multiple choice, whose classes have no use for it.
     """
     names = tuple(labels) or ("score",)
     config.id2label = dict(enumerate(names))

@@ -28,14 +28,7 @@ class Executor(Protocol):
     """Carries out runs."""
 
     def submit(self, run: PlannedRun) -> Future[Outcome] | None:
-        """Begin a run.
-
-        Args:
-            run: The run.
-
-        Returns:
-            What will come of it, or ``WorkerDied``; ``None`` if there is no room now.
-        """
+        """Begin a run: what comes of it, or ``WorkerDied``; ``None`` if there is no room now."""
 
     @property
     def slots(self) -> int:

@@ -39,34 +39,17 @@ class Watch:
     """Callbacks of a study: this class logs warnings, displays override it."""
 
     def started(self, run: PlannedRun) -> None:
-        """Handle the start of a run here.
-
-        Args:
-            run: The run.
-        """
+        """Handle the start of a run here."""
 
     def ended(self, run: PlannedRun, outcome: Outcome) -> None:
-        """Handle the end of a run here.
-
-        Args:
-            run: The run.
-            outcome: What came of it.
-        """
+        """Handle the end of a run here, and what came of it."""
 
     def warned(self, text: str) -> None:
-        """Handle a problem with the folder.
-
-        Args:
-            text: A sentence.
-        """
+        """Handle a problem with the folder, told in a sentence."""
         log.warning(text)
 
     def looked(self, state: State) -> None:
-        """Handle the present state of the study.
-
-        Args:
-            state: Counts of all runs, those of other processes included.
-        """
+        """Handle the present state of the study, runs of other processes included."""
 
 
 @dataclass
@@ -115,11 +98,7 @@ class StudyRunner:
         self.state = State(len(self.runs))
 
     def run(self) -> State:
-        """Carry out what is missing, and wait for what others work on.
-
-        Returns:
-            Where the study stands at the end: every run done or failed.
-        """
+        """Carry out what is missing, and wait for what others work on, until all has ended."""
         with self.locks.renewed():
             self.locks.began()
             while True:
