@@ -65,10 +65,8 @@ class Cost:
 class Measured:
     """All measurements.
 
-    Args:
-        setting: Where and how the costs were measured; empty if they were not.
-        costs: By name of a tuner or technique.
-        findings: Those of studies, by the same names.
+    Costs and findings are by the name of a tuner or technique; ``setting`` is where and how the
+    costs were measured.
     """
 
     setting: str

@@ -35,11 +35,7 @@ log = logging.getLogger("headstart")
 
 @dataclass(frozen=True)
 class StudyResult:
-    """The result of a study so far.
-
-    Args:
-        evidence: Its records and what they say.
-    """
+    """The result of a study so far."""
 
     evidence: Evidence
 

@@ -114,11 +114,8 @@ class Case:
 class Table:
     """A table of what was found.
 
-    Args:
-        caption: What it shows.
-        head: Titles of the columns; those of numbers begin with ``>``.
-        rows: Cells as text.
-        page_only: Whether it is too long for a terminal.
+    Titles of columns of numbers begin with ``>``; a table that is ``page_only`` is too long for a
+    terminal.
     """
 
     caption: str
@@ -129,13 +126,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Findings:
-    """The findings of an analysis: sentences, tables, figures, and numbers as plain data.
+    """The findings of an analysis.
 
-    Args:
-        sentences: The answer, and what one must know to read it.
-        tables: The numbers.
-        figures: The pictures.
-        values: The numbers as plain data, for ``<analysis>.json``.
+    The first sentence is the answer, others are what one must know to read it; ``values`` are the
+    numbers as plain data, for ``<analysis>.json``.
     """
 
     sentences: Sequence[str]

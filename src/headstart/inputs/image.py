@@ -27,10 +27,7 @@ ROWS_AT_ONCE = 256
 class Pixels(Preprocessor):
     """An image processor with the size and the values that its model wants.
 
-    Args:
-        scaling: How the model wants its pictures.
-        places: How many places the model makes of one.
-        augment: Whether those that are trained on are changed at random.
+    ``places`` is how many places the model makes of a picture.
     """
 
     def __init__(self, scaling: Scaling, places: int, *, augment: bool = False) -> None:

@@ -30,12 +30,7 @@ log = logging.getLogger("headstart")
 
 
 class WordTokens(TextTokens):
-    """A tokenizer that tells which word each token belongs to, with the longest input.
-
-    Args:
-        tokenizer: A fast tokenizer of transformers.
-        length: The longest input, and what becomes of longer rows.
-    """
+    """A tokenizer that tells which word each token belongs to, with the longest input."""
 
     def encode(self, rows: Rows) -> WordExamples:  # type: ignore[override]
         """Tokenise the rows of a run."""

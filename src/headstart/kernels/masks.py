@@ -40,11 +40,7 @@ def rounded_rate(rate: float) -> tuple[int, float]:
 
 
 class Randomness:
-    """A stream of random numbers, of which the same seed gives the same.
-
-    Args:
-        seed: Any whole number from 0 on.
-    """
+    """A stream of random numbers, of which the same seed gives the same."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed

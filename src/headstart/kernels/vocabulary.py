@@ -18,9 +18,7 @@ from torch.nn import functional
 class UsedRows:
     """Part of an embedding table that trains in place of the whole.
 
-    Args:
-        weight: The table, (rows, width).
-        rows: Numbers of the rows that will be looked up, ascending, (n,).
+    ``rows`` are numbers of rows of ``weight`` that will be looked up, ascending, (n,).
     """
 
     def __init__(self, weight: nn.Parameter, rows: torch.Tensor) -> None:

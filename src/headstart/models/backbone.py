@@ -34,13 +34,7 @@ def saved_buffers(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
 
 @dataclass(frozen=True)
 class ParameterCount:
-    """Numbers of trainable and frozen parameters.
-
-    Args:
-        head: Trainable numbers in the head.
-        tuner: Trainable numbers outside the head.
-        frozen: Numbers that do not change.
-    """
+    """Numbers of parameters: those that train in the head and in the tuner, and frozen ones."""
 
     head: int
     tuner: int
@@ -205,8 +199,7 @@ class SplitModel:
 class Snapshot:
     """Copies of some tensors, to put them back bit for bit.
 
-    Args:
-        tensors: What to remember, by name. The copies stay on the tensors' own device.
+    The copies stay on the tensors' own device.
     """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor]) -> None:

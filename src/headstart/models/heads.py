@@ -201,12 +201,7 @@ class PooledHead(nn.Module):
 
 
 class EncoderClassifier(nn.Module):
-    """A backbone with a head of ours, called like a transformers classifier.
-
-    Args:
-        backbone: An ``AutoModel``.
-        spec: The head's form.
-    """
+    """A backbone with a head of ours, called like a transformers classifier."""
 
     base_model_prefix = "backbone"
 

@@ -29,9 +29,7 @@ _OF_A_TASK = (
 class OtherHead:
     """The head of another stage 1, if it learned.
 
-    Args:
-        head: Its head; ``None`` if it did not learn and the guard held it back.
-        notes: What the guard has said of it.
+    It is ``None`` where the guard held it back; ``notes`` are what the guard has said of it.
     """
 
     head: Head | None

@@ -21,13 +21,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Answer:
-    """The conclusion of a study.
-
-    Args:
-        best: Which strategy is best on this data, in a sentence.
-        sure: How sure one can be, in a sentence.
-        cautions: What else to keep in mind.
-    """
+    """The conclusion of a study: which strategy is best, how sure that is, and cautions."""
 
     best: str
     sure: str

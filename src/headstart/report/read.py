@@ -15,14 +15,7 @@ from headstart.study.store import PlannedRun
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
-
-    Args:
-        id: Its identity.
-        axes: Task, model, strategy, training rows, seed, and settings of the grid.
-        result: Its record.
-        measured: What an observer has found in it.
-    """
+    """A finished run: its axes, as in a plan, its record, and what an observer has found."""
 
     id: str
     axes: Mapping[str, Any]
@@ -37,15 +30,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The data of a report: summary, finished runs and plans.
-
-    Args:
-        address: The study's folder.
-        summary: What the study says.
-        runs: Its finished runs.
-        planned: Its runs as they were asked for.
-        asked: The strategies and the baseline of each request, in order.
-    """
+    """The data of a report: summary, finished runs, and runs and requests as asked for."""
 
     address: str
     summary: Summary

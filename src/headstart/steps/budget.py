@@ -27,9 +27,7 @@ SHORTEST = 0.5
 class Speed:
     """Seconds of a training step and of the evaluation of a row.
 
-    Args:
-        step: Seconds for a step of the last stage; no stage's is slower by much.
-        row: Seconds to evaluate a row.
+    The step is one of the last stage; no stage's is slower by much.
     """
 
     step: float

@@ -21,12 +21,8 @@ _SENTENCE = (
 class PlanSummary:
     """A run's plan as tables and facts.
 
-    Args:
-        strategy: The canonical line.
-        stages: Its stages, decided.
-        counts: Trainable and frozen numbers, one for each stage.
-        facts: Everything else worth knowing beforehand, as (name, value).
-        notes: What was decided or found and may surprise.
+    ``facts`` are all else worth knowing beforehand, ``notes`` what was decided or found and may
+    surprise.
     """
 
     strategy: str

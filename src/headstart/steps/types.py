@@ -27,14 +27,10 @@ from headstart.training.machine.runtime import Runtime
 class Hyperparameters:
     """Numbers that hold for a whole run.
 
-    Args:
-        preset: The preset with the user's and the task's values put in.
-        epochs: Epochs of fine-tuning, or ``total_epochs``'s if that is given.
-        total_epochs: Epochs of all stages together, or ``None``.
-        share: Share of the total for stages before the last, where they carry no length.
-        head: Kind of head.
-        pooling: What the head reads.
-        sentence: Whether the model was made for sentence vectors, and that decided the head.
+    ``preset`` has the user's and the task's values put in; ``epochs`` are of fine-tuning,
+    ``total_epochs`` of all stages together, of which ``share`` is for stages before the last that
+    carry no length. ``sentence`` says that the model was made for sentence vectors, and that this
+    decided the head.
     """
 
     preset: Preset
@@ -78,12 +74,7 @@ class Hyperparameters:
 class RunSettings:
     """The settings of a run, with what the user left open filled in.
 
-    Args:
-        config: The settings as given.
-        task: The task; the target of user columns may still be open.
-        strategy: The stages that will run.
-        hyperparameters: The numbers of the run.
-        notes: What was decided and may surprise.
+    The target of user columns may still be open; ``notes`` are what was decided and may surprise.
     """
 
     config: FitConfig
@@ -97,15 +88,9 @@ class RunSettings:
 class Splits:
     """The rows of a run.
 
-    Args:
-        task: The task, with target and metrics decided.
-        kind: The kind of target, fitted to the training rows.
-        train: Training rows.
-        validation: Rows that scores are measured on along the way.
-        origin: Where the validation rows come from, in words.
-        untouched: Validation rows kept away from selection; ``None`` where selection uses them.
-        warnings: What the user should know about the data.
-        gaps: What was left out or kept of the rows with gaps, by split.
+    ``kind`` is fitted to the training rows; ``origin`` says where the validation rows come from;
+    ``untouched`` are validation rows kept away from selection, ``None`` where selection uses them;
+    ``gaps`` are what was left out or kept of the rows with gaps, by split.
     """
 
     task: TaskSpec
@@ -144,13 +129,7 @@ class EncodedSplits:
 class LoadedModel:
     """A pretrained model with a head for the task, and the rows as it reads them.
 
-    Args:
-        model: Backbone and head.
-        preprocessor: Turned the rows into what it reads: for texts its tokenizer.
-        encoded: The rows as it reads them.
-        fingerprint: The pretrained backbone's.
-        pristine: Reads the checkpoint's backbone again.
-        warnings: What the user should know.
+    ``fingerprint`` is the pretrained backbone's, which ``pristine`` reads again.
     """
 
     model: SplitModel
@@ -165,21 +144,9 @@ class LoadedModel:
 class TrainingPlan:
     """A run with everything checked and decided; nothing is trained or written yet.
 
-    Args:
-        config: The settings as given.
-        task: The task, with target and metrics decided.
-        hyperparameters: The numbers of the run.
-        strategy: The stages that will run.
-        runtime: Device and precision.
-        splits: The rows.
-        model: Backbone and head.
-        preprocessor: Turned the rows into what the model reads: for texts its tokenizer.
-        encoded: The rows as the model reads them.
-        stages: The stages, decided.
-        counts: Trainable and frozen numbers, one for each stage.
-        fingerprint: The pretrained backbone's.
-        pristine: Reads the checkpoint's backbone again.
-        notes: What was decided or found and may surprise.
+    ``counts`` are trainable and frozen numbers, one for each stage; ``fingerprint`` is the
+    pretrained backbone's, which ``pristine`` reads again; ``notes`` are what was decided or found
+    and may surprise.
     """
 
     config: FitConfig

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Alias:
-    """A short name for a strategy line.
-
-    Args:
-        line: The line it stands for.
-        summary: What it is, in a few words, with its source.
-    """
+    """A short name for a strategy line."""
 
     line: str
     summary: str

@@ -23,13 +23,9 @@ _NOT_COUNTED = 2  # the first steps load and compile
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds that a stage takes.
+    """Seconds of a stage: of an optimizer step, of an evaluation, and before the first step.
 
-    Args:
-        step: Seconds for an optimizer step.
-        point: Seconds for an evaluation.
-        start: Seconds before the first step: rows, model, tokens.
-        epoch: Steps between evaluations: those in one pass over the rows.
+    ``epoch`` is the steps between evaluations: those in one pass over the rows.
     """
 
     step: float
@@ -39,11 +35,7 @@ class Cost:
 
 
 class Calibration:
-    """Measures stages and adds up runs; what has been measured is not measured again.
-
-    Args:
-        threads: CPU threads of a run.
-    """
+    """Measures stages and adds up runs; what has been measured is not measured again."""
 
     def __init__(self, threads: int | None = None) -> None:
         self._threads = threads

@@ -42,11 +42,8 @@ Weights = dict[str, torch.Tensor]
 class Ingredient:
     """One seed's part in a soup.
 
-    Args:
-        seed: The seed.
-        score: Its own score on the validation rows, trained again.
-        with_it: The score of the mean with it.
-        kept: Whether it is in the soup.
+    ``score`` is its own, trained again, ``with_it`` that of the mean with it, both on the
+    validation rows.
     """
 
     seed: int

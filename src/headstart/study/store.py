@@ -65,11 +65,7 @@ class PlannedRun:
 
 
 class Store:
-    """A study's folder.
-
-    Args:
-        address: Folder or fsspec address.
-    """
+    """A study's folder, or its fsspec address."""
 
     def __init__(self, address: str | Path) -> None:
         self.address = str(address)

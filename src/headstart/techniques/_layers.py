@@ -8,11 +8,7 @@ from headstart.models.backbone import SplitModel
 class Layers:
     """Counts groups of parameters from the top: head, top layer, the one below, embeddings.
 
-    Args:
-        split: The model.
-
-    Raises:
-        ModelError: If it keeps its layers in no list.
+    Raises ``ModelError`` if it keeps its layers in no list.
     """
 
     def __init__(self, split: SplitModel) -> None:

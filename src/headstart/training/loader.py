@@ -57,12 +57,7 @@ class BatchLoader(Protocol):
 
 
 class ExamplesLoader:
-    """Batches of rows on a device.
-
-    Args:
-        examples: The rows.
-        device: Where the tensors go.
-    """
+    """Batches of rows on a device."""
 
     def __init__(self, examples: Examples, device: torch.device) -> None:
         self._examples, self._device = examples, device
@@ -94,12 +89,7 @@ class ExamplesLoader:
 
 
 class SubsetLoader:
-    """Some rows of another loader, each of which counts by itself, be it a window or not.
-
-    Args:
-        loader: The loader.
-        rows: Which of its rows, (n,).
-    """
+    """Some rows of another loader, each of which counts by itself, be it a window or not."""
 
     row_of: Indices | None = None
     data_row: Indices | None = None

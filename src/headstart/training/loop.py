@@ -62,20 +62,11 @@ WINDOW_STEPS = 100
 class StageLoop:
     """Trains one stage.
 
-    Args:
-        model: The classifier, its parameters already frozen or not as the stage needs.
-        head: The head's parameters by name.
-        tuner: What trains beside it, by name.
-        loader: Training rows.
-        kind: Of their labels.
-        evaluate: Gives the validation metrics of the model as it is.
-        setup: The stage's settings.
-        runtime: Device, precision, processes.
-        on_step: Called after each step with the step and its mean loss.
-        on_point: Called after each evaluation.
-        pause: Asked in each step, gives a ``Pause``; what any process wants, all do together.
-        checkpoint: Writes a checkpoint; told whether the run shall stop after it.
-        techniques: What acts inside the stage; each has begun.
+    Parameters are frozen or not as the stage needs. ``evaluate`` gives the validation metrics of
+    the model as it is; ``on_step`` hears of each step and its mean loss, ``on_point`` of each
+    evaluation. ``pause``, asked in each step, gives a ``Pause``: what any process wants, all do
+    together. ``checkpoint`` writes one, and is told whether the run shall stop after it. Each of
+    the ``techniques`` has begun.
     """
 
     def __init__(

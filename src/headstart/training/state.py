@@ -65,15 +65,10 @@ class LoopState:
 class StageSetup:
     """Settings of a stage's loop.
 
-    Args:
-        length: Steps and what ends the stage.
-        optimizer: Rates and constants.
-        batch_size: Rows per optimizer step over all processes.
-        micro_batch_size: Rows at once in a process; all of its share if ``None``.
-        eval_every: Steps between evaluations; an epoch if ``None``.
-        patience: Evaluations without a gain that end an ``until=plateau`` stage.
-        seed: The run's seed.
-        keep_best: Whether the best state is remembered.
+    ``batch_size`` is over all processes; ``micro_batch_size`` are rows at once in a process, all of
+    its share if ``None``; ``eval_every`` are steps between evaluations, an epoch if ``None``;
+    ``patience`` are evaluations without a gain that end an ``until=plateau`` stage; ``keep_best``
+    says that the best state is remembered.
     """
 
     length: Length

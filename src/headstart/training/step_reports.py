@@ -31,11 +31,7 @@ class Pause(IntEnum):
 class Report:
     """A step's report.
 
-    Args:
-        step: The step, counted from 1.
-        rows: Rows of the step, over all processes.
-        loss: Their mean loss.
-        pause: The most that any process wants.
+    Steps are counted from 1, rows over all processes; ``pause`` is the most that any process wants.
     """
 
     step: int
@@ -47,9 +43,7 @@ class Report:
 class StepReports:
     """Takes reports and gives them back when they can be read without waiting.
 
-    Args:
-        runtime: Device and processes.
-        lag: Reports that may stay unread; by the device if ``None``.
+    ``lag`` reports may stay unread; by default as many as suit the device.
     """
 
     def __init__(self, runtime: Runtime, lag: int | None = None) -> None:

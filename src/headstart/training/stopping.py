@@ -45,8 +45,7 @@ class LearnedRule:
 class PlateauRule:
     """Ends a stage when the validation score has stopped rising.
 
-    Args:
-        patience: Evaluations in a row without a new best that end the stage.
+    Then ``patience`` evaluations in a row have had no new best.
     """
 
     patience: int = 2

@@ -13,12 +13,7 @@ from headstart.techniques._base import Batch, Technique, Updated
 
 
 class Techniques:
-    """Calls every technique of a stage in the order of the strategy line.
-
-    Args:
-        parts: The techniques.
-        kind: Gives each row's plain loss.
-    """
+    """Calls every technique of a stage in the order of the strategy line."""
 
     def __init__(self, parts: Sequence[Technique], kind: TargetKind) -> None:
         self._parts, self._kind = tuple(parts), kind

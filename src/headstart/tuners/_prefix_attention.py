@@ -39,11 +39,7 @@ class _Family(NamedTuple):
 class PrefixedAttention:
     """The self-attention modules of one model, to which a prefix is given and taken away.
 
-    Args:
-        split: The model.
-
-    Raises:
-        ModelError: If its family is not supported.
+    Raises ``ModelError`` if its family is not supported.
     """
 
     def __init__(self, split: SplitModel) -> None:

@@ -19,13 +19,10 @@ FRESH, WHOLE = "fresh head", "whole head"
 
 @dataclass(frozen=True)
 class Pair:
-    """Final scores of two sides, paired by seed.
+    """Final scores of two sides, paired by the seeds that both have.
 
-    Args:
-        seeds: Those that both have.
-        difference: Mean difference with its 95 % interval.
-        p: Of the sign-flip test.
-        adjusted: The same, Holm-adjusted over the sides that one side is compared with.
+    ``p`` is of the sign-flip test, ``adjusted`` by Holm over the sides that one side is compared
+    with.
     """
 
     seeds: int

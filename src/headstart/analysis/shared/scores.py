@@ -178,13 +178,7 @@ def difference_values(found: Comparison) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Line:
-    """Scores at several places of a figure.
-
-    Args:
-        name: What they are of.
-        places: Places on the horizontal axis, and the sides there.
-        unit: Of the places.
-    """
+    """Scores at places on the horizontal axis of a figure, in ``unit``."""
 
     name: str
     places: Sequence[tuple[float, Side]]

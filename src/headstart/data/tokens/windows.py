@@ -26,9 +26,7 @@ Floats = npt.NDArray[np.float32]
 class Windows:
     """Length and overlap of windows over long texts, as saved in ``config.json``.
 
-    Args:
-        length: Tokens of a window, special ones included.
-        overlap: Tokens that a window shares with the one before it.
+    Both are in tokens, the length with special ones.
     """
 
     length: Annotated[int, Field(ge=4)]

@@ -145,12 +145,7 @@ class _MissingFileError(UnreadableError):
 
 
 class _Finder:
-    """Finds what cells name.
-
-    Args:
-        folder: Where relative paths begin.
-        digest: Tells objects in memory apart.
-    """
+    """Finds what cells name."""
 
     def __init__(self, folder: Path, digest: Digest) -> None:
         self.folder, self._digest = folder, digest

@@ -34,12 +34,7 @@ FRAMES = "several frames, of which the first is read"
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture of a row.
-
-    Args:
-        medium: Where it is; two are equal if they hold the same.
-        lost: What its conversion to RGB loses, each as words for a message.
-    """
+    """A picture of a row. ``lost`` is what its conversion to RGB loses, as words for a message."""
 
     medium: Medium
     lost: tuple[str, ...] = field(default=(), compare=False, repr=False)

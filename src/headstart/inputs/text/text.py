@@ -33,12 +33,7 @@ from headstart.tasks.userfile import from_columns
 
 
 class TextTokens(Preprocessor):
-    """A tokenizer with the longest input that it is used with.
-
-    Args:
-        tokenizer: A tokenizer of transformers.
-        length: The longest input, and what becomes of longer texts.
-    """
+    """A tokenizer with the longest input that it is used with."""
 
     def __init__(self, tokenizer: Any, length: InputLength) -> None:
         super().__init__(tokenizer)

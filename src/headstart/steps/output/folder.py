@@ -35,11 +35,7 @@ __all__ = ["CHECKPOINTS", "HEAD", "LOCK", "LOG", "MODEL", "RESULT", "SETTINGS", 
 
 
 class RunFolder:
-    """The folder of one run.
-
-    Args:
-        out: Its final place.
-    """
+    """The folder of one run, by its final place."""
 
     def __init__(self, out: Path) -> None:
         # What a link points to is replaced, not the link; "." has a name of its own.

@@ -29,10 +29,8 @@ SIGNIFICANT = 0.05
 class EarlierModel:
     """The tensors and logits at the end of a stage before the last one.
 
-    Args:
-        index: Which stage, from 0.
-        tensors: Head, whatever its tuner trained, and the running statistics, by name.
-        logits: Of the validation rows, (n, outputs).
+    Tensors, by name, are the head, whatever its tuner trained, and the running statistics; logits
+    are of the validation rows, (n, outputs).
     """
 
     index: int

@@ -16,12 +16,8 @@ STOPPING = (signal.SIGINT, signal.SIGTERM)
 class Pauser:
     """Asked after each step, tells whether it is time for a checkpoint.
 
-    Inside its ``with`` block the first Ctrl-C (or SIGTERM) only asks for a checkpoint; a second
-    one stops at once.
-
-    Args:
-        minutes: Minutes between checkpoints.
-        steps: Steps between checkpoints, beside the minutes.
+    Inside its ``with`` block the first Ctrl-C (or SIGTERM) only asks for a checkpoint; a second one
+    stops at once. Checkpoints are so many minutes apart, and so many steps if given.
     """
 
     def __init__(self, minutes: float, steps: int | None = None) -> None:

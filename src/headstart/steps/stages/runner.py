@@ -66,16 +66,7 @@ Save = Callable[[dict[str, Any], dict[str, torch.Tensor], bool], None]
 
 
 class StrategyRunner:
-    """Trains the stages of a strategy one after the other.
-
-    Args:
-        strategy: The strategy.
-        plans: Its stages, decided.
-        data: Model and data.
-        arguments: Settings of all stages.
-        runtime: Device, precision, processes.
-        callback: Hears what happens.
-    """
+    """Trains the stages of a strategy one after the other."""
 
     def __init__(
         self,

@@ -24,13 +24,7 @@ Pristine = Callable[[], Mapping[str, torch.Tensor]]
 
 @dataclass(frozen=True)
 class StagePlan:
-    """One stage with everything decided.
-
-    Args:
-        stage: As written.
-        length: Its steps and what ends it.
-        optimizer: Rates and constants.
-    """
+    """One stage with everything decided: its steps and what ends it, rates and constants."""
 
     stage: Stage
     length: Length
@@ -41,14 +35,9 @@ class StagePlan:
 class TrainingData:
     """The model, the rows and the metrics of the stages.
 
-    Args:
-        split: The model.
-        train: Training rows.
-        validation: Rows that scores are measured on.
-        train_labels: Labels of the training rows; of rows in windows one for each window.
-        judge: Turns validation logits into metrics.
-        pristine: Reads the checkpoint's backbone again, for going back to an earlier stage's
-            model; ``None`` where none is gone back to.
+    ``train_labels`` have one for each window where rows are in windows; ``judge`` turns validation
+    logits into metrics; ``pristine`` reads the checkpoint's backbone again, for going back to an
+    earlier stage's model.
     """
 
     split: SplitModel
@@ -78,18 +67,11 @@ class TrainingData:
 class TrainingArguments:
     """Settings that hold for every stage.
 
-    Args:
-        seed: The run's seed.
-        batch_size: Rows per optimizer step.
-        micro_batch_size: Rows at once.
-        eval_every: Steps between evaluations; by default an epoch, or more where validation rows
-            are many or epochs short.
-        guard: Whether a head that has not learned is held back.
-        budget: Steps of all stages together, where that was asked for: the last stage takes what
-            those that handed something on have left. Its own length if ``None``.
-        select: Which state stays in the model: ``last`` or ``best`` of the last stage, or ``auto``:
-            the last, unless an earlier stage's model is better on the held-out rows.
-        gradient_checkpointing: Whether stages that train the backbone compute activations twice.
+    ``eval_every`` is by default an epoch, or more where validation rows are many or epochs short.
+    ``guard`` holds a head back that has not learned. ``budget`` are the steps of all stages
+    together, where that was asked for: the last stage takes what those that handed something on
+    have left. ``select`` is ``last`` or ``best`` of the last stage, or ``auto``: the last, unless
+    an earlier stage's model is better on the held-out rows.
     """
 
     seed: int

@@ -19,15 +19,9 @@ from headstart.tuners import TUNERS
 class Records:
     """The records of a study, of the strategies that are asked for.
 
-    Args:
-        results: As in ``results/``, under their present names.
-        failures: As in ``failures/``.
-        baseline: The strategy to compare with.
-        strategies: Those to show, in this order.
-        planned: Every run that was asked for.
-        asked: The requests.
-        damaged: Sentences about results that were set aside.
-        logits: Gives the logits of a run.
+    Results and failures are as in their folders, under their present names; ``planned`` is every
+    run that was asked for, ``asked`` the requests; ``damaged`` are sentences about results that
+    were set aside.
     """
 
     results: list[dict[str, Any]]

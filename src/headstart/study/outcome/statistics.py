@@ -32,16 +32,7 @@ RESOLUTION = 1e-9
 
 @dataclass(frozen=True)
 class Description:
-    """Summary of a sample.
-
-    Args:
-        n: Seeds.
-        mean: Mean score.
-        sd: Standard deviation with n - 1 in the denominator; ``None`` for one seed.
-        median: Median score.
-        worst: Lowest score.
-        best: Highest score.
-    """
+    """Summary of a sample. ``sd`` has n - 1 in the denominator, and is ``None`` for one seed."""
 
     n: int
     mean: float

@@ -43,17 +43,10 @@ def group_key(axes: Mapping[str, Any]) -> Key:
 class RunScore:
     """One finished run, as far as the summary looks at it.
 
-    Args:
-        id: Its identity.
-        seed: Its seed.
-        score: Its score on the rows that are reported.
-        gained: What it has gained over the untrained model.
-        seconds: Wall time of training and evaluation.
-        collapsed: Whether it ended at chance or predicts one class.
-        same_rows: Whether the rows that are reported also selected the state or the length.
-        rows: How many rows are reported.
-        fresh: Whether a stage was given up, so that the next one began with a fresh head.
-        temperature: What its logits were divided by; ``None`` if it was not to be calibrated.
+    ``gained`` is over the untrained model; ``seconds`` are of training and evaluation;
+    ``same_rows`` says that the rows that are reported also selected the state or the length,
+    ``fresh`` that a stage was given up, so that the next one began with a fresh head;
+    ``temperature`` is what its logits were divided by, ``None`` if it was not to be calibrated.
     """
 
     id: str
@@ -72,14 +65,8 @@ class RunScore:
 class Entry:
     """One strategy in a group.
 
-    Args:
-        strategy: Its line.
-        runs: Its finished runs by seed.
-        crashed: Seeds whose run failed.
-        scores: Summary of the scores; ``None`` without a finished run.
-        churn: Share of rows, of tags of words, on which two seeds disagree; ``None`` where that is
-            unknown.
-        comparison: Against the baseline; ``None`` for the baseline itself.
+    ``crashed`` are seeds whose run failed; ``churn`` is the share of rows, or of tags of words, on
+    which two seeds disagree; ``comparison`` is against the baseline. What is unknown is ``None``.
     """
 
     strategy: str
@@ -118,14 +105,8 @@ class Entry:
 class Group:
     """Runs that are compared: all but strategy and seed is the same.
 
-    Args:
-        task: Name of the task.
-        model: The model.
-        train_rows: Training rows; ``None`` for all.
-        settings: Settings of the grid.
-        metrics: What the score is the mean of.
-        entries: The strategies, in the order of the plan.
-        several: Whether a row may have several labels.
+    ``train_rows`` is ``None`` for all; ``metrics`` are what the score is the mean of; ``several``
+    says that a row may have several labels.
     """
 
     task: str
@@ -175,14 +156,8 @@ class Overall:
 class Summary:
     """The summary of a study.
 
-    Args:
-        baseline: What others are compared with.
-        groups: Task by task.
-        overall: All together; ``None`` for a single group.
-        failures: Failed runs with their reasons.
-        damaged: Sentences about results that were set aside.
-        planned: Runs of the study.
-        finished: Finished runs.
+    ``overall`` is ``None`` for a single group; ``failures`` have their reasons, ``damaged`` are
+    sentences about results that were set aside; ``planned`` and ``finished`` count runs.
     """
 
     baseline: str

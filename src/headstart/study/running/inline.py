@@ -16,11 +16,7 @@ from headstart.training.machine.threads import Threads, choose_threads
 
 
 class InlineExecutor:
-    """Carries out each run at once, here; an interrupt ends it and what it had done.
-
-    Args:
-        threads: CPU threads of a run; ``None`` for those that the process has.
-    """
+    """Carries out each run at once, here; an interrupt ends it and what it had done."""
 
     slots = 1
 

@@ -37,12 +37,7 @@ _OWNERS: set[str] = set()
 
 
 class RunLocks:
-    """The locks of one process.
-
-    Args:
-        store: The study's folder.
-        silence: Seconds, see ``SILENCE``.
-    """
+    """The locks of one process."""
 
     def __init__(self, store: Store, silence: float = SILENCE) -> None:
         self._store, self._silence = store, silence

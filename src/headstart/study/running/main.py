@@ -22,10 +22,7 @@ from headstart.study.store import PlannedRun, Store
 class Study:
     """A study's folder and the runs that are asked for.
 
-    Args:
-        store: The folder.
-        runs: The runs, in the order in which they shall be done.
-        baseline: The strategy to compare with.
+    Runs are in the order in which they shall be done.
     """
 
     store: Store

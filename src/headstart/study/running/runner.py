@@ -56,12 +56,7 @@ class Watch:
 class State:
     """Numbers and identities of runs that are done, failed or in progress.
 
-    Args:
-        total: Runs of the study.
-        done: Identities of finished runs.
-        failed: Identities of failed runs.
-        here: Identities of runs that this process has handed out.
-        elsewhere: Identities of runs that other processes work on.
+    ``here`` are those that this process has handed out, ``elsewhere`` those that others work on.
     """
 
     total: int
@@ -72,15 +67,7 @@ class State:
 
 
 class StudyRunner:
-    """Carries out the runs of a study that are missing.
-
-    Args:
-        store: The study's folder.
-        runs: The runs, in the order in which they shall be done.
-        executor: Where.
-        watch: Hears what happens.
-        locks: This process's locks.
-    """
+    """Carries out the runs of a study that are missing."""
 
     def __init__(
         self,

@@ -22,12 +22,8 @@ from headstart.training.machine.threads import VARIABLE, Threads
 class Outcome:
     """The result or the failure of a run.
 
-    Args:
-        result: The record as plain data; ``None`` if the run failed.
-        logits: (n, outputs).
-        failure: ``kind``, ``error`` and ``trace`` of a run that failed.
-        seconds: Wall time in the worker, all included.
-        measured: What an observer has found.
+    ``failure`` has ``kind``, ``error`` and ``trace``; logits are (n, outputs); ``seconds`` are wall
+    time in the worker, all included.
     """
 
     result: dict[str, Any] | None = None

@@ -153,10 +153,7 @@ def _logits(
 class _Adam:
     """AdamW on stacked heads, each with its own learning rate and its gradient clipped alone.
 
-    Args:
-        heads: What is updated in place.
-        rates: Peak learning rates, along the second dimension.
-        settings: The constants.
+    Heads are updated in place; peak rates are along the second dimension.
     """
 
     def __init__(self, heads: Heads, rates: Sequence[float], settings: OptimizerSettings) -> None:

@@ -49,10 +49,8 @@ TOKENS_AT_ONCE = 65_536
 class Fitted:
     """The result of the fit.
 
-    Args:
-        strength: The chosen C.
-        losses: Mean loss on held-out rows by C; empty where too few rows could be held out.
-        iterations: Of the final fit.
+    ``strength`` is the chosen C; ``losses`` are mean losses on held-out rows by C, none where too
+    few rows could be held out; ``iterations`` are of the final fit.
     """
 
     strength: float
@@ -152,12 +150,8 @@ def folds(strata: Indices, seed: int, size: int | None = None) -> list[tuple[Ind
 class _Problem:
     """The penalised loss of the head on some rows.
 
-    Args:
-        model: The classifier, inside ``frozen_features``.
-        head: The head's parameters by name.
-        loader: The rows.
-        kind: Of their labels.
-        scales: Mean squared norm of what each linear map reads, by the name of its weight.
+    The model is inside ``frozen_features``; ``scales`` are mean squared norms of what each linear
+    map reads, by the name of its weight.
     """
 
     def __init__(

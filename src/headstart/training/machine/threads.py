@@ -12,12 +12,7 @@ _FIRST = re.compile(r"\s*(\d+)\s*(?:,.*)?")  # 4,2 is 4 threads, and 2 inside ea
 
 @dataclass(frozen=True)
 class Threads:
-    """A number of CPU threads.
-
-    Args:
-        count: The number.
-        reason: Who or what has chosen it.
-    """
+    """A number of CPU threads, and who or what has chosen it."""
 
     count: int
     reason: str
