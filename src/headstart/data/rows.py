@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +52,11 @@ class Rows:
             None if self.spans is None else [self.spans[i] for i in indices],
             self.choices,
         )
+
+    def parts(self, size: int) -> Iterator[Rows]:
+        """Yield the rows in order, so many at a time."""
+        for start in range(0, len(self), size):
+            yield self.take(np.arange(start, min(start + size, len(self))))
 
 
 def column_faults(

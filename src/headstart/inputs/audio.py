@@ -39,9 +39,7 @@ class SoundFeatures(Preprocessor):
 
     def encode_parts(self, rows: Rows, task: TaskSpec | None) -> Iterator[Extracted]:  # noqa: ARG002
         """Compute the features of rows to predict."""
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = np.arange(start, min(start + ROWS_AT_ONCE, len(rows)))
-            yield self._reader.encode(rows.take(part))
+        yield from map(self._reader.encode, rows.parts(ROWS_AT_ONCE))
 
     def write_config(self, config: Any) -> None:
         """Write into a model's configuration how much of a sound it reads."""

@@ -40,8 +40,7 @@ class Pixels(Preprocessor):
 
     def encode_parts(self, rows: Rows, task: TaskSpec | None) -> Iterator[Pictures]:  # noqa: ARG002
         """Bring pictures to predict to the model's size."""
-        for start in range(0, len(rows), ROWS_AT_ONCE):
-            part = rows.take(np.arange(start, min(start + ROWS_AT_ONCE, len(rows))))
+        for part in rows.parts(ROWS_AT_ONCE):
             yield prepare(part, self._scaling, self._places)
 
     def warnings(self, examples: Examples, where: str) -> list[str]:

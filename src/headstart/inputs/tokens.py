@@ -14,14 +14,14 @@ from headstart.data.examples import Examples
 from headstart.data.rows import Rows, TextPair
 from headstart.data.tables.objects import is_table
 from headstart.data.tokens.encode_words import WordExamples, encode_words
-from headstart.data.tokens.lengths import decide_overlap, resolve_max_length
+from headstart.data.tokens.lengths import decide_overlap
 from headstart.data.tokens.words import read_words, without_words
 from headstart.errors import ConfigError, DataError, ModelError, raise_all
 from headstart.inputs._base import InputSettings, Mask, Preprocessor
-from headstart.inputs.text.longtexts import ROWS_IN_WINDOWS, InputLength, saved_length
+from headstart.inputs.text.longtexts import ROWS_IN_WINDOWS, saved_length
 from headstart.inputs.text.text import TextInput, TextTokens
 from headstart.models.backbone import SplitModel
-from headstart.models.checkpoints.loading import load_tokenizer, positions
+from headstart.models.checkpoints.loading import load_tokenizer
 from headstart.models.head_choice import Target
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
@@ -42,8 +42,7 @@ class WordTokens(TextTokens):
         task: TaskSpec | None,  # noqa: ARG002
     ) -> Iterator[WordExamples]:
         """Tokenise rows to predict."""
-        for start in range(0, len(rows), ROWS_IN_WINDOWS):
-            part = rows.take(np.arange(start, min(start + ROWS_IN_WINDOWS, len(rows))))
+        for part in rows.parts(ROWS_IN_WINDOWS):
             examples = self.encode(part)
             for told in self.warnings(examples, "rows"):
                 log.warning(told)
@@ -142,13 +141,7 @@ tag = pipeline("token-classification", model="{folder}", aggregation_strategy="f
     ) -> Preprocessor:
         """Load the tokenizer and decide the longest input; see ``InputKind.for_training``."""
         tokenizer = cls._tokenizer(split, settings)
-        longest = resolve_max_length(
-            tokenizer, positions(split), settings.max_length, default=settings.default_length
-        )
-        overlap = None
-        if settings.long_texts == "windows":
-            overlap = decide_overlap(tokenizer, longest, settings.window_overlap, pair=False)
-        return WordTokens(tokenizer, InputLength(tokenizer, longest, overlap))
+        return WordTokens(tokenizer, cls._length(split, tokenizer, settings))
 
     @classmethod
     def for_saved(cls, split: SplitModel, target: Target, settings: InputSettings) -> Preprocessor:

@@ -67,24 +67,14 @@ class StepTimer(Callback):
         """Note that everything is loaded."""
         self.ready = time.perf_counter()
 
-    def message(self, text: str) -> None:
-        """Write nothing."""
-
-    def warning(self, text: str) -> None:
-        """Write nothing."""
-
-    def stage_started(self, stage: StageResult, number: int, of: int) -> None:
-        """Write nothing."""
-
     def step(self, step: int, loss: float) -> None:  # noqa: ARG002
         """Note that a step has ended."""
         self.steps.append(time.perf_counter())
 
-    def point(self, point: Point) -> None:
-        """Write nothing."""
+    def _write_nothing(self, *_: object, **__: object) -> None:
+        pass
 
-    def stage_ended(self, stage: StageResult) -> None:
-        """Write nothing."""
+    message = warning = stage_started = point = stage_ended = _write_nothing
 
 
 class Observer(Callback):

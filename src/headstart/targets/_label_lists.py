@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ import pandas as pd
 from headstart.data._faults import no_column, row_numbers, some
 from headstart.data.labels import missing_labels, spelling
 from headstart.data.tables.classnames import item_names
+from headstart.data.tokens.words import as_json
 from headstart.errors import DataError, HeadstartError, did_you_mean, raise_all
 from headstart.tasks.spec import TaskSpec
 from headstart.untrusted import quoted
@@ -31,7 +31,7 @@ def holds_lists(frame: pd.DataFrame, column: str) -> bool:
     if column not in frame.columns:
         return False
     first = next((cell for cell in frame[column].tolist() if not _empty(cell)), None)
-    return isinstance(first, _LISTS) or (isinstance(first, str) and _as_json(first) is not None)
+    return isinstance(first, _LISTS) or (isinstance(first, str) and _as_list(first) is not None)
 
 
 def missing_lists(frame: pd.DataFrame, task: TaskSpec) -> Mask:
@@ -120,17 +120,12 @@ def _items(cell: Any, separator: str | None) -> list[Any] | None:
         parts = [] if _empty(cell) else str(cell).split(separator)
         return [part for part in parts if part.strip()]
     if isinstance(cell, str) and cell.lstrip().startswith("["):
-        return _as_json(cell)
+        return _as_list(cell)
     return None if _empty(cell) or isinstance(cell, dict) else [cell]
 
 
-def _as_json(cell: str) -> list[Any] | None:
-    if not cell.lstrip().startswith("["):
-        return None
-    try:
-        found = json.loads(cell)
-    except (ValueError, RecursionError):
-        return None
+def _as_list(cell: str) -> list[Any] | None:
+    found = as_json(cell)
     return found if isinstance(found, list) else None
 
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from headstart.data.rows import Rows
 from headstart.data.tables.stream import ROWS_AT_ONCE
 from headstart.data.tokens.encode import Encoded, encode
@@ -69,8 +67,7 @@ class InputLength:
             pair = rows.inputs[0][0][1] is not None
             overlap = decide_overlap(self.tokenizer, self.longest, self.overlap, pair=pair)
         size = ROWS_AT_ONCE if overlap is None else ROWS_IN_WINDOWS
-        for start in range(0, len(rows), size):
-            part = rows.take(np.arange(start, min(start + size, len(rows))))
+        for part in rows.parts(size):
             yield encode(part, self.tokenizer, self.longest, overlap)
 
 

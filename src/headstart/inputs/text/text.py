@@ -164,16 +164,10 @@ classify = pipeline("text-classification", model="{folder}")
         fits, or a length is not possible.
         """
         tokenizer = cls._tokenizer(split, settings)
-        longest = resolve_max_length(
-            tokenizer, positions(split), settings.max_length, default=settings.default_length
-        )
+        length = cls._length(split, tokenizer, settings)
         settle_padding(split, tokenizer, target)
-        overlap = None
-        if settings.long_texts == "windows":
-            pair = cls.name == "pair"
-            overlap = decide_overlap(tokenizer, longest, settings.window_overlap, pair=pair)
         _require_mask(tokenizer, settings.pooling)
-        return TextTokens(tokenizer, InputLength(tokenizer, longest, overlap))
+        return TextTokens(tokenizer, length)
 
     @classmethod
     def for_saved(cls, split: SplitModel, target: Target, settings: InputSettings) -> Preprocessor:
@@ -184,6 +178,17 @@ classify = pipeline("text-classification", model="{folder}")
         tokenizer = cls._tokenizer(split, settings)
         settle_padding(split, tokenizer, target)
         return TextTokens(tokenizer, saved_length(split, tokenizer, settings))
+
+    @classmethod
+    def _length(cls, split: SplitModel, tokenizer: Any, settings: InputSettings) -> InputLength:
+        longest = resolve_max_length(
+            tokenizer, positions(split), settings.max_length, default=settings.default_length
+        )
+        overlap = None
+        if settings.long_texts == "windows":
+            pair = cls.name == "pair"
+            overlap = decide_overlap(tokenizer, longest, settings.window_overlap, pair=pair)
+        return InputLength(tokenizer, longest, overlap)
 
     @classmethod
     def _tokenizer(cls, split: SplitModel, settings: InputSettings) -> Any:
