@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from headstart.errors import ConfigError
 from headstart.study.outcome.power import (
     _power,
     detectable_difference,
@@ -21,22 +19,17 @@ from headstart.study.outcome.power import (
 )
 
 
-def test_seeds_needed_are_those_of_r() -> None:
+@pytest.mark.parametrize("effect", [0.1, 0.3, 0.5, 1.0, 1.5])
+def test_seeds_needed_are_those_of_statsmodels(effect: float) -> None:
+    reference = TTestPower().solve_power(effect_size=effect, power=0.8, alpha=0.05)
+    assert seeds_needed(0.02 * effect, 0.02) == math.ceil(reference)
+    assert seeds_needed(-0.02 * effect, 0.02) == math.ceil(reference)
+
+
+def test_the_power_is_that_of_r() -> None:
     # Dalgaard (2008), Introductory statistics with R, section 8.3:
     # power.t.test(delta = 10, sd = 10 * sqrt(2), power = 0.85, type = "paired") -> n = 19.96892
-    assert seeds_needed(10, 10 * 2**0.5, power=0.85) == 20
-    assert detectable_difference(20, 10 * 2**0.5, power=0.85) == pytest.approx(10, abs=0.01)
-    assert detectable_difference(19, 10 * 2**0.5, power=0.85) > 10
-    reference = TTestPower().solve_power(effect_size=0.5**0.5, power=0.85, alpha=0.05)
-    assert reference == pytest.approx(19.96892, abs=1e-4)
-
-
-@pytest.mark.parametrize("effect", [0.1, 0.3, 0.5, 1.0, 1.5])
-@pytest.mark.parametrize(("power", "alpha"), [(0.8, 0.05), (0.9, 0.05), (0.8, 0.01)])
-def test_seeds_needed_are_those_of_statsmodels(effect: float, power: float, alpha: float) -> None:
-    reference = TTestPower().solve_power(effect_size=effect, power=power, alpha=alpha)
-    assert seeds_needed(0.02 * effect, 0.02, power, alpha) == math.ceil(reference)
-    assert seeds_needed(-0.02 * effect, 0.02, power, alpha) == math.ceil(reference)
+    assert _power(19, (19 / 2) ** 0.5) < 0.85 < _power(20, (20 / 2) ** 0.5)
 
 
 @pytest.mark.parametrize("n", [3, 5, 8])
@@ -47,46 +40,23 @@ def test_the_test_has_the_power_in_simulation(n: int) -> None:
     assert rate == pytest.approx(0.8, abs=3 * (0.16 / repeats) ** 0.5)
 
 
-@given(
-    n=st.integers(2, 300),
-    sd=st.sampled_from([0.001, 0.02, 3.0]),
-    power=st.sampled_from([0.5, 0.8, 0.95]),
-    alpha=st.sampled_from([0.05, 0.01, 0.001]),
-)
-def test_both_are_inverse(n: int, sd: float, power: float, alpha: float) -> None:
-    difference = detectable_difference(n, sd, power, alpha)
-    assert seeds_needed(difference * (1 + 1e-9), sd, power, alpha) == n
-    assert seeds_needed(difference * (1 - 1e-6), sd, power, alpha) == n + 1
+@given(n=st.integers(2, 300), sd=st.sampled_from([0.001, 0.02, 3.0]))
+def test_both_are_inverse(n: int, sd: float) -> None:
+    difference = detectable_difference(n, sd)
+    assert seeds_needed(difference * (1 + 1e-9), sd) == n
+    assert seeds_needed(difference * (1 - 1e-6), sd) == n + 1
 
 
 def test_limits_of_the_scale() -> None:
-    assert seeds_needed(0.01, 0) == 2
     assert seeds_needed(100, 0.1) == 2
     assert detectable_difference(5, 0) == 0
     # (z_0.975 + z_0.8)^2 / effect^2 = 7.8489 / 1e-8 for many seeds
     assert seeds_needed(1e-4, 1) == pytest.approx(7.8489e8, rel=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: seeds_needed(0, 1), "difference of at least"),
-        (lambda: seeds_needed(float("nan"), 1), "difference of at least"),
-        (lambda: seeds_needed(1e-5, 1), "difference of at least"),
-        (lambda: seeds_needed(0, 0), "difference of at least"),
-        (lambda: seeds_needed(1, -1), "standard deviation"),
-        (lambda: seeds_needed(1, float("nan")), "standard deviation"),
-        (lambda: seeds_needed(1, 1, power=1), "power between 0 and 1"),
-        (lambda: seeds_needed(1, 1, alpha=0), "alpha between 0 and 1"),
-        (lambda: seeds_needed(1, 1, power=0.05), "power above alpha"),
-        (lambda: detectable_difference(1, 1), "at least 2 pairs"),
-        (lambda: detectable_difference(5, 1, power=0.01), "power above alpha"),
-        (lambda: detectable_difference(5, -1), "standard deviation"),
-    ],
-)
-def test_bad_input_is_refused(call: Callable[[], object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        call()
+@pytest.mark.parametrize(("difference", "sd"), [(0, 1), (1e-5, 1), (0, 0), (0.01, 0)])
+def test_no_number_of_seeds_is_known(difference: float, sd: float) -> None:
+    assert seeds_needed(difference, sd) is None
 
 
 def test_the_power_is_that_of_the_noncentral_t_distribution() -> None:

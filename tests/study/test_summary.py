@@ -292,6 +292,19 @@ def test_seeds_that_cancel_leave_no_difference_to_plan_for() -> None:
     assert found.seeds_needed is None
 
 
+def test_errors_in_a_large_unit_have_notes_too() -> None:
+    # Scores such as -rmse of prices: a point is a hundredth of a unit, the spread a thousand units.
+    errors = {A: [-1500.0, -400.0, -90.0], B: [-1200.0, -700.0, -2500.0]}
+    records = [
+        record("prices", name, seed, score)
+        for name, scores in errors.items()
+        for seed, score in enumerate(scores)
+    ]
+    told = [*notes(summarise(records, [], A, [A, B]))]
+    assert any("points up in 4 of 5 studies" in note for note in told)
+    assert not any("one point takes" in note for note in told)
+
+
 def test_stages_that_were_given_up_are_told() -> None:
     records = study()
     full = records[1]["result"]["stages"][0]

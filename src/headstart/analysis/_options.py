@@ -90,16 +90,16 @@ def read_stage(
     return None
 
 
-def read_open_stage(text: str, option: str, faults: list[HeadstartError]) -> Stage:
+def read_open_stage(text: str, faults: list[HeadstartError]) -> Stage:
     """Read what trains in stage 1, whose length the analysis decides; any stage on a fault."""
-    stage = read_stage(text, option, faults) or Stage(FULL)
+    stage = read_stage(text, "--tuner", faults) or Stage(FULL)
     if stage.has_length or stage.until:
         fix = "Drop it: the analysis decides how long stage 1 is."
-        faults.append(ConfigError(f"no length and no end for {option}", repr(text), fix))
+        faults.append(ConfigError("no length and no end for --tuner", repr(text), fix))
     return stage
 
 
-def read_stages(text: str, option: str, faults: list[HeadstartError], arrow: str) -> list[Stage]:
+def read_stages(text: str, faults: list[HeadstartError], arrow: str) -> list[Stage]:
     """Read several tuners, split by commas outside brackets, such as ``bitfit, lora(r=4)``.
 
     What is wrong with some goes to ``faults``; the others are returned.
@@ -108,11 +108,11 @@ def read_stages(text: str, option: str, faults: list[HeadstartError], arrow: str
     lines = split_lines(text)
     if not lines:
         fix = "Name one or more, for example bitfit,lora."
-        faults.append(ConfigError(f"at least one tuner for {option}", "none", fix))
+        faults.append(ConfigError("at least one tuner for --tuners", "none", fix))
     for line in lines:
-        stage = read_stage(line, option, faults, arrow=arrow)
+        stage = read_stage(line, "--tuners", faults, arrow=arrow)
         if stage in found:
-            wanted = f"each tuner of {option} once"
+            wanted = "each tuner of --tuners once"
             faults.append(ConfigError(wanted, f"{line!r} again", "Remove one."))
         elif stage is not None:
             found.append(stage)

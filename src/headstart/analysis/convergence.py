@@ -52,7 +52,7 @@ HOW = (
 def variants(options: Mapping[str, Any]) -> list[Variant]:
     """Compare lengths of stage 1, beside plain fine-tuning."""
     faults: list[HeadstartError] = []
-    stage = read_open_stage(options["tuner"], "--tuner", faults)
+    stage = read_open_stage(options["tuner"], faults)
     lengths = read_numbers(options["lengths"], RULE, faults)
     raise_all(faults)
     made = [Variant(FULL, short_name(FULL), facts={"plain": True})]

@@ -106,9 +106,7 @@ def _scores(case: Case, found: Sequence[Compared]) -> Table:
         cells = [each.name, str(len(each.seeds))]
         cells += [with_sd([100 * v for v in at], ".1f") for at in (each.step0, each.final)]
         for pair in (each.against_plain, each.against_whole):
-            cells += (
-                [show_interval(pair.difference, 100), f"{pair.adjusted:.3f}"] if pair else ["-"] * 2
-            )
+            cells += [show_interval(pair.difference), f"{pair.adjusted:.3f}"] if pair else ["-"] * 2
         rows.append(cells)
     return Table(f"{case.name}: score before and after stage 2, by its head", head, rows)
 

@@ -48,7 +48,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     from headstart.tuners._bind import bind  # imports torch
 
     faults: list[HeadstartError] = []
-    stages = read_stages(options["tuners"], "--tuners", faults, DROPPED)
+    stages = read_stages(options["tuners"], faults, DROPPED)
     faults += [
         ConfigError("tuners that can be kept, for --tuners", str(stage), reason)
         for stage in stages if (reason := bind(stage).no_merge)

@@ -54,7 +54,7 @@ def variants(options: Mapping[str, Any]) -> list[Variant]:
     fixed, and comes on top. Plain fine-tuning, share 0, belongs to both.
     """
     faults: list[HeadstartError] = []
-    stage = read_open_stage(options["tuner"], "--tuner", faults)
+    stage = read_open_stage(options["tuner"], faults)
     shares = read_numbers(options["shares"], RULE, faults)
     epochs = options["epochs"]
     if not (math.isfinite(epochs) and epochs > 0):

@@ -34,8 +34,8 @@ from headstart.models.checkpoints.folders import recover, require_finished
 from headstart.models.checkpoints.loading import load_saved
 from headstart.models.checkpoints.source import at_home
 from headstart.steps.output.saved import (
+    SPANS_BY_FILE,
     fit_to_model,
-    needs_task_file,
     saved_precision,
     saved_runtime,
     saved_task,
@@ -353,11 +353,10 @@ class Classifier:
 
     def _task(self) -> TaskSpec:
         if self.task is None:
-            spans = needs_task_file("spans")
             raise DataError(
                 "the columns that the model reads",
                 f"{self._source}, a model without the record of a run, which would say",
-                spans
+                SPANS_BY_FILE
                 if self.target.spans
                 else f"{self._input.advice} Labels are read from label, else pass --label.",
             )

@@ -111,7 +111,7 @@ def show_size(found: Comparison) -> str:
 
     For example ``(+1.2 points, 95 % interval 0.3 to 2.1, 8 seeds)``.
     """
-    text = show_interval(found.difference, factor=100)
+    text = show_interval(found.difference)
     number, _, interval = text.partition(" ")
     told = f"95 % interval {interval.strip('[]').replace(', ', ' to ')}, " if interval else ""
     mark = SAME_ROWS if found.same_rows else ""

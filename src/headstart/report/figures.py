@@ -140,7 +140,7 @@ def _pairs(
         "meta": "ink",
     })  # fmt: skip
     difference = entry.comparison.difference if entry.comparison else None
-    shown = f"; mean difference {show_interval(difference, 100)} points" if difference else ""
+    shown = f"; mean difference {show_interval(difference)} points" if difference else ""
     ours, theirs = short_name(entry.strategy), short_name(summary.baseline)
     room = max(0.06 * (max(scores) - min(scores)), 0.2)
     axes = {

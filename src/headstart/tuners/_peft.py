@@ -190,13 +190,11 @@ _KEYS = {"key", "key_proj", "k_proj", "k_lin", "k"}
 _VALUES = {"value", "value_proj", "v_proj", "v_lin", "v"}
 
 
-def keys_and_values(
-    split: SplitModel, name: str, *, keys: bool, instead: str
-) -> dict[str, nn.Module]:
+def keys_and_values(split: SplitModel, name: str, *, keys: bool) -> dict[str, nn.Module]:
     """Return the maps that make values, and those that make keys if they are asked for.
 
-    They are by their name in the whole model; ``instead`` is another tuner that would work. Raises
-    ``ModelError`` if there are none by themselves.
+    They are by their name in the whole model. Raises ``ModelError`` if there are none by
+    themselves.
     """
     wanted = _VALUES | (_KEYS if keys else set())
     chosen = {
@@ -208,7 +206,7 @@ def keys_and_values(
         raise ModelError(
             "attention with keys and values from linear maps of their own",
             f"{type(split.base).__name__}, which makes them in one map with the queries",
-            f"Use another tuner, such as '{instead}'.",
+            "Use another tuner, such as 'lora'.",
         )
     return chosen
 

@@ -28,7 +28,7 @@ class Beft(PeftTuner):
 
     def maps(self, split: SplitModel) -> dict[str, nn.Module]:
         """Choose the maps of the values."""
-        return keys_and_values(split, "beft", keys=False, instead="lora")
+        return keys_and_values(split, "beft", keys=False)
 
     def config(self, names: list[str]) -> PeftConfig:
         """Write the settings as ``peft`` has them."""

@@ -49,7 +49,7 @@ class Ia3(PeftTuner):
         return outer + sum(sizes(module)[0] for module in _seconds(split).values())
 
     def _attention(self, split: SplitModel) -> dict[str, nn.Module]:
-        return keys_and_values(split, "ia3", keys=True, instead="lora")
+        return keys_and_values(split, "ia3", keys=True)
 
 
 def _seconds(split: SplitModel) -> dict[str, nn.Module]:

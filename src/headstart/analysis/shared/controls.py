@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from headstart.analysis._base import Case, Side
+from headstart.report.answer import ALPHA
 from headstart.report.read import Run
 from headstart.study.outcome.statistics import Interval, holm, mean_difference, paired_test
 
@@ -165,15 +166,13 @@ def _cosine(one: Sequence[float], other: Sequence[float]) -> float:
     return float(np.dot(one, other)) / size if size else 0.0
 
 
-def significant(
-    found: Sequence[Compared], against: str, sign: int, alpha: float = 0.05
-) -> Iterator[Compared]:
-    """Yield the sides that differ from a base by more than chance.
+def significant(found: Sequence[Compared], against: str, sign: int) -> Iterator[Compared]:
+    """Yield the sides that differ from a base by more than chance, at a family-wise rate of 0.05.
 
     ``against`` is ``against_plain`` or ``against_whole``; ``sign`` is 1 for those above it, -1 for
-    those below; ``alpha`` is the family-wise error rate.
+    those below.
     """
     for side in found:
         pair: Pair | None = getattr(side, against)
-        if pair and pair.adjusted <= alpha and sign * pair.difference.estimate > 0:
+        if pair and pair.adjusted <= ALPHA and sign * pair.difference.estimate > 0:
             yield side

@@ -8,10 +8,11 @@ import numpy as np
 
 from headstart.analysis._base import Case
 from headstart.analysis.shared.controls import FRESH, WHOLE, Compared, Pair, significant
+from headstart.analysis.shared.verdicts import seeds_for
+from headstart.report.answer import ALPHA
 from headstart.study.outcome.statistics import smallest_p
 from headstart.study.outcome.tables import score_scale, show_interval
 
-ALPHA = 0.05
 WITH_PLAIN, WITH_WHOLE = "against_plain", "against_whole"
 DEFINITIONS = (
     "fresh head: plain fine-tuning (full). Every other side has the same stage 1 and the same "
@@ -75,7 +76,7 @@ def left_out(case: Case) -> Iterator[str]:
 
 def _answer(pair: Pair, found: Sequence[Compared]) -> str:
     shown = (
-        f"{show_interval(pair.difference, 100)} points over {_seeds(pair.seeds)}, p = "
+        f"{show_interval(pair.difference)} points over {_seeds(pair.seeds)}, p = "
         f"{pair.adjusted:.3f}"
     )
     others = [c for c in significant(found, WITH_PLAIN, 1) if c.name != WHOLE]
@@ -120,7 +121,7 @@ def _limits(found: Sequence[Compared]) -> Iterator[str]:
         yield (
             f"With {_seeds(fewest)} and {tests} comparisons no adjusted p can be below "
             f"{least:.2g}: no difference can be called significant, however large. "
-            f"{_needed(tests)} seeds can."
+            f"{seeds_for(tests)} seeds can."
         )
 
 
@@ -128,13 +129,9 @@ def _seeds(number: int) -> str:
     return f"{number} seed{'s' * (number != 1)}"
 
 
-def _needed(tests: int) -> int:
-    return next(n for n in range(1, 30) if tests * smallest_p(n) <= ALPHA)
-
-
 def _names(sides: Sequence[Compared], against: str) -> str:
     pairs = [(side.name, getattr(side, against)) for side in sides]
-    return ", ".join(f"{name} ({show_interval(pair.difference, 100)})" for name, pair in pairs)
+    return ", ".join(f"{name} ({show_interval(pair.difference)})" for name, pair in pairs)
 
 
 def _mean(values: Sequence[float]) -> str:

@@ -131,7 +131,7 @@ def _cells(found: Comparison | None) -> list[str]:
         return [UNKNOWN] * len(DIFFERENCE)
     p, better = found.adjusted, found.improvement
     return [
-        str(found.seeds), show_interval(found.difference, factor=100),
+        str(found.seeds), show_interval(found.difference),
         UNKNOWN if p is None else show_p(p).removeprefix("p ").removeprefix("= "),
         UNKNOWN if better is None else f"{better.estimate:.0%}",
     ]  # fmt: skip

@@ -24,6 +24,9 @@ from headstart.training.machine.runtime import Runtime
 
 log = logging.getLogger("headstart")
 PRECISIONS = ("fp32", "bf16", "fp16")
+SPANS_BY_FILE = (
+    "Give a task file with spans as --task; `headstart tasks --help` says what it holds."
+)
 
 
 def task_record(task: TaskSpec) -> dict[str, Any]:
@@ -93,18 +96,13 @@ def fit_to_model(task: TaskSpec, target: Target) -> TaskSpec:
         raise ConfigError(
             f"{target.spans} target spans, which the model's head reads",
             str(len(task.spans) or "none"),
-            needs_task_file("spans"),
+            SPANS_BY_FILE,
         )
     task = replace(task, span_use="vectors" if target.spans else "mark")
     name = kind_of(target.problem_type).name
     metrics = task.metrics if task.target == name else DEFAULTS[name]
     labels = task.labels if target.labels or task.choices else None
     return replace(task, target=name, metrics=metrics, labels=labels)
-
-
-def needs_task_file(key: str) -> str:
-    """Write the advice to describe rows by a task file, where column names do not suffice."""
-    return f"Give a task file with {key} as --task; `headstart tasks --help` says what it holds."
 
 
 def saved_runtime(device: str, precision: str, *, asked: bool) -> Runtime:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headstart.study.outcome.power import SMALLEST_EFFECT, seeds_needed
+from headstart.study.outcome.power import seeds_needed
 from headstart.study.outcome.ranks import probability_of_improvement
 from headstart.study.outcome.statistics import Interval, PairedTest, mean_difference, paired_test
 
@@ -53,11 +53,8 @@ def compare(
     if len(ours) < FEWEST_TO_COMPARE:
         return Comparison(1, difference, None, None, None, None, same_rows=same_rows)
     spread = float(np.std(np.subtract(ours, theirs), ddof=1))
-    needed = None
-    # Seeds that cancel leave a rounding error and no difference.
-    if spread > 0 and abs(difference.estimate) >= SMALLEST_EFFECT * spread:
-        needed = seeds_needed(difference.estimate, spread)
     return Comparison(
         len(ours), difference, paired_test(ours, theirs), None,
-        probability_of_improvement(ours, theirs), needed, spread, same_rows,
+        probability_of_improvement(ours, theirs), seeds_needed(difference.estimate, spread),
+        spread, same_rows,
     )  # fmt: skip

@@ -16,7 +16,6 @@ from headstart.study.outcome.statistics import (
     FloatArray,
     Interval,
     as_sample,
-    check_fraction,
     resolution,
 )
 
@@ -122,22 +121,15 @@ def iman_davenport(
     return f, float(fdtrc(k - 1, (k - 1) * (blocks - 1), f))
 
 
-def critical_difference(k: int, n: int, alpha: float = 0.05) -> float:
+def critical_difference(k: int, n: int) -> float:
     """Return the difference of average ranks at which two strategies differ (Nemenyi's test).
 
-    ``alpha`` is the family-wise error rate over all pairs of the k strategies, at least 2, ranked
-    in n blocks. Raises ``ConfigError`` if there are fewer strategies or blocks, or the rate is not
-    between 0 and 1.
+    The family-wise error rate over all pairs of the k strategies, ranked in n blocks, is 0.05.
 
     SOURCE: Demsar (2006), section 3.2.2: CD = q sqrt(k (k + 1) / (6 n)), where q is the quantile of
     the Studentized range with infinite degrees of freedom, over the square root of 2.
     """
-    check_fraction(alpha, "alpha")
-    if k < 2 or n < 1:
-        raise ConfigError(
-            "at least 2 strategies and 1 block", f"{k} and {n}", "Compare more of them."
-        )
-    return _range_quantile(alpha, k) * float((k * (k + 1) / (12 * n)) ** 0.5)
+    return _range_quantile(0.05, k) * float((k * (k + 1) / (12 * n)) ** 0.5)
 
 
 def _range_quantile(alpha: float, k: int) -> float:

@@ -74,20 +74,20 @@ class PairedTest:
     method: Literal["exact", "monte-carlo"]
 
 
-def as_sample(scores: npt.ArrayLike, fewest: int = 1) -> FloatArray:
+def as_sample(scores: npt.ArrayLike) -> FloatArray:
     """Return scores, (n,), as an array after a check.
 
-    Raises ``ConfigError`` if they are not at least ``fewest`` finite numbers in one dimension.
+    Raises ``ConfigError`` if they are not one or more finite numbers in one dimension.
     """
-    expected = f"at least {fewest} finite score{'s' * (fewest != 1)}, one per seed"
+    expected = "at least 1 finite score, one per seed"
     try:
         values = np.asarray(scores, dtype=np.float64)
     except (TypeError, ValueError):
         raise ConfigError(expected, "something else than numbers", "Give numbers.") from None
     if values.ndim != 1:
         raise ConfigError(expected, f"an array of shape {values.shape}", "Give one dimension.")
-    if len(values) < fewest:
-        raise ConfigError(expected, str(len(values)), "Run more seeds.")
+    if not len(values):
+        raise ConfigError(expected, "0", "Run more seeds.")
     if not np.isfinite(values).all():
         at = int(np.flatnonzero(~np.isfinite(values))[0])
         raise ConfigError(expected, f"{values[at]} at position {at}", "Leave out failed runs.")
@@ -107,15 +107,6 @@ def as_pairs(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> tuple[FloatArray, 
             "Keep the seeds that both have.",
         )
     return left, right
-
-
-def check_fraction(value: float, name: str) -> None:
-    """Check a probability that must be neither 0 nor 1.
-
-    Raises ``ConfigError`` if it does not lie strictly between 0 and 1.
-    """
-    if not 0 < value < 1:
-        raise ConfigError(f"{name} between 0 and 1", str(value), "0.05, 0.8 and 0.95 are usual.")
 
 
 def resolution(*samples: FloatArray) -> float:

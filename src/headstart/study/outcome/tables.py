@@ -194,11 +194,14 @@ def _power_note(found: Sequence[Comparison]) -> Iterator[str]:
     if not known:
         return
     shown = [100 * detectable_difference(n, spread) for n, spread in known]
-    takes = [max(FEWEST_PAIRS, seeds_needed(0.01, spread)) for _, spread in known]
+    # Of errors in a large unit a point is too little for any number of seeds.
+    needed = [needed for _, spread in known if (needed := seeds_needed(0.01, spread))]
+    takes = _range([max(FEWEST_PAIRS, n) for n in needed], ",") if needed else ""
     pairs = _range([n for n, _ in known], ",")
     yield (
         f"at the spread seen here, {pairs} pairs of seeds show differences from "
-        f"{_range(shown, '.1f')} points up in 4 of 5 studies; one point takes {_range(takes, ',')}"
+        f"{_range(shown, '.1f')} points up in 4 of 5 studies"
+        f"{f'; one point takes {takes}' if takes else ''}"
     )
 
 
@@ -269,7 +272,7 @@ def _compared(found: Comparison | None, *, adjusted: bool = False) -> list[str]:
     mark = SAME_ROWS if found.same_rows else ""
     return [
         str(found.seeds),
-        f"{show_interval(found.difference, factor=100)}{mark}",
+        f"{show_interval(found.difference)}{mark}",
         UNKNOWN if p is None else f"{_p(p)}{mark}",
         UNKNOWN if better is None else f"{better.estimate:.0%}{mark}",
         UNKNOWN if needs is None else f"{needs:,}{mark}",
@@ -280,9 +283,9 @@ def _p(p: float | None) -> str:
     return UNKNOWN if p is None else ("< 0.001" if p < 0.001 else f"{p:.3f}")
 
 
-def show_interval(interval: Interval, factor: float = 1) -> str:
-    """Write a difference with its interval. For example ``+1.2 [-0.1, 2.5]``."""
-    text = f"{factor * interval.estimate:+.1f}"
+def show_interval(interval: Interval) -> str:
+    """Write a difference in points with its interval. For example ``+1.2 [-0.1, 2.5]``."""
+    text = f"{100 * interval.estimate:+.1f}"
     if interval.low is None or interval.high is None:
         return text
-    return f"{text} [{factor * interval.low:.1f}, {factor * interval.high:.1f}]"
+    return f"{text} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"

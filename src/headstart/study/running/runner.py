@@ -75,11 +75,10 @@ class StudyRunner:
         runs: Iterable[PlannedRun],
         executor: Executor,
         watch: Watch | None = None,
-        locks: RunLocks | None = None,
     ) -> None:
         self.store, self.executor, self.watch = store, executor, watch or Watch()
         self.runs = {run.id: run for run in runs}
-        self.locks = locks or RunLocks(store)
+        self.locks = RunLocks(store)
         self._out: dict[Future[Outcome], PlannedRun] = {}
         self._deaths: dict[str, int] = {}
         self.state = State(len(self.runs))
