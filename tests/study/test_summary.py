@@ -66,8 +66,7 @@ def test_pairs_are_compared_within_a_task_and_corrected_over_tasks() -> None:
     assert other is not None
     assert found.difference.estimate == pytest.approx(0.035)
     # Only the two equal signs of all 64 are as extreme: 2 / 64; Holm doubles the smaller of two.
-    assert found.test is not None
-    assert found.test.p == pytest.approx(2 / 64)
+    assert found.p == pytest.approx(2 / 64)
     assert found.adjusted == pytest.approx(4 / 64)
     assert other.difference.estimate == pytest.approx(-0.025)
     assert one.entries[1].scores is not None

@@ -23,10 +23,8 @@ from headstart.analysis.shared.scores import (
     steps_before,
 )
 from headstart.analysis.shared.verdicts import (
-    Found,
     Verdict,
     against,
-    corrected,
     score,
     seeds_for,
     verdict,
@@ -34,7 +32,7 @@ from headstart.analysis.shared.verdicts import (
 from headstart.errors import HeadstartError, raise_all
 from headstart.report.figures import Figure
 from headstart.strategies.stages import Stage
-from headstart.study.outcome.comparison import compare
+from headstart.study.outcome.comparison import Found, compare, corrected
 from headstart.study.outcome.tables import short_name
 
 SCALE = 2
@@ -108,7 +106,7 @@ def _trend(sides: Sequence[Side]) -> list[Found]:
     ]
     # Rounded: where all scores are equal, the fit leaves nothing but its errors.
     comparison = compare([round(slope, 12) for slope in slopes], [0.0] * len(slopes))
-    return corrected([("each doubling of the rank", comparison)] if comparison else [])
+    return corrected({"each doubling of the rank": comparison} if comparison else {})
 
 
 def _trend_sentence(found: Verdict) -> str:

@@ -22,7 +22,6 @@ from headstart.analysis.shared.scores import (
     steps_before,
 )
 from headstart.analysis.shared.verdicts import (
-    Found,
     Pair,
     against,
     differences,
@@ -31,6 +30,7 @@ from headstart.analysis.shared.verdicts import (
 )
 from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.report.figures import Figure, label
+from headstart.study.outcome.comparison import Found
 from headstart.study.outcome.tables import short_name
 from headstart.tuners import TUNERS
 

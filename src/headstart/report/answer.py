@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from headstart.study.outcome.comparison import Comparison
-from headstart.study.outcome.statistics import holm, smallest_p
+from headstart.study.outcome.comparison import Comparison, Found, corrected
+from headstart.study.outcome.statistics import smallest_p
 from headstart.study.outcome.summary import Summary, compare_over_groups
 from headstart.study.outcome.tables import (
     FEWEST_PAIRS,
@@ -28,13 +28,6 @@ class Answer:
     cautions: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Found:
-    name: str
-    comparison: Comparison
-    p: float | None
-
-
 def answer(summary: Summary) -> Answer:
     """Write the conclusion of a study."""
     cautions = _cautions(summary)
@@ -53,9 +46,7 @@ def answer(summary: Summary) -> Answer:
         best = f"Only {short_name(summary.baseline)} has finished{so_far}."
         cautions += _unshared(summary, {summary.baseline})
         return Answer(best, "There is no other strategy to compare it with.", cautions)
-    adjusted = holm([found.test.p if found.test else None for found in known.values()])
-    found = [_Found(n, c, p) for (n, c), p in zip(known.items(), adjusted, strict=True)]
-    found.sort(key=lambda each: -each.comparison.difference.estimate)
+    found = sorted(corrected(known), key=lambda each: -each.comparison.difference.estimate)
     cautions += _unshared(summary, set(known) | {summary.baseline})
     if len(tables) > 1:
         count = f"{len(tables)} comparisons"
@@ -76,7 +67,7 @@ def _nothing(summary: Summary) -> tuple[str, str]:
     return f"No run{of} has finished{told}.", f"Nothing can be told about the strategies. {fix}"
 
 
-def _verdict(summary: Summary, found: Sequence[_Found]) -> tuple[str, str]:
+def _verdict(summary: Summary, found: Sequence[Found]) -> tuple[str, str]:
     top, base = found[0], short_name(summary.baseline)
     name, seeds = short_name(top.name), top.comparison.seeds
     estimate, size = top.comparison.difference.estimate, show_size(top.comparison)
@@ -99,7 +90,7 @@ def _verdict(summary: Summary, found: Sequence[_Found]) -> tuple[str, str]:
     )
 
 
-def _closest(top: _Found, base: str) -> str:
+def _closest(top: Found, base: str) -> str:
     estimate, name = top.comparison.difference.estimate, short_name(top.name)
     if not estimate:
         return f"{name} scores the same as {base}"
@@ -133,24 +124,24 @@ def _too_few(found: Comparison) -> str:
     )
 
 
-def _sure_of_win(summary: Summary, found: Sequence[_Found]) -> str:
+def _sure_of_win(summary: Summary, found: Sequence[Found]) -> str:
     top = found[0]
     told = f"That is unlikely to be chance ({show_p(top.p or 0)}{_tests(len(found))})"
     if len(found) < 2 or found[1].comparison.difference.estimate <= 0:
         return f"{told}."
     rival = compare_over_groups(summary.groups, top.name, found[1].name)
-    if rival is None or rival.test is None:
+    if rival is None or rival.p is None:
         return f"{told}; it was not compared with the next best."
-    apart = "can also be told from" if rival.test.p < ALPHA else "cannot be told from"
+    apart = "can also be told from" if rival.p < ALPHA else "cannot be told from"
     next_best = short_name(found[1].name)
-    return f"{told}; it {apart} the next best, {next_best} ({show_p(rival.test.p)}, uncorrected)."
+    return f"{told}; it {apart} the next best, {next_best} ({show_p(rival.p)}, uncorrected)."
 
 
 def _tests(count: int) -> str:
     return f" after Holm's correction over {count} strategies" if count > 1 else ""
 
 
-def _more(top: _Found) -> str:
+def _more(top: Found) -> str:
     needed = top.comparison.seeds_needed
     if not needed:
         return "the seeds do not say how many more would be needed"

@@ -144,7 +144,7 @@ def _pairs(
         ours, theirs = (
             [runs[s].result.scores["score"] for s in seeds] for runs in (side.runs, base)
         )
-        p = paired_test(ours, theirs).p
+        p = paired_test(ours, theirs)
         found[side.name] = Pair(len(seeds), mean_difference(ours, theirs), p)
     adjusted = holm([pair.p for pair in found.values()])
     return {

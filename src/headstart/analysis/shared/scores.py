@@ -11,12 +11,12 @@ import numpy as np
 from headstart.analysis._base import Case, Findings, Side, Table
 from headstart.analysis.shared.fallen_back import without_head
 from headstart.analysis.shared.numbers import names, score_column, scored, with_sd
-from headstart.analysis.shared.verdicts import Found, Value, Verdict, answers, score
+from headstart.analysis.shared.verdicts import Value, Verdict, answers, score
 from headstart.report.answer import show_p
 from headstart.report.curves import kept
 from headstart.report.figures import Figure, layout, look_of, points, with_bars
 from headstart.report.read import Run
-from headstart.study.outcome.comparison import Comparison
+from headstart.study.outcome.comparison import Comparison, Found
 from headstart.study.outcome.statistics import describe
 from headstart.study.outcome.tables import UNKNOWN, score_scale, show_interval
 
@@ -172,7 +172,7 @@ def difference_values(found: Comparison) -> dict[str, Any]:
     """Return a comparison as plain data; differences are parts of 1."""
     between = found.difference
     return {"pairs": found.seeds, "mean": between.estimate, "low": between.low,
-            "high": between.high, "p": found.test.p if found.test else None,
+            "high": between.high, "p": found.p,
             "p_holm": found.adjusted}  # fmt: skip
 
 

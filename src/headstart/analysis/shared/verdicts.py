@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headstart.analysis._base import Side
 from headstart.report.answer import ALPHA, show_p, show_size
 from headstart.report.read import Run
-from headstart.study.outcome.comparison import Comparison, compare
-from headstart.study.outcome.statistics import holm, smallest_p
+from headstart.study.outcome.comparison import Comparison, Found, compare, corrected
+from headstart.study.outcome.statistics import smallest_p
 
 Value = Callable[[Run], float]
 
@@ -28,30 +28,16 @@ class Pair:
     theirs: Side
 
 
-@dataclass(frozen=True)
-class Found:
-    """A named comparison, corrected over those that were made with it."""
-
-    name: str
-    comparison: Comparison
-
-
 def differences(pairs: Sequence[Pair], value: Value = score) -> list[Found]:
     """Compare pairs of sides that have a seed in common, and correct for their number."""
-    made = []
+    made = {}
     for pair in pairs:
         both = sorted(pair.ours.runs.keys() & pair.theirs.runs.keys())
         ours, theirs = ([value(s.runs[k]) for k in both] for s in (pair.ours, pair.theirs))
         comparison = compare(ours, theirs)
         if comparison is not None:
-            made.append((pair.name, comparison))
+            made[pair.name] = comparison
     return corrected(made)
-
-
-def corrected(made: Sequence[tuple[str, Comparison]]) -> list[Found]:
-    """Correct the named comparisons of one family for their number, by Holm's method."""
-    adjusted = holm([c.test.p if c.test else None for _, c in made])
-    return [Found(n, replace(c, adjusted=p)) for (n, c), p in zip(made, adjusted, strict=True)]
 
 
 def against(sides: Sequence[Side], theirs: Side, value: Value = score) -> list[Found]:

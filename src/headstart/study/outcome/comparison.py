@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from headstart.study.outcome.power import seeds_needed
 from headstart.study.outcome.ranks import probability_of_improvement
-from headstart.study.outcome.statistics import Interval, PairedTest, mean_difference, paired_test
+from headstart.study.outcome.statistics import Interval, holm, mean_difference, paired_test
 
 FEWEST_TO_COMPARE = 2
 
@@ -21,7 +21,7 @@ class Comparison:
     Args:
         seeds: How many.
         difference: Mean of the differences, with its interval.
-        test: The paired test; ``None`` for fewer than two seeds.
+        p: Of the paired test; ``None`` for fewer than two seeds.
         adjusted: Its p after Holm's correction over the groups.
         improvement: Probability that a run of the strategy beats one of the baseline.
         seeds_needed: Seeds to see this difference with power 0.8; ``None`` where that is unknown.
@@ -31,7 +31,7 @@ class Comparison:
 
     seeds: int
     difference: Interval
-    test: PairedTest | None
+    p: float | None
     adjusted: float | None
     improvement: Interval | None
     seeds_needed: int | None
@@ -58,3 +58,25 @@ def compare(
         probability_of_improvement(ours, theirs), seeds_needed(difference.estimate, spread),
         spread, same_rows,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """A named comparison, corrected over those that were made with it."""
+
+    name: str
+    comparison: Comparison
+
+    @property
+    def p(self) -> float | None:
+        """Its p after the correction."""
+        return self.comparison.adjusted
+
+
+def corrected(made: Mapping[str, Comparison]) -> list[Found]:
+    """Correct the comparisons of one family, by name, for their number by Holm's method."""
+    adjusted = holm([comparison.p for comparison in made.values()])
+    return [
+        Found(name, replace(comparison, adjusted=p))
+        for (name, comparison), p in zip(made.items(), adjusted, strict=True)
+    ]

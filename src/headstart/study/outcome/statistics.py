@@ -61,19 +61,6 @@ class Interval:
     method: IntervalMethod
 
 
-@dataclass(frozen=True)
-class PairedTest:
-    """Outcome of a two-sided test for no difference between paired samples.
-
-    Args:
-        p: Chance of a mean difference at least as far from 0 if each sign were a fair coin.
-        method: ``exact`` if all signs were enumerated, ``monte-carlo`` if they were drawn.
-    """
-
-    p: float
-    method: Literal["exact", "monte-carlo"]
-
-
 def as_sample(scores: npt.ArrayLike) -> FloatArray:
     """Return scores, (n,), as an array after a check.
 
@@ -161,8 +148,8 @@ def mean_difference(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> Interval:
     return Interval(estimate, *_t_limits(differences), "t")
 
 
-def paired_test(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> PairedTest:
-    """Test for no difference by flipping the signs of the paired differences, two-sided.
+def paired_test(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> float:
+    """Return p of no difference, two-sided, by flipping the signs of the paired differences.
 
     If both strategies are alike, each difference is as likely to have the other sign. Up to 20
     pairs all 2^n signs are enumerated, so that p is exact whatever the distribution, with ties and
@@ -185,15 +172,14 @@ def paired_test(ours: npt.ArrayLike, baseline: npt.ArrayLike) -> PairedTest:
 
     if len(differences) <= MOST_ENUMERATED:
         found = steps(_signed_sums(differences))
-        return PairedTest(float(np.mean(found >= found[0])), "exact")
+        return float(np.mean(found >= found[0]))
 
     generator, extreme = np.random.default_rng(SEED), 0
     observed = steps(differences[None].sum(axis=1))
     for _ in range(_BATCHES):
         flipped = generator.integers(0, 2, (RESAMPLES // _BATCHES, len(differences)), np.int8)
         extreme += int((steps((1 - 2 * flipped) @ differences) >= observed).sum())
-    p = (extreme + 1) / (RESAMPLES + 1)
-    return PairedTest(p, "monte-carlo")
+    return (extreme + 1) / (RESAMPLES + 1)
 
 
 def smallest_p(n: int) -> float:

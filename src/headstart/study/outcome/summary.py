@@ -265,11 +265,9 @@ def _describe(entry: Entry, baseline: Entry | None, logits: Logits, *, several: 
 def _correct(families: Iterable[Sequence[Entry]]) -> None:
     """Add Holm's correction over the groups to the comparisons of each strategy."""
     for entries in families:
-        tested = [e for e in entries if e.comparison and e.comparison.test]
-        adjusted = holm([e.comparison.test.p for e in tested])  # type: ignore[union-attr]
-        for entry, p in zip(tested, adjusted, strict=True):
-            if entry.comparison is not None:
-                entry.comparison = replace(entry.comparison, adjusted=p)
+        found = [(e, e.comparison) for e in entries if e.comparison]
+        for (entry, comparison), p in zip(found, holm([c.p for _, c in found]), strict=True):
+            entry.comparison = replace(comparison, adjusted=p)
 
 
 def _churn(identities: Sequence[str], logits: Logits, *, several: bool) -> float | None:

@@ -239,7 +239,7 @@ def _numbers(found: Comparison | None) -> dict[str, Any]:
     better = found.improvement
     values = (
         found.seeds, found.difference.estimate, found.difference.low, found.difference.high,
-        found.test.p if found.test else None, found.adjusted, better.estimate if better else None,
+        found.p, found.adjusted, better.estimate if better else None,
         needed(found), found.same_rows,
     )  # fmt: skip
     return dict(zip(COMPARED, values, strict=True))
@@ -267,7 +267,7 @@ def _compared(found: Comparison | None, *, adjusted: bool = False) -> list[str]:
     """Return the cells of a comparison: seeds, difference, p, P(better), seeds needed."""
     if found is None:
         return [UNKNOWN] * 5
-    p = found.adjusted if adjusted else (found.test.p if found.test else None)
+    p = found.adjusted if adjusted else found.p
     better, needs = found.improvement, needed(found)
     mark = SAME_ROWS if found.same_rows else ""
     return [
