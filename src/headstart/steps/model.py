@@ -42,7 +42,8 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
         HeadstartError: If model, head and rows do not fit together.
     """
     config, hyperparameters = settings.config, settings.hyperparameters
-    with quiet(), without_collection():  # transformers imports a model's code when it is first asked for
+    # Transformers imports a model's code when it is first asked for.
+    with quiet(), without_collection():
         model = read_model(config, hyperparameters, splits)
         preprocessor = INPUTS.get(splits.task.shape).for_training(
             model, splits.target, _input_settings(config, hyperparameters)

@@ -123,7 +123,7 @@ def bind_techniques(stage: Stage, line: str = "") -> list[Technique]:
 def _build(
     factory: type[T], own: str, stage: Stage | Addition, line: str, others: Iterable[str] = ()
 ) -> T:
-    kinds = _kinds(factory)
+    kinds = _kinds(cast(Any, factory))
     knobs: list[str] = [f.name for f in dataclasses.fields(cast(Any, factory)) if f.init]
     given: dict[str, Scalar] = {}
     for index, value in enumerate(stage.arguments):
@@ -162,13 +162,13 @@ def accepted_knobs(factory: type[Tuner | Technique]) -> dict[str, str]:
     Returns:
         Type and range by name, in the order in which a line may give them by position.
     """
-    kinds = _kinds(factory)
+    kinds = _kinds(cast(Any, factory))
     names = [f.name for f in dataclasses.fields(cast(Any, factory)) if f.init]
     return {name: _accepted(factory, name, kinds[name]) for name in names}
 
 
 @functools.cache
-def _kinds(factory: type[Tuner | Technique]) -> Mapping[str, Any]:
+def _kinds(factory: Any) -> Mapping[str, Any]:
     """Return the types of a class's fields; to evaluate them takes longer than all else here."""
     return typing.get_type_hints(factory)
 

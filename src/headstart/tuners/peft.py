@@ -77,7 +77,10 @@ class Peft(PeftTuner):
         Raises:
             ConfigError: If ``peft`` has no such method, or it cannot be used here.
         """
-        return _with_options(cls, _config(str(knobs.get("type", cls.type))))
+        own, config = typing.cast(
+            "tuple[Any, Any]", (cls, _config(str(knobs.get("type", cls.type))))
+        )
+        return _with_options(own, config)
 
     def config(self, names: list[str]) -> PeftConfig:
         """Write the settings as ``peft`` has them."""
