@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.tasks._multilabel import counted
 from headstart.tasks.calibration import softmax
 
 Array = npt.NDArray[Any]
@@ -40,6 +41,8 @@ def averaged(name: str, average: str, references: Array, predictions: Array) -> 
     Returns:
         The metric.
     """
+    if references.ndim == 2:
+        return counted(name, average, references, predictions)
     from sklearn import metrics
 
     function = getattr(metrics, f"{name}_score")
