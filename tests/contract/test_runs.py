@@ -28,8 +28,7 @@ from headstart.tuners import TUNERS
 from tiny_runs import Watch, frame, inputs, same, saved, scores, watched
 from tiny_tuners import PAIRS, REFUSALS
 
-LIKE_OTHERS = ("electra", "xlm-roberta", "camembert")
-FAMILIES = [family for family in tiny.FAMILIES if family not in LIKE_OTHERS]
+FAMILIES = [f for f in tiny.FAMILIES if f not in ("electra", "xlm-roberta", "camembert")]
 CASES = [pair for pair in PAIRS if pair[1] in FAMILIES]
 MERGEABLE = [name for name in TUNERS if not TUNERS.get(name).no_merge]
 FORMATS = ("{}(steps=4) >> full(steps=3)", "{}(steps=4)")
@@ -215,16 +214,16 @@ for number, case in enumerate(json.load(open(sys.argv[1]))):
     assert not any(info.values()), info
     tokenizer = AutoTokenizer.from_pretrained(folder)
     batch = tokenizer(first, second, padding=True, return_tensors="pt")
-    if case["kind"] == "MultipleChoice":
-        batch = {name: values[None] for name, values in batch.items()}
+    several = case["kind"] == "MultipleChoice"
+    batch = {name: values[None] if several else values for name, values in batch.items()}
     with torch.no_grad():
         answers[f"{number}"] = model.eval()(**batch).logits.numpy()
     if case["kind"] == "SequenceClassification" and second is None:
-        # It reads a folder in the same way as above, which once in four times will do.
+        # A few read the folder, as above.
         parts = {"model": model, "tokenizer": tokenizer} if number % 4 else {"model": folder}
         told = pipeline("text-classification", **parts)(first)
-        answers[f"{number}/label"] = np.array([t["label"] for t in told])
-        answers[f"{number}/score"] = np.array([t["score"] for t in told])
+        for kind in ("label", "score"):
+            answers[f"{number}/{kind}"] = np.array([t[kind] for t in told])
 np.savez(sys.argv[2], **answers)
 """
 """Does what a user does who has never heard of headstart."""
@@ -326,10 +325,10 @@ def answers(
         for m in models.values()
     ]  # fmt: skip
     (folder / "cases.json").write_text(json.dumps(cases))
-    command = [sys.executable, "-c", PLAIN, folder / "cases.json", folder / "answers.npz"]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=without_headstart(), check=False
-    )
+        [sys.executable, "-c", PLAIN, folder / "cases.json", folder / "answers.npz"],
+        capture_output=True, text=True, cwd=folder, env=without_headstart(), check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     found = np.load(folder / "answers.npz")
     kinds = {"logits": "", "label": "/label", "score": "/score"}
@@ -346,9 +345,8 @@ def without_headstart() -> dict[str, str]:
 @torch.no_grad()
 def own_logits(model: Saved) -> Any:
     """Logits of the model that is still in the memory of the run's process."""
-    folder = model.run.folder / "model"
     second = None if model.second is None else list(model.second)
-    batch = AutoTokenizer.from_pretrained(folder)(
+    batch = AutoTokenizer.from_pretrained(model.run.folder / "model")(
         list(model.first), second, padding=True, return_tensors="pt"
     )
     if model.kind == "MultipleChoice":
