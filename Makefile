@@ -4,6 +4,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 TORCH ?=
 export TORCH
+# Compiled code is kept whatever the shell says: each process of the tests would compile it anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin

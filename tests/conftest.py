@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from typing import Any
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # Whoever starts the tests in the background has Ctrl-C ignored, by all processes below too.
@@ -48,21 +49,35 @@ settings.load_profile("repeatable")
 SOLVER, ITERATIONS = "headstart.training.frozen.solve", 5
 """To fit a head to its optimum takes nine tenths of a tiny run by default, so it is only begun:
 tests that are about the optimum are marked with it."""
+SAVING = "headstart.models.checkpoints.saving"
+"""To read a saved model back takes a tenth of a tiny run, so each process does it for the first one
+of each form, and wherever a test sees to it that something else is read."""
 MODULES = 100
 """New ones after which what is imported is put aside again."""
 _known = _iterations = 0
+_compare: Any = None
+_load: Any = None
+_forms: set[Any] = set()
+
+
+def _compare_once(model: Any, *rest: Any) -> None:
+    tensors = model.state_dict().items()
+    problem = getattr(model.config, "problem_type", None)
+    form = (type(model), problem, *((name, tensor.shape, tensor.dtype) for name, tensor in tensors))
+    if form not in _forms or sys.modules[SAVING].load_saved is not _load:
+        _compare(model, *rest)
+        _forms.add(form)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Say how far heads are fitted, and spare the garbage collector what is imported.
-
-    Accelerate collects after every stage. To look through all modules each time takes three times
-    as long as the whole of a tiny run.
-    """
-    global _known, _iterations  # noqa: PLW0603  one process, one collector
+    """Say how much of a run is cut short, and spare the garbage collector what is imported."""
+    global _known, _iterations, _compare, _load  # noqa: PLW0603  one process, one collector
     if solver := sys.modules.get(SOLVER):
         _iterations = _iterations or solver.ITERATIONS
         solver.ITERATIONS = _iterations if item.get_closest_marker("optimum") else ITERATIONS
+    if saving := sys.modules.get(SAVING):
+        _compare, _load = _compare or saving._compare, _load or saving.load_saved
+        saving._compare = _compare_once
     if len(sys.modules) > _known + MODULES:
         _known = len(sys.modules)
         gc.collect()

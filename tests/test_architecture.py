@@ -6,7 +6,7 @@ import ast
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -72,19 +72,32 @@ def unit(path: Path, source: Path = SOURCE) -> str:
     return path.relative_to(source).parts[0].removesuffix(".py")
 
 
-def imports(path: Path, source: Path = SOURCE) -> Iterator[str]:
-    """Yield every dotted name of headstart that a file imports, in any of its functions too."""
-    package = ["headstart", *path.relative_to(source).parent.parts]
+@cache
+def parsed(path: Path) -> tuple[list[ast.Import | ast.ImportFrom], list[tuple[int, str, int]]]:
+    """Return a file's imports, and first line, name and last line of its functions.
+
+    Several tests ask for each file, and its whole tree would weigh on every later test.
+    """
+    imported, functions = [], []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            imported.append(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            functions.append((node.lineno, node.name, node.end_lineno or node.lineno))
+    return imported, functions
+
+
+@cache
+def imports(path: Path, source: Path = SOURCE) -> list[str]:
+    """Return every dotted name of headstart that a file imports, in any of its functions too."""
+    package, found = ["headstart", *path.relative_to(source).parent.parts], []
+    for node in parsed(path)[0]:
+        base = ""
+        if isinstance(node, ast.ImportFrom):
             above = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*above, *([node.module] if node.module else [])])
-            names = [f"{base}.{alias.name}" for alias in node.names]
-        else:
-            continue
-        yield from (name for name in names if name.split(".")[0] == "headstart")
+            base = "".join(f"{part}." for part in [*above, *([node.module] if node.module else [])])
+        found += [f"{base}{alias.name}" for alias in node.names]
+    return [name for name in found if name.split(".")[0] == "headstart"]
 
 
 def target(name: str, source: Path = SOURCE) -> str:
@@ -120,14 +133,12 @@ def concrete(path: Path, source: Path = SOURCE) -> list[str]:
 
 def long_functions(path: Path, longest: int = LONGEST_FUNCTION) -> list[str]:
     """Return the functions above the limit whose length has no reason beside the ``def``."""
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines()
     return [
-        f"{path.name}:{node.lineno} {node.name}: {length} lines"
-        for node in ast.walk(ast.parse(text))
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > longest
-        and not any("# long: " in line for line in lines[max(node.lineno - 2, 0) : node.lineno])
+        f"{path.name}:{start} {name}: {length} lines"
+        for start, name, end in parsed(path)[1]
+        if (length := end - start + 1) > longest
+        and not any("# long: " in line for line in lines[max(start - 2, 0) : start])
     ]
 
 
@@ -147,7 +158,7 @@ STEPS = ("settings", "rows", "model", "plan", "train", "save")
 @pytest.mark.parametrize("step", STEPS)
 def test_no_step_of_a_run_imports_another(step: str) -> None:
     others = {f"headstart.steps.{other}" for other in STEPS if other != step}
-    reached = list(imports(SOURCE / "steps" / f"{step}.py"))
+    reached = imports(SOURCE / "steps" / f"{step}.py")
     assert reached
     assert not [name for name in reached if any(f"{name}.".startswith(f"{o}.") for o in others)]
 
@@ -270,16 +281,23 @@ HELP = ("--help", *(f"{name} --help" for name in (*COMMANDS, *STUDY, *OTHERS)))
 
 
 ANSWERED = (*HELP, "tasks", "strategies", "explain lora", "explain eh-ft")
+LOOKS = ("study status", "study table", "study table --format csv", "study card", "report")
 EACH = """
 import json, os, runpy
-import headstart.cli.fit, headstart.cli.study  # what commands share is imported once
+import typer.rich_utils
+from headstart.analysis import ANALYSES
+from headstart.cli.shared.app import COMMANDS, find_command
 
+for name in COMMANDS:
+    find_command(name)  # what they import is imported once; if it is heavy, all of them fail
+for name in ANALYSES:
+    ANALYSES.get(name)
 answers = {}
-for command in json.loads(sys.argv[1]):
+for command, words in json.loads(sys.argv[1]).items():
     reading, writing = os.pipe()
     if os.fork() == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.argv = ["headstart", *command.split()]
+        sys.argv = ["headstart", *words]
         code = None
         try:
             runpy.run_module("headstart", run_name="__main__")
@@ -295,14 +313,22 @@ print(json.dumps(answers))
 
 
 @pytest.fixture(scope="module")
-def answers() -> dict[str, list[Any]]:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
     """For each command: its exit code, and the heavy libraries that it imported."""
+    study = tmp_path_factory.mktemp("looks") / "x"
+    found = tiny_records.evidence(
+        tiny_records.noisy({}), ("full", "bitfit > full", "head > full"), 3, ("one", "two")
+    )
+    records = [tiny_records.record(run.axes, 0.7) for run in found.planned]
+    tiny_records.write(found, records, study)
+    words = {command: [*command.split(), str(study)] for command in LOOKS}
+    words |= {command: command.split() for command in ANSWERED}
     script = f"import sys\nHEAVY = lambda: {HEAVY}\n{EACH}"
-    command = [sys.executable, "-c", script, json.dumps(ANSWERED)]
+    command = [sys.executable, "-c", script, json.dumps(words)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
-    found: dict[str, list[Any]] = json.loads(done.stdout)
-    return found
+    answers: dict[str, list[Any]] = json.loads(done.stdout)
+    return answers
 
 
 @pytest.mark.parametrize("command", ANSWERED)
@@ -310,23 +336,13 @@ def test_command_line_answers_without_torch(command: str, answers: dict[str, lis
     assert answers[command] == [0]
 
 
-LOOKS = ("study status", "study table", "study table --format csv", "study card", "report")
-
-
 @pytest.mark.parametrize("command", LOOKS)
-def test_looking_at_a_study_needs_no_torch(tmp_path: Path, command: str) -> None:
-    found = tiny_records.evidence(
-        tiny_records.noisy({}), ("full", "bitfit > full", "head > full"), 3, ("one", "two")
-    )
-    records = [tiny_records.record(run.axes, 0.7) for run in found.planned]
-    tiny_records.write(found, records, tmp_path / "x")
-    words = [*command.split(), str(tmp_path / "x")]
-    code = f"from headstart.cli import main; assert main({words!r}) == 0"
-    slow = "assert 'scipy.stats' not in sys.modules, 'half a second'"
-    assert heavy_after(f"{code}; {slow}") == []
+def test_looking_at_a_study_needs_no_torch(command: str, answers: dict[str, list[Any]]) -> None:
+    assert answers[command] == [0]
 
 
-HEAVY = "sorted({'pandas', 'torch', 'transformers'} & sys.modules.keys())"
+HEAVY = "sorted({'pandas', 'scipy.stats', 'torch', 'transformers'} & sys.modules.keys())"
+"""``scipy.stats`` alone takes half a second."""
 
 
 def heavy_after(code: str) -> list[str]:

@@ -68,6 +68,10 @@ def place(
     """Make a folder with what the page finds there, and go into it."""
     page = getattr(request, "param", None)
     made = MADE_BY_ITSELF.get(page.name if page else "", set())
+    text = page.read_text(encoding="utf-8") if page else ""
+    for name in documented.RUNS:
+        if page is None or f"runs/{name}" in text:
+            documented.add_run(world, name)
     for entry in world.iterdir():
         if entry.name in {"runs", "studies"}:
             (tmp_path / entry.name).mkdir()

@@ -36,7 +36,7 @@ TRAIN, VALIDATION = frame(16), frame(16, 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", first(_NATIVE, every=8))
+@pytest.mark.parametrize("family", first(_NATIVE, every=11))
 def test_the_default_trains_it_and_saves_what_transformers_loads(
     family: str, tmp_path: Path
 ) -> None:

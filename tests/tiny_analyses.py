@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import tiny_records
@@ -126,6 +128,12 @@ def measured(variant: Variant, place: int, seed: int) -> Measured:
     return MEASURED[variant.measure["name"]](1 + place + seed / 10)
 
 
+@cache
+def _record(axes: str, score: float, metric: str) -> str:
+    """Return the record of a run; many findings are made of the same ones."""
+    return tiny_records.result(json.loads(axes), score, metric=metric).to_json()
+
+
 def case(
     sides: Iterable[tuple[Variant, Mapping[int, Measured]]],
     task: str = "reviews",
@@ -140,7 +148,7 @@ def case(
                 variant.axes
             )
             score = 0.7 + place / 20 + seed / 100
-            plain = tiny_records.result(axes, score, metric=metric).to_plain()
-            runs[seed] = Run(f"{place}-{seed}", axes, RunResult.from_dict(plain), found)
+            record = json.loads(_record(json.dumps(axes), score, metric))
+            runs[seed] = Run(f"{place}-{seed}", axes, RunResult.from_dict(record), found)
         made.append(Side(variant, runs))
     return Case(task, "tiny-model", None, {}, made)

@@ -59,7 +59,10 @@ def text(page: Path) -> str:
     return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", bare)).split())
 
 
-@pytest.mark.parametrize("kind", tiny_kinds.KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(k, marks=ALL if k == "tags in windows" else []) for k in tiny_kinds.KINDS],
+)
 def test_a_study_and_its_page_tell_the_metrics_and_units_of_the_kind(
     kind: str, given: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

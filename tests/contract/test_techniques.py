@@ -63,33 +63,55 @@ def test_how_many_pairs_are_covered() -> None:
     assert len(without_head) == len(tied_to_full) * others + others - 1 + len(needs_layers)
 
 
+STEPS = 5
+Runs = Callable[[str, str], hs.RunResult]
+each_technique = pytest.mark.parametrize(
+    ("name", "family"),
+    spread([(name, family) for name in NAMES for family in FEW], times=1),
+    scope="module",
+)
+
+
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, torch.Tensor]]:
-    """What fine-tuning without a technique saves, by family; carried out when first asked for."""
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """Fine-tuning with a technique or with none, by family; carried out when first asked for."""
 
     @functools.cache
-    def get(family: str) -> dict[str, torch.Tensor]:
+    def get(added: str, family: str) -> hs.RunResult:
         folder = tmp_path_factory.mktemp(family)
-        settings = inputs(folder, family, strategy="full(steps=4)", guard=False)
-        return saved(hs.fit(**settings, out=str(folder / "run")).out)
+        settings = inputs(folder, family, strategy=f"full(steps={STEPS}){added}", guard=False)
+        return hs.fit(**settings, out=str(folder / "run"))
 
     return get
 
 
-@pytest.mark.parametrize(
-    ("name", "family"), spread([(name, family) for name in NAMES for family in FEW], times=1)
-)
-def test_a_run_repeats_bit_for_bit_and_saves_a_plain_model(
-    tmp_path: Path, name: str, family: str, plain: Callable[[str], dict[str, torch.Tensor]]
-) -> None:
-    settings = inputs(tmp_path, family, strategy=f"full(steps=4)+{line(name)}", guard=False)
-    one, again = (hs.fit(**settings, out=str(tmp_path / n)) for n in ("a", "b"))
-    assert same(saved(one.out), saved(again.out))
-    assert one.last == again.last
+@each_technique
+def test_a_run_acts_and_saves_a_plain_model(name: str, family: str, runs: Runs) -> None:
+    one = runs(f"+{line(name)}", family)
     if name != "class_weights":  # the rows of both classes are equally many
-        assert not same(saved(one.out), plain(family)), "it does nothing"
-    scored = hs.evaluate(str(one.out), data=settings["validation"])
+        assert not same(saved(one.out), saved(runs("", family).out)), "it does nothing"
+    scored = hs.evaluate(str(one.out), data=one.settings["validation"])
     assert scored["loss"] == pytest.approx(one.last["loss"], abs=1e-5)
+
+
+@each_technique
+def test_an_interrupted_stage_goes_on_to_the_same_bits(
+    tmp_path: Path, name: str, family: str, runs: Runs
+) -> None:
+    """One that is not interrupted repeats bit for bit, then, too: its first steps did."""
+    strategy = f"full(steps={STEPS})+{line(name)}"
+    settings = inputs(tmp_path, family, strategy=strategy, guard=False)
+
+    def at_step(_: int, step: int) -> None:
+        if step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        hs.fit(**settings, out=str(tmp_path / "cut"), callback=Watch(at_step))
+    resumed = hs.fit(resume=True, out=str(tmp_path / "cut"))
+    whole = runs(f"+{line(name)}", family)
+    assert same(saved(whole.out), saved(resumed.out))
+    assert whole.last == resumed.last
 
 
 @pytest.mark.parametrize(("tuner", "name"), spread([*BESIDE, *MASKED_ANEW], times=1))
@@ -101,22 +123,6 @@ def test_the_backbone_is_restored_behind_it(tmp_path: Path, tuner: str, name: st
     before, last = watch.stages
     assert before.handed_fingerprint == last.fingerprint
     assert same(before.handed_head, last.head)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_an_interrupted_stage_goes_on_to_the_same_bits(tmp_path: Path, name: str) -> None:
-    settings = inputs(tmp_path, strategy=f"full(steps=5)+{line(name)}", guard=False)
-    whole = hs.fit(**settings, out=str(tmp_path / "whole"))
-
-    def at_step(_: int, step: int) -> None:
-        if step == 3:
-            signal.raise_signal(signal.SIGINT)
-
-    with pytest.raises(KeyboardInterrupt):
-        hs.fit(**settings, out=str(tmp_path / "cut"), callback=Watch(at_step))
-    resumed = hs.fit(resume=True, out=str(tmp_path / "cut"))
-    assert same(saved(whole.out), saved(resumed.out))
-    assert whole.last == resumed.last
 
 
 @pytest.mark.parametrize(

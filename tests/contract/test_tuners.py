@@ -96,11 +96,11 @@ def test_the_contract_covers_every_tuner_and_every_family() -> None:
 
 def test_every_tuner_and_every_family_is_in_what_make_test_runs() -> None:
     lines, together = {line for line, _ in CASES}, set()
-    for turn, times in (("trains", 2), ("detaches", 2), ("follows", 2), ("seeds", 1)):
-        cases = chosen(spread(CASES, turn, times))
+    for turn in ("trains", "detaches", "follows", "seeds"):
+        cases = chosen(spread(CASES, turn, times=1))
         assert ({line for line, _ in cases}, {family for _, family in cases}) == (lines, {*EVERY})
         together |= {*cases}
-    assert len(together) > len(CASES) / 2
+    assert len(together) > len(CASES) / 3
 
 
 @pytest.mark.parametrize("name", TUNERS)
@@ -136,7 +136,7 @@ def test_it_is_described(name: str) -> None:
     tuner()  # every knob has a default
 
 
-@pytest.mark.parametrize(("name", "family"), spread(CASES, "trains"))
+@pytest.mark.parametrize(("name", "family"), spread(CASES, "trains", times=1))
 def test_it_trains_exactly_what_it_says(name: str, family: str) -> None:
     batch = tiny.batch_for(family)
     split = SplitModel(tiny.build(family))
@@ -165,7 +165,7 @@ def test_it_trains_exactly_what_it_says(name: str, family: str) -> None:
     assert not torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), spread(CASES, "detaches"))
+@pytest.mark.parametrize(("name", "family"), spread(CASES, "detaches", times=1))
 def test_detach_leaves_no_trace_and_keeps_the_head(name: str, family: str, tmp_path: Path) -> None:
     batch = tiny.batch_for(family)
     split = SplitModel(tiny.build(family))
@@ -218,7 +218,7 @@ def test_it_serves_a_head_of_ours(name: str, family: str) -> None:
     assert torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), spread(CASES, "follows"))
+@pytest.mark.parametrize(("name", "family"), spread(CASES, "follows", times=1))
 def test_a_second_stage_finds_the_first_ones_start(name: str, family: str) -> None:
     batch = tiny.batch_for(family)
     split = SplitModel(tiny.build(family))
@@ -232,7 +232,7 @@ def test_a_second_stage_finds_the_first_ones_start(name: str, family: str) -> No
     assert torch.equal(logits(split, batch), start)
 
 
-@pytest.mark.parametrize(("name", "family"), spread(MERGEABLE, "merges"))
+@pytest.mark.parametrize(("name", "family"), spread(MERGEABLE, "merges", times=1))
 def test_merge_changes_nothing_and_leaves_plain_weights(
     name: str, family: str, tmp_path: Path
 ) -> None:

@@ -52,7 +52,7 @@ def tones(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def fit(model: str, tones: str, out: Path, **settings: Any) -> Any:
-    common = {"epochs": 2, "batch_size": 4, "strategy": LINE, "precision": "fp32"}
+    common = {"epochs": 1, "batch_size": 4, "strategy": LINE, "precision": "fp32"}
     return hs.fit(
         **{**common, "model": model, "train": tones, "audio": "audio", "out": out} | settings
     )
@@ -185,7 +185,7 @@ def test_masks_longer_than_a_sound_are_switched_off(models: dict[str, str], tmp_
 def test_pipeline_gives_what_predict_gives(
     models: dict[str, str], tones: str, tmp_path: Path, family: str
 ) -> None:
-    result = fit(models[family], tones, tmp_path / "run")
+    result = fit(models[family], tones, tmp_path / "run", strategy="full")
     model = tmp_path / "run" / "model"
     suffix = MODEL_CLASSES["audio"].suffix
     (architecture,) = json.loads((model / "config.json").read_text())["architectures"]
@@ -281,7 +281,8 @@ def test_every_tuner_trains_or_is_refused_by_name(models: dict[str, str], family
 def test_heads_of_our_own_leave_padding_out(
     models: dict[str, str], tones: str, tmp_path: Path, pooling: str
 ) -> None:
-    fit(models["wav2vec2"], tones, tmp_path / "run", head_type="mlp", pooling=pooling)
+    own = {"head_type": "mlp", "pooling": pooling, "strategy": "full"}
+    fit(models["wav2vec2"], tones, tmp_path / "run", **own)
     model = hs.load(str(tmp_path / "run"))
     short, long = sounds(0.15, 0.4)
     together = model.predict([short, long])

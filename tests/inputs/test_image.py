@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import zipfile
 from pathlib import Path
@@ -64,12 +65,11 @@ def settings(model: Path, out: Path, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("family", pictures.FAMILIES)
 def test_every_tuner_trains_on_a_family_or_is_refused_by_name(family: str, tmp_path: Path) -> None:
     pictures.save(tmp_path / "model", family)
+    plain = AutoModelForImageClassification.from_pretrained(tmp_path / "model").eval()
     batch = {"pixel_values": torch.randn(4, 3, pictures.SIZE, pictures.SIZE)}
     refused = set()
     for name in TUNERS:
-        split = SplitModel(
-            AutoModelForImageClassification.from_pretrained(tmp_path / "model").eval()
-        )
+        split = SplitModel(copy.deepcopy(plain))
         before = split.fingerprint()
         tuner = make(name)
         try:
@@ -90,9 +90,8 @@ def test_every_tuner_trains_on_a_family_or_is_refused_by_name(family: str, tmp_p
         assert all(torch.isfinite(grad).all() for grad in got)
         buffers = {n: b.clone() for n, b in split.buffers()}
         tuner.detach(split)
-        fresh = AutoModelForImageClassification.from_pretrained(tmp_path / "model")
         if buffers:
-            split.load_buffers(dict(SplitModel(fresh).buffers()))
+            split.load_buffers(dict(SplitModel(plain).buffers()))
         assert split.fingerprint() == before, name
     assert refused == REFUSED[family]
 
@@ -129,8 +128,8 @@ def test_folders_tables_archives_and_objects_give_the_same_rows(vit: Path, tmp_p
     }
     found = {}
     for name, train in ways.items():
-        done = hs.fit(**settings(vit, tmp_path / f"run-{name}", train=train,
-                                 validation=str(tmp_path / "split")))  # fmt: skip
+        more = {"train": train, "validation": str(tmp_path / "split"), "strategy": "full(steps=3)"}
+        done = hs.fit(**settings(vit, tmp_path / f"run-{name}", **more))
         found[name] = [point.train_loss for stage in done.stages for point in stage.curve]
     assert len(set(map(str, found.values()))) == 1, found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import shutil
@@ -17,6 +18,7 @@ from torch import nn
 from transformers import AutoModel, AutoModelForMaskedLM, XLNetConfig, XLNetModel
 
 import tiny
+from alike import spread
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel, tensor_bytes
 from headstart.models.checkpoints.loading import (
@@ -110,8 +112,9 @@ def test_a_pooler_that_the_checkpoint_lacks_belongs_to_the_head(
         load_saved(str(folder))
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
-@pytest.mark.parametrize("target", [TWO, THREE])
+@pytest.mark.parametrize(
+    ("family", "target"), spread(itertools.product(tiny.FAMILIES, [TWO, THREE]), times=1)
+)
 def test_a_head_in_the_checkpoint_is_left_for_one_of_the_seed(
     family: str, target: Target, checkpoint: Callable[..., Path]
 ) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import tiny_records as made
+from alike import ALL
 from headstart.report.page import build
 from tiny_records import BITFIT, FULL, NASTY, PROBED
 
@@ -22,16 +23,19 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Write a report on two tasks, one of which is named by markup."""
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Write a report on two tasks, one of which is named by markup, and one on that one alone."""
     lost = [made.failure(made.axes(FULL, 9, NASTY, 100), f"no file {NASTY} {'x' * 200}")]
-    study = made.evidence(
-        made.noisy({BITFIT: 0.05, PROBED: 0.01}), (FULL, BITFIT, PROBED), 6,
-        ("reviews", NASTY), (100, 400), lost,
-    )  # fmt: skip
-    path: Path = tmp_path_factory.mktemp("report") / "report.html"
-    path.write_text(build(study), encoding="utf-8")
-    return path.as_uri()
+    folder, found = tmp_path_factory.mktemp("report"), {}
+    for name, tasks in (("two", ("reviews", NASTY)), ("one", (NASTY,))):
+        study = made.evidence(
+            made.noisy({BITFIT: 0.05, PROBED: 0.01}), (FULL, BITFIT, PROBED), 6,
+            tasks, (100, 400), lost,
+        )  # fmt: skip
+        path: Path = folder / f"{name}.html"
+        path.write_text(build(study), encoding="utf-8")
+        found[name] = path.as_uri()
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +49,19 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def opened(browser: Any, address: str, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Open the report; at the end nothing may have been fetched and no error told."""
-    page = browser.new_page(**getattr(request, "param", {}))
+def opened(
+    browser: Any, addresses: dict[str, str], request: pytest.FixtureRequest
+) -> Iterator[Any]:
+    """Open a report; at the end nothing may have been fetched and no error told."""
+    size = getattr(request, "param", {})
+    page = browser.new_page(**size)
     faults: list[str] = []
     page.on("console", lambda message: faults.append(message.text))
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("dialog", lambda dialog: (faults.append(dialog.message), dialog.dismiss()))
     page.on("request", lambda asked: faults.extend([asked.url] * (
         not asked.url.startswith(("file://", "data:", "blob:")))))  # fmt: skip
-    page.goto(address)
+    page.goto(addresses["one" if size else "two"])
     yield page
     page.close()
     assert faults == []
@@ -73,13 +80,14 @@ def test_every_figure_is_drawn_where_it_is_seen(opened: Any) -> None:
     assert opened.locator(".plot .scatterlayer .trace").count() > plots.count()
 
 
+@ALL
 def test_before_printing_all_figures_are_drawn(opened: Any) -> None:
     opened.evaluate("dispatchEvent(new Event('beforeprint'))")
     drawn = "plots => plots.every(plot => plot.querySelector('svg.main-svg'))"
     assert opened.locator(".plot").evaluate_all(drawn)
 
 
-@pytest.mark.parametrize("key", ["", "Enter", "Space"])
+@pytest.mark.parametrize("key", ["", "Enter", pytest.param("Space", marks=ALL)])
 def test_tables_sort_by_mouse_and_by_keyboard(opened: Any, key: str) -> None:
     table = opened.locator("table.sortable").first
     head = table.locator("thead th").nth(2)

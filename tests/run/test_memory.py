@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,10 @@ import pytest
 
 import headstart as hs
 from headstart.errors import ConfigError, ModelError
-from headstart.steps.stages import loaders
+from headstart.steps.stages import loaders, runner
+from headstart.training.loop import StageLoop
 from headstart.training.machine import recompute
+from headstart.training.state import LoopState
 from tiny_runs import inputs, same, saved
 
 
@@ -51,6 +55,32 @@ def test_without_dropout_the_same_model_is_saved(
     assert len(layers) == 2 * 3
     assert same(saved(tmp_path / "plain"), saved(tmp_path / "saving"))
     assert files(tmp_path / "plain") == files(tmp_path / "saving")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_stage_leaves_no_moments_to_the_collector(
+    precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left: list[weakref.ref[Any]] = []
+
+    class Loop(StageLoop):
+        def run(self) -> LoopState:
+            assert [ref for ref in left if ref()] == []
+            state = super().run()
+            moments = [t for kept in self.optimizer.state.values() for t in kept.values()]
+            left.extend(map(weakref.ref, [self.optimizer, *moments]))
+            return state
+
+    monkeypatch.setattr(runner, "StageLoop", Loop)
+    line = "bitfit(steps=2) > full(steps=2)"
+    settings = inputs(tmp_path, strategy=line, guard=False, precision=precision)
+    gc.disable()
+    try:
+        hs.fit(out=tmp_path / "run", **settings)
+    finally:
+        gc.enable()
+    assert len(left) > 2 * 10
+    assert [ref for ref in left if ref()] == []
 
 
 def test_with_dropout_a_seed_gives_the_same_model(tmp_path: Path) -> None:

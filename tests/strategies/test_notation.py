@@ -103,7 +103,7 @@ STAGES = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(STAGES, min_size=1, max_size=4))
 def test_a_name_reads_back_as_the_same_strategy(stages: list[Stage]) -> None:
     strategy = Strategy(tuple(stages)).with_stage(-1, reserve=False)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
@@ -278,6 +278,7 @@ def test_holm_is_that_of_r() -> None:
     assert holm([0.607, 0.016, 0.019]) == pytest.approx([0.607, 0.048, 0.048])
 
 
+@settings(max_examples=40)
 @given(p_values=st.lists(st.one_of(st.floats(0, 1), st.sampled_from([0.0, 0.01, 1.0]))))
 def test_holm_is_that_of_statsmodels(p_values: list[float]) -> None:
     expected = multipletests(p_values, method="holm")[1] if p_values else []

@@ -179,11 +179,11 @@ def test_metrics_are_those_of_scikit_learn() -> None:
         [n for n, m in METRICS.items() if "multilabel" in m.targets], guess, truth, logits
     )
     expected = {
-        "micro_f1": metrics.f1_score(truth, guess, average="micro"),
-        "macro_f1": metrics.f1_score(truth, guess, average="macro"),
-        "weighted_f1": metrics.f1_score(truth, guess, average="weighted"),
-        "macro_precision": metrics.precision_score(truth, guess, average="macro"),
-        "micro_recall": metrics.recall_score(truth, guess, average="micro"),
+        **{
+            f"{form}_{name}": getattr(metrics, f"{name}_score")(truth, guess, average=form)
+            for name in ("f1", "precision", "recall")
+            for form in ("macro", "micro", "weighted")
+        },
         "samples_f1": metrics.f1_score(truth, guess, average="samples", zero_division=1.0),
         "mean_average_precision": metrics.average_precision_score(truth, logits, average="macro"),
         "ranking_loss": metrics.label_ranking_loss(truth, logits),
@@ -192,6 +192,18 @@ def test_metrics_are_those_of_scikit_learn() -> None:
     }
     assert {name: found[name] for name in expected} == pytest.approx(expected)
     assert len(found) == 14
+
+
+@pytest.mark.parametrize("name", ["f1", "precision", "recall"])
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+def test_labels_that_nothing_is_said_of_count_as_in_scikit_learn(name: str, average: str) -> None:
+    rng = np.random.default_rng(0)
+    for share in (0.0, 0.1, 0.5, 1.0):
+        truth, guess = rng.random((2, 6, 3)) < share
+        for one, other in ((truth, guess), (truth & False, guess), (truth, guess & False)):
+            wanted = getattr(metrics, f"{name}_score")(one, other, average=average, zero_division=0)
+            found = compute([f"{average}_{name}"], other, one)
+            assert found == {f"{average}_{name}": pytest.approx(wanted)}
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ def test_batches_are_all_that_goes_to_the_device(
     kind = Classes(("a", "b"))
     loop = StageLoop(split.model, split.head, split.backbone, loader, kind, dict, setup, runtime)
     with Waits() as waits:
-        for _ in range(3):
+        for _ in range(2):
             loop._step(loop.model, loop.optimizer)
     inputs = 3 + NOT_OURS.get(family, 0)
     assert waits.copies == inputs * len(loader.asked)

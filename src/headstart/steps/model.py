@@ -12,6 +12,7 @@ from headstart.inputs import INPUTS
 from headstart.inputs._base import InputSettings, Preprocessor
 from headstart.models.backbone import SplitModel
 from headstart.models.checkpoints.loading import draw_head, load_classifier
+from headstart.models.checkpoints.source import quiet
 from headstart.models.head_init import initialise_head
 from headstart.models.headfile import Head
 from headstart.models.rescale import require_divisible
@@ -33,7 +34,8 @@ def load_model(settings: RunSettings, splits: Splits) -> LoadedModel:
     Raises ``HeadstartError`` if model, head and rows do not fit together.
     """
     config, hyperparameters = settings.config, settings.hyperparameters
-    with without_collection():  # transformers imports a model's code when it is first asked for
+    # Transformers imports a model's code when it is first asked for.
+    with quiet(), without_collection():
         model = read_model(config, hyperparameters, splits)
         preprocessor = INPUTS.get(splits.task.shape).for_training(
             model, splits.target, _input_settings(config, hyperparameters)

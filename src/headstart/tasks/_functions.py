@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from headstart.tasks._multilabel import counted
 from headstart.tasks.calibration import softmax
 
 Array = npt.NDArray[Any]
@@ -26,6 +27,8 @@ def averaged(name: str, average: str, references: Array, predictions: Array) -> 
     ``average`` is ``second``, or what scikit-learn calls an average. Both sides are class indices,
     (n,), or which labels are there, (n, labels).
     """
+    if references.ndim == 2:
+        return counted(name, average, references, predictions)
     from sklearn import metrics
 
     function = getattr(metrics, f"{name}_score")

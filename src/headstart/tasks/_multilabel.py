@@ -4,9 +4,37 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+
+
+def counted(name: str, average: str, references: Array, predictions: Array) -> float:
+    """Compute precision, recall or F1 of the labels from their counts, 0 where it has none.
+
+    To choose a threshold takes it 19 times an evaluation, for which scikit-learn's own checks of
+    what it gets take twenty times as long as the counting.
+
+    Args:
+        name: ``precision``, ``recall`` or ``f1``.
+        average: ``macro``, ``micro`` or ``weighted``, as in scikit-learn.
+        references: (n, labels), truth values.
+        predictions: (n, labels).
+
+    Returns:
+        The metric.
+    """
+    hit, there, told = (
+        np.atleast_1d(mask.sum(axis=None if average == "micro" else 0))
+        for mask in (references & predictions, references, predictions)
+    )
+    above, below = {
+        "precision": (hit, told), "recall": (hit, there), "f1": (2 * hit, there + told),
+    }[name]  # fmt: skip
+    each = np.divide(above, below, out=np.zeros(len(below)), where=below > 0)
+    weights = there if average == "weighted" and there.any() else None
+    return float(np.average(each, weights=weights))
 
 
 def samples_f1(references: Array, predictions: Array) -> float:

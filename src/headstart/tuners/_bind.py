@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import typing
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any, TypeVar, cast
 
@@ -96,7 +97,7 @@ def bind_techniques(stage: Stage, line: str = "") -> list[Technique]:
 def _build(
     factory: type[T], own: str, stage: Stage | Addition, line: str, others: Iterable[str] = ()
 ) -> T:
-    kinds = typing.get_type_hints(factory)
+    kinds = _kinds(cast(Any, factory))
     knobs: list[str] = [f.name for f in dataclasses.fields(cast(Any, factory)) if f.init]
     given: dict[str, Scalar] = {}
     for index, value in enumerate(stage.arguments):
@@ -128,9 +129,15 @@ def _build(
 
 def accepted_knobs(factory: type[Tuner | Technique]) -> dict[str, str]:
     """Describe type and range of each knob, in the order of a line's positions."""
-    kinds = typing.get_type_hints(factory)
+    kinds = _kinds(cast(Any, factory))
     names = [f.name for f in dataclasses.fields(cast(Any, factory)) if f.init]
     return {name: _accepted(factory, name, kinds[name]) for name in names}
+
+
+@functools.cache
+def _kinds(factory: Any) -> Mapping[str, Any]:
+    """Return the types of a class's fields; to evaluate them takes longer than all else here."""
+    return typing.get_type_hints(factory)
 
 
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a word"}

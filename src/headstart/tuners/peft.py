@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,18 +70,10 @@ class Peft(PeftTuner):
 
         Raises ``ConfigError`` if ``peft`` has no such method, or it cannot be used here.
         """
-        config = _config(str(knobs.get("type", cls.type)))
-        kinds = typing.get_type_hints(config)
-        fields = [
-            (field.name, kinds[field.name], field.default)
-            for field in dataclasses.fields(config)
-            if field.name not in _OURS and _is_scalar(kinds[field.name], field.default)
-        ]
-        made = dataclasses.make_dataclass(
-            cls.__name__, [(n, k, dataclasses.field(default=d)) for n, k, d in fields],
-            bases=(cls,), namespace={"__module__": cls.__module__, "no_merge": _no_merge(config)},
-        )  # fmt: skip
-        return typing.cast("type[Peft]", made)
+        own, config = typing.cast(
+            "tuple[Any, Any]", (cls, _config(str(knobs.get("type", cls.type))))
+        )
+        return _with_options(own, config)
 
     def config(self, names: list[str]) -> PeftConfig:
         """Write the settings as ``peft`` has them."""
@@ -98,6 +91,22 @@ class Peft(PeftTuner):
         twin = SplitModel(copy.deepcopy(split.model), split.head)
         tuned = type(self)(**{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         return sum(p.numel() for p in tuned.attach(twin).values())
+
+
+@functools.cache
+def _with_options(cls: Kind, config: type[PeftConfig]) -> Kind:
+    """Make a class whose knobs are a method's options too."""
+    kinds = typing.get_type_hints(config)
+    fields = [
+        (field.name, kinds[field.name], field.default)
+        for field in dataclasses.fields(config)
+        if field.name not in _OURS and _is_scalar(kinds[field.name], field.default)
+    ]
+    made = dataclasses.make_dataclass(
+        cls.__name__, [(n, k, dataclasses.field(default=d)) for n, k, d in fields],
+        bases=(cls,), namespace={"__module__": cls.__module__, "no_merge": _no_merge(config)},
+    )  # fmt: skip
+    return typing.cast("type[Peft]", made)
 
 
 def _no_merge(config: type[PeftConfig]) -> str:

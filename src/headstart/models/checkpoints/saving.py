@@ -50,7 +50,7 @@ def save_classifier(
     Raises:
         ModelError: If what was written does not read back bit for bit.
     """
-    with whole_folder(folder) as new:
+    with quiet(), whole_folder(folder) as new:
         _write(split, target, processor, new, card)
         if isinstance(split.model, EncoderClassifier) and has_sentence_form(split.model):
             write_modules(split.model.head, new, longest or 512)
@@ -72,9 +72,8 @@ def _write(split: SplitModel, target: Target, processor: Any, folder: Path, card
     model = split.model
     own = isinstance(model, EncoderClassifier)
     plain = cast(Any, model.backbone if own else model)
-    with quiet():
-        plain.save_pretrained(folder)
-        processor.save_pretrained(folder)
+    plain.save_pretrained(folder)
+    processor.save_pretrained(folder)
     (folder / "README.md").write_text(card, encoding="utf-8")
     if isinstance(model, EncoderClassifier):
         save_file(split.head_state(), folder / OWN_HEAD_WEIGHTS)

@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub
 import transformers
@@ -79,9 +80,13 @@ def at_home(source: str | Path) -> str:
 def quiet() -> Iterator[None]:
     """Keep the load report, progress bars and retries of the libraries silent inside a block.
 
-    Headstart itself says what a checkpoint does not provide, and what could not be loaded.
+    Headstart itself says what a checkpoint does not provide, and what could not be loaded. Inside
+    another such block nothing is done: each change of a level makes Python go through all loggers.
     """
     log, hub = transformers.utils.logging, huggingface_hub.logging
+    if _silent(log, hub):
+        yield
+        return
     level, hub_level = log.get_verbosity(), hub.get_verbosity()
     bars = log.is_progress_bar_enabled()
     log.set_verbosity_error()
@@ -94,6 +99,11 @@ def quiet() -> Iterator[None]:
         hub.set_verbosity(hub_level)
         if bars:
             log.enable_progress_bar()
+
+
+def _silent(log: Any, hub: Any) -> bool:
+    levels = (log.get_verbosity(), hub.get_verbosity())
+    return min(levels) >= logging.ERROR and not log.is_progress_bar_enabled()
 
 
 def short(error: BaseException) -> str:

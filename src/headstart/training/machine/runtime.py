@@ -125,10 +125,22 @@ class Runtime:
             yield wrapped, optimizer if self._accelerator.scaler is None else stepper
         finally:
             self._accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
-            self._accelerator.free_memory()
+            self._forget()
             # The mark that accelerate leaves would keep a later trainer from wrapping the model.
             for mark in vars(model).keys() - own:
                 delattr(model, mark)
+
+    def _forget(self) -> None:
+        """Let go of what accelerate holds of a stage.
+
+        Its own way collects garbage, too, so that a device gets memory back. With all libraries in
+        memory that takes 0.2 s a stage; here nothing is left in circles that is large.
+        """
+        if self.device.type == "cpu":
+            self._accelerator._models.clear()
+            self._accelerator._optimizers.clear()
+        else:
+            self._accelerator.free_memory()
 
     def _leaves_some_unused(self, model: nn.Module, batch: dict[str, torch.Tensor]) -> bool:
         """Return whether a parameter that trains may get no gradient in a step.
