@@ -136,10 +136,12 @@ class FitConfig(BaseModel):
     )
     budget: str | None = _option(
         "Strategy",
-        "Wall-clock time of the run: the last stage is shortened to fit; 90s, 20m, 1h30m.",
+        "Wall-clock time of the run: fine-tuning is shortened to fit; 90s, 20m, 1h30m.",
     )
     preset: str = _option("Strategy", "Set of defaults: default or paper.", "default")
-    epochs: float | None = _option("Strategy", "Epochs of fine-tuning, the last stage.", gt=0)
+    epochs: float | None = _option(
+        "Strategy", "Epochs of fine-tuning, the last stage that takes steps.", gt=0
+    )
     total_epochs: float | None = _option(
         "Strategy", "Epochs of all stages together: the equal-budget form.", gt=0
     )
@@ -177,8 +179,8 @@ class FitConfig(BaseModel):
         "Strategy", "Use --head although it was trained on another backbone.", False
     )
 
-    lr: float | None = _option("Optimization", "Learning rate of the last stage's backbone.", gt=0)
-    head_lr: float | None = _option("Optimization", "The head's rate in the last stage.", gt=0)
+    lr: float | None = _option("Optimization", "Learning rate of fine-tuning.", gt=0)
+    head_lr: float | None = _option("Optimization", "The head's rate in fine-tuning.", gt=0)
     batch_size: int | None = _option(
         "Optimization", "Rows per optimizer step, over all devices.", ge=1
     )

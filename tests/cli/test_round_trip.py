@@ -104,7 +104,7 @@ def test_a_head_is_extracted_inspected_and_used(
     words = ("--model", model, "--train", files[0], "--text", "sentence", "--epochs", 1)
     answer = cli("fit", *words, "--head", head, "--out", tmp_path / "run")
     assert answer.code == 0
-    assert "only the last stage runs: full" in answer.err
+    assert "no stage runs before fine-tuning: full" in answer.err
 
 
 def test_fit_says_everything(
@@ -145,7 +145,7 @@ def test_quiet_does_not_hide_that_a_head_takes_the_place_of_stages(
     words = ("--train", files[0], "--text", "sentence", "--head", run_folder / "head")
     words = (*words, "--strategy", "head > full(steps=1)", "--ignore-backbone-mismatch")
     answer = cli("fit", "--model", model, *words, "--out", out, "--quiet")
-    told = "The head is given, so only the last stage runs: full(steps=1)."
+    told = "The head is given, so no stage runs before fine-tuning: full(steps=1)."
     assert f"warning: {told}\n" in answer.err
     assert len(answer.out.splitlines()) == 1
     assert told in json.loads((out / "result.json").read_text())["warnings"]

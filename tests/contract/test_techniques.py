@@ -23,8 +23,8 @@ from tiny_runs import Watch, inputs, same, saved, watched
 
 NAMES = [*TECHNIQUES]
 LINES = {
-    "class_weights": "class_weights(power=0.5)", "reinit": "reinit(1)", "swa": "swa(start=0.25)",
-    "hype": "hype(eps=0.01)",
+    "class_weights": "class_weights(power=0.5)", "contrast": "contrast(0.5)", "reinit": "reinit(1)",
+    "swa": "swa(start=0.25)", "hype": "hype(eps=0.01)",
 }  # fmt: skip
 FEW = ("bert", "roberta", "distilbert", "modernbert", "deberta-v2")
 
@@ -53,7 +53,15 @@ def test_how_many_pairs_are_covered() -> None:
     assert len(BESIDE) + len(REFUSED) == len(NAMES) * len(TUNERS)
     tied_to_full = {"mixout", "noisytune", "reinit"}
     needs_weights = {"recadam"}  # beside full and top
-    needs_layers = {"child_tuning", "llrd", "gradual_unfreezing", "r3f", "smart", "hype"}
+    needs_layers = {
+        "child_tuning",
+        "llrd",
+        "gradual_unfreezing",
+        "r3f",
+        "smart",
+        "hype",
+        "contrast",
+    }
     assert {name for _, name in REFUSED} == tied_to_full | needs_weights | needs_layers
     without_gradient = {(tuner, "child_tuning") for tuner in PART_AT_ZERO}  # mode D, the default
     without_head = {*REFUSED} - without_gradient
@@ -143,6 +151,10 @@ def test_the_backbone_is_restored_behind_it(tmp_path: Path, tuner: str, name: st
         ("full+swa+ema", "one of the two"),
         ("bitfit+recadam > full", "full+recadam"),
         ("lora+child_tuning > full", "lora+child_tuning(mode=F)"),
+        ("full+contrast", "full+contrast >> head(until=optimum)"),
+        ("full+contrast > full", "'>>' and a further stage"),
+        ("head > full+contrast(1)", "trains no head"),
+        ("head+contrast > full", "features that stand still"),
         ("full+r3f(noise=gaussian)", "uniform or normal"),
         ("full+gradual_unfreezing(share=0)", "above 0 and up to 1"),
         ("mixout > full", "technique"),

@@ -238,5 +238,5 @@ def test_a_model_at_chance_is_told_of(tmp_path: Path) -> None:
 def test_the_plan_says_where_the_rest_of_a_budget_goes(tmp_path: Path) -> None:
     settings = inputs(tmp_path, batch_size=4)
     shared = dict(hs.plan(strategy="bitfit > full", total_epochs=4, **settings).facts)
-    assert shared["budget"] == "24 steps in all; the last stage takes what is left"
+    assert shared["budget"] == "24 steps in all; fine-tuning takes what is left"
     assert "budget" not in dict(hs.plan(strategy="bitfit > full", **settings).facts)

@@ -1,4 +1,4 @@
-"""A budget of time: the last stage is made as short as the clock asks for."""
+"""A budget of time: fine-tuning is made as short as the clock asks for."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from headstart.steps.types import RunSettings, TrainingPlan
 from headstart.strategies.stages import Strategy
 
 MEASURED = 8
-"""Steps of the last stage by which the machine's speed is measured."""
+"""Steps of the main stage by which the machine's speed is measured."""
 _NOT_COUNTED = 2  # the first steps load and compile
 MARGIN = 1.2
 """Estimates are made so much longer: batches differ, and so does what else the machine does."""
 SHORTEST = 0.5
-"""Epochs of the last stage below which it is left out."""
+"""Epochs of the main stage below which it is left out."""
 
 
 @dataclass(frozen=True)
 class Speed:
     """Seconds of a training step and of the evaluation of a row.
 
-    The step is one of the last stage; no stage's is slower by much.
+    The step is one of the main stage, that of fine-tuning; no stage's is slower by much.
     """
 
     step: float
@@ -35,7 +35,7 @@ class Speed:
 
 
 def fit_to_budget(plan: TrainingPlan, began: float) -> TrainingPlan:
-    """Shorten the last stage, so that the run ends within its budget of time.
+    """Shorten the main stage, so that the run ends within its budget of time.
 
     A few steps are timed on the run's own rows; the model is then as it was. These are estimates: a
     training that has begun is not cut short. A run without a budget is given back as it is;
@@ -54,21 +54,21 @@ def fit_to_budget(plan: TrainingPlan, began: float) -> TrainingPlan:
     left = config.budget_seconds - (time.perf_counter() - began)
     epochs, planned = epochs_within(plan, speed, left), _planned_epochs(plan)
     within = f"within {config.budget}"
-    last = len(strategy.stages) - 1
+    main = strategy.main
     if epochs >= planned:
         note = f"{strategy.name} is expected to end {within}."
     elif epochs >= SHORTEST:
         shorter = float(f"{epochs:.2g}")
-        strategy = strategy.with_stage(last, epochs=shorter, steps=None)
-        note = f"To end {within}, the last stage has {shorter:g} epochs, not {planned:.3g}."
-    elif last and strategy.stages[0].until == "optimum":
+        strategy = strategy.with_stage(main, epochs=shorter, steps=None)
+        note = f"To end {within}, fine-tuning has {shorter:g} epochs, not {planned:.3g}."
+    elif main and strategy.stages[0].until == "optimum":
         strategy = Strategy(strategy.stages[:1], strategy.line)
         note = f"There is time {within} for a head on the frozen model alone."
     else:
         more = MARGIN * (SHORTEST - epochs) * _epoch(plan, speed)
         least = math.ceil(config.budget_seconds + more)
         raise ConfigError(
-            f"time for {SHORTEST:g} epochs of the last stage of {strategy.name}, about {least}s",
+            f"time for {SHORTEST:g} epochs of fine-tuning of {strategy.name}, about {least}s",
             config.budget,
             "Give more time, or use the default strategy, which can do with less.",
         )
@@ -85,13 +85,14 @@ def _decided(plan: TrainingPlan, strategy: Strategy) -> dict[str, object]:
 
 
 def measure(plan: TrainingPlan) -> Speed:
-    """Time a few steps of the last stage; the model is then as it was."""
-    last = replace(plan.strategy.stages[-1], steps=MEASURED, epochs=None, until=None, share=None)
+    """Time a few steps of the main stage; the model is then as it was."""
+    timed = plan.strategy.stages[plan.strategy.main]
+    timed = replace(timed, steps=MEASURED, epochs=None, until=None, share=None)
     config = plan.config.model_copy(
         update={"select": "last", "calibrate": False, "eval_every": 10**9}
     )
     numbers = replace(plan.hyperparameters, total_epochs=None, share=None)
-    strategy = Strategy((last,), plan.strategy.line)
+    strategy = Strategy((timed,), plan.strategy.line)
     trial = with_settings(plan, RunSettings(config, plan.task, strategy, numbers))
     pretrained = Snapshot({**plan.model.backbone, **plan.model.head})
     buffers, timer = BufferSnapshot(plan.model), StepTimer()
@@ -107,23 +108,23 @@ def measure(plan: TrainingPlan) -> Speed:
 
 
 def epochs_within(plan: TrainingPlan, speed: Speed, seconds: float) -> float:
-    """Return the epochs of the last stage for which the time suffices.
+    """Return the epochs of the main stage for which the time suffices.
 
     It is 0 or less if there is no time for any.
     """
     rows = len(plan.encoded.train) + len(plan.encoded.validation)
     spent = 2 * len(plan.encoded.validation) * speed.row  # before the first step, and for scores
-    for stage in plan.stages[:-1]:
+    for stage in plan.stages[: plan.strategy.main]:
         spent += stage.length.expected * speed.step + rows * speed.row
     return (seconds / MARGIN - spent) / _epoch(plan, speed)
 
 
 def _epoch(plan: TrainingPlan, speed: Speed) -> float:
-    """Return the seconds that an epoch of the last stage takes, its evaluation included."""
+    """Return the seconds that an epoch of the main stage takes, its evaluation included."""
     steps = math.ceil(len(plan.encoded.train) / plan.hyperparameters.preset.batch_size)
     return max(1e-9, steps * speed.step + len(plan.encoded.validation) * speed.row)
 
 
 def _planned_epochs(plan: TrainingPlan) -> float:
     steps = math.ceil(len(plan.encoded.train) / plan.hyperparameters.preset.batch_size)
-    return plan.stages[-1].length.steps / steps
+    return plan.stages[plan.strategy.main].length.steps / steps

@@ -38,8 +38,9 @@ def decide_settings(config: FitConfig) -> RunSettings:
     strategy, task, notes = read_strategy(config.strategy), find_task(config), []
     hyperparameters = decide_hyperparameters(config, task, look=True)
     if config.takes_whole_head and strategy.hands_on_a_head:
-        strategy = Strategy(strategy.stages[-1:], str(strategy.stages[-1]))
-        notes.append(f"The head is given, so only the last stage runs: {strategy.name}.")
+        kept = Strategy(strategy.stages[strategy.main :])
+        strategy = replace(kept, line=kept.name)
+        notes.append(f"The head is given, so no stage runs before fine-tuning: {strategy.name}.")
     raise_all(unused_settings(config, strategy))
     if config.long_texts == "windows":
         require_windows(task)
@@ -142,8 +143,8 @@ def _encoder_alone(config: FitConfig, preset: Preset) -> bool:
 
 
 def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:
-    """Return an error for each setting that the last stage's line overrules; it points there."""
-    last = strategy.stages[-1]
+    """Return an error for each setting that the main stage's line overrules; it points there."""
+    last = strategy.stages[strategy.main]
     own = {"epochs": strategy.length_name, "lr": "lr", "head_lr": "head_lr"}
     return [
         NotationError(

@@ -82,12 +82,12 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
     if config.tune_threshold:
         rows = plan.splits.validation
         facts["threshold"] = f"chosen by the score on {len(rows):,} held-out rows"
-    if numbers.epochs > numbers.preset.epochs and not stages[-1].stage.has_length:
+    if numbers.epochs > numbers.preset.epochs and not stages[plan.strategy.main].stage.has_length:
         few = f"{numbers.preset.epochs:g} would be few steps for so few rows"
         facts["length"] = f"{numbers.epochs:g} epochs of fine-tuning: {few}"
     total = total_steps(numbers, stages)
-    if total and any(stage.length.until != "end" for stage in stages[:-1]):
-        facts["budget"] = f"{total:,} steps in all; the last stage takes what is left"
+    if total and any(stage.length.until != "end" for stage in stages[: plan.strategy.main]):
+        facts["budget"] = f"{total:,} steps in all; fine-tuning takes what is left"
     told = {**facts, **_data_facts(plan), "head input": describe_pooling(plan.model)}
     return PlanSummary(plan.strategy.name, stages, plan.counts, tuple(told.items()), plan.notes)
 

@@ -21,6 +21,11 @@ ALIASES: dict[str, Alias] = {
     "ft": Alias("full", "plain fine-tuning from a random head"),
     "lp": Alias("head", "linear probing: the head alone on frozen features"),
     "lp-ft": Alias("head > full", "linear probing, then fine-tuning (Kumar et al. 2022)"),
+    "setfit": Alias(
+        "full+contrast >> head(until=optimum)",
+        "for few rows: rows of a class are drawn together, then a head is fitted to them "
+        "(as SetFit does, arXiv 2209.11055)",
+    ),
     "eh-ft": Alias("bitfit > full", "efficient head fine-tuning with BitFit (arXiv 2210.16771)"),
     "eh-ft-bitfit": Alias("bitfit > full", "the same as eh-ft"),
     "eh-ft-lora": Alias("lora > full", "efficient head fine-tuning with LoRA"),

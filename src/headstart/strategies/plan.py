@@ -1,15 +1,16 @@
 """The length of each stage in optimizer steps.
 
-The epochs that a user asks for are those of fine-tuning, the last stage. A stage before it that
-carries no length of its own goes on until its head has learned, within a bound, and comes on top.
-A total, or a share on any stage, asks for the equal-budget form instead: all stages together then
-take exactly as many steps as plain fine-tuning would, and the last stage takes what stages that
-have ended early leave.
+The epochs that a user asks for are those of fine-tuning, the main stage: the last one that takes
+steps. A stage before it that carries no length of its own goes on until its head has learned,
+within a bound, and comes on top. A total, or a share on any stage, asks for the equal-budget form
+instead: all stages together then take exactly as many steps as plain fine-tuning would, and the
+main stage takes what stages that have ended early leave.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from headstart.errors import ConfigError, NotationError
@@ -78,49 +79,55 @@ def lengths(
     """
     per_epoch = math.ceil(rows / batch_size)
     total = max(1, round((total_epochs or epochs) * per_epoch))
-    asked = total_epochs is not None or any(s.share is not None for s in strategy.stages)
-    open_ends = [s for s in strategy.stages[:-1] if _own(s, per_epoch, total) is None]
-    if asked or (share is not None and any(s.until is None for s in open_ends)):
-        steps = _divide(strategy, per_epoch, total, share)
+    stages, main = strategy.stages, strategy.main
+    own = [_own(stage, per_epoch, total) for stage in stages]
+    is_open = [number is None and i != main for i, number in enumerate(own)]
+    asked = total_epochs is not None or any(s.share is not None for s in stages)
+    undecided = any(o and s.until is None for o, s in zip(is_open, stages, strict=True))
+    divided = asked or (share is not None and undecided)
+    if divided:
+        steps = _divide(strategy, own, total, share)
         if asked and sum(steps) != total:
             raise ConfigError(
                 f"stages that add up to the total of {_steps(total)}",
                 _steps(sum(steps)),
                 "Leave the last stage without a length, or drop the total and every share.",
             )
-        *before, final = (
-            _length(s, n, adaptive=s in open_ends and share is None)
-            for s, n in zip(strategy.stages, steps, strict=True)
-        )
-        unused = sum(length.steps - length.expected for length in before)
-        return (*before, replace(final, steps=final.steps + unused))
-    *early, last = strategy.stages
-    own = _own(last, per_epoch, total) or total
-    bound = min(max(own, LOWEST_BOUND), HIGHEST_BOUND)
-    return (
-        *(_length(s, _own(s, per_epoch, total) or bound, adaptive=s in open_ends) for s in early),
-        _length(last, own),
-    )
+        adaptive = [o and share is None for o in is_open]
+    else:
+        most = own[main] or total
+        bound = min(max(most, LOWEST_BOUND), HIGHEST_BOUND)
+        steps = [n or (most if i == main else bound) for i, n in enumerate(own)]
+        adaptive = is_open
+    found = [_length(s, n, a) for s, n, a in zip(stages, steps, adaptive, strict=True)]
+    if divided:  # the main stage also takes what a head that is fitted does not
+        unused = sum(n.steps - n.expected for i, n in enumerate(found) if i != main)
+        found[main] = replace(found[main], steps=found[main].steps + unused)
+    return tuple(found)
 
 
-def _divide(strategy: Strategy, per_epoch: int, total: int, share: float | None) -> list[int]:
-    """Divide a total among the stages; the last takes what the others leave."""
-    *early, last = strategy.stages
-    default = max(1, round(total * (share or 1 / len(strategy.stages))))
-    taken = [_own(s, per_epoch, total) or default for s in early]
-    rest = total - sum(taken)
-    final = _own(last, per_epoch, total) or rest
-    if math.isclose(sum(s.share or 0 for s in strategy.stages), 1):
-        final = rest  # each share is rounded; the last one makes the sum exact
-    if final < 1 or (final > rest and last.share is not None):
+def _divide(
+    strategy: Strategy, own: Sequence[int | None], total: int, share: float | None
+) -> list[int]:
+    """Divide a total among the stages; the main one takes what the others leave."""
+    stages, main = strategy.stages, strategy.main
+    default = max(1, round(total * (share or 1 / len(stages))))
+    steps = [number or default for number in own]
+    taken = sum(steps) - steps[main]
+    rest = total - taken
+    final = own[main] or rest
+    if math.isclose(sum(s.share or 0 for s in stages), 1):
+        final = rest  # each share is rounded; this one makes the sum exact
+    if final < 1 or (final > rest and stages[main].share is not None):
         raise NotationError(
             strategy.line or strategy.name,
-            *last.place,
+            *stages[main].place,
             f"stages that fit into {_steps(total)} in all",
-            f"{_steps(sum(taken))} before the last stage and {final} in it",
+            f"{_steps(taken)} before the last stage and {final} in it",
             "Shorten the stages or raise the total; shares must not add up to more than 1.",
         )
-    return [*taken, final]
+    steps[main] = final
+    return steps
 
 
 def _steps(number: int) -> str:
@@ -135,6 +142,6 @@ def _own(stage: Stage, per_epoch: int, total: int) -> int | None:
     return None if stage.share is None else max(1, round(stage.share * total))
 
 
-def _length(stage: Stage, steps: int, *, adaptive: bool = False) -> Length:
+def _length(stage: Stage, steps: int, adaptive: bool) -> Length:
     until = stage.until or ("learned" if adaptive else "end")
     return Length(steps, min(LEAST_STEPS, steps), until)

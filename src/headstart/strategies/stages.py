@@ -117,15 +117,24 @@ class Strategy:
         return len(self.stages) > 1
 
     @property
+    def main(self) -> int:
+        """Index of the stage whose epochs and rates the user's settings are: of fine-tuning.
+
+        It is the last stage that takes steps; a head that is fitted to its optimum takes none.
+        """
+        taking = [i for i, stage in enumerate(self.stages) if stage.until != "optimum"]
+        return taking[-1] if taking else len(self.stages) - 1
+
+    @property
     def length_name(self) -> str | None:
-        """``epochs`` or ``steps`` where the last stage's line gives its length, so that it holds.
+        """``epochs`` or ``steps`` where the main stage's line gives its length, so that it holds.
 
         ``None`` where it is open, or some stage has a share of the total instead.
         """
         if any(stage.share is not None for stage in self.stages):
             return None
-        last = self.stages[-1]
-        return next((name for name in ("epochs", "steps") if getattr(last, name) is not None), None)
+        main = self.stages[self.main]
+        return next((name for name in ("epochs", "steps") if getattr(main, name) is not None), None)
 
     def with_stage(self, index: int, **changes: object) -> Strategy:
         """Return the strategy with some settings of one stage changed."""

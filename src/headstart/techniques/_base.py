@@ -104,6 +104,11 @@ class Technique:
     updates: ClassVar[bool] = False
     """Whether it changes parameters inside the update, which then has to happen where they are."""
 
+    @property
+    def trains_head(self) -> bool:
+        """Whether the head trains beside it. Where it does not, a further stage has to train it."""
+        return True
+
     def refuses(self, trains: str, others: Sequence[str]) -> str:
         """Return why it cannot act beside a tuner and the techniques before it; empty where it can.
 

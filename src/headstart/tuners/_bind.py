@@ -27,9 +27,10 @@ def read_strategy(line: str) -> Strategy:
     stage leaves nothing that a plain checkpoint can hold.
     """
     strategy = parse(line, TUNERS, TECHNIQUES)
-    for stage in strategy.stages:
+    for index, stage in enumerate(strategy.stages):
         bind(stage, line)
-        bind_techniques(stage, line)
+        further = stage.reserve and index + 1 < len(strategy.stages)
+        _require_a_head(stage, line, bind_techniques(stage, line), further=further)
         if stage.patience is not None and stage.until != "plateau":
             raise _fault(
                 stage, line, "patience", "patience on a stage with until=plateau",
@@ -49,6 +50,19 @@ def read_strategy(line: str) -> Strategy:
                 reason,
             )
     return strategy
+
+
+def _require_a_head(
+    stage: Stage, line: str, techniques: Iterable[Technique], *, further: bool
+) -> None:
+    """Refuse a stage without a trained head where no further stage goes on with its backbone."""
+    for addition, technique in zip(stage.techniques, techniques, strict=True):
+        if not technique.trains_head and not further:
+            raise NotationError(
+                line or str(stage), *addition.place,
+                "'>>' and a further stage behind a stage that trains no head", str(addition),
+                f"Write {stage.trains}+{addition} >> head(until=optimum).",
+            )  # fmt: skip
 
 
 def _require_solvable(stage: Stage, line: str) -> None:

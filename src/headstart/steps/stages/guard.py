@@ -14,15 +14,17 @@ LOSS_LEFT = 0.8
 accuracy hardly moves while most classes are rare."""
 
 
-def has_learned(result: StageResult, chance: float) -> bool:
+def has_learned(result: StageResult, chance: float, *, trained: bool = True) -> bool:
     """Return whether a stage before the last one has a head that is worth handing on.
 
     It predicts the training rows well above chance, either class by class or, where a few classes
     hold most rows, by its loss; ``chance`` is that of the best constant guess. A head fitted to its
     optimum always is worth it: where it has found nothing, its penalty has left it next to no
     weights that could do harm, and on few rows the held-out loss is too noisy to throw away what it
-    may have found.
+    may have found. Where the head has not been ``trained``, it says nothing about the stage.
     """
+    if not trained:
+        return result.ended != "nan"
     if result.ended in ("nan", "optimum"):
         return result.ended == "optimum"
     loss = result.curve[-1].train_loss if result.curve else None

@@ -69,7 +69,7 @@ def plan_stages(
             length,
             optimizer_settings(
                 stage, TUNERS.get(stage.trains), config, preset, backbone,
-                last=stage is strategy.stages[-1],
+                main=stage is strategy.stages[strategy.main],
                 solved=any(s.until == "optimum" for s in strategy.stages),
             ),
         )
@@ -84,12 +84,12 @@ def optimizer_settings(
     preset: Preset,
     backbone: int,
     *,
-    last: bool,
+    main: bool,
     solved: bool = False,
 ) -> OptimizerSettings:
     """Decide a stage's learning rates and constants.
 
-    In falling order of precedence: the stage's own line, ``--lr`` and ``--head-lr`` (last stage
+    In falling order of precedence: the stage's own line, ``--lr`` and ``--head-lr`` (main stage
     only), the preset, the tuner's default. ``solved`` says that a stage of the strategy fits the
     head to its optimum.
     """
@@ -97,8 +97,8 @@ def optimizer_settings(
     if tuner.rate_follows_size and stage.trains not in preset.rates:
         scale = fine_tuning_rate(backbone, solved=solved) / fine_tuning_rate(0)
         rate, head_rate = rate * scale, head_rate * scale
-    lr = stage.lr or (config.lr if last else None) or rate
-    head_lr = stage.head_lr or (config.head_lr if last else None) or head_rate
+    lr = stage.lr or (config.lr if main else None) or rate
+    head_lr = stage.head_lr or (config.head_lr if main else None) or head_rate
     return OptimizerSettings(
         lr=lr,
         head_lr=head_lr,

@@ -228,8 +228,9 @@ class StrategyRunner:
         result.curve, result.best_step, result.best = state.curve, state.best_step, state.best
         result.start, result.end = state.curve[0].scores, state.curve[-1].scores
         if not last:
-            result.learned = has_learned(result, self.data.chance)
-            if result.learned and self._returns and can_return(tuner, self.split):
+            with_head = all(technique.trains_head for technique in techniques)
+            result.learned = has_learned(result, self.data.chance, trained=with_head)
+            if result.learned and with_head and self._returns and can_return(tuner, self.split):
                 ended = EarlierModel.of(index, self.split, loop.trained, self.last_logits)
                 self._earlier.append(ended)
         else:
