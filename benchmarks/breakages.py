@@ -58,14 +58,7 @@ class Breakage:
     tests: tuple[str, ...]
 
     def faults(self, root: Path = ROOT) -> list[str]:
-        """Say why it cannot be put in.
-
-        Args:
-            root: The tree.
-
-        Returns:
-            The reasons; none if it can.
-        """
+        """Say why it cannot be put in; nothing if it can."""
         path = root / self.file
         count = path.read_text(encoding="utf-8").count(self.old) if path.is_file() else 0
         found = [f"its text occurs {count} times in {self.file}"] if count != 1 else []
@@ -95,17 +88,8 @@ class _First:
 def run_tests(root: Path, tests: tuple[str, ...], selected: str, notes: Path) -> str | None:
     """Run tests of a tree in a process of their own.
 
-    Args:
-        root: The tree.
-        tests: Files or folders in it.
-        selected: Expression of markers.
-        notes: Where the name of the first test that fails goes.
-
-    Returns:
-        That name; ``None`` where all pass.
-
-    Raises:
-        RuntimeError: If there was no test to run.
+    The name of the first test that fails, which goes to ``notes``, is returned; ``None`` where all
+    pass. Raises ``RuntimeError`` if there was no test to run.
     """
     notes.unlink(missing_ok=True)
     process = os.fork()
@@ -140,11 +124,7 @@ def _inside(root: Path, tests: tuple[str, ...], selected: str, notes: Path) -> i
 
 @contextmanager
 def copied_tree() -> Iterator[Path]:
-    """Copy the tree, and let Python find the copy.
-
-    Yields:
-        Its root; it goes away in the end.
-    """
+    """Copy the tree, and let Python find the copy; it goes away in the end."""
     folder = Path(tempfile.mkdtemp(prefix="breakages-"))
     try:
         root = folder / "tree"
@@ -162,13 +142,7 @@ def copied_tree() -> Iterator[Path]:
 def put_in(breakage: Breakage, root: Path, stamps: Iterator[int]) -> Iterator[None]:
     """Break a tree for as long as the block lasts.
 
-    Args:
-        breakage: What to break.
-        root: The tree.
-        stamps: Times that no compiled file can have seen.
-
-    Yields:
-        Nothing.
+    ``stamps`` are times that no compiled file can have seen.
     """
     path = root / breakage.file
     sound = path.read_text(encoding="utf-8")

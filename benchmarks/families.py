@@ -31,12 +31,7 @@ from tiny_runs import BATCH_SIZE, frame  # noqa: E402
 def attempt(family: str, folder: Path) -> dict[str, str]:
     """Train a tiny model of a family.
 
-    Args:
-        family: As transformers calls it.
-        folder: Where to put model and run.
-
-    Returns:
-        ``strategy`` and ``precision`` of the run; or ``refused``, the reason.
+    What is returned has the ``strategy`` and ``precision`` of the run, or ``refused``, the reason.
     """
     settings: Any = {
         "model": str(folder / "model"), "train": frame(16), "validation": frame(16, 1),
@@ -57,11 +52,7 @@ def attempt(family: str, folder: Path) -> dict[str, str]:
 
 
 def main(asked: list[str]) -> None:
-    """Try families and write the file.
-
-    Args:
-        asked: Which; those that the file lacks if empty.
-    """
+    """Try families, or those that the file lacks, and write the file."""
     rows = json.loads(FILE.read_text(encoding="utf-8"))["rows"] if FILE.is_file() else {}
     every = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES
     for family in asked or [name for name in every if name not in rows]:

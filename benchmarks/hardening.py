@@ -48,12 +48,7 @@ LEFT = ["head", "log.txt", "model", "result.json", "settings.yaml"]
 
 
 class Campaign:
-    """Everything that is tried, with its counts.
-
-    Args:
-        out: A folder to work in.
-        seed: Of the moments.
-    """
+    """Everything that is tried, with its counts; ``seed`` chooses the moments."""
 
     def __init__(self, out: Path, seed: int) -> None:
         out.mkdir(parents=True, exist_ok=True)

@@ -19,23 +19,12 @@ NUMBER = re.compile(r"arXiv (\d{4}\.\d{4,5})")
 
 
 def pages() -> dict[str, str]:
-    """Return every page.
-
-    Returns:
-        Markdown by the path below ``docs``.
-    """
+    """Return every page by its path below ``docs``."""
     return {f"{FOLDERS[entry.kind]}/{entry.name}.md": page(entry) for entry in entries()}
 
 
 def faults(docs: Path) -> list[str]:
-    """Compare the pages on disk with those of today.
-
-    Args:
-        docs: The folder ``docs``.
-
-    Returns:
-        A sentence for each page that is out of date, missing or left over.
-    """
+    """Return a sentence for each page that is out of date, missing or left over."""
     expected = pages()
     found = {
         path.relative_to(docs).as_posix(): path.read_text(encoding="utf-8")
@@ -49,11 +38,7 @@ def faults(docs: Path) -> list[str]:
 
 
 def write(docs: Path) -> None:
-    """Write every page, and remove those of what is gone.
-
-    Args:
-        docs: The folder ``docs``.
-    """
+    """Write every page, and remove those of what is gone."""
     expected = pages()
     for folder in FOLDERS.values():
         (docs / folder).mkdir(exist_ok=True)
@@ -65,14 +50,7 @@ def write(docs: Path) -> None:
 
 
 def page(entry: Entry) -> str:
-    """Write the page of one entry.
-
-    Args:
-        entry: A tuner or a technique.
-
-    Returns:
-        Markdown.
-    """
+    """Write the page of one entry."""
     return (
         "\n\n".join([f"# {entry.name}", prose(entry.summary), *_body(entry), *_found(entry)]) + "\n"
     )
@@ -124,14 +102,7 @@ def _found(entry: Entry) -> Iterator[str]:
 
 
 def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Return the table of all tuners or all techniques.
-
-    Args:
-        kind: ``tuner`` or ``technique``.
-
-    Returns:
-        Titles and rows, for the page ``docs/catalogue.md``.
-    """
+    """Return titles and rows of the table of all tuners or all techniques."""
     measured = read_measured()
     own = ("numbers that train", "merges") if kind == "tuner" else ("for the targets",)
     scores = "`X > full` against `full`" if kind == "tuner" else "`full+X` against `full`"
@@ -153,14 +124,9 @@ def catalogue(kind: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
 
 
 def ratios(cost: Cost, plain: Cost) -> tuple[str, str, str]:
-    """Write what training takes, step and memory as ratios to plain fine-tuning.
+    """Write what training takes, step and memory as ratios to ``full`` in the same run.
 
-    Args:
-        cost: The cost of a tuner or technique.
-        plain: The cost of ``full``, from the same run.
-
-    Returns:
-        Share, step and memory; a cell is empty where nothing was measured.
+    A cell is empty where nothing was measured.
     """
     share = "" if cost.share is None else f"{cost.share:.3g} %"
     pairs = ((cost.step, plain.step), (cost.memory, plain.memory))
@@ -171,11 +137,7 @@ def ratios(cost: Cost, plain: Cost) -> tuple[str, str, str]:
 def prose(text: str) -> str:
     """Return plain text as Markdown shows it, papers as links.
 
-    Args:
-        text: May hold code between single backquotes.
-
-    Returns:
-        Markdown.
+    It may hold code between single backquotes.
     """
     pieces = re.split(r"(`[^`]*`)", text)
     for i in range(0, len(pieces), 2):

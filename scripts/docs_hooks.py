@@ -16,15 +16,8 @@ from mkdocs.structure.pages import Page
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
     """Check the pages of tuners and techniques, and put them and the reference into the navigation.
 
-    Args:
-        config: Settings of the site; its entries ``Tuners``, ``Techniques`` and ``Python API`` are
-            lists that pages are added to.
-
-    Returns:
-        The same settings.
-
-    Raises:
-        PluginError: If a tuner or technique has no page, or one of another day.
+    Its entries ``Tuners``, ``Techniques`` and ``Python API`` are lists that pages are added to.
+    Raises ``PluginError`` if a tuner or technique has no page, or one of another day.
     """
     if faults := docs_cards.faults(ROOT / "docs"):
         raise PluginError(f"{'; '.join(faults)}. Run `make format`.")
@@ -43,15 +36,7 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a generated page for each package and each single module.
-
-    Args:
-        files: Files of the site.
-        config: Settings of the site.
-
-    Returns:
-        The same files and the generated ones.
-    """
+    """Add a generated page for each package and each single module."""
     for name, modules in reference().items():
         parts = [f"# headstart.{name}", *(f"::: {module}" for module in modules)]
         files.append(File.generated(config, _page(name), content="\n\n".join(parts)))
@@ -61,13 +46,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 def on_page_markdown(markdown: str, page: Page, **_: object) -> None:
     """Refuse a page whose generated parts are out of date.
 
-    Args:
-        markdown: Text of a page.
-        page: The page.
-        **_: What else mkdocs hands over.
-
-    Raises:
-        PluginError: If the text differs from what would be generated now.
+    Raises ``PluginError`` if the text differs from what would be generated now.
     """
     if fill(markdown) != markdown:
         name = page.file.src_uri
@@ -77,11 +56,7 @@ def on_page_markdown(markdown: str, page: Page, **_: object) -> None:
 
 
 def reference() -> dict[str, list[str]]:
-    """Return the public modules, by the name of their package or their own.
-
-    Returns:
-        For example ``{"tasks": ["headstart.tasks", "headstart.tasks.spec"], ...}``.
-    """
+    """Return the public modules, by the name of their package or their own."""
     pages: dict[str, list[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         parts = path.relative_to(SOURCE).with_suffix("").parts

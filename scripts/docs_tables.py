@@ -27,15 +27,7 @@ BLOCK = re.compile(
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Write a Markdown table.
-
-    Args:
-        head: Titles of the columns.
-        rows: The cells, row by row.
-
-    Returns:
-        The table, one row a line.
-    """
+    """Write a Markdown table."""
     titles = list(head)
     lines = [titles, ["---"] * len(titles), *([str(c) for c in row] for row in rows)]
     return "\n".join(
@@ -262,14 +254,7 @@ def _spellings(parameter: Any) -> list[str]:
 
 
 def block(module: str) -> str:
-    """Return the indented block of a module's docstring as a block of code.
-
-    Args:
-        module: Path below ``src/headstart``, without the ending.
-
-    Returns:
-        A fenced block.
-    """
+    """Return the indented block of a module's docstring as a block of code."""
     tree = ast.parse((SOURCE / f"{module}.py").read_text(encoding="utf-8"))
     lines = (ast.get_docstring(tree) or "").splitlines()
     inside = [i for i, line in enumerate(lines) if line.startswith("    ")]
@@ -300,14 +285,8 @@ TABLES: dict[str, Callable[[], str]] = {
 def fill(page: str) -> str:
     """Renew the generated parts of a page.
 
-    Args:
-        page: Its Markdown, with blocks from ``<!-- generated: NAME -->`` to ``<!-- end of it -->``.
-
-    Returns:
-        The page as it should be.
-
-    Raises:
-        KeyError: For a name that is not among ``TABLES``.
+    A part goes from ``<!-- generated: NAME -->`` to ``<!-- end of it -->``. Raises ``KeyError`` for
+    a name that is not among ``TABLES``.
     """
     return BLOCK.sub(
         lambda m: f"<!-- generated: {m[1]} -->\n\n{TABLES[m[1]]()}\n\n<!-- end of it -->", page

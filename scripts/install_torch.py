@@ -19,11 +19,7 @@ UV = ("uv", "pip", "install", "--quiet", "--python", sys.executable)
 
 
 def main() -> int:
-    """Install torch unless it is there.
-
-    Returns:
-        The exit code: 0 if torch is installed.
-    """
+    """Install torch unless it is there, and return the exit code."""
     asked = os.environ.get("TORCH", "").strip()
     if asked:
         return install(f"installing {asked}, as TORCH asks", *PIP, asked)
@@ -44,13 +40,7 @@ def main() -> int:
 def install(what: str, module: str, *arguments: str) -> int:
     """Say what happens and run a module of this interpreter, showing all that it says.
 
-    Args:
-        what: What happens, in a few words.
-        module: The module.
-        *arguments: Its command line.
-
-    Returns:
-        Its exit code.
+    Its exit code is returned.
     """
     print(f"== {what}", flush=True)
     return subprocess.run([sys.executable, "-m", module, *arguments], check=False).returncode
@@ -59,13 +49,7 @@ def install(what: str, module: str, *arguments: str) -> int:
 def attempt(what: str, module: str, *arguments: str) -> bool:
     """Do the same, but of a failure show the first error alone: there is another way.
 
-    Args:
-        what: What happens, in a few words.
-        module: The module.
-        *arguments: Its command line.
-
-    Returns:
-        Whether it succeeded.
+    Whether it succeeded is returned.
     """
     print(f"== {what}", flush=True)
     command = [sys.executable, "-m", module, *arguments]

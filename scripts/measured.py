@@ -26,11 +26,7 @@ PART = re.compile(r"\(.*\)$")
 def costs(figures: dict[str, Any]) -> dict[str, Any]:
     """Turn a benchmark's figures into the costs of tuners and techniques.
 
-    Args:
-        figures: With ``medians`` by side, ``machine`` and ``options``.
-
-    Returns:
-        Setting and rows; sides of other names are left out.
+    Sides of other names are left out.
     """
     machine, options = figures["machine"], figures["options"]
     rows = {
@@ -47,16 +43,10 @@ def costs(figures: dict[str, Any]) -> dict[str, Any]:
 
 
 def study(folder: Path, rows: str, command: str, name: str) -> dict[str, list[dict[str, str]]]:
-    """Turn a study into a sentence for each tuner and technique.
+    """Turn a study into a sentence for each tuner and technique, of the baseline its score.
 
-    Args:
-        folder: The study's.
-        rows: Which rows and which model, in words.
-        command: What repeats it.
-        name: What the rows are called in a table.
-
-    Returns:
-        Findings by name, of the baseline its score; without two seeds there are none.
+    ``rows`` says in words which rows and which model, ``command`` what repeats it, ``name`` what
+    the rows are called in a table. Without two seeds there are none.
     """
     found: dict[str, list[dict[str, str]]] = {}
     for group in read_summary(folder).groups:

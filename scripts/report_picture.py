@@ -26,13 +26,7 @@ def main() -> None:
 
 
 def write(report: Path, picture: Path, section: str) -> None:
-    """Write the picture of a section.
-
-    Args:
-        report: The page.
-        picture: The PNG file.
-        section: The section's id.
-    """
+    """Write the picture of a section."""
     from playwright.sync_api import sync_playwright
 
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")

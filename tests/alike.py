@@ -41,39 +41,16 @@ def spread(
 
 
 def first(values: Iterable[Any], every: int) -> list[Any]:
-    """Choose one of so many values, from the first one on.
-
-    Args:
-        values: Of one parameter.
-        every: How many each chosen one stands for.
-
-    Returns:
-        All values for ``parametrize``; those that were not chosen are marked ``all``.
-    """
+    """Choose one of so many values, from the first one on; the others are marked ``all``."""
     return [pytest.param(v, marks=[ALL] if n % every else []) for n, v in enumerate(values)]
 
 
 def leading(values: Iterable[Any], number: int) -> list[Any]:
-    """Choose the first of a list whose most telling cases come first.
-
-    Args:
-        values: Cases, each a value or a tuple of them.
-        number: How many are chosen.
-
-    Returns:
-        All cases for ``parametrize``; those that were not chosen are marked ``all``.
-    """
+    """Choose the first of a list whose most telling cases come first; mark the others ``all``."""
     cases = [v if isinstance(v, tuple) else (v,) for v in values]
     return [pytest.param(*case, marks=[ALL] if n >= number else []) for n, case in enumerate(cases)]
 
 
 def chosen(params: Iterable[Any]) -> list[tuple[Any, ...]]:
-    """Return the cases of ``spread``, ``first`` or ``leading`` that ``make test`` runs.
-
-    Args:
-        params: From one of them.
-
-    Returns:
-        Their values.
-    """
+    """Return the cases of ``spread``, ``first`` or ``leading`` that ``make test`` runs."""
     return [tuple(param.values) for param in params if not param.marks]

@@ -30,11 +30,7 @@ raise SystemExit(main())
 class Forked:
     """A process that carries out Python code, and what it prints.
 
-    Args:
-        code: The code.
-        *words: What it finds in ``sys.argv[1:]``.
-        cwd: Folder to work in.
-        **options: Variables of its environment, beside ours.
+    ``words`` are what it finds in ``sys.argv[1:]``, ``options`` variables of its environment.
     """
 
     def __init__(self, code: str, *words: object, cwd: Path | None = None, **options: str) -> None:

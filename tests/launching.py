@@ -15,9 +15,7 @@ import headstart
 def forked_twice(code: str, *words: object) -> None:
     """Run code in two processes at once, without the launcher and without its imports.
 
-    Args:
-        code: Python code.
-        *words: What it finds in ``sys.argv[1:]``.
+    ``words`` are what it finds in ``sys.argv[1:]``.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -36,13 +34,8 @@ def two_processes(script: str, folder: Path, argument: Path, *paths: Path) -> st
     """Run a script twice at once, on the processor, and return what it prints.
 
     With ``--cpu`` accelerate starts a single process; ``--multi_gpu`` starts several anywhere, and
-    the script's own setting of the device keeps them on the processor.
-
-    Args:
-        script: Python code.
-        folder: Where it is written to and works.
-        argument: Its only argument.
-        *paths: Folders from which it imports, beside that of headstart.
+    the script's own setting of the device keeps them on the processor. The script is written to
+    ``folder`` and works there; ``paths`` are what it imports from, beside headstart's.
     """
     (folder / "child.py").write_text(script)
     command = [

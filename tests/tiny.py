@@ -99,15 +99,9 @@ def build(
 ) -> nn.Module:
     """Build a classifier whose every parameter, biases and norms included, is far from trivial.
 
-    Args:
-        family: One of ``FAMILIES``, ``IMAGE`` or ``AUDIO``.
-        num_labels: Classes; without effect for multiple choice.
-        kind: ``sequence`` or ``choice``.
-        seed: Same seed, same weights. The global generator is left as it was.
-        **settings: Overrides of the configuration.
-
-    Returns:
-        The model in evaluation mode.
+    The family is one of ``FAMILIES``, ``IMAGE`` or ``AUDIO``; settings go over its configuration.
+    ``num_labels`` is without effect for multiple choice. The model is in evaluation mode, and the
+    global generator is left as it was.
     """
     own: dict[str, Any] = {"num_labels": num_labels}
     if family in FAMILIES:
@@ -125,14 +119,7 @@ def build(
 
 
 def auto_class(family: str) -> Any:
-    """Return the class that loads a family's classifier.
-
-    Args:
-        family: One of ``FAMILIES``, ``IMAGE`` or ``AUDIO``.
-
-    Returns:
-        An ``AutoModelFor…`` class.
-    """
+    """Return the class that loads a family's classifier."""
     if family in IMAGE:
         return AutoModelForImageClassification
     return (
@@ -146,16 +133,7 @@ def kind_of(family: str) -> str:
 
 
 def batch_for(family: str, n: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Make random inputs for a family, with padding where it can have some.
-
-    Args:
-        family: One of ``FAMILIES``, ``IMAGE`` or ``AUDIO``.
-        n: Rows.
-        seed: Same seed, same batch.
-
-    Returns:
-        The inputs of its ``forward``.
-    """
+    """Make random inputs for a family, with padding where it can have some."""
     generator = torch.Generator().manual_seed(seed)
     if family in IMAGE:
         return {"pixel_values": torch.randn(n, 3, 8, 8, generator=generator)}
@@ -167,14 +145,7 @@ def batch_for(family: str, n: int = 4, seed: int = 0) -> dict[str, torch.Tensor]
 def batch(n: int = 4, length: int = 12, seed: int = 0, choices: int = 0) -> dict[str, torch.Tensor]:
     """Make random inputs, the first of full length and the others shorter, with real padding.
 
-    Args:
-        n: Rows.
-        length: Tokens of the longest.
-        seed: Same seed, same batch.
-        choices: Texts per row for multiple choice; 0 for a plain batch.
-
-    Returns:
-        ``input_ids`` and ``attention_mask``, (n, length) or (n, choices, length).
+    They are (n, length), or (n, choices, length) for multiple choice.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = n * max(1, choices)
@@ -191,11 +162,7 @@ def batch(n: int = 4, length: int = 12, seed: int = 0, choices: int = 0) -> dict
 def tokenizer(family: str = "bert") -> PreTrainedTokenizerFast:
     """Build a WordPiece tokenizer with the family's own special tokens and pair form.
 
-    Args:
-        family: One of ``FAMILIES``.
-
-    Returns:
-        The tokenizer; its ids fit the models of ``build``.
+    Its ids fit the models of ``build``.
     """
     like_roberta = family in ("roberta", "xlm-roberta", "camembert", "mpnet")
     special = SPECIAL["roberta" if like_roberta else "other"]
@@ -228,14 +195,8 @@ def tokenizer(family: str = "bert") -> PreTrainedTokenizerFast:
 def save_pretrained(family: str, folder: Path | str, *, head: bool = False, seed: int = 0) -> Path:
     """Write a checkpoint with its tokenizer, as a user would have it.
 
-    Args:
-        family: One of ``FAMILIES``.
-        folder: Where to.
-        head: Whether the checkpoint holds a sequence-classification head.
-        seed: Seed of the weights; those of ``build`` with the same seed.
-
-    Returns:
-        The folder.
+    With ``head`` it holds a sequence-classification head. Weights are those of ``build`` with the
+    seed.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -88,15 +88,8 @@ def whole(
 ) -> Findings:
     """Return what an analysis says of three seeds of each of its variants, by its default options.
 
-    Args:
-        name: The analysis.
-        lines: Strategies, where it lets the user choose them.
-        tasks: One case for each.
-        ended: Whether the run of a variant, by its place, and of a seed has finished.
-        metric: What is measured.
-
-    Returns:
-        The findings.
+    ``lines`` are strategies, where it lets the user choose them. There is one case for each task.
+    ``ended`` says whether the run of a variant, by its place, and of a seed has finished.
     """
     sides = [
         (v, {s: measured(v, place, s) for s in range(3) if ended(place, s)})
@@ -108,12 +101,7 @@ def whole(
 def variants(name: str, lines: Sequence[str]) -> Sequence[Variant]:
     """Return what an analysis compares by its default options.
 
-    Args:
-        name: The analysis.
-        lines: Strategies, where it lets the user choose them.
-
-    Returns:
-        The variants.
+    ``lines`` are strategies, where it lets the user choose them.
     """
     analysis = ANALYSES.get(name)
     options = {option.name: option.default for option in analysis.options}

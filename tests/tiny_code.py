@@ -41,10 +41,8 @@ def settings_with_code(
 ) -> dict[str, Any]:
     """Return settings for a model with code beside it, which leaves a file when it runs.
 
-    Args:
-        folder: Where the model is written, and ``code has run`` by its code.
-        monkeypatch: Gives transformers a folder for copies of the code.
-        model_type: Of a family that transformers knows, its own class is taken without trust.
+    The code leaves ``code has run`` in the folder; transformers' copies go to another. Of a family
+    that transformers knows, its own class is taken without trust.
     """
     modules = "transformers.dynamic_module_utils.HF_MODULES_CACHE"
     monkeypatch.setattr(modules, str(folder / "modules"))

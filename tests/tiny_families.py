@@ -73,17 +73,7 @@ _LARGEST = 1_000_000
 
 
 def save_pretrained(family: str, folder: Path, *, weights: bool = True, **settings: Any) -> Path:
-    """Write a checkpoint without head, and a tokenizer.
-
-    Args:
-        family: Any that has a class for sequence classification.
-        folder: Where to.
-        weights: Whether it has any.
-        **settings: Overrides of the configuration.
-
-    Returns:
-        The folder.
-    """
+    """Write a checkpoint without head, and a tokenizer, of a family with a sequence classifier."""
     config = config_of(family, **settings)
     config.save_pretrained(folder)
     tiny.tokenizer("roberta").save_pretrained(folder)
@@ -101,15 +91,7 @@ def save_pretrained(family: str, folder: Path, *, weights: bool = True, **settin
 
 
 def config_of(family: str, **settings: Any) -> Any:
-    """Return a tiny configuration.
-
-    Args:
-        family: Any that has a class for sequence classification.
-        **settings: Overrides.
-
-    Returns:
-        The configuration.
-    """
+    """Return a tiny configuration of any family with a sequence classifier."""
     plain = AutoConfig.for_model(family)
     sizes = {
         name: value for value, names in _COMMON for name in names.split() if hasattr(plain, name)

@@ -19,15 +19,7 @@ WORDS = {"joy": "abc", "anger": "uvw", "fear": "xyz"}
 
 
 def several(n: int, seed: int) -> pd.DataFrame:
-    """Make texts of up to three labels, each told by letters of its own; some have none.
-
-    Args:
-        n: How many.
-        seed: Draws them.
-
-    Returns:
-        Columns ``sentence`` and ``label``.
-    """
+    """Make texts of up to three labels, each told by letters of its own; some have none."""
     rng = np.random.default_rng(seed)
     texts, labels = [], []
     for _ in range(n):
@@ -76,28 +68,12 @@ only the strategy and the output are missing."""
 
 
 def settings(name: str, folder: Path, **more: Any) -> Settings:
-    """Write the files of a kind and return the settings of a run of it.
-
-    Args:
-        name: One of ``KINDS``.
-        folder: An empty folder, made where it is missing.
-        **more: Further settings.
-
-    Returns:
-        Settings for ``headstart.fit``.
-    """
+    """Write the files of a kind into an empty folder and return the settings of a run of it."""
     folder.mkdir(parents=True, exist_ok=True)
     common = {"batch_size": 8, "device": "cpu", "precision": "fp32", "guard": False}
     return {**KINDS[name](folder), **common, **more}
 
 
 def options(settings: Settings) -> list[str]:
-    """Return settings as words of a command line.
-
-    Args:
-        settings: As from ``settings``.
-
-    Returns:
-        Options with their values.
-    """
+    """Return settings as words of a command line."""
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]

@@ -38,17 +38,7 @@ COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
 
 
 def save(folder: Path, family: str = "vit", seed: int = 0, **settings: Any) -> Path:
-    """Save a tiny model with its image processor.
-
-    Args:
-        folder: Where to.
-        family: One of ``FAMILIES``.
-        seed: Same seed, same weights.
-        **settings: Overrides of the configuration.
-
-    Returns:
-        The folder.
-    """
+    """Save a tiny model with its image processor."""
     config = AutoConfig.for_model(family, architectures=[], **FAMILIES[family] | settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -30,16 +30,7 @@ BATCH_SIZE = 8
 
 
 def frame(rows: int = 24, seed: int = 0, *, noise: bool = False) -> pd.DataFrame:
-    """Make sentences of two classes, which are told apart by their letters.
-
-    Args:
-        rows: How many, half of each class.
-        seed: Same seed, same rows.
-        noise: Whether the labels have nothing to do with the text.
-
-    Returns:
-        Columns ``sentence`` and ``label`` (good, bad).
-    """
+    """Make sentences of two classes, told apart by their letters; with ``noise`` by nothing."""
     rng = np.random.default_rng(seed)
     good = rng.permutation(np.arange(rows) % 2 == 0)
     told = rng.permutation(good) if noise else good
@@ -54,13 +45,7 @@ def frame(rows: int = 24, seed: int = 0, *, noise: bool = False) -> pd.DataFrame
 def inputs(folder: Path, family: str = "bert", **more: Any) -> dict[str, Any]:
     """Write a checkpoint and two tables, where they are not there yet.
 
-    Args:
-        folder: Where to.
-        family: One of ``tiny.FAMILIES``.
-        **more: Further settings.
-
-    Returns:
-        Settings for ``headstart.fit`` on them; only the strategy and the output are missing.
+    Settings for ``headstart.fit`` are returned; only the strategy and the output are missing.
     """
     if not (folder / family).exists():
         tiny.save_pretrained(family, folder / family)
@@ -113,8 +98,7 @@ class SeenStage:
 class Watch(Callback):
     """Looks into a run; into its model only inside ``watching``.
 
-    Args:
-        at_step: Called after each step with the number of attempts begun so far and the step.
+    ``at_step`` is told after each step the number of attempts begun so far, and the step.
     """
 
     def __init__(self, at_step: Callable[[int, int], None] = lambda _stage, _step: None) -> None:
@@ -145,14 +129,7 @@ class Watch(Callback):
 
 @contextmanager
 def watching(watch: Watch) -> Iterator[None]:
-    """Let a callback see the model and every stage's loop.
-
-    Args:
-        watch: The callback; pass it to the run inside the block too.
-
-    Yields:
-        Nothing.
-    """
+    """Let a callback see the model and every stage's loop."""
 
     class Runner(StrategyRunner):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -210,15 +187,7 @@ class _Heard:
 
 
 def watched(watch: Watch | None = None, **settings: Any) -> Watch:
-    """Carry out a run and watch it.
-
-    Args:
-        watch: The callback; a new one if ``None``.
-        **settings: For ``headstart.fit``.
-
-    Returns:
-        The callback, with ``result`` set.
-    """
+    """Carry out a run and watch it."""
     watch = watch or Watch()
     with watching(watch):
         watch.result = hs.fit(callback=watch, **settings)
@@ -226,41 +195,19 @@ def watched(watch: Watch | None = None, **settings: Any) -> Watch:
 
 
 def copies(tensors: Any) -> Tensors:
-    """Copy tensors.
-
-    Args:
-        tensors: Tensors by name.
-
-    Returns:
-        Copies by name.
-    """
+    """Copy tensors."""
     return {name: tensor.detach().clone() for name, tensor in dict(tensors).items()}
 
 
 def same(left: Tensors, right: Tensors) -> bool:
-    """Say whether two sets of tensors have the same names and the same bits.
-
-    Args:
-        left: Tensors by name.
-        right: Tensors by name.
-
-    Returns:
-        Whether they do.
-    """
+    """Say whether two sets of tensors have the same names and the same bits."""
     return left.keys() == right.keys() and all(
         left[n].dtype == right[n].dtype and torch.equal(left[n], right[n]) for n in left
     )
 
 
 def saved(run: Path | str) -> Tensors:
-    """Read everything that a run saved, head folder included.
-
-    Args:
-        run: The run's folder.
-
-    Returns:
-        Tensors by file and name.
-    """
+    """Return everything that a run saved, head folder included, by file and name."""
     files = sorted(Path(run).rglob("*.safetensors"))
     assert files
     return {
@@ -271,14 +218,7 @@ def saved(run: Path | str) -> Tensors:
 
 
 def scores(result: RunResult) -> list[Any]:
-    """Return all that a result says about quality, without times.
-
-    Args:
-        result: The result.
-
-    Returns:
-        Stage ends, learning curves and final scores.
-    """
+    """Return all that a result says about quality, without times."""
     stages = [
         (s.stage, s.attempt, s.steps, s.ended, s.train_skill, s.handed_on, s.best_step, s.curve)
         for s in result.stages

@@ -59,14 +59,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def extractor(family: str) -> Any:
-    """Return a feature extractor that fits a family.
-
-    Args:
-        family: One of ``FAMILIES``.
-
-    Returns:
-        The extractor.
-    """
+    """Return a feature extractor that fits a family."""
     if family == "audio-spectrogram-transformer":
         return ASTFeatureExtractor(sampling_rate=16000, num_mel_bins=16, max_length=32)
     if family == "whisper":
@@ -78,16 +71,7 @@ def extractor(family: str) -> Any:
 
 
 def save(folder: Path, family: str, **settings: Any) -> str:
-    """Write a checkpoint without head, with its feature extractor.
-
-    Args:
-        folder: Where to.
-        family: One of ``FAMILIES``.
-        **settings: Overrides of the configuration.
-
-    Returns:
-        The folder.
-    """
+    """Write a checkpoint without head, with its feature extractor."""
     config = AutoConfig.for_model(family, **FAMILIES[family] | settings)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -124,16 +108,7 @@ PITCHES = {"low": 100.0, "high": 400.0}
 
 
 def folder_of_tones(folder: Path, each: int = 8, rate: int = RATE) -> Path:
-    """Write a folder for each class with tones of one pitch and of several lengths.
-
-    Args:
-        folder: Where to.
-        each: Sounds of a class.
-        rate: Samples a second.
-
-    Returns:
-        The folder.
-    """
+    """Write a folder for each class with ``each`` tones of one pitch and of several lengths."""
     for name, pitch in PITCHES.items():
         for number in range(each):
             seconds = 0.1 + 0.02 * (number % 4)

@@ -44,9 +44,8 @@ def study(folder: Path, retry_failed: bool = False, **changes: Any) -> Study:
 class Here:
     """Carries out runs in this process, and notes which.
 
-    Args:
-        dies: Identities of runs during which a worker dies.
-        outcome: What comes of every run instead of training.
+    ``dies`` are runs during which a worker dies; ``outcome`` is what comes of every run instead of
+    training.
     """
 
     slots = 1

@@ -12,15 +12,7 @@ _THINGS = ("film", "movie", "plot", "story")
 
 
 def rows(n: int = 24, seed: int = 0) -> list[dict[str, Any]]:
-    """Return rows in which films and stories are things, and "very good" is a word.
-
-    Args:
-        n: How many.
-        seed: Draws them.
-
-    Returns:
-        For each its ``tokens`` and ``tags``.
-    """
+    """Return ``tokens`` and ``tags`` in which films and stories are things, "very good" a word."""
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(n):
@@ -34,28 +26,12 @@ def rows(n: int = 24, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def frame(n: int = 24, seed: int = 0) -> pd.DataFrame:
-    """Return such rows as a table of lists.
-
-    Args:
-        n: How many.
-        seed: Draws them.
-
-    Returns:
-        Columns ``tokens`` and ``tags``.
-    """
+    """Return such rows as a table of lists."""
     return pd.DataFrame(rows(n, seed))
 
 
 def with_spans(n: int = 24, seed: int = 0) -> pd.DataFrame:
-    """Return such rows as texts with the places of their entities.
-
-    Args:
-        n: How many.
-        seed: Draws them.
-
-    Returns:
-        Columns ``text`` and ``entities``.
-    """
+    """Return such rows as ``text`` with the places of their ``entities``."""
     made: dict[str, list[Any]] = {"text": [], "entities": []}
     for row in rows(n, seed):
         places, spans = np.cumsum([0, *(len(word) + 1 for word in row["tokens"])]), []

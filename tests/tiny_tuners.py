@@ -40,12 +40,5 @@ CASES = PAIRS + [(line, family) for line, families in VARIANTS.items() for famil
 
 
 def make(line: str) -> Tuner:
-    """Build a tuner.
-
-    Args:
-        line: As in a strategy, for example ``lora(r=4)``.
-
-    Returns:
-        It, with its settings.
-    """
+    """Build a tuner."""
     return bind(parse(line, TUNERS, TECHNIQUES).stages[0], line)

@@ -24,9 +24,7 @@ MAX_LENGTH = 128
 class Contestant:
     """One way to a classifier.
 
-    Args:
-        kind: Which function trains it.
-        settings: What it is told, as plain data: the key of its results.
+    ``kind`` is the function that trains it; ``settings`` what it is told, the key of its results.
     """
 
     kind: str
@@ -68,10 +66,8 @@ RIVALS = {
 class Outcome:
     """What a contestant made of the rows.
 
-    Args:
-        probabilities: Of the judged rows, (n, classes); the classes in sorted order.
-        seconds: From the call to the trained model.
-        facts: What else is worth keeping.
+    Probabilities of the judged rows are (n, classes), the classes in sorted order; seconds go from
+    the call to the trained model.
     """
 
     probabilities: np.ndarray
@@ -82,15 +78,7 @@ class Outcome:
 def train(who: Contestant, model: str, text: tuple[str, ...], rows: Drawn, seed: int) -> Outcome:
     """Train a contestant and let it judge the rows.
 
-    Args:
-        who: The contestant.
-        model: Folder of the encoder.
-        text: Columns of the text.
-        rows: The rows.
-        seed: Of head, order and whatever else is drawn.
-
-    Returns:
-        What came of it.
+    ``text`` are columns; ``seed`` decides the head, the order and whatever else is drawn.
     """
     return KINDS[who.kind](who.settings, model, text, rows, seed)
 

@@ -75,10 +75,8 @@ REVIEWS = {"films": "rotten_tomatoes", "imdb": "imdb"}
 class Drawn:
     """The rows of one comparison.
 
-    Args:
-        train: Training rows, with the text columns and ``label``, the class's name.
-        judge: Rows that models are judged by, in the same form; of the training rows' classes.
-        fingerprint: Digest of both.
+    ``train`` and ``judge`` have the text columns and ``label``, the class's name; the rows to judge
+    by are of the training rows' classes. ``fingerprint`` is the digest of both.
     """
 
     train: pd.DataFrame
@@ -89,14 +87,8 @@ class Drawn:
 def draw(data: Path, name: str, size: str, seed: int) -> Drawn:
     """Draw training rows and rows to judge by.
 
-    Args:
-        data: Folder with a folder for each data set.
-        name: Of a set.
-        size: One of ``SIZES``.
-        seed: Decides the training rows, and where they are carved the others too.
-
-    Returns:
-        The rows.
+    ``data`` has a folder for each set. ``seed`` decides the training rows, and where they are
+    carved the others too.
     """
     spec = SETS[name]
     train, held_out = _read(data, name, spec)

@@ -18,11 +18,7 @@ def key(record: dict[str, Any]) -> str:
 
 
 class Store:
-    """The results of one file.
-
-    Args:
-        path: The file; need not be there.
-    """
+    """The results of one file, which need not be there."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -40,16 +40,10 @@ def parser(description: str | None) -> argparse.ArgumentParser:
 def run(
     arguments: argparse.Namespace, sides: dict[str, Measure], ours: str, figure: str
 ) -> dict[str, dict[str, float]]:
-    """Measure every side in turn and print medians, and ratios to ours.
+    """Measure every side in turn and print medians, and ratios to ``ours``.
 
-    Args:
-        arguments: From ``parser``.
-        sides: What to measure, by name; one call makes one measurement.
-        ours: The side to which the others are compared.
-        figure: The figure, a time, of which ratios are printed.
-
-    Returns:
-        Each side's medians; nothing if only one side was to be measured in this process.
+    One call of a side makes one measurement; ``figure`` is the time of which ratios are printed.
+    The medians of each side are returned; nothing if only one was to be measured in this process.
     """
     asked = {*(arguments.sides or ()), *([arguments.only] if arguments.only else [])}
     if asked - sides.keys():

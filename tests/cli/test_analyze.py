@@ -48,10 +48,7 @@ class Interrupted(tiny_studies.Here):
 class Asked:
     """Carries out analyses on tiny rows in this process.
 
-    Args:
-        cli: Runs a command line.
-        folder: Where rows, model and results stand.
-        patch: Puts an executor of this process in place of the workers.
+    ``patch`` puts an executor of this process in place of the workers.
     """
 
     def __init__(self, cli: Run, folder: Path, patch: pytest.MonkeyPatch) -> None:

@@ -51,13 +51,7 @@ def line(tuner: str) -> str:
 
 @dataclass
 class Run:
-    """A finished run.
-
-    Args:
-        watch: What was seen of it.
-        folder: Where it stands.
-        source: The checkpoint that it started from.
-    """
+    """A finished run from a checkpoint, its source, and what was seen of it."""
 
     watch: Watch
     folder: Path
@@ -233,11 +227,7 @@ np.savez(sys.argv[2], **answers)
 class Saved:
     """A saved model and what to ask it.
 
-    Args:
-        run: The run.
-        kind: Which ``AutoModelFor…``.
-        first: The texts, or the first ones.
-        second: The second ones, if there are any.
+    ``kind`` is the ``AutoModelFor…``; ``second`` are the second texts of pairs, if there are any.
     """
 
     run: Run

@@ -18,13 +18,7 @@ def setting(
 ) -> TechniqueContext:
     """Make one around a model of two classes.
 
-    Args:
-        split: The model.
-        steps: Steps of the stage.
-        trained: What trains beside the head; the whole backbone if ``None``.
-
-    Returns:
-        The setting, whose batches are one of four rows.
+    What trains beside the head is the whole backbone if not told. Batches have four rows.
     """
     batch = {**tiny.batch(), "labels": torch.tensor([0, 1, 1, 0])}
 

@@ -14,7 +14,15 @@ import typer
 from typer.core import TyperGroup
 
 from headstart.analysis import ANALYSES
-from headstart.cli.shared.console import HELP_NAMES, errors, examples, output, show, tables_that_fit
+from headstart.cli.shared.console import (
+    HELP_NAMES,
+    errors,
+    examples,
+    output,
+    show,
+    tables_that_fit,
+    warn,
+)
 from headstart.cli.shared.settings import OF_ALL_RUNS, given_ones
 from headstart.cli.shared.usage import Command
 from headstart.cli.study import RUN_FAILED, read_grid, require_out, run
@@ -219,7 +227,7 @@ def _run(
     def tell() -> None:
         found, damaged = cases(study.store, variants, runs)
         for sentence in damaged:
-            errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+            warn(sentence)
         if found:
             _write(name, analysis, analysis.findings(found), study)
         else:

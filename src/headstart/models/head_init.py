@@ -130,8 +130,5 @@ def _no_vector(split: SplitModel) -> ModelError:
 def _heard(last: nn.Linear) -> Iterator[list[torch.Tensor]]:
     seen: list[torch.Tensor] = []
     hear = cast(Callable[..., None], lambda _, args: seen.append(args[0]))
-    handle = last.register_forward_pre_hook(hear)
-    try:
+    with last.register_forward_pre_hook(hear):
         yield seen
-    finally:
-        handle.remove()

@@ -38,11 +38,11 @@ def section(evidence: Evidence, model: RunResult | None = None) -> str:
     notes = [*found.cautions, *tables.legend(shown), *told]
     lines = [
         BEGIN, "## Comparison of strategies", "",
-        f"**{_safe(found.best)}** {_safe(found.sure)}", "",
-        *(line for text in about for line in (_safe(text), "")),
-        _safe(_size(evidence)), "",
+        f"**{markdown_text(found.best)}** {markdown_text(found.sure)}", "",
+        *(line for text in about for line in (markdown_text(text), "")),
+        markdown_text(_size(evidence)), "",
         *markdown(summary, HEAD),
-        *(f"- {_safe(note)}" for note in notes),
+        *(f"- {markdown_text(note)}" for note in notes),
         END,
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
@@ -122,7 +122,3 @@ def _size(evidence: Evidence) -> str:
         f"{f'Checkpoint: {models}. ' if models else ''}Every strategy has the same seeds, and so "
         "the same rows in the same order."
     )
-
-
-def _safe(text: str) -> str:
-    return markdown_text(text)

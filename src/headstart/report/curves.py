@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.report.figures import COLOURS, DASHES, Figure, Look, group_name, label, layout
+from headstart.report.figures import COLOURS, DASHES, Figure, Look, group_name, label, layout, where
 from headstart.report.figures import looks as looks_of
 from headstart.report.read import Evidence, Run
 from headstart.results import StageResult
@@ -72,10 +72,9 @@ def learning(evidence: Evidence) -> Iterator[Figure]:
             stages = [[kept(r)[i] for r in runs if len(kept(r)) > i] for i in range(most)]
             bands[strategy] = [(own[0].stage, band(own)) for own in stages if own]
         limits = _limits([b for parts in bands.values() for _, b in parts])
-        where = f", {group_name(group, summary)}" if len(summary.groups) > 1 else ""
         for place, (strategy, parts) in enumerate(bands.items()):
             if any(part.steps for _, part in parts):
-                title = f"{short_name(strategy)}{where}"
+                title = f"{short_name(strategy)}{where(group, summary)}"
                 scale = score_scale(group.metrics)
                 yield _stages(f"curve-{number}-{place}", title, parts, limits, scale)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headstart.report.read import Evidence, Run
+from headstart.report.read import Evidence
 from headstart.study.outcome.statistics import Description
 from headstart.study.outcome.summary import Entry, Group, Key, Summary
 from headstart.study.outcome.tables import score_scale, short_name, show_interval
@@ -150,7 +150,7 @@ def _pairs(
     }
     return Figure(
         name,
-        f"{ours} against {theirs}{_where(group, summary)}",
+        f"{ours} against {theirs}{where(group, summary)}",
         f"{len(better)} of {len(seeds)} seeds are better than the baseline, {len(worse)} worse"
         f"{shown}.",
         data, layout("", score_scale(group.metrics), 320, **axes), small=True,
@@ -182,7 +182,7 @@ def by_size(evidence: Evidence) -> Iterator[Figure]:
     There is one for each task, model and setting that has several sizes.
     """
     look = looks(evidence.summary)
-    sizes = _rows_used(evidence.runs)
+    sizes = {run.group: int(run.result.data.get("train_rows") or 0) for run in evidence.runs}
     families: dict[Key, list[tuple[float, Group]]] = defaultdict(list)
     for group in evidence.summary.groups:
         if used := sizes.get(group.key):
@@ -270,7 +270,8 @@ def group_name(group: Group, summary: Summary) -> str:
     return f"{group.name}, {group.model}" if len(models) > 1 else group.name
 
 
-def _where(group: Group, summary: Summary) -> str:
+def where(group: Group, summary: Summary) -> str:
+    """Return a comma and the group's name where the study has several groups."""
     return f", {group_name(group, summary)}" if len(summary.groups) > 1 else ""
 
 
@@ -278,7 +279,3 @@ def _settings(group: Group, summary: Summary) -> str:
     several = len({g.model for g in summary.groups}) > 1
     extra = "".join(f", {k} {v}" for k, v in group.settings.items())
     return f"{f', {group.model}' if several else ''}{extra}"
-
-
-def _rows_used(runs: Sequence[Run]) -> dict[Key, int]:
-    return {run.group: int(run.result.data.get("train_rows") or 0) for run in runs}

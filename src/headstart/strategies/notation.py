@@ -223,15 +223,11 @@ def _positive(value: Any) -> bool:
     return bool(value > 0)
 
 
-def _share(value: Any) -> bool:
-    return bool(0 < value < 1)
-
-
 _NUMBER: tuple[type, ...] = (int, float)
 _RULES: dict[str, tuple[tuple[type, ...], Any, str]] = {
     "epochs": (_NUMBER, _positive, "a number above 0"),
     "steps": ((int,), _positive, "a whole number above 0"),
-    "share": (_NUMBER, _share, "a number between 0 and 1"),
+    "share": (_NUMBER, lambda v: 0 < v < 1, "a number between 0 and 1"),
     "until": ((str,), UNTIL, f"one of {', '.join(UNTIL)}"),
     "patience": ((int,), _positive, "a whole number above 0"),
     "lr": (_NUMBER, _positive, "a number above 0"),

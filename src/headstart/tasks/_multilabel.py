@@ -13,17 +13,9 @@ Array = npt.NDArray[Any]
 def counted(name: str, average: str, references: Array, predictions: Array) -> float:
     """Compute precision, recall or F1 of the labels from their counts, 0 where it has none.
 
-    To choose a threshold takes it 19 times an evaluation, for which scikit-learn's own checks of
-    what it gets take twenty times as long as the counting.
-
-    Args:
-        name: ``precision``, ``recall`` or ``f1``.
-        average: ``macro``, ``micro`` or ``weighted``, as in scikit-learn.
-        references: (n, labels), truth values.
-        predictions: (n, labels).
-
-    Returns:
-        The metric.
+    Both are (n, labels); the average is macro, micro or weighted, as in scikit-learn. To choose a
+    threshold takes this 19 times an evaluation, for which scikit-learn's own checks of what it gets
+    take twenty times as long as the counting.
     """
     hit, there, told = (
         np.atleast_1d(mask.sum(axis=None if average == "micro" else 0))

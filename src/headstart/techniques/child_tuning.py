@@ -11,7 +11,8 @@ from torch import nn
 
 from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
-from headstart.ranges import Range
+from headstart.models.evaluating import evaluating
+from headstart.ranges import UP_TO_1, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._masks import keep_masks, keep_part
 
@@ -43,9 +44,7 @@ class ChildTuning(Technique):
 
     needs: ClassVar[Needs] = "layers"
     why: ClassVar[str] = "The head alone trains, and its gradients are not masked."
-    ranges: ClassVar[Mapping[str, Range]] = {
-        "p": ("above 0 and up to 1", lambda value: 0 < value <= 1)
-    }
+    ranges: ClassVar[Mapping[str, Range]] = {"p": UP_TO_1}
     mode: Literal["F", "D"] = "D"
     p: float = 0.3
 
@@ -104,9 +103,7 @@ def _squared_gradients(
     """Sum the squared gradients of the batches' mean losses, without dropout."""
     model, parameters = context.split.model, list(masked.values())
     sums = {name: torch.zeros_like(parameter) for name, parameter in masked.items()}
-    was = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for batch in context.batches():
             total: dict[str, torch.Tensor] = {}
             for part in context.micro_batches(batch):
@@ -117,8 +114,6 @@ def _squared_gradients(
                         total[name] = total[name] + gradient if name in total else gradient
             for name, gradient in total.items():
                 sums[name].addcmul_(gradient, gradient)
-    finally:
-        model.train(was)
     return sums
 
 

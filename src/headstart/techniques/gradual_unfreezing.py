@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import distributed as dist
 
 from headstart.cards import Card
-from headstart.ranges import Range
+from headstart.ranges import UP_TO_1, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._layers import Layers
 
@@ -39,9 +39,7 @@ class GradualUnfreezing(Technique):
 
     needs: ClassVar[Needs] = "layers"
     why: ClassVar[str] = "The head alone trains, and no layer can join it."
-    ranges: ClassVar[Mapping[str, Range]] = {
-        "share": ("above 0 and up to 1", lambda value: 0 < value <= 1)
-    }
+    ranges: ClassVar[Mapping[str, Range]] = {"share": UP_TO_1}
     whole: ClassVar[bool] = True
     share: float = 0.5
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from headstart.cards import Card
-from headstart.ranges import Range
+from headstart.ranges import UP_TO_1, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._layers import Layers
 
@@ -26,9 +26,7 @@ class Llrd(Technique):
 
     needs: ClassVar[Needs] = "layers"
     why: ClassVar[str] = "The head alone trains, and keeps its own rate."
-    ranges: ClassVar[Mapping[str, Range]] = {
-        "factor": ("above 0 and up to 1", lambda value: 0 < value <= 1)
-    }
+    ranges: ClassVar[Mapping[str, Range]] = {"factor": UP_TO_1}
     factor: float = 0.95
 
     def begin(self, context: TechniqueContext) -> None:

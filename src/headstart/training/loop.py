@@ -40,6 +40,7 @@ from headstart.results import Point
 from headstart.targets._base import TargetKind
 from headstart.targets._skill import skill_of_sums
 from headstart.techniques._base import Technique, Updated
+from headstart.training.checkpoint import under
 from headstart.training.frozen.solve import Fitted, fit_head
 from headstart.training.loader import BatchLoader, send
 from headstart.training.machine.masking import known_padding
@@ -345,8 +346,5 @@ class StageLoop:
             if moments:
                 self.optimizer.state[parameter] = moments
         self.techniques.restore(tensors)
-        self.best_tensors = {
-            name.removeprefix("best/"): t.to(self.runtime.device)
-            for name, t in tensors.items()
-            if name.startswith("best/")
-        }
+        best = under("best", tensors)
+        self.best_tensors = {name: t.to(self.runtime.device) for name, t in best.items()}

@@ -10,6 +10,7 @@ import torch
 
 from headstart.targets._base import TargetKind
 from headstart.techniques._base import Batch, Technique, Updated
+from headstart.training.checkpoint import under
 
 
 class Techniques:
@@ -86,6 +87,4 @@ class Techniques:
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Go on from a checkpoint."""
         for place, part in enumerate(self._parts):
-            lead = f"technique/{place}/"
-            own = {n.removeprefix(lead): t for n, t in tensors.items() if n.startswith(lead)}
-            part.restore(own)
+            part.restore(under(f"technique/{place}", tensors))

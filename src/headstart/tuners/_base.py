@@ -142,3 +142,10 @@ class InPlaceTuner(Tuner):
     def merge(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
         """Keep the values as they are: they already are the backbone's own."""
         self._before = None
+
+
+def added(split: SplitModel) -> dict[str, nn.Parameter]:
+    """Return what trains and is neither the backbone's nor the head's own."""
+    known = {id(p) for p in (*split.backbone.values(), *split.head.values())}
+    named = split.model.named_parameters()
+    return {n: p for n, p in named if id(p) not in known and p.requires_grad}

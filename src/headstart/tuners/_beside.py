@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from headstart.models.backbone import SplitModel
-from headstart.tuners._base import Tuner
+from headstart.tuners._base import Tuner, added
 
 PART = "tuner"
 """Name of the module that a linear map is given."""
@@ -32,8 +32,7 @@ class BesideTuner(Tuner):
         """Put the modules in."""
         self._hosts, self._handles = [], []
         self.install(split)
-        known = {id(p) for p in (*split.backbone.values(), *split.head.values())}
-        return {n: p for n, p in split.model.named_parameters() if id(p) not in known}
+        return added(split)
 
     def detach(self, split: SplitModel) -> None:  # noqa: ARG002  the contract's signature
         """Let go of the modules; the backbone, which nothing has touched, stays.

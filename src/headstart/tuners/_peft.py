@@ -18,7 +18,7 @@ from transformers.pytorch_utils import Conv1D
 from headstart.errors import ModelError
 from headstart.models.backbone import Snapshot, SplitModel
 from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
-from headstart.tuners._base import Tuner
+from headstart.tuners._base import Tuner, added
 
 
 class PeftTuner(Tuner):
@@ -74,12 +74,7 @@ class PeftTuner(Tuner):
                 vars(base).pop("peft_config", None)
         for layer in wrapped(split).values():
             layer.train(layer.get_base_layer().training)
-        known = {id(p) for p in (*split.backbone.values(), *split.head.values())}
-        return {
-            name: p
-            for name, p in split.model.named_parameters()
-            if id(p) not in known and p.requires_grad
-        }
+        return added(split)
 
     def detach(self, split: SplitModel) -> None:
         """Put the wrapped linear maps back in place, with the bits that they had."""

@@ -119,10 +119,8 @@ class Bitfit(InPlaceTuner):
 
     def count(self, split: SplitModel) -> int:
         """Compute how many numbers will train beside the head."""
-        chosen = self.select(split)
-        if chosen:
-            return sum(p.numel() for p in chosen.values())
-        return sum(linear.out_features for linear in self._bare_linears(split).values())
+        own = super().count(split)
+        return own or sum(li.out_features for li in self._bare_linears(split).values())
 
 
 def _switches(split: SplitModel) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ import torch
 
 from headstart.cards import Card
 from headstart.models.backbone import SplitModel
+from headstart.models.evaluating import evaluating
 from headstart.tuners._base import Batch
 from headstart.tuners._peft import LowRankTuner, wrapped
 
@@ -27,7 +29,6 @@ class Eva(LowRankTuner):
     """
 
     wants_rows: ClassVar[bool] = True
-    options: ClassVar[Mapping[str, Any]] = {"init_lora_weights": True}
 
     def prepare(
         self,
@@ -37,19 +38,14 @@ class Eva(LowRankTuner):
     ) -> None:
         """Set every ``A`` from what its map reads."""
         sums = {name: _Reader(layer) for name, layer in wrapped(split).items()}
-        was = split.model.training
-        split.model.eval()
-        try:
-            with torch.no_grad():
-                for batch in itertools.islice(batches(), _BATCHES):
-                    mask = batch.get("attention_mask")
-                    for reader in sums.values():
-                        reader.mask = mask
-                    run(batch)
-        finally:
-            split.model.train(was)
+        with contextlib.ExitStack() as hooks, evaluating(split.model), torch.no_grad():
             for reader in sums.values():
-                reader.handle.remove()
+                hooks.enter_context(reader.handle)
+            for batch in itertools.islice(batches(), _BATCHES):
+                mask = batch.get("attention_mask")
+                for reader in sums.values():
+                    reader.mask = mask
+                run(batch)
         for name, layer in wrapped(split).items():
             narrow = layer.lora_A["default"].weight
             narrow.data.copy_(main_directions(sums[name].products, self.r))

@@ -31,6 +31,11 @@ def errors() -> Console:
     return _console(sys.stderr)
 
 
+def warn(text: str) -> None:
+    """Print a warning to standard error, in a line that is not wrapped."""
+    errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
+
+
 def is_main_process() -> bool:
     """Whether this process displays: the first of those that a launcher started."""
     return int(os.environ.get("RANK", "0")) == 0

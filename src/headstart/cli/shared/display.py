@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from transformers.utils import logging as bars
 
-from headstart.cli.shared.console import errors, show
+from headstart.cli.shared.console import show, warn
 from headstart.cli.shared.tables import describe_plan, stage_end, stage_start
 from headstart.results import Point, StageResult, show_scores
 from headstart.steps.callback import Callback
@@ -48,7 +48,7 @@ class Warnings(Callback):
     def warning(self, text: str) -> None:
         """Show a warning."""
         super().warning(text)
-        errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
+        warn(text)
 
 
 class Lines(Warnings):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headstart.cli.shared.console import errors
+from headstart.cli.shared.console import warn
 
 if TYPE_CHECKING:
     from headstart.study.outcome.summary import Summary
@@ -24,4 +24,4 @@ Strategies = Annotated[
 def warn_of_damage(summary: Summary) -> None:
     """Print a warning for each result that was set aside."""
     for sentence in summary.damaged:
-        errors().print(f"warning: {sentence}", style="yellow", soft_wrap=True)
+        warn(sentence)

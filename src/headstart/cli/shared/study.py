@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from headstart.cli.shared.console import NARROWEST_NAME, errors, facts, show, table
+from headstart.cli.shared.console import NARROWEST_NAME, facts, show, table, warn
 from headstart.study.outcome import tables
 from headstart.study.outcome.summary import AXES, Summary
 from headstart.study.running.runner import State, Watch
@@ -197,7 +197,7 @@ class Warnings(Watch):
 
     def warned(self, text: str) -> None:
         """Show a warning."""
-        errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
+        warn(text)
 
 
 class Lines(Warnings):

@@ -10,6 +10,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
@@ -108,16 +109,8 @@ def _text(file: IO[bytes]) -> Iterator[TextIO]:
 
 
 @contextlib.contextmanager
-def _csv(file: IO[bytes]) -> Iterator[Write]:
-    # Text is quoted throughout: a lone carriage return in it would else end the row.
-    options: dict[str, Any] = {"quoting": csv.QUOTE_NONNUMERIC, "lineterminator": "\n"}
-    with _text(file) as text:
-        yield _with_header(lambda f, header: f.to_csv(text, index=False, header=header, **options))
-
-
-@contextlib.contextmanager
-def _tsv(file: IO[bytes]) -> Iterator[Write]:
-    options: dict[str, Any] = {"sep": "\t", "lineterminator": "\n"}
+def _separated(file: IO[bytes], **options: Any) -> Iterator[Write]:
+    options["lineterminator"] = "\n"
     with _text(file) as text:
         yield _with_header(lambda f, header: f.to_csv(text, index=False, header=header, **options))
 
@@ -163,8 +156,9 @@ def _parquet(file: IO[bytes]) -> Iterator[Write]:
 
 
 WRITERS: dict[str, Callable[[IO[bytes]], contextlib.AbstractContextManager[Write]]] = {
-    ".csv": _csv,
-    ".tsv": _tsv,
+    # Text is quoted throughout: a lone carriage return in it would else end the row.
+    ".csv": partial(_separated, quoting=csv.QUOTE_NONNUMERIC),
+    ".tsv": partial(_separated, sep="\t"),
     ".jsonl": _jsonl,
     ".parquet": _parquet,
 }

@@ -209,17 +209,14 @@ def _run(split: SplitModel, features: Features) -> tuple[int, npt.NDArray[np.flo
     """Return the places that a model makes of a row, and its logits."""
     heard: list[Any] = []
     device = next(split.model.parameters()).device
-    handle = split.base.register_forward_hook(lambda _, __, output: heard.append(output))
     given = {
         name: values.astype(np.int64) if name == "attention_mask" else values
         for name, values in features.items()
     }
     batch = {name: torch.from_numpy(values)[None].to(device) for name, values in given.items()}
-    try:
-        with evaluating(split.model):
-            logits = split.model(**batch).logits
-    finally:
-        handle.remove()
+    hear = split.base.register_forward_hook(lambda _, __, output: heard.append(output))
+    with hear, evaluating(split.model):
+        logits = split.model(**batch).logits
     return heard[0].last_hidden_state.shape[1], logits.float().cpu().numpy()
 
 

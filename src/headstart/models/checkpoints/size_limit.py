@@ -41,12 +41,6 @@ def limited_to_weights(folder: str) -> Iterator[None]:
         if files and asked > held + _MOST_NEW:
             raise ValueError(f"{CONFIG} asks for more than the {held:,} bytes of the weights hold")
 
-    hooks = (
-        register_module_parameter_registration_hook(add),
-        register_module_buffer_registration_hook(add),
-    )
-    try:
+    parameters = register_module_parameter_registration_hook(add)
+    with parameters, register_module_buffer_registration_hook(add):
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()

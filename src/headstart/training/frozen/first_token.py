@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from types import MethodType
 from typing import Any, cast
 
-import numpy as np
 import torch
 from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -22,6 +21,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
+from headstart.training.frozen.reading import longest_rows
 from headstart.training.loader import BatchLoader
 
 Forward = Callable[..., torch.Tensor]
@@ -77,8 +77,7 @@ def _reads_first_only(split: SplitModel, layer: nn.Module, loader: BatchLoader) 
 
     A gradient would tell less: a head that begins with zeros passes none on.
     """
-    batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
-    batch.pop("labels", None)
+    batch = longest_rows(loader)
     # What a head reads beside the first token may differ from row to row.
     if "span_masks" in batch or "input_ids" not in batch or batch["input_ids"].shape[-1] < 2:
         return False
@@ -87,12 +86,8 @@ def _reads_first_only(split: SplitModel, layer: nn.Module, loader: BatchLoader) 
         first = torch.arange(states.shape[1], device=states.device) == 0
         return torch.where(first[:, None], states, torch.nan)
 
-    handle = layer.register_forward_hook(spoil)
-    try:
-        with evaluating(split.model):
-            return bool(split.model(**batch).logits.isfinite().all())
-    finally:
-        handle.remove()
+    with layer.register_forward_hook(spoil), evaluating(split.model):
+        return bool(split.model(**batch).logits.isfinite().all())
 
 
 def _attend(

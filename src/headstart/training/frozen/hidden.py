@@ -35,10 +35,9 @@ def final_states(split: SplitModel, loader: BatchLoader, runtime: Runtime) -> tu
     (n, D) each; of rows with several texts, the mean over the texts.
     """
     heard: list[Any] = []
-    handle = split.base.register_forward_hook(lambda _, __, output: heard.append(output))
     first: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     mean: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
-    try:
+    with split.base.register_forward_hook(lambda _, __, output: heard.append(output)):
         for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, 256, loader.apart):
             batch = loader.batch(rows)
             batch.pop("labels", None)
@@ -55,6 +54,4 @@ def final_states(split: SplitModel, loader: BatchLoader, runtime: Runtime) -> tu
                 of_rows = values.unflatten(0, (len(rows), -1)).mean(1).cpu()
                 for place, row in enumerate(rows):
                     target[row] = of_rows[place]
-    finally:
-        handle.remove()
     return torch.stack(first).numpy(), torch.stack(mean).numpy()

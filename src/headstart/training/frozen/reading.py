@@ -49,17 +49,16 @@ def reading(
     """
     pooler = cast(Any, split.base).pooler if live_pooler else None
     parts: set[str] = set()
-    handle = split.base.register_forward_hook(lambda _, __, output: parts.update(output.keys()))
+    hear = split.base.register_forward_hook(lambda _, __, output: parts.update(output.keys()))
+    leaves = listening(split.base, leaves=True, pooler=pooler)
     try:
-        with listening(split.base, leaves=True, pooler=pooler) as outputs, torch.enable_grad():
+        with hear, leaves as outputs, torch.enable_grad():
             logits = _run_longest(split, loader)
             torch.autograd.backward(logits.square().sum())
     except (AttributeError, KeyError, TypeError):  # it asks for a part that is not there
         if parts <= _KEPT_PARTS:
             raise
         return None
-    finally:
-        handle.remove()
     split.model.zero_grad(set_to_none=True)
     if not parts <= _KEPT_PARTS:  # without the others the head has to give the same
         with torch.no_grad():
@@ -95,8 +94,7 @@ def _kept(
 @torch.no_grad()
 def _reads_words_alone(split: SplitModel, loader: BatchLoader) -> bool:
     """Whether the head gives a word's state the same logits without the others beside it."""
-    batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
-    batch.pop("labels", None)
+    batch = longest_rows(loader)
     words = batch.pop("word_places")
 
     def alone(_: nn.Module, __: Any, output: Any) -> Any:
@@ -105,11 +103,8 @@ def _reads_words_alone(split: SplitModel, loader: BatchLoader) -> bool:
 
     with evaluating(split.model):
         whole: Any = split.model(**batch, word_places=words).logits
-        handle = split.base.register_forward_hook(alone)
-        try:
+        with split.base.register_forward_hook(alone):
             found: Any = split.model(**batch).logits
-        finally:
-            handle.remove()
     found = found.flatten(0, -2)
     return found.shape == whole.shape and torch.allclose(found, whole, atol=1e-4)
 
@@ -128,12 +123,9 @@ def _reads_mean(split: SplitModel, loader: BatchLoader, output: OutputClass) -> 
         wanted = cast(torch.Tensor, split.model(**batch).logits)
         states = outputs[0].last_hidden_state
         mean = output(last_hidden_state=states.mean(1, keepdim=True), pooler_output=None)
-        handle = split.base.register_forward_hook(lambda *_: mean)
         batch.pop("attention_mask", None)
-        try:
+        with split.base.register_forward_hook(lambda *_: mean):
             found = cast(torch.Tensor, split.model(**batch).logits)
-        finally:
-            handle.remove()
     return torch.allclose(found, wanted, rtol=1e-3, atol=1e-5)
 
 
@@ -152,10 +144,16 @@ def _reads_spans(loader: BatchLoader) -> bool:
     return "span_masks" in loader.batch(np.zeros(1, np.int64))
 
 
-def _run_longest(split: SplitModel, loader: BatchLoader) -> torch.Tensor:
-    """Return the logits of the two longest rows, without dropout."""
+def longest_rows(loader: BatchLoader) -> dict[str, torch.Tensor]:
+    """Return the two longest rows as a batch without labels."""
     batch = loader.batch(np.argsort(-loader.lengths, kind="stable")[:2])
     batch.pop("labels", None)
+    return batch
+
+
+def _run_longest(split: SplitModel, loader: BatchLoader) -> torch.Tensor:
+    """Return the logits of the two longest rows, without dropout."""
+    batch = longest_rows(loader)
     with evaluating(split.model):
         return cast(torch.Tensor, split.model(**batch).logits).float()
 
@@ -181,8 +179,5 @@ def listening(
         outputs.append(output)
         return output
 
-    handle = base.register_forward_hook(hear)
-    try:
+    with base.register_forward_hook(hear):
         yield outputs
-    finally:
-        handle.remove()

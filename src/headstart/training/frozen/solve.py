@@ -14,6 +14,7 @@ convex.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -166,9 +167,7 @@ class _Problem:
         self._kind, self._scales = kind, scales
         row_of = loader.row_of
         self._weights = None if row_of is None else 1 / np.bincount(row_of)[row_of]
-        self._units, self._at_once = loader.units, ROWS_AT_ONCE
-        if self._units is not None:  # every token's state is read, not one for each row
-            self._at_once = max(1, TOKENS_AT_ONCE // int(loader.lengths.max(initial=1)))
+        self._units, self._at_once = loader.units, _rows_at_once(loader)
 
     def solve(self, rows: Indices, strength: float) -> int:
         """Minimise from the present head on; return the iterations."""
@@ -231,6 +230,13 @@ class _Problem:
             yield losses
 
 
+def _rows_at_once(loader: BatchLoader) -> int:
+    if loader.units is None:
+        return ROWS_AT_ONCE
+    # Every token's state is read, not one for each row.
+    return max(1, TOKENS_AT_ONCE // int(loader.lengths.max(initial=1)))
+
+
 @torch.no_grad()
 def _scales(model: nn.Module, head: Head, loader: BatchLoader, rows: Indices) -> dict[str, float]:
     """Measure the mean squared norm of what each linear map reads, by its weight's name."""
@@ -240,7 +246,6 @@ def _scales(model: nn.Module, head: Head, loader: BatchLoader, rows: Indices) ->
         if isinstance(module, nn.Linear) and f"{name}.weight" in head
     }
     found: dict[str, float] = {}
-    words: torch.Tensor | None = None
 
     def listen(name: str) -> Callable[[nn.Module, Sequence[torch.Tensor], object], None]:
         def hear(_: nn.Module, inputs: Sequence[torch.Tensor], __: object) -> None:
@@ -249,17 +254,12 @@ def _scales(model: nn.Module, head: Head, loader: BatchLoader, rows: Indices) ->
 
         return hear
 
-    handles = [module.register_forward_hook(listen(name)) for name, module in maps.items()]
-    most = ROWS_AT_ONCE
-    if loader.units is not None:
-        most = max(1, TOKENS_AT_ONCE // int(loader.lengths.max(initial=1)))
-    try:
-        batch = loader.batch(rows[:most])
-        batch.pop("labels", None)
-        words = batch.get("word_places")
+    batch = loader.batch(rows[: _rows_at_once(loader)])
+    batch.pop("labels", None)
+    words = batch.get("word_places")
+    with contextlib.ExitStack() as hooks:
+        for name, module in maps.items():
+            hooks.enter_context(module.register_forward_hook(listen(name)))
         model(**batch)
-    finally:
-        for handle in handles:
-            handle.remove()
     matrices = {n: p for n, p in head.items() if p.ndim > 1}
     return {n: scale if math.isfinite(scale := found.get(n, 1.0)) else 1.0 for n in matrices}
