@@ -57,6 +57,7 @@ class StageResult:
         curve: All evaluations.
         held_out_loss: Mean loss on held-out folds of the training rows, where the head was fitted
             to its optimum and rows could be held out.
+        strength: C of the penalty with which the head was fitted to its optimum.
         train_skill: How far above chance the training rows are predicted at the end: 0 is
             chance, 1 is perfect.
         learned: Whether that is well above chance.
@@ -82,6 +83,7 @@ class StageResult:
     best: Scores = field(default_factory=dict)
     curve: list[Point] = field(default_factory=list)
     held_out_loss: float | None = None
+    strength: float | None = None
     train_skill: float | None = None
     learned: bool | None = None
     handed_on: str = "model"

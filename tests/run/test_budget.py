@@ -64,6 +64,18 @@ def test_the_last_stage_is_as_long_as_the_time_allows(
     assert found.notes[:-1] == plan.notes
 
 
+def test_steps_before_a_head_that_is_fitted_are_shortened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = "full(steps=24)+contrast >> head(until=optimum)"
+    for seconds, expected in (
+        ("18s", "full(epochs=5)+contrast >> head(until=optimum)"),
+        ("1s", "head(until=optimum)"),
+    ):
+        found = fitted(monkeypatch, planned(tmp_path, line, budget=seconds), Speed(1.0, 0.0))
+        assert found.strategy.name == expected
+
+
 def test_earlier_stages_and_evaluations_take_their_share(tmp_path: Path) -> None:
     plan = planned(tmp_path, "bitfit(steps=10) > full(epochs=8)")
     # 10 steps before, 36 rows read along them, 24 judged in the end; 3 steps and 12 rows an epoch

@@ -39,7 +39,7 @@ def fit_to_budget(plan: TrainingPlan, began: float) -> TrainingPlan:
 
     A few steps are timed on the run's own rows; the model is then as it was. These are estimates: a
     training that has begun is not cut short. A run without a budget is given back as it is;
-    ``began`` is from ``time.perf_counter``. Where not even half an epoch is left and the first
+    ``began`` is from ``time.perf_counter``. Where not even half an epoch is left and some
     stage fits the head to its optimum, the run is that stage alone. Raises ``ConfigError`` if there
     are several processes, whose clocks differ, or the time does not suffice.
     """
@@ -54,15 +54,15 @@ def fit_to_budget(plan: TrainingPlan, began: float) -> TrainingPlan:
     left = config.budget_seconds - (time.perf_counter() - began)
     epochs, planned = epochs_within(plan, speed, left), _planned_epochs(plan)
     within = f"within {config.budget}"
-    main = strategy.main
+    main, fitted = strategy.main, tuple(s for s in strategy.stages if s.until == "optimum")
     if epochs >= planned:
         note = f"{strategy.name} is expected to end {within}."
     elif epochs >= SHORTEST:
         shorter = float(f"{epochs:.2g}")
         strategy = strategy.with_stage(main, epochs=shorter, steps=None)
         note = f"To end {within}, fine-tuning has {shorter:g} epochs, not {planned:.3g}."
-    elif main and strategy.stages[0].until == "optimum":
-        strategy = Strategy(strategy.stages[:1], strategy.line)
+    elif len(strategy.stages) > 1 and fitted:
+        strategy = Strategy(fitted[:1], strategy.line)
         note = f"There is time {within} for a head on the frozen model alone."
     else:
         more = MARGIN * (SHORTEST - epochs) * _epoch(plan, speed)

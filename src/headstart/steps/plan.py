@@ -7,6 +7,7 @@ from dataclasses import replace
 from headstart.config import FitConfig
 from headstart.errors import NotationError, raise_all
 from headstart.models.backbone import ParameterCount, SplitModel
+from headstart.steps.few_rows import for_few_rows
 from headstart.steps.stages.plan import plan_stages, with_enough_steps
 from headstart.steps.stages.types import StagePlan
 from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Splits, TrainingPlan
@@ -28,6 +29,7 @@ def make_plan(
     The precision of ``runtime`` is lowered to what the model can do. Raises ``HeadstartError`` if
     the model or the target cannot be trained as asked.
     """
+    settings = for_few_rows(settings, splits, loaded.model)
     config, model, encoded = settings.config, loaded.model, loaded.encoded
     if config.gradient_checkpointing:
         require_recomputable(model)

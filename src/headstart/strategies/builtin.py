@@ -21,10 +21,14 @@ ALIASES: dict[str, Alias] = {
     "ft": Alias("full", "plain fine-tuning from a random head"),
     "lp": Alias("head", "linear probing: the head alone on frozen features"),
     "lp-ft": Alias("head > full", "linear probing, then fine-tuning (Kumar et al. 2022)"),
+    "few": Alias(
+        "head(until=optimum) >> full(steps=20)+contrast >> head(until=optimum)",
+        "the default where sentence vectors are read and the rows of a class are few: they are "
+        "drawn together in a few steps, then a head is fitted to them",
+    ),
     "setfit": Alias(
-        "full+contrast >> head(until=optimum)",
-        "for few rows: rows of a class are drawn together, then a head is fitted to them "
-        "(as SetFit does, arXiv 2209.11055)",
+        "head(until=optimum) >> full+contrast >> head(until=optimum)",
+        "the same for as long as fine-tuning takes, as SetFit does (arXiv 2209.11055)",
     ),
     "eh-ft": Alias("bitfit > full", "efficient head fine-tuning with BitFit (arXiv 2210.16771)"),
     "eh-ft-bitfit": Alias("bitfit > full", "the same as eh-ft"),

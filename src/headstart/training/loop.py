@@ -124,14 +124,17 @@ class StageLoop:
         whole = max(self.order.per_epoch, math.ceil(WINDOW_ROWS / setup.batch_size))
         self.window_steps = min(whole, WINDOW_STEPS)
 
-    def solve(self, labels: Labels) -> Fitted:
+    def solve(self, labels: Labels, strength: float | None = None) -> Fitted:
         """Fit the head to its optimum on stored features instead of training it step by step.
 
-        ``run`` then evaluates and is over.
+        ``run`` then evaluates and is over. ``strength`` is the penalty; ``None`` lets held-out rows
+        choose it.
         """
         began = time.perf_counter()
         self._point()
-        fitted = fit_head(self.model, self.trained, self.loader, self.kind, labels, self.setup.seed)
+        fitted = fit_head(
+            self.model, self.trained, self.loader, self.kind, labels, self.setup.seed, strength
+        )
         self.state.training_seconds = self.state.seconds = time.perf_counter() - began
         self.state.step, self.state.ended = fitted.iterations, "optimum"
         return fitted

@@ -218,7 +218,8 @@ class StrategyRunner:
                 loop.restore(resume[0]["loop"], resume[1])
                 self._buffers.resume(resume[1])
             if plan.length.until == "optimum" and train is not self.data.train:
-                result.held_out_loss = loop.solve(self.data.train_labels).held_out_loss
+                fitted = loop.solve(self.data.train_labels, self._known_strength())
+                result.held_out_loss, result.strength = fitted.held_out_loss, fitted.strength
             state = loop.run()
             if not last:
                 result.train_skill = self._skill(train)
@@ -240,6 +241,16 @@ class StrategyRunner:
         self.results.append(result)
         self.callback.stage_ended(result)
         return result
+
+    def _known_strength(self) -> float | None:
+        """Return the penalty of a head's optimum where held-out rows can no longer choose it.
+
+        Once a stage has trained what it hands on, all rows are known to the features. What was
+        chosen before holds then, or scikit-learn's default.
+        """
+        if not self._kept:
+            return None
+        return next((r.strength for r in reversed(self.results) if r.strength), 1.0)
 
     def _loop(
         self,

@@ -71,12 +71,14 @@ def fit_head(
     kind: TargetKind,
     labels: Labels,
     seed: int,
+    strength: float | None = None,
 ) -> Fitted:
     """Fit the head to the features of the training rows; it is then in the model.
 
     The model and its loader are those inside ``frozen_features``; only the head has gradients.
     Labels are in the units of training; windows have those of their row, or of their own words. The
-    seed draws the folds; the windows of a row are never parted.
+    seed draws the folds; the windows of a row are never parted. A ``strength`` that is given is
+    the penalty: features that were trained on these rows make held-out ones of them look known.
     """
     start = Snapshot(head)
     everything = np.arange(len(labels))
@@ -86,18 +88,19 @@ def fit_head(
         problem = _Problem(model, head, loader, kind, scales)
         found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
         size = None if loader.units is None else int(loader.units.sum())
-        for pair in folds(kind.strata(_of_data_rows(labels, loader)), seed, size):
+        strata = kind.strata(_of_data_rows(labels, loader))
+        for pair in folds(strata, seed, size) if strength is None else ():
             kept, held_out = (np.flatnonzero(np.isin(data_row, rows)) for rows in pair)
             start.restore()
-            for strength in STRENGTHS:
-                problem.solve(kept, strength)
-                found[strength].append(problem.losses(held_out))
+            for tried in STRENGTHS:
+                problem.solve(kept, tried)
+                found[tried].append(problem.losses(held_out))
         rows = {s: np.concatenate(parts) for s, parts in found.items() if parts}
-        chosen, losses = choose(rows), {s: float(each.mean()) for s, each in rows.items()}
+        chosen, losses = strength or choose(rows), {s: float(r.mean()) for s, r in rows.items()}
         start.restore()
         iterations = 0
-        for strength in (s for s in STRENGTHS if s <= chosen):
-            iterations = problem.solve(everything, strength)
+        for tried in (s for s in STRENGTHS if s <= chosen):
+            iterations = problem.solve(everything, tried)
     return Fitted(chosen, losses, iterations)
 
 

@@ -1,0 +1,83 @@
+"""The default where the rows of a class are few, and the penalty of a head that is fitted again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+
+import headstart as hs
+import tiny_families
+from headstart.strategies.builtin import ALIASES
+from models.test_sentence import make_sentence
+from tiny_runs import frame, inputs, watched
+
+FEW, USUAL = ALIASES["few"].line, ALIASES["default"].line
+
+
+def settings_of(folder: Path, rows: int, **more: Any) -> dict[str, Any]:
+    settings = inputs(folder, train=frame(rows), **more)
+    make_sentence(Path(settings["model"]), pooling_mode_mean_tokens=True)
+    return settings
+
+
+@pytest.mark.parametrize(
+    ("rows", "given", "line"),
+    [
+        (30, {}, FEW),
+        (32, {}, USUAL),  # 16 of each class
+        (30, {"strategy": USUAL}, USUAL),
+        (30, {"epochs": 6}, USUAL),
+        (30, {"total_epochs": 6}, USUAL),
+        (30, {"head_type": "native"}, USUAL),
+        (30, {"preset": "paper"}, USUAL),
+        (30, {"lr": 1e-3}, FEW),
+    ],
+)
+def test_what_the_default_is(tmp_path: Path, rows: int, given: dict[str, Any], line: str) -> None:
+    plan = hs.plan(**settings_of(tmp_path, rows), **given)
+    assert plan.strategy == line
+    assert any("rows a class are few" in note for note in plan.notes) == (line == FEW)
+    if "lr" in given:
+        assert plan.stages[1].optimizer.lr == given["lr"]
+
+
+def test_a_checkpoint_that_was_not_made_for_sentence_vectors_keeps_it(tmp_path: Path) -> None:
+    assert hs.plan(**inputs(tmp_path)).strategy == USUAL
+
+
+def test_numbers_keep_it(tmp_path: Path) -> None:
+    rows = frame(24)
+    table = rows.assign(label=np.linspace(0, 5, len(rows)))
+    settings = settings_of(tmp_path, 24) | {"train": table, "validation": table[:6]}
+    assert hs.plan(**settings, target="number").strategy == USUAL
+
+
+def test_what_was_decided_is_written_down_and_repeats_the_run(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 24)
+    settings |= {"train": str(tmp_path / "train.csv")}
+    first = hs.fit(**settings, out=str(tmp_path / "first"))
+    assert first.strategy == FEW
+    written = yaml.safe_load((tmp_path / "first" / "settings.yaml").read_text())
+    again = hs.fit(**written | {"out": str(tmp_path / "again")})
+    assert (again.strategy, again.last) == (first.strategy, first.last)
+
+
+@pytest.mark.optimum
+def test_a_head_is_fitted_again_with_the_penalty_that_held_out_rows_chose(tmp_path: Path) -> None:
+    rows = frame(24, noise=True)
+    settings = settings_of(tmp_path, 24) | {"train": rows, "guard": True}
+    first, _, last = watched(strategy=FEW, out=tmp_path / "run", **settings).result.stages
+    assert first.strength == last.strength != 1.0
+    assert first.held_out_loss is not None and last.held_out_loss is None
+    line = "full(steps=2)+contrast >> head(until=optimum)"
+    _, alone = watched(strategy=line, out=tmp_path / "alone", **settings).result.stages
+    assert (alone.strength, alone.held_out_loss) == (1.0, None)
+
+
+def test_decoders_keep_it(tmp_path: Path) -> None:
+    tiny_families.save_pretrained("gpt2", tmp_path / "gpt2")
+    assert hs.plan(**inputs(tmp_path, "gpt2")).strategy == USUAL
