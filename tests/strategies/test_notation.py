@@ -12,6 +12,7 @@ from headstart.errors import NotationError
 from headstart.strategies.builtin import ALIASES
 from headstart.strategies.notation import parse
 from headstart.strategies.stages import SETTINGS, Stage, Strategy
+from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS
 
 KNOWN = tuple(TUNERS)
@@ -60,10 +61,10 @@ def test_white_space_and_a_last_comma_do_not_matter() -> None:
 
 @pytest.mark.parametrize("alias", ALIASES)
 def test_an_alias_is_the_line_it_stands_for(alias: str) -> None:
-    written_out = parse(ALIASES[alias].line, KNOWN)
-    assert parse(alias, KNOWN) == written_out
-    assert parse(alias, KNOWN).name == written_out.name == ALIASES[alias].line
-    assert parse(f"head >> {alias}", KNOWN).stages[1:] == written_out.stages
+    written_out = parse(ALIASES[alias].line, KNOWN, TECHNIQUES)
+    assert parse(alias, KNOWN, TECHNIQUES) == written_out
+    assert parse(alias, KNOWN, TECHNIQUES).name == written_out.name == ALIASES[alias].line
+    assert parse(f"head >> {alias}", KNOWN, TECHNIQUES).stages[1:] == written_out.stages
     assert {stage.trains for stage in written_out.stages} <= set(KNOWN)
 
 

@@ -10,8 +10,9 @@ from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.steps.types import RunSettings, Splits, gold_labels
 from headstart.strategies.builtin import ALIASES
-from headstart.techniques.contrast import Contrast
-from headstart.tuners._bind import read_strategy
+from headstart.strategies.stages import Strategy
+from headstart.techniques import TECHNIQUES
+from headstart.tuners._bind import bind_techniques, read_strategy
 
 FEW = 16
 """Mean rows of a class below which they are few: measured with 8 and with 32."""
@@ -29,26 +30,30 @@ def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> Ru
     given = config.epochs or config.total_epochs or config.head
     if not open_ or given or not settings.hyperparameters.sentence:
         return settings
-    if splits.kind.name not in Contrast.targets or not _can_compare(model):
+    line = ALIASES["few"].line
+    strategy = read_strategy(line)
+    if not _suits(strategy, splits.kind.name, model):
         return settings
     labels = np.asarray(gold_labels(splits.train))
     classes = len(np.unique(labels))
     if len(labels) >= FEW * classes:
         return settings
-    line = ALIASES["few"].line
     note = (
         f"{len(labels) / classes:.3g} rows a class are few: rows of a class are drawn together "
         f"before the head is fitted ({line}); --strategy fine-tunes otherwise."
     )
     changed = config.model_copy(update={"strategy": line})
-    return replace(
-        settings, config=changed, strategy=read_strategy(line), notes=(*settings.notes, note)
-    )
+    return replace(settings, config=changed, strategy=strategy, notes=(*settings.notes, note))
 
 
-def _can_compare(model: SplitModel) -> bool:
-    try:
-        Contrast().check(model)
-    except ModelError:
-        return False
+def _suits(strategy: Strategy, target: str, model: SplitModel) -> bool:
+    """Return whether all techniques of a strategy have a meaning for these labels and model."""
+    for stage in strategy.stages:
+        if any(target not in TECHNIQUES.get(each.name).targets for each in stage.techniques):
+            return False
+        try:
+            for technique in bind_techniques(stage):
+                technique.check(model)
+        except ModelError:
+            return False
     return True

@@ -206,14 +206,13 @@ class StrategyRunner:
         guarded, stored = self._detached_on_error(tuner, last), not any(t.live for t in techniques)
         loaders = stage_loaders(*parts, self.callback, stored=frozen and stored)
         saving = activation_memory(*parts, frozen=frozen)
-        with guarded, saving, loaders as read, closing(techniques):
-            train = read[0]
+        with guarded, saving, loaders as (train, val), closing(techniques):
             found = technique_context(*parts, trained, train, plan.length)
             if tuner.wants_rows:
                 tuner.prepare(self.split, found.batches, found.loss)
             for technique in techniques:
                 technique.begin(found)
-            loop = self._loop(index, attempt, plan, start, trained, read, last, techniques)
+            loop = self._loop(index, attempt, plan, start, trained, (train, val), last, techniques)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
                 self._buffers.resume(resume[1])
