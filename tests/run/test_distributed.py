@@ -24,6 +24,7 @@ LINES = {
     "lp-ft": "head(steps=6) > full(steps=5)",
     "prefix": "prefix(steps=3) > full(steps=2)",
     "parts": "full(steps=6)",
+    "contrast": "head(steps=3) >> full(steps=5)+contrast(0.9)",
     "memory": "lora(steps=3) > full(steps=4)",
     "best": "full(steps=6, lr=1e-3)",
     "windows": "head(steps=3) > full(steps=4)",
@@ -34,6 +35,7 @@ LINES = {
 }
 MORE: dict[str, dict[str, Any]] = {
     "parts": {"micro_batch_size": 3},
+    "contrast": {"micro_batch_size": 3},
     "memory": {"micro_batch_size": 3, "gradient_checkpointing": True, "offload_optimizer": True},
     "best": {"select": "best", "selection": "carve"},
     "windows": {"max_length": 6, "long_texts": "windows"},
