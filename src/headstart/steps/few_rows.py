@@ -38,9 +38,10 @@ def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> Ru
     classes = len(np.unique(labels))
     if len(labels) >= FEW * classes:
         return settings
+    usual = ALIASES["default"].line
     note = (
         f"{len(labels) / classes:.3g} rows a class are few: rows of a class are drawn together "
-        f"before the head is fitted ({line}); --strategy fine-tunes otherwise."
+        f"before the head is fitted. To fine-tune instead, write the strategy {usual!r}."
     )
     changed = config.model_copy(update={"strategy": line})
     return replace(settings, config=changed, strategy=strategy, notes=(*settings.notes, note))
