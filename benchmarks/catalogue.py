@@ -20,12 +20,18 @@ from headstart.tuners import TUNERS
 
 PLAIN = "full"
 FURTHER = ("full+child_tuning(mode=F)",)
+KNOBS = {"contrast": "(0.5)"}  # with pairs alone the head would not train
 
 
 def strategies() -> list[str]:
     """Return plain fine-tuning first, which is the baseline."""
     tuners = [f"{name} > {PLAIN}" for name in TUNERS if name != PLAIN]
-    return [PLAIN, *tuners, *(f"{PLAIN}+{name}" for name in TECHNIQUES), *FURTHER]
+    return [
+        PLAIN,
+        *tuners,
+        *(f"{PLAIN}+{name}{KNOBS.get(name, '')}" for name in TECHNIQUES),
+        *FURTHER,
+    ]
 
 
 def main() -> None:

@@ -20,7 +20,11 @@ from _turns import parser, run
 
 BATCH, SKIPPED = 32, 3
 PLAIN = "full"
-KNOBS = {"class_weights": "class_weights(power=0.5)", "child_tuning F": "child_tuning(mode=F)"}
+KNOBS = {
+    "class_weights": "class_weights(power=0.5)",
+    "contrast": "contrast(0.5)",
+    "child_tuning F": "child_tuning(mode=F)",
+}
 
 
 def cost(stage: str, arguments: argparse.Namespace) -> dict[str, float]:

@@ -19,7 +19,13 @@ from headstart.tuners import TUNERS
 from tiny_runs import Watch
 
 KINDS = ("pictures", "sounds")
-KNOBS = {"mixout": "(0.7)", "reinit": "(1)", "peft": ", type=loha", "oft": ", block=8"}
+KNOBS = {
+    "mixout": "(0.7)",
+    "reinit": "(1)",
+    "contrast": "(0.5)",
+    "peft": ", type=loha",
+    "oft": ", block=8",
+}
 REFUSED = {"full(steps=1)+r3f", "full(steps=1)+smart", "prefix(steps=1) > full(steps=1)"}
 """What is refused by name for sounds, of this family."""
 

@@ -173,7 +173,7 @@ def test_classes_have_no_threshold(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(TECHNIQUES))
 def test_every_technique_acts_or_is_refused_by_name(tmp_path: Path, name: str) -> None:
-    knobs = {"mixout": "(0.7)", "reinit": "(1)"}.get(name, "")
+    knobs = {"mixout": "(0.7)", "reinit": "(1)", "contrast": "(0.5)"}.get(name, "")
     given = settings(tmp_path, strategy=f"full(steps=1)+{name}{knobs}", guard=False)
     if "multilabel" in TECHNIQUES.get(name).targets:
         assert np.isfinite(hs.fit(**given, out=tmp_path / "run").scores["loss"])

@@ -178,7 +178,10 @@ def test_long_rows_are_read_in_windows_or_cut_and_that_is_told(
     assert [len(row.tags or ()) for row in long] == [len(row) for row in words]
 
 
-@pytest.mark.parametrize("extra", sorted(TECHNIQUES))
+ON_TAGS = [name for name in sorted(TECHNIQUES) if "tags" in TECHNIQUES.get(name).targets]
+
+
+@pytest.mark.parametrize("extra", ON_TAGS)
 def test_techniques_act_on_words(extra: str, model: Path, tmp_path: Path) -> None:
     own = config(model, tmp_path / extra, strategy=f"full(steps=2)+{extra}", micro_batch_size=4)
     result = run(own, frames=frames())
