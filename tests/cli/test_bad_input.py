@@ -146,7 +146,7 @@ ROWS = {
     "unknown task": Case(words=("--task", "ret"), parts=("'ret'", "'rte'")),
     "two lengths of the last stage": Case(
         words=("--text", "sentence", "--strategy", "head > full(steps=2)", "--epochs", "3"),
-        parts=("steps of the last stage, or --epochs; found both", "           ^^^^^^^\n"),
+        parts=("steps of full, or --epochs; found both", "           ^^^^^^^\n"),
     ),
     "patience without a plateau": Case(
         words=("--text", "sentence", "--strategy", "head(until=learned, patience=3) > full"),

@@ -149,7 +149,7 @@ def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError
     return [
         NotationError(
             config.strategy, *last.places.get(name, last.place),
-            f"{name} of the last stage, or --{option.replace('_', '-')}", "both",
+            f"{name} of {last.trains}, or --{option.replace('_', '-')}", "both",
             "Keep the one that you mean.",
         )
         for option, name in own.items()
