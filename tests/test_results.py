@@ -22,7 +22,7 @@ def stage(**more: Any) -> StageResult:
         "steps": 8, "ended": "learned", "seconds": 2.5, "training_seconds": 2.0, "tokens": 500,
         "start": {"score": 0.5}, "end": {"score": 0.75}, "best_step": 4, "best": {"score": 0.8},
         "curve": [Point(0, None, {"score": 0.5, "loss": 0.7}), Point(8, 0.1, {"score": 0.75})],
-        "train_skill": 0.25, "learned": True, "handed_on": "head",
+        "train_adjusted_score": 0.25, "learned": True, "handed_on": "head",
     }  # fmt: skip
     return StageResult(**{**values, **more})
 

@@ -220,7 +220,16 @@ def saved(run: Path | str) -> Tensors:
 def scores(result: RunResult) -> list[Any]:
     """Return all that a result says about quality, without times."""
     stages = [
-        (s.stage, s.attempt, s.steps, s.ended, s.train_skill, s.handed_on, s.best_step, s.curve)
+        (
+            s.stage,
+            s.attempt,
+            s.steps,
+            s.ended,
+            s.train_adjusted_score,
+            s.handed_on,
+            s.best_step,
+            s.curve,
+        )
         for s in result.stages
     ]
     return [stages, result.last, result.best, result.untouched, result.guard, result.warnings]

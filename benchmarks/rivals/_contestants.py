@@ -125,7 +125,8 @@ def _headstart(
     facts = {
         "line": result.strategy, "stages": [s.stage for s in result.stages],
         "steps": [s.steps for s in result.stages], "ended": [s.ended for s in result.stages],
-        "skill": [s.train_skill for s in result.stages], "guard": len(result.guard),
+        "adjusted_score": [s.train_adjusted_score for s in result.stages],
+        "guard": len(result.guard),
         "training_seconds": [round(s.training_seconds, 2) for s in result.stages],
     }  # fmt: skip
     return Outcome(_softmax(found["logits"]), found["seconds"], facts)

@@ -58,7 +58,7 @@ class StageResult:
         held_out_loss: Mean loss on held-out folds of the training rows, where the head was fitted
             to its optimum and rows could be held out.
         strength: C of the penalty with which the head was fitted to its optimum.
-        train_skill: How far above chance the training rows are predicted at the end: 0 is
+        train_adjusted_score: How far above chance the training rows are predicted at the end: 0 is
             chance, 1 is perfect.
         learned: Whether that is well above chance.
         handed_on: ``head``, ``everything``, ``model`` (the last stage) or ``nothing`` (given up).
@@ -84,7 +84,7 @@ class StageResult:
     curve: list[Point] = field(default_factory=list)
     held_out_loss: float | None = None
     strength: float | None = None
-    train_skill: float | None = None
+    train_adjusted_score: float | None = None
     learned: bool | None = None
     handed_on: str = "model"
 

@@ -89,7 +89,7 @@ def measured(place: int, seed: int, given_up: str = "") -> dict[str, Any]:
     return {
         "pretrained": f"sha256:{seed}", "start": f"sha256:{seed}{place}", "points": points,
         "cosine_to_pretrained": 0.5, "values": [1.0, float(place)], "given_up": given_up,
-        "notes": [f"bitfit did not learn: skill 0.0{seed}; trying once more."] * bool(given_up),
+        "notes": [f"bitfit did not learn: adjusted score 0.0{seed}; trying."] * bool(given_up),
     }  # fmt: skip
 
 
@@ -165,7 +165,7 @@ def test_seeds_without_a_pretrained_head_are_left_out_and_named() -> None:
     found = findings([case({"whole head": 0.05}, lost=[2, 5])])
     assert "Left out, because stage 1 did not learn: seeds 2, 5." in found.sentences
     told = next(text for text in found.sentences if text.startswith("With seed 2,"))
-    assert told.startswith("With seed 2, bitfit did not learn: skill 0.02. More steps")
+    assert told.startswith("With seed 2, bitfit did not learn: adjusted score 0.02. More steps")
     table = {row[0]: row[1] for row in found.tables[0].rows}
     assert table["fresh head"] == "10"
     assert table["whole head"] == table["shuffled"] == "8"

@@ -16,9 +16,9 @@ from headstart.errors import HeadstartError
 from headstart.inputs._rows import build_rows
 from headstart.models.head_choice import ProblemType, Target
 from headstart.targets import TARGETS
+from headstart.targets._adjusted import adjusted_score
 from headstart.targets._base import TargetKind
 from headstart.targets._model import kind_of
-from headstart.targets._skill import skill
 from headstart.tasks import spec
 from headstart.tasks.metrics import DEFAULTS, METRICS, compute, metric_faults
 from headstart.tasks.spec import TaskSpec
@@ -184,18 +184,18 @@ def test_the_chance_loss_is_that_of_the_best_constant_guess(name: str) -> None:
 
 
 @each
-def test_skill_is_one_without_errors_and_none_for_a_constant(name: str) -> None:
+def test_the_adjusted_score_is_one_without_errors_and_none_for_a_constant(name: str) -> None:
     kind, labels = fitted(name)
     perfect = logits_of(CASES[name].perfect(labels))
-    assert skill(kind, perfect, labels) == pytest.approx(1)
+    assert adjusted_score(kind, perfect, labels) == pytest.approx(1)
     flat = kind.flat(labels)
     constant = logits_of(np.tile(CASES[name].constant(labels), (len(flat), 1)))
-    assert skill(kind, constant, labels) == pytest.approx(0, abs=1e-6)
+    assert adjusted_score(kind, constant, labels) == pytest.approx(0, abs=1e-6)
     halves = [
-        kind.learned_sums(torch.from_numpy(perfect[part]), torch.from_numpy(flat[part]))
+        kind.adjusted_sums(torch.from_numpy(perfect[part]), torch.from_numpy(flat[part]))
         for part in (slice(0, 7), slice(7, None))
     ]
-    assert kind.learned(sum(halves).numpy()) == pytest.approx(1)  # type: ignore[union-attr]
+    assert kind.adjusted_score(sum(halves).numpy()) == pytest.approx(1)  # type: ignore[union-attr]
 
 
 @each

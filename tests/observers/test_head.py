@@ -268,7 +268,7 @@ def test_the_guard_does_not_hold_a_control_back(folder: Path) -> None:
 def test_another_head_that_has_not_learned_is_told(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    notes = ("bitfit did not learn: skill 0.02; trying",)
+    notes = ("bitfit did not learn: adjusted score 0.02; trying",)
     monkeypatch.setattr(module, "head_of_another_run", lambda _plan, _other: OtherHead(None, notes))
     run = Carried(folder, "other seed")
     assert run.measured["given_up"] == "the stage 1 of the other seed did not learn"

@@ -100,7 +100,7 @@ def test_losses_and_scores_are_the_same(name: str, folders: tuple[Path, Path]) -
     assert two.data == one.data
     for first, second in zip(one.stages, two.stages, strict=True):
         assert (first.steps, first.tokens) == (second.steps, second.tokens)
-        assert first.train_skill == pytest.approx(second.train_skill, abs=1e-5)
+        assert first.train_adjusted_score == pytest.approx(second.train_adjusted_score, abs=1e-5)
         for left, right in zip(first.curve, second.curve, strict=True):
             assert left.step == right.step
             assert left.train_loss == pytest.approx(right.train_loss, abs=1e-4)

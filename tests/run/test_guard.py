@@ -30,7 +30,7 @@ def model_of(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("skill", "share", "ended", "learned"),
+    ("adjusted_score", "share", "ended", "learned"),
     [
         (0.11, 1.0, "end", True),
         (0.09, 0.81, "end", False),
@@ -39,10 +39,14 @@ def model_of(run: Path) -> dict[str, torch.Tensor]:
         (0.9, 0.1, "nan", False),
     ],
 )
-def test_what_counts_as_learned(skill: float, share: float, ended: str, learned: bool) -> None:
+def test_what_counts_as_learned(
+    adjusted_score: float, share: float, ended: str, learned: bool
+) -> None:
     """A tenth of the way from chance to no error, or four fifths of the loss of a constant."""
     chance = 0.6
-    made = StageResult("bitfit", "bitfit", 1, 9, 1e-3, 1e-3, {}, train_skill=skill, ended=ended)
+    made = StageResult(
+        "bitfit", "bitfit", 1, 9, 1e-3, 1e-3, {}, train_adjusted_score=adjusted_score, ended=ended
+    )
     made.curve = [Point(9, share * chance, {"score": 0.5})]
     assert has_learned(made, chance) == learned
 
@@ -102,7 +106,7 @@ def test_a_second_attempt_can_succeed(tmp_path: Path) -> None:
     line = f"head(steps=60, head_lr=1e-3) > {LAST}"
     watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))
     first, second, last = watch.result.stages
-    assert (first.train_skill or 0) < LEARNED <= (second.train_skill or 0)
+    assert (first.train_adjusted_score or 0) < LEARNED <= (second.train_adjusted_score or 0)
     assert [s.handed_on for s in watch.results] == ["nothing", "head", "model"]
     assert len(watch.result.guard) == 1
     assert same(watch.stages[1].last_head, watch.stages[2].head)
@@ -113,15 +117,15 @@ def test_rows_without_a_pattern_teach_nothing(tmp_path: Path) -> None:
     settings = inputs(tmp_path) | {"train": frame(600, noise=True), "batch_size": 32}
     result = watched(strategy=f"head(steps=20) > {LAST}", out=tmp_path / "run", **settings).result
     assert [s.handed_on for s in result.stages] == ["nothing", "nothing", "model"]
-    assert all(abs(s.train_skill or 0) < 0.1 for s in result.stages)
+    assert all(abs(s.train_adjusted_score or 0) < 0.1 for s in result.stages)
 
 
 @pytest.mark.parametrize("line", [f"bitfit(steps=4) > {STUCK} > {LAST}"])
 def test_a_later_stage_falls_back_on_the_head_before_it(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    skills = iter([1.0, 0.0, 0.0])
-    monkeypatch.setattr("headstart.steps.stages.runner.skill", lambda *_: next(skills))
+    scores = iter([1.0, 0.0, 0.0])
+    monkeypatch.setattr("headstart.steps.stages.runner.adjusted_score", lambda *_: next(scores))
     watch = watched(strategy=line, out=tmp_path / "run", **inputs(tmp_path))
     assert [s.handed_on for s in watch.results] == ["head", "nothing", "nothing", "model"]
     assert "from the head before it" in watch.result.guard[1]
@@ -145,7 +149,7 @@ def test_a_head_that_learns_passes_without_a_word(tmp_path: Path) -> None:
     line = f"bitfit(steps=60, lr=1e-2, head_lr=1e-2) > {LAST}"
     result = watched(strategy=line, out=tmp_path / "run", select="last", **settings).result
     assert result.stages[0].learned
-    assert (result.stages[0].train_skill or 0) > LEARNED
+    assert (result.stages[0].train_adjusted_score or 0) > LEARNED
     assert result.guard == []
 
 

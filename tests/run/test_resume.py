@@ -170,12 +170,12 @@ def state(out: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def skills(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def attempts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Say how much the attempts before the last stage will seem to have learned."""
 
     def use(*values: float) -> None:
         told: Iterator[float] = iter(values)
-        monkeypatch.setattr(stages, "skill", lambda *_: next(told))
+        monkeypatch.setattr(stages, "adjusted_score", lambda *_: next(told))
 
     return use
 
@@ -197,15 +197,15 @@ def test_the_guard_remembers_over_an_interrupt(
     line: str,
     at: tuple[int, int],
     learned: tuple[float, ...],
-    skills: Callable[..., None],
+    attempts: Callable[..., None],
     tmp_path: Path,
 ) -> None:
     settings = inputs(tmp_path, strategy=line)
-    skills(*learned)
+    attempts(*learned)
     whole = watched(out=tmp_path / "whole", **settings).result
     assert len(whole.stages) == len(learned) + 1
     assert len(whole.guard) == learned.count(0)
-    skills(*learned)
+    attempts(*learned)
     with pytest.raises(KeyboardInterrupt):
         hs.fit(callback=interrupt(at), out=tmp_path / "run", **settings)
     hs.fit(out=tmp_path / "run", resume=True, **settings)

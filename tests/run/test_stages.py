@@ -84,8 +84,8 @@ def test_a_head_alone_goes_back_to_the_checkpoint(
 def test_a_stage_that_was_given_up_leaves_what_was_merged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    skills = iter([1.0, 0.0, 0.0])
-    monkeypatch.setattr(stages, "skill", lambda *_: next(skills))
+    scores = iter([1.0, 0.0, 0.0])
+    monkeypatch.setattr(stages, "adjusted_score", lambda *_: next(scores))
     watch = run(tmp_path, f"{L} >> {B} > {F}", guard=True)
     first, second, third, last = watch.stages
     assert first.handed_fingerprint != first.fingerprint
@@ -96,7 +96,7 @@ def test_a_stage_that_was_given_up_leaves_what_was_merged(
 def test_a_merge_that_was_given_up_changes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "skill", lambda *_: 0.0)
+    monkeypatch.setattr(stages, "adjusted_score", lambda *_: 0.0)
     merge = Lora.merge
     monkeypatch.setattr(Lora, "merge", lambda *_: pytest.fail("merged"))
     watch = run(tmp_path, f"{L} >> {F}", guard=True)
@@ -114,7 +114,7 @@ def test_what_cannot_be_merged_is_refused_before_it_trains(line: str, tmp_path: 
 
 @pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize(
-    ("line", "skills", "begins"),
+    ("line", "scores", "begins"),
     [
         pytest.param(f"{L} > {F}", [1.0], [0, 0], marks=ALL),
         pytest.param(f"{L} >> {F}", [1.0], [0, 4], marks=ALL),
@@ -124,13 +124,13 @@ def test_what_cannot_be_merged_is_refused_before_it_trains(line: str, tmp_path: 
 )
 def test_running_statistics_are_handed_on_as_the_weights_are(
     line: str,
-    skills: list[float],
+    scores: list[float],
     begins: list[int],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left = iter(skills)
-    monkeypatch.setattr(stages, "skill", lambda *_: next(left))
+    left = iter(scores)
+    monkeypatch.setattr(stages, "adjusted_score", lambda *_: next(left))
     found: list[list[float]] = [[] for _ in begins]
 
     def note(attempt: int, _step: int) -> None:

@@ -11,7 +11,7 @@ import torch
 
 import headstart.training.loop as module
 from headstart.strategies.plan import Length
-from headstart.targets._skill import skill
+from headstart.targets._adjusted import adjusted_score
 from headstart.training.evaluate import predict_logits
 from headstart.training.loop import StageLoop
 from headstart.training.stopping import LearnedRule
@@ -26,9 +26,9 @@ class At(LearnedRule):
         super().__init__()
         self.window, self.seen = window, list[float]()
 
-    def update(self, skill: float) -> bool:
-        """Note the window's skill."""
-        self.seen.append(skill)
+    def update(self, score: float) -> bool:
+        """Note the window's adjusted score."""
+        self.seen.append(score)
         return len(self.seen) >= self.window
 
 
@@ -82,7 +82,7 @@ def test_a_head_that_never_learns_goes_to_the_bound(make_loop: Make) -> None:
     assert late.run().step == 24
 
 
-def test_the_rule_sees_the_skill_on_each_window(make_loop: Make) -> None:
+def test_the_rule_sees_the_adjusted_score_on_each_window(make_loop: Make) -> None:
     loop = make_loop(Length(12, 1, "learned"), eval_every=2, optimizer={"lr": 0.0, "head_lr": 0.0})
     loop.rule = rule = At(99)
     loop.run()
@@ -91,7 +91,7 @@ def test_the_rule_sees_the_skill_on_each_window(make_loop: Make) -> None:
     windows = [np.concatenate(batches[i : i + 3]) for i in range(0, 12, 3)]
     labels = loop.loader.labels  # type: ignore[attr-defined]
     assert rule.seen == pytest.approx(
-        [skill(loop.kind, logits[rows], labels[rows]) for rows in windows]
+        [adjusted_score(loop.kind, logits[rows], labels[rows]) for rows in windows]
     )
 
 

@@ -17,7 +17,7 @@ def test_streams_are_independent_of_one_another() -> None:
     keys = [
         (seed, name, *place)
         for seed in range(5)
-        for name in ("order", "dropout", "tuner", "skill")
+        for name in ("order", "dropout", "tuner", "adjusted_score")
         for place in ((), (0,), (1,), (0, 1), (1, 0), (11,))
     ]
     found = {stream(*key) for key in keys}

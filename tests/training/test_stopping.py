@@ -12,10 +12,10 @@ from headstart.training.stopping import LearnedRule, PlateauRule
 CHANCE = math.log(2)
 
 
-def stops(skills: Iterable[float], **settings: float) -> int | None:
+def stops(scores: Iterable[float], **settings: float) -> int | None:
     """Return the window, counted from 1, at which the rule lets the stage end."""
     rule = LearnedRule(**{"enough": 0.9, **settings})  # type: ignore[arg-type]
-    return next((i for i, skill in enumerate(skills, 1) if rule.update(skill)), None)
+    return next((i for i, score in enumerate(scores, 1) if rule.update(score)), None)
 
 
 def test_it_does_not_stop_at_chance() -> None:
@@ -24,11 +24,11 @@ def test_it_does_not_stop_at_chance() -> None:
     assert stops([0.1] * 50) is None  # above chance, but not well above
 
 
-def test_it_does_not_stop_while_the_skill_rises() -> None:
+def test_it_does_not_stop_while_the_adjusted_score_rises() -> None:
     assert stops(np.arange(0.0, 0.88, 0.03)) is None
 
 
-def test_it_stops_when_the_skill_has_levelled_off_well_above_chance() -> None:
+def test_it_stops_when_the_adjusted_score_has_levelled_off_well_above_chance() -> None:
     assert stops([0.0, 0.1, 0.2, 0.21, 0.2, 0.22]) == 6
     assert stops([0.0, 0.1, 0.2, 0.1, 0.05, 0.0]) == 6
     assert stops([0.0, 0.1, 0.2, 0.21, 0.2], patience=2) == 5

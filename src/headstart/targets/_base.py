@@ -7,7 +7,8 @@
     check, describe          what a user should know of them before training
     fit, standardise         to the units of training and, in save_units, back
     row_losses, chance_loss  what is minimised, and what a constant guess would give
-    learned_sums, learned    how far above chance some rows are predicted
+    adjusted_sums, adjusted_score
+                             how far above chance some rows are predicted
     predict, answers         logits to predictions, and to columns for the user
     flat, tags               labels of words: as the logits have them, as sequences
     row_scores, p_better     whether one model is better than another on the same rows
@@ -172,16 +173,16 @@ class TargetKind(ABC):
         """Compute the mean loss of the best guess that ignores the input."""
 
     @abstractmethod
-    def learned_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return what ``learned`` needs to know of some rows; the sums of more rows add up.
+    def adjusted_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return what ``adjusted_score`` needs to know of some rows; the sums of more rows add up.
 
         Logits are (n, outputs), labels (n,) or (n, outputs); the sums have two dimensions, in fp64
         where the device has it.
         """
 
     @abstractmethod
-    def learned(self, sums: Scores) -> float:
-        """Return how far above chance rows are predicted, from finite ``learned_sums``.
+    def adjusted_score(self, sums: Scores) -> float:
+        """Return how far above chance rows are predicted, from finite ``adjusted_sums``.
 
         0 for chance, 1 for perfect; 0 where the rows say nothing.
         """

@@ -17,9 +17,9 @@ from headstart.data.labels import LabelMap, Labels, index_aliases, label_column,
 from headstart.data.rows import Rows
 from headstart.data.tables.classnames import case_aliases, class_names, ordered_classes
 from headstart.models.head_choice import ProblemType
+from headstart.targets._adjusted import exact, no_better
 from headstart.targets._answers import Answers
 from headstart.targets._base import Floats, Mask, Scores, TargetKind
-from headstart.targets._skill import exact, no_better
 from headstart.tasks.calibration import measure, softmax
 from headstart.tasks.spec import Target, TaskSpec
 from headstart.untrusted import shown
@@ -112,14 +112,14 @@ class Classes(TargetKind):
         shares = np.bincount(labels, minlength=self.outputs) / len(labels)
         return float(-sum(s * math.log(s) for s in shares if s > 0))
 
-    def learned_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def adjusted_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Count each class's rows and those predicted right, (2, classes)."""
         logits = exact(logits)
         members = labels[:, None] == torch.arange(logits.shape[1], device=labels.device)
         right = members & (logits.argmax(dim=1) == labels)[:, None]
         return torch.stack([members.sum(dim=0), right.sum(dim=0)]).to(logits.dtype)
 
-    def learned(self, sums: Scores) -> float:
+    def adjusted_score(self, sums: Scores) -> float:
         """Return the balanced accuracy, rescaled so that a constant guess gives 0.
 
         It is also called informedness. It is 0 where all rows are of one class.

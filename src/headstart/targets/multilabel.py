@@ -20,10 +20,10 @@ from headstart.data.rows import Rows
 from headstart.data.tables.classnames import case_aliases, item_names
 from headstart.errors import DataError
 from headstart.models.checkpoints.model_config import THRESHOLD
+from headstart.targets._adjusted import correlations, exact, moments, no_better
 from headstart.targets._answers import Answers
 from headstart.targets._base import Floats, Mask, Scores, TargetKind
 from headstart.targets._label_lists import holds_lists, missing_lists, read_lists, to_matrix
-from headstart.targets._skill import correlations, exact, moments, no_better
 from headstart.tasks.spec import TaskSpec
 from headstart.untrusted import quoted, shown
 
@@ -169,12 +169,12 @@ class MultiLabel(TargetKind):
         shares = labels.mean(axis=0)
         return float((entr(shares) + entr(1 - shares)).mean())
 
-    def learned_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def adjusted_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Sum up for a correlation of each label, (labels, 6)."""
         guess = exact(logits).sigmoid()
         return moments(guess, labels.to(guess.dtype))
 
-    def learned(self, sums: Scores) -> float:
+    def adjusted_score(self, sums: Scores) -> float:
         """Return the mean correlation of label and probability, over the labels that occur.
 
         It needs no threshold: early in training no rare label comes near one.

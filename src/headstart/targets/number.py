@@ -31,10 +31,10 @@ from headstart.data.tables.classnames import class_names
 from headstart.errors import DataError, raise_all
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import rescale_output
+from headstart.targets._adjusted import correlations, exact, moments
 from headstart.targets._answers import Answers
 from headstart.targets._base import Floats, Mask, Scores, TargetKind
 from headstart.targets._label_lists import holds_lists
-from headstart.targets._skill import correlations, exact, moments
 from headstart.tasks.spec import TaskSpec
 
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
@@ -139,13 +139,13 @@ class Number(TargetKind):
         """Return the variance, the loss of the mean; see ``TargetKind.chance_loss``."""
         return float(np.var(labels.astype(np.float64)))
 
-    def learned_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Sum up for a correlation, (1, 6); see ``TargetKind.learned_sums``."""
+    def adjusted_sums(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Sum up for a correlation, (1, 6); see ``TargetKind.adjusted_sums``."""
         guess = exact(logits)
         return moments(guess, labels.to(guess.dtype)[:, None])
 
-    def learned(self, sums: Scores) -> float:
-        """Return the squared correlation; see ``TargetKind.learned``."""
+    def adjusted_score(self, sums: Scores) -> float:
+        """Return the squared correlation; see ``TargetKind.adjusted_score``."""
         return float(np.nan_to_num(correlations(sums)[0]) ** 2)
 
     def predict(self, logits: Floats) -> Labels:

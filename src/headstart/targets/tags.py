@@ -19,9 +19,9 @@ from headstart.data.tables.classnames import item_names
 from headstart.data.tokens.words import LISTS, as_json
 from headstart.errors import DataError, raise_all
 from headstart.models.head_choice import ProblemType
+from headstart.targets._adjusted import no_better
 from headstart.targets._answers import Answers
 from headstart.targets._base import Floats, Mask, Scores
-from headstart.targets._skill import no_better
 from headstart.targets._spans import marked_spans, no_tags, read_tags, unknown_tags
 from headstart.targets.classes import Classes
 from headstart.tasks._tags import OUTSIDE, Scheme, breaks, counts, entities, scheme_of

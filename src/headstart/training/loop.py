@@ -37,8 +37,8 @@ from headstart.kernels.memory import kept_memory
 from headstart.kernels.rows import RowGradients
 from headstart.models.backbone import saved_buffers
 from headstart.results import Point
+from headstart.targets._adjusted import adjusted_score_of_sums
 from headstart.targets._base import TargetKind
-from headstart.targets._skill import skill_of_sums
 from headstart.techniques._base import Technique, Updated
 from headstart.training.checkpoint import under
 from headstart.training.frozen.solve import Fitted, fit_head
@@ -206,7 +206,7 @@ class StageLoop:
                 runtime.backward(loss * runtime.world)
             total += loss.detach()
             if isinstance(self.rule, LearnedRule):
-                found = self.kind.learned_sums(logits.detach(), labels) * weight
+                found = self.kind.adjusted_sums(logits.detach(), labels) * weight
                 self._window = found if self._window is None else self._window + found
         self._row_gradients.make_dense(self._updated.values())
         self.techniques.gradients(state.step)
@@ -238,7 +238,7 @@ class StageLoop:
             self.on_step(report.step, report.loss)
 
     def _window_sums(self) -> list[list[float]]:
-        """Return the sums for the skill over all processes since the rule last looked."""
+        """Return the sums for the adjusted score over all processes since the rule last looked."""
         if self._window is None:
             return []
         found: list[list[float]] = self.runtime.sum(self._window).tolist()
@@ -267,7 +267,9 @@ class StageLoop:
             state.ended = "nan"
             return
         if at_window and isinstance(self.rule, LearnedRule):
-            done = self.rule.update(skill_of_sums(self.kind, np.array(self._window_sums())))
+            done = self.rule.update(
+                adjusted_score_of_sums(self.kind, np.array(self._window_sums()))
+            )
             if done and state.step >= length.least and state.fall_from is None:
                 state.fall_from, end = state.step, self._schedule(0)[0]
             self._window = None

@@ -24,7 +24,7 @@ class LoopState:
         fall_from: Step at which the learning rate began to fall, where the rule decided it.
         ended: Why the stage ended, empty while it runs.
         rule: Memory of the stopping rule.
-        window: Sums for the skill on the rows since the rule last looked.
+        window: Sums for the adjusted score on the rows since the rule last looked.
         since_point: Loss sum and rows since the last evaluation.
         scale: State of fp16's loss scale.
         unseen_decay: What weight decay has still to multiply embedding rows by that no text holds.

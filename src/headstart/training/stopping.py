@@ -20,8 +20,8 @@ class LearnedRule:
     a few hundred rows by heart.
 
     Args:
-        enough: Skill on a window of training rows that ends the stage at once.
-        least: Skill from which levelling off ends it too.
+        enough: Adjusted score on a window of training rows that ends the stage at once.
+        least: Adjusted score from which levelling off ends it too.
         gain: Gain per window below which it counts as level.
         patience: Level windows in a row that end the stage.
     """
@@ -33,12 +33,12 @@ class LearnedRule:
     best: float = 0.0
     level: int = 0
 
-    def update(self, skill: float) -> bool:
-        """Record the skill on one more window, as trained on; return whether the stage may end."""
-        self.level = 0 if skill > self.best + self.gain else self.level + 1
-        self.best = max(self.best, skill)
+    def update(self, score: float) -> bool:
+        """Record the adjusted score on one more window; return whether the stage may end."""
+        self.level = 0 if score > self.best + self.gain else self.level + 1
+        self.best = max(self.best, score)
         level = self.best >= self.least and self.level >= self.patience
-        return skill >= self.enough or level
+        return score >= self.enough or level
 
 
 @dataclass

@@ -62,11 +62,15 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
 def stage_end(stage: StageResult) -> str:
     """Write how a stage ended."""
     learned = {True: "; the head learned", False: "; the head did NOT learn", None: ""}
-    skill = "" if stage.train_skill is None else f" (skill {stage.train_skill:.2f}, 0 is chance)"
+    adjusted = (
+        ""
+        if stage.train_adjusted_score is None
+        else f" (adjusted score {stage.train_adjusted_score:.2f}, 0 is chance)"
+    )
     passed = _HANDED_ON.get(stage.handed_on, stage.handed_on)
     return (
         f"ended after {_steps(stage.steps)} and {stage.seconds:.1f} s: "
-        f"{_ENDS.get(stage.ended, stage.ended)}{learned[stage.learned]}{skill}"
+        f"{_ENDS.get(stage.ended, stage.ended)}{learned[stage.learned]}{adjusted}"
         f"{'; ' + passed if passed else ''}"
     )
 

@@ -8,10 +8,10 @@ from headstart.results import StageResult
 from headstart.steps.stages.types import StagePlan
 
 LEARNED = 0.1
-"""Skill on the training rows (0 chance, 1 perfect) from which a head counts as having learned."""
+"""Adjusted score on the training rows from which a head counts as having learned."""
 LOSS_LEFT = 0.8
-"""Share of the loss of a constant guess at which a head has learned, whatever its skill: balanced
-accuracy hardly moves while most classes are rare."""
+"""Share of the loss of a constant guess at which a head has learned, whatever its adjusted score:
+balanced accuracy hardly moves while most classes are rare."""
 
 
 def has_learned(result: StageResult, chance: float, *, trained: bool = True) -> bool:
@@ -29,14 +29,16 @@ def has_learned(result: StageResult, chance: float, *, trained: bool = True) -> 
         return result.ended == "optimum"
     loss = result.curve[-1].train_loss if result.curve else None
     by_loss = loss is not None and loss <= LOSS_LEFT * chance
-    return (result.train_skill or 0) >= LEARNED or by_loss
+    return (result.train_adjusted_score or 0) >= LEARNED or by_loss
 
 
 def why_not(result: StageResult) -> str:
     """Write why a head has not learned."""
     if result.ended == "nan":
         return "its loss became NaN"
-    return f"skill {result.train_skill or 0:.2f} on the training rows (0 is chance)"
+    return (
+        f"adjusted score {result.train_adjusted_score or 0:.2f} on the training rows (0 is chance)"
+    )
 
 
 def second_attempt(plan: StagePlan, first: StageResult, chance: float) -> StagePlan:

@@ -45,8 +45,8 @@ from headstart.steps.stages.loaders import activation_memory, stage_loaders
 from headstart.steps.stages.pretrained import PretrainedBackbone
 from headstart.steps.stages.types import StagePlan, TrainingArguments, TrainingData
 from headstart.strategies.stages import Stage, Strategy
+from headstart.targets._adjusted import adjusted_score
 from headstart.targets._base import Floats
-from headstart.targets._skill import skill
 from headstart.techniques._base import Technique
 from headstart.training.checkpoint import under
 from headstart.training.evaluate import predict_logits
@@ -59,7 +59,7 @@ from headstart.training.step_reports import Pause
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind, bind_techniques
 
-SKILL_ROWS = 1000
+JUDGED_ROWS = 1000
 MOST_POINTS = 20
 """Evaluations in a stage, where the user does not say how often."""
 Save = Callable[[dict[str, Any], dict[str, torch.Tensor], bool], None]
@@ -221,7 +221,7 @@ class StrategyRunner:
                 result.held_out_loss, result.strength = fitted.held_out_loss, fitted.strength
             state = loop.run()
             if not last:
-                result.train_skill = self._skill(train)
+                result.train_adjusted_score = self._adjusted_score(train)
         result.ended, result.seconds = state.ended, state.seconds
         result.steps = 0 if state.ended == "optimum" else state.step
         result.training_seconds, result.tokens = state.training_seconds, state.tokens
@@ -340,14 +340,14 @@ class StrategyRunner:
                 self._buffers.restore()
             raise
 
-    def _skill(self, train: BatchLoader) -> float:
-        """Measure the skill on (at most a thousand of) the training rows, without dropout."""
+    def _adjusted_score(self, train: BatchLoader) -> float:
+        """Measure the adjusted score on a thousand training rows at most, without dropout."""
         labels = self.data.train_labels
-        rng = np.random.default_rng(stream(self.arguments.seed, "skill"))
-        rows = np.sort(rng.permutation(len(labels))[:SKILL_ROWS])
+        rng = np.random.default_rng(stream(self.arguments.seed, "adjusted_score"))
+        rows = np.sort(rng.permutation(len(labels))[:JUDGED_ROWS])
         part = SubsetLoader(train, rows)
         logits = predict_logits(self.split.model, part, self.runtime, self.data.outputs)
-        return skill(self.data.kind, logits, labels[rows])
+        return adjusted_score(self.data.kind, logits, labels[rows])
 
     def _check_backbone(self, name: str) -> None:
         """Check that the backbone is bit for bit what it was."""

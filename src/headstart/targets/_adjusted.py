@@ -1,4 +1,4 @@
-"""Skill: how far above chance some rows are predicted, whatever the shares of the labels.
+"""Adjusted score: how far above chance some rows are predicted, whatever the shares of the labels.
 
 It follows from a few sums, so that rows can be counted batch by batch and process by process.
 """
@@ -12,27 +12,27 @@ from headstart.data.labels import Labels
 from headstart.targets._base import Floats, Scores, TargetKind
 
 
-def skill(kind: TargetKind, logits: Floats, labels: Labels) -> float:
+def adjusted_score(kind: TargetKind, logits: Floats, labels: Labels) -> float:
     """Return how far above chance some rows are predicted.
 
-    See ``TargetKind.learned``; it is 0 where a logit is not finite.
+    See ``TargetKind.adjusted_score``; it is 0 where a logit is not finite.
     """
     if not np.isfinite(logits).all():
         return 0.0
-    found = kind.learned_sums(torch.from_numpy(logits), torch.from_numpy(kind.flat(labels)))
-    return skill_of_sums(kind, found.numpy())
+    found = kind.adjusted_sums(torch.from_numpy(logits), torch.from_numpy(kind.flat(labels)))
+    return adjusted_score_of_sums(kind, found.numpy())
 
 
-def skill_of_sums(kind: TargetKind, sums: Scores) -> float:
-    """Return the skill on the rows behind some sums.
+def adjusted_score_of_sums(kind: TargetKind, sums: Scores) -> float:
+    """Return the adjusted score on the rows behind some sums.
 
-    See ``TargetKind.learned``; it is 0 where a sum is not finite.
+    See ``TargetKind.adjusted_score``; it is 0 where a sum is not finite.
     """
-    return kind.learned(sums) if np.isfinite(sums).all() else 0.0
+    return kind.adjusted_score(sums) if np.isfinite(sums).all() else 0.0
 
 
-NO_SKILL = 0.02
-"""Skill on the validation rows below which a model is no better than chance."""
+NO_BETTER = 0.02
+"""Adjusted score on the validation rows below which a model is no better than chance."""
 
 
 def no_better(kind: TargetKind, logits: Floats, labels: Labels) -> str:
@@ -40,7 +40,7 @@ def no_better(kind: TargetKind, logits: Floats, labels: Labels) -> str:
 
     A sentence; nothing where they are better.
     """
-    if skill(kind, logits, labels) >= NO_SKILL:
+    if adjusted_score(kind, logits, labels) >= NO_BETTER:
         return ""
     return "The model is no better than chance on the validation rows."
 
