@@ -23,7 +23,7 @@ from headstart.tuners._bind import read_strategy
 from techniques.made import setting
 from tiny_runs import frame, inputs, watched
 
-LINE = "full(steps=40, lr=3e-3)+contrast >> head(until=optimum)"
+LINE = "full(steps=100, lr=1e-3)+contrast >> head(until=optimum)"
 
 
 def test_both_kinds_of_pairs_weigh_the_same() -> None:
@@ -93,6 +93,28 @@ def test_rows_of_a_class_come_together_and_the_head_is_fitted_behind(tmp_path: P
     assert together > apart + 0.5
     result = hs.evaluate(str(tmp_path / "run"), data=settings["validation"])
     assert result["score"] > 0.9
+
+
+def test_all_rows_are_compared_and_computed_anew_after_five_steps_or_an_epoch() -> None:
+    split = SplitModel(tiny.build("bert"))
+    (first,) = setting(split).batches()
+    second = {**first, "labels": 1 - first["labels"]}
+    split.model.eval()
+    for parts, kept in (([first, second], 5), ([first, second] * 3, 6)):
+        technique = Contrast()
+        technique.begin(replace(setting(split), batches=lambda parts=parts: iter(parts)))
+        anew = []
+        for step in range(13):
+            was = technique._bank.get("states")
+            technique.before_step(step)
+            if technique._bank["states"] is not was:
+                anew.append(step)
+            technique.after_step(step)
+        assert anew == list(range(0, 13, kept))
+        labels = [label for part in parts for label in part["labels"].tolist()]
+        assert technique._bank["classes"].tolist() == labels
+        assert len(technique._bank["states"]) == len(labels)
+        technique.close()
 
 
 def test_a_row_is_compared_with_all_rows_whatever_its_micro_batch() -> None:

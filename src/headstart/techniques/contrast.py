@@ -17,6 +17,10 @@ from headstart.models.checkpoints.model_config import is_decoder
 from headstart.ranges import A_SHARE, Range
 from headstart.techniques._base import Batch, Needs, Technique, TechniqueContext
 
+LEAST = 5
+"""Steps for which the compared rows are kept at least. An epoch of few rows is a single step, and
+to compute them anew for each would add a third to its time."""
+
 
 def pair_losses(
     states: torch.Tensor, labels: torch.Tensor, others: torch.Tensor, classes: torch.Tensor
@@ -36,7 +40,7 @@ def pair_losses(
 
 @dataclass
 class Contrast(Technique):
-    """Each row is compared with all training rows, as they were when the epoch began.
+    """Each row is compared with all training rows, as they were up to an epoch or 5 steps ago.
 
     The loss of pairs is that of SetFit (Tunstall et al. 2022, arXiv 2209.11055): the squared
     distance of the cosine from 1 for two rows of a class, from 0 for others. What is compared is
@@ -71,7 +75,7 @@ class Contrast(Technique):
         self._listening = False
         self._handles = [m.register_forward_pre_hook(self._hear) for m in _maps(context.split)]
         self._bank: dict[str, torch.Tensor] = {}
-        self._every = sum(1 for _ in context.batches())
+        self._every = max(sum(1 for _ in context.batches()), LEAST)
 
     def _hear(self, _: nn.Module, inputs: Sequence[torch.Tensor]) -> None:
         if self._listening and self._heard is None and inputs[0].ndim == 2:
@@ -85,7 +89,7 @@ class Contrast(Technique):
         return states
 
     def before_step(self, step: int) -> None:
-        """Compute all rows anew at the beginning of an epoch, without dropout."""
+        """Compute all rows anew where they have been kept long enough, without dropout."""
         self._listening = True
         if step % self._every == 0 or not self._bank:
             self._bank = self._all_rows()
@@ -129,7 +133,7 @@ class Contrast(Technique):
             handle.remove()
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Return all rows as the epoch began."""
+        """Return all rows as they are compared."""
         return dict(self._bank)
 
     def restore(self, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -158,9 +162,9 @@ def _unfit(split: SplitModel) -> ModelError:
 TECHNIQUE = Contrast
 CARD = Card(
     idea="Rows of one class are drawn together and rows of different classes are pushed apart, in "
-    "what the head reads. Every row is compared with all training rows, as they were when the "
-    "epoch began, so that few rows give many pairs. With weight 1 the head itself does not train: "
-    "a stage behind it fits the head.",
+    "what the head reads. Every row is compared with all training rows, so that few rows give "
+    "many pairs; they are computed anew after each epoch, or each 5 steps where that is longer. "
+    "With weight 1 the head itself does not train: a stage behind it fits the head.",
     equation="loss = (1 - weight) loss + weight (mean_same (1 - cos)^2 + mean_other cos^2)",
     helps="A few rows a class, with an encoder that was made for sentence vectors: the alias "
     "`few`, 20 steps between two fits of the head.",
@@ -170,5 +174,5 @@ CARD = Card(
     "2209.11055.",
     sources={"weight": "SetFit trains on pairs alone"},
     deviations="SetFit draws pairs and computes both rows of each. Here one row of a pair is taken "
-    "as it was when the epoch began, without a gradient, and all pairs of a row count.",
+    "as it was up to an epoch or 5 steps ago, without a gradient, and all pairs of a row count.",
 )
