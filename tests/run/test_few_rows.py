@@ -45,6 +45,13 @@ def test_what_the_default_is(tmp_path: Path, rows: int, given: dict[str, Any], l
         assert plan.stages[1].optimizer.lr == given["lr"]
 
 
+def test_a_head_that_was_chosen_is_not_fitted_anew(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 24)
+    hs.fit(**settings, strategy="head(steps=1)", guard=False, out=str(tmp_path / "head"))
+    plan = hs.plan(**settings, head=str(tmp_path / "head"))
+    assert FEW not in plan.strategy
+
+
 def test_a_checkpoint_that_was_not_made_for_sentence_vectors_keeps_it(tmp_path: Path) -> None:
     assert hs.plan(**inputs(tmp_path)).strategy == USUAL
 

@@ -117,6 +117,21 @@ def test_all_rows_are_compared_and_computed_anew_after_five_steps_or_an_epoch() 
         technique.close()
 
 
+def test_rows_are_compared_as_they_are_without_dropout() -> None:
+    split = SplitModel(tiny.build("bert"))
+    technique, made = Contrast(), setting(split)
+    technique.begin(made)
+    split.model.train()
+    technique.before_step(0)
+    assert split.model.training
+    split.model.eval()
+    (batch,) = made.batches()
+    inner = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    expected = normalize(split.base(**inner).pooler_output, dim=1)
+    torch.testing.assert_close(technique._bank["states"], expected)
+    technique.close()
+
+
 def test_a_row_is_compared_with_all_rows_whatever_its_micro_batch() -> None:
     gradients = []
     for size in (None, 3):
