@@ -82,6 +82,11 @@ def test_a_head_at_its_optimum_takes_nothing_of_a_total() -> None:
     assert steps("head(until=optimum) > full", total_epochs=12)[-1] == 120
     first, *_, last = plan("head(until=optimum) > lora > full", total_epochs=12)
     assert (first.steps, first.expected, last.steps) == (40, 0, 80)
+    # nor does one behind the stage that takes steps; a single step is enough for all three
+    line = "head(until=optimum) >> full >> head(until=optimum)"
+    assert [length.expected for length in plan(line, total_epochs=0.1)] == [0, 1, 0]
+    line = "head(until=optimum) > full(steps=20)"
+    assert [length.expected for length in plan(line, total_epochs=2)] == [0, 20]
 
 
 def test_a_share_of_a_total_is_a_bound_unless_its_length_was_asked_for() -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from headstart.errors import ConfigError, NotationError
 from headstart.strategies.stages import Stage, Strategy, Until
@@ -87,10 +87,11 @@ def lengths(
     divided = asked or (share is not None and undecided)
     if divided:
         steps = _divide(strategy, own, total, share)
-        if asked and sum(steps) != total:
+        found = steps[main] + _before(strategy, steps)
+        if asked and found != total:
             raise ConfigError(
                 f"stages that add up to the total of {_steps(total)}",
-                _steps(sum(steps)),
+                _steps(found),
                 "Leave the last stage without a length, or drop the total and every share.",
             )
         adaptive = [o and share is None for o in is_open]
@@ -99,11 +100,13 @@ def lengths(
         bound = min(max(most, LOWEST_BOUND), HIGHEST_BOUND)
         steps = [n or (most if i == main else bound) for i, n in enumerate(own)]
         adaptive = is_open
-    found = [_length(s, n, a) for s, n, a in zip(stages, steps, adaptive, strict=True)]
-    if divided:  # the main stage also takes what a head that is fitted does not
-        unused = sum(n.steps - n.expected for i, n in enumerate(found) if i != main)
-        found[main] = replace(found[main], steps=found[main].steps + unused)
-    return tuple(found)
+    return tuple(_length(s, n, a) for s, n, a in zip(stages, steps, adaptive, strict=True))
+
+
+def _before(strategy: Strategy, steps: Sequence[int]) -> int:
+    """Count the steps of the stages beside the main one; a head that is fitted takes none."""
+    counted = zip(strategy.stages, steps, strict=True)
+    return sum(n for i, (s, n) in enumerate(counted) if i != strategy.main and s.until != "optimum")
 
 
 def _divide(
@@ -113,7 +116,7 @@ def _divide(
     stages, main = strategy.stages, strategy.main
     default = max(1, round(total * (share or 1 / len(stages))))
     steps = [number or default for number in own]
-    taken = sum(steps) - steps[main]
+    taken = _before(strategy, steps)
     rest = total - taken
     final = own[main] or rest
     if math.isclose(sum(s.share or 0 for s in stages), 1):
