@@ -55,6 +55,8 @@ def test_its_bound_follows_fine_tuning_within_limits(epochs: int, bound: int) ->
         ("bitfit(steps=7) > full(steps=9)", [7, 9]),
         ("bitfit(steps=7) > full(epochs=2)", [7, 20]),
         ("full(steps=3)", [3]),
+        ("full(epochs=2, steps=9)", [9]),
+        ("full(steps=30, epochs=2)", [20]),
     ],
 )
 def test_a_length_in_the_line_is_kept(line: str, expected: list[int]) -> None:

@@ -190,11 +190,11 @@ class _Parser:
         common = {k: self._checked(k, named[k], places[k]) for k in SETTINGS if k in named}
         stage = Stage(name.text, arguments, own, **common, place=(name.start, end), places=places)
         lengths = [k for k in ("epochs", "steps", "share") if k in common]
-        if len(lengths) > 1:
+        if "share" in lengths and len(lengths) > 1:
             raise self._error(
                 _Token("", self.line[name.start : end], name.start),
-                "one of epochs, steps and share",
-                "Keep the one that you mean.",
+                "a share, or epochs and steps",
+                "Keep the length that you mean; of epochs and steps the shorter one holds.",
                 " and ".join(lengths),
             )
         return stage

@@ -138,11 +138,13 @@ def _steps(number: int) -> str:
 
 
 def _own(stage: Stage, per_epoch: int, total: int) -> int | None:
-    if stage.steps is not None:
-        return stage.steps
-    if stage.epochs is not None:
-        return max(1, round(stage.epochs * per_epoch))
-    return None if stage.share is None else max(1, round(stage.share * total))
+    """Return the length that a stage's line gives, in steps; of two the shorter one."""
+    given = [
+        None if stage.epochs is None else max(1, round(stage.epochs * per_epoch)),
+        stage.steps,
+        None if stage.share is None else max(1, round(stage.share * total)),
+    ]
+    return min((steps for steps in given if steps is not None), default=None)
 
 
 def _length(stage: Stage, steps: int, adaptive: bool) -> Length:

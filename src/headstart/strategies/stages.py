@@ -42,7 +42,7 @@ class Stage:
         arguments: The tuner's knobs given by position, as in ``top(3)``.
         knobs: The tuner's knobs given by name, as in ``lora(r=16)``.
         epochs: Length in passes over the training rows.
-        steps: Length in optimizer steps.
+        steps: Length in optimizer steps. Where both are given, the shorter one holds.
         share: Length as a share of the whole strategy's steps, between 0 and 1.
         until: ``end`` runs the whole length; ``learned`` ends when the score on the training rows
             is well above chance; ``plateau`` ends when the validation score stops
