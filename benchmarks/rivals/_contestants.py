@@ -42,10 +42,11 @@ def default() -> Contestant:
     from headstart.steps.few_rows import FEW
     from headstart.strategies.builtin import ALIASES
     from headstart.strategies.presets import fine_tuning_rate, get_preset
+    from headstart.techniques.contrast import LEAST
 
     rates = [fine_tuning_rate(size, solved=True) for size in (10**7, 10**8)]
     lines = [ALIASES[name].line for name in ("default", "few")]
-    told = f"{lines} {FEW} {get_preset('default')} {rates}"
+    told = f"{lines} {FEW} {LEAST} {get_preset('default')} {rates}"
     return line("default", means=hashlib.sha256(told.encode()).hexdigest()[:12])
 
 

@@ -28,7 +28,8 @@ def settings_of(folder: Path, rows: int, **more: Any) -> dict[str, Any]:
     ("rows", "given", "line"),
     [
         (30, {}, FEW),
-        (32, {}, USUAL),  # 16 of each class
+        (126, {}, FEW),
+        (128, {}, USUAL),  # 64 of each class
         (30, {"strategy": USUAL}, USUAL),
         (30, {"epochs": 6}, USUAL),
         (30, {"total_epochs": 6}, USUAL),

@@ -14,9 +14,9 @@ from headstart.strategies.stages import Strategy
 from headstart.techniques import TECHNIQUES
 from headstart.tuners._bind import bind_techniques, read_strategy
 
-FEW = 16
-"""Mean rows of a class below which they are few: between 8, where this line was measured to be
-better than fine-tuning, and 32, where it was not tried."""
+FEW = 64
+"""Mean rows of a class below which they are few: between 32 and 128, the sizes where this line was
+measured beside fine-tuning."""
 
 
 def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> RunSettings:
