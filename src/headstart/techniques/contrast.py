@@ -167,9 +167,9 @@ CARD = Card(
     "With weight 1 the head itself does not train: a stage behind it fits the head.",
     equation="loss = (1 - weight) loss + weight (mean_same (1 - cos)^2 + mean_other cos^2)",
     helps="A few rows a class, with an encoder that was made for sentence vectors: the alias "
-    "`few`, 20 steps between two fits of the head.",
+    "`few`, 20 epochs and 40 steps at most between two fits of the head.",
     harms="More steps than some tens fit few rows to death: on one set of 24 rows 60 steps were 11 "
-    "points below 20. Many rows of a class: not measured.",
+    "points below 20. High rates: what rows are compared with is some steps old.",
     citation="Tunstall et al.: Efficient Few-Shot Learning Without Prompts (2022), arXiv "
     "2209.11055.",
     sources={"weight": "SetFit trains on pairs alone"},
