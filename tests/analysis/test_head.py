@@ -89,7 +89,8 @@ def measured(place: int, seed: int, given_up: str = "") -> dict[str, Any]:
     return {
         "pretrained": f"sha256:{seed}", "start": f"sha256:{seed}{place}", "points": points,
         "cosine_to_pretrained": 0.5, "values": [1.0, float(place)], "given_up": given_up,
-        "notes": [f"bitfit did not learn: adjusted score 0.0{seed}; trying."] * bool(given_up),
+        "notes": [f"bitfit did not learn: adjusted score 0.0{seed}; trying once more."]
+        * bool(given_up),
     }  # fmt: skip
 
 

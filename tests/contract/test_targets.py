@@ -184,7 +184,7 @@ def test_the_chance_loss_is_that_of_the_best_constant_guess(name: str) -> None:
 
 
 @each
-def test_the_adjusted_score_is_one_without_errors_and_none_for_a_constant(name: str) -> None:
+def test_the_adjusted_score_is_1_without_errors_and_0_for_a_constant(name: str) -> None:
     kind, labels = fitted(name)
     perfect = logits_of(CASES[name].perfect(labels))
     assert adjusted_score(kind, perfect, labels) == pytest.approx(1)

@@ -24,7 +24,7 @@ LINES = {
     "lp-ft": "head(steps=6) > full(steps=5)",
     "prefix": "prefix(steps=3) > full(steps=2)",
     "parts": "full(steps=6)",
-    "contrast": "head(steps=3) >> full(steps=5)+contrast(0.9)",
+    "contrast": "head(steps=3) >> full(steps=7)+contrast(0.9)",
     "memory": "lora(steps=3) > full(steps=4)",
     "best": "full(steps=6, lr=1e-3)",
     "windows": "head(steps=3) > full(steps=4)",

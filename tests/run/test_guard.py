@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from headstart.models.checkpoints.loading import load_saved
 from headstart.results import Point, StageResult
 from headstart.steps.stages.guard import LEARNED, has_learned
 from headstart.training.loop import StageLoop
+from headstart.training.stopping import LearnedRule
 from tiny_runs import Watch, frame, inputs, same, saved, watched
 
 STUCK = "bitfit(steps=8, lr=1e-7, head_lr=1e-7)"
@@ -237,6 +240,33 @@ def test_a_model_at_chance_is_told_of(tmp_path: Path) -> None:
     line = "full(steps=20, lr=1e-2, head_lr=1e-2)"
     result = watched(strategy=line, out=tmp_path / "run", **settings).result
     assert "The model is no better than chance on the validation rows." in result.warnings
+
+
+def test_what_a_stage_leaves_of_a_total_goes_to_the_one_that_takes_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LearnedRule, "update", lambda *_: True)
+    monkeypatch.setattr("headstart.training.loop.WINDOW_ROWS", 8)
+    settings = inputs(tmp_path, batch_size=4, guard=False, total_epochs=30)
+    line = "head > full >> head(until=optimum)"
+    first, main, last = watched(strategy=line, out=tmp_path / "run", **settings).result.stages
+    assert first.steps == 51 < first.planned_steps == 60  # a fifth more than 42: the rate falls
+    assert (main.steps, last.steps) == (180 - 51, 0)
+
+
+@pytest.mark.parametrize("line", ["{} > full", "{} >> full >> {}"])
+def test_a_head_that_cannot_be_fitted_takes_nothing_of_a_total(
+    line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextlib.contextmanager
+    def none(*_: object) -> Iterator[None]:
+        yield None
+
+    monkeypatch.setattr("headstart.steps.stages.loaders.frozen_features", none)
+    settings = inputs(tmp_path, batch_size=4, guard=False, total_epochs=1)
+    text = line.format(*["head(until=optimum, steps=9)"] * 2)
+    found = watched(strategy=text, out=tmp_path / "run", **settings).result.stages
+    assert [stage.steps for stage in found] == [9, 6, 9][: len(found)]
 
 
 def test_the_plan_says_where_the_rest_of_a_budget_goes(tmp_path: Path) -> None:

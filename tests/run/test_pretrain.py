@@ -45,6 +45,12 @@ def easy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("headstart.steps.stages.guard.LEARNED", -2.0)
 
 
+@pytest.mark.parametrize("length", ["epochs=3", "steps=9", "share=0.5"])
+def test_a_length_is_given_once(length: str) -> None:
+    with pytest.raises(ConfigError, match="epochs, or a length in the line"):
+        hs.pretrain_head(own_model(), tokenised(8), f"lora({length})", epochs=2)
+
+
 @pytest.mark.usefixtures("easy")
 @pytest.mark.parametrize(
     ("family", "tuner"), spread(itertools.product(("bert", "roberta"), TUNERS), times=1)

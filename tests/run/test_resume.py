@@ -170,7 +170,7 @@ def state(out: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def attempts(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+def adjusted_scores(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Say how much the attempts before the last stage will seem to have learned."""
 
     def use(*values: float) -> None:
@@ -197,15 +197,15 @@ def test_the_guard_remembers_over_an_interrupt(
     line: str,
     at: tuple[int, int],
     learned: tuple[float, ...],
-    attempts: Callable[..., None],
+    adjusted_scores: Callable[..., None],
     tmp_path: Path,
 ) -> None:
     settings = inputs(tmp_path, strategy=line)
-    attempts(*learned)
+    adjusted_scores(*learned)
     whole = watched(out=tmp_path / "whole", **settings).result
     assert len(whole.stages) == len(learned) + 1
     assert len(whole.guard) == learned.count(0)
-    attempts(*learned)
+    adjusted_scores(*learned)
     with pytest.raises(KeyboardInterrupt):
         hs.fit(callback=interrupt(at), out=tmp_path / "run", **settings)
     hs.fit(out=tmp_path / "run", resume=True, **settings)

@@ -38,6 +38,8 @@ def rates(line: str, **settings: Any) -> list[tuple[float, float]]:
     [
         ("bitfit > full(epochs=2)", {"epochs": 3}, ["epochs=2"]),
         ("bitfit > full(steps=9)", {"epochs": 3}, ["steps=9"]),
+        ("full(epochs=2, steps=9)", {"epochs": 3}, ["full(epochs=2, steps=9)"]),
+        ("bitfit(share=0.2) > full", {"budget": "5m"}, ["share=0.2"]),
         ("full(lr=1e-4, epochs=2)", {"epochs": 3, "lr": 1e-5}, ["epochs=2", "lr=1e-4"]),
         ("head > full(head_lr=1e-4)", {"head_lr": 1e-5, "lr": 1e-5}, ["head_lr=1e-4"]),
         # The epochs are then those of which the share is a share.
@@ -50,6 +52,13 @@ def test_what_the_last_stage_overrules_is_pointed_at(
     strategy: str, settings: dict[str, Any], parts: list[str]
 ) -> None:
     assert unused(strategy, **settings) == parts
+
+
+def test_an_alias_is_pointed_at_as_it_was_written() -> None:
+    config = FitConfig(strategy="few", epochs=6)
+    (fault,) = unused_settings(config, read_strategy("few"))
+    assert "expected epochs and steps of full, or --epochs; found both" in str(fault)
+    assert fault.line[fault.start : fault.end] == "few"
 
 
 @pytest.mark.parametrize("preset", ["default", "paper"])

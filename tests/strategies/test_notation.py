@@ -144,7 +144,7 @@ WRONG = [
     ("full > full(lr=-1)", "lr=-1", 0, "above 0"),
     ("full(head_lr=0)", "head_lr=0", 0, "above 0"),
     ("full(warmup=1)", "warmup=1", 0, "below 1"),
-    ("full > head(share=0.2, steps=9)", "head(share=0.2, steps=9)", 0, "a share, or"),
+    ("full > head(share=0.2, steps=9)", "head(share=0.2, steps=9)", 0, "a share alone"),
     ("full > eh-ft(epochs=2)", "(", 0, "bitfit > full"),
 ]
 

@@ -87,6 +87,8 @@ def test_a_head_at_its_optimum_takes_nothing_of_a_total() -> None:
     # nor does one behind the stage that takes steps; a single step is enough for all three
     line = "head(until=optimum) >> full >> head(until=optimum)"
     assert [length.expected for length in plan(line, total_epochs=0.1)] == [0, 1, 0]
+    line = "head(until=optimum, steps=50) > full"
+    assert [length.expected for length in plan(line, total_epochs=2)] == [0, 20]
     line = "head(until=optimum) > full(steps=20)"
     assert [length.expected for length in plan(line, total_epochs=2)] == [0, 20]
 
@@ -159,7 +161,7 @@ def test_a_last_stage_that_is_left_nothing_is_refused_at_its_place(
     with pytest.raises(NotationError) as error:
         plan(line, **more)
     assert line[error.value.start : error.value.end].startswith("full")
-    assert "before the last stage" in error.value.found
+    assert "beside full and" in error.value.found
 
 
 @pytest.mark.parametrize("line", ["bitfit(steps=7) > full(steps=9)", "full(epochs=1)"])

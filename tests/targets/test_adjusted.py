@@ -9,8 +9,7 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
-from headstart.targets._adjusted import adjusted_score as adjusted_score_of
-from headstart.targets._adjusted import adjusted_score_of_sums
+from headstart.targets._adjusted import adjusted_score, adjusted_score_of_sums
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 
@@ -19,47 +18,47 @@ def kind_of(logits: Any) -> Any:
     return Number() if logits.shape[1] == 1 else Classes(tuple("abcdef"[: logits.shape[1]]))
 
 
-def adjusted_score(logits: Any, labels: Any) -> float:
-    return adjusted_score_of(kind_of(logits), logits, labels)
+def score(logits: Any, labels: Any) -> float:
+    return adjusted_score(kind_of(logits), logits, labels)
 
 
 def one_hot(guesses: Any, classes: int) -> Any:
     return 4 * np.eye(classes, dtype=np.float32)[guesses]
 
 
-def test_the_adjusted_score_is_nothing_for_a_constant_guess_and_one_for_no_error() -> None:
+def test_the_adjusted_score_is_0_for_a_constant_guess_and_1_for_no_error() -> None:
     labels = np.array([0] * 18 + [1] + [2])
     for guess in range(3):
-        assert adjusted_score(one_hot([guess] * 20, 3), labels) == pytest.approx(0)
-    assert adjusted_score(one_hot(labels, 3), labels) == pytest.approx(1)
-    assert adjusted_score(one_hot((labels + 1) % 3, 3), labels) == pytest.approx(-0.5)
+        assert score(one_hot([guess] * 20, 3), labels) == pytest.approx(0)
+    assert score(one_hot(labels, 3), labels) == pytest.approx(1)
+    assert score(one_hot((labels + 1) % 3, 3), labels) == pytest.approx(-0.5)
     half = np.array([0] * 10 + [1])
     guesses = np.array([0] * 5 + [1] * 5 + [1])
-    assert adjusted_score(one_hot(guesses, 2), half) == pytest.approx(0.5)
+    assert score(one_hot(guesses, 2), half) == pytest.approx(0.5)
 
 
-def test_a_random_guess_has_nothing_to_its_score_however_the_classes_are_shared() -> None:
+def test_a_random_guess_scores_0_whatever_the_shares_of_the_classes() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(3, 20_000, p=[0.9, 0.08, 0.02])
     guesses = rng.choice(3, 20_000, p=[0.5, 0.3, 0.2])
-    assert abs(adjusted_score(one_hot(guesses, 3), labels)) < 0.02
+    assert abs(score(one_hot(guesses, 3), labels)) < 0.02
 
 
-def test_the_adjusted_score_on_one_class_or_broken_logits_is_nothing() -> None:
-    assert adjusted_score(one_hot([0, 0], 2), np.array([0, 0])) == 0
+def test_the_adjusted_score_is_0_on_one_class_or_broken_logits() -> None:
+    assert score(one_hot([0, 0], 2), np.array([0, 0])) == 0
     broken = one_hot([0, 1], 2)
     broken[0, 0] = np.nan
-    assert adjusted_score(broken, np.array([0, 1])) == 0
+    assert score(broken, np.array([0, 1])) == 0
 
 
 def test_the_adjusted_score_for_numbers_is_the_squared_correlation() -> None:
     rng = np.random.default_rng(0)
     labels = rng.normal(size=50).astype(np.float32)
-    assert adjusted_score(3 * labels[:, None] + 1, labels) == pytest.approx(1)
-    assert adjusted_score(np.full((50, 1), 7, np.float32), labels) == 0
+    assert score(3 * labels[:, None] + 1, labels) == pytest.approx(1)
+    assert score(np.full((50, 1), 7, np.float32), labels) == 0
     guess = (labels + rng.normal(size=50)).astype(np.float32)
     expected = np.corrcoef(guess, labels)[0, 1] ** 2
-    assert adjusted_score(guess[:, None], labels) == pytest.approx(expected, rel=1e-5)
+    assert score(guess[:, None], labels) == pytest.approx(expected, rel=1e-5)
 
 
 def test_sums_of_parts_add_up_to_those_of_the_whole() -> None:
@@ -75,7 +74,7 @@ def test_sums_of_parts_add_up_to_those_of_the_whole() -> None:
             for i in range(0, 90, 7)
         ]
         whole = adjusted_score_of_sums(kind, torch.stack(parts).sum(dim=0).numpy())
-        assert whole == pytest.approx(adjusted_score(logits, labels), abs=1e-5)
+        assert whole == pytest.approx(score(logits, labels), abs=1e-5)
 
 
 def test_the_adjusted_score_is_informedness_as_scikit_learn_computes_it() -> None:
@@ -83,4 +82,4 @@ def test_the_adjusted_score_is_informedness_as_scikit_learn_computes_it() -> Non
     labels, logits = rng.choice(3, 200, p=[0.7, 0.2, 0.1]), rng.normal(size=(200, 3))
     logits[np.arange(200), labels] += 1
     expected = balanced_accuracy_score(labels, logits.argmax(axis=1), adjusted=True)
-    assert adjusted_score(logits.astype(np.float32), labels) == pytest.approx(expected)
+    assert score(logits.astype(np.float32), labels) == pytest.approx(expected)

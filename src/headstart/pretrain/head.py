@@ -74,8 +74,8 @@ def pretrain(
     strategy = read_strategy(f"{line} > full")
     if len(strategy.stages) != 2:
         raise ConfigError("one tuner, for example lora(r=16)", repr(line), "Name a single stage.")
-    if epochs is not None and strategy.stages[0].steps is not None:
-        raise ConfigError("a length in epochs or in steps", "both", f"Drop epochs, or {line!r}'s.")
+    if epochs is not None and strategy.stages[0].has_length:
+        raise ConfigError("epochs, or a length in the line", "both", f"Drop epochs, or {line!r}'s.")
     _require_classifier(split)
     _require_same_names(class_names_of(dataset, label_column), split, label_column)
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))

@@ -37,7 +37,9 @@ def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> Ru
         return settings
     labels = np.asarray(gold_labels(splits.train))
     classes = len(np.unique(labels))
-    if len(labels) >= FEW * classes:
+    # Each row is trained on once at least, as with the many classes that were measured.
+    most = (strategy.stages[strategy.main].steps or 0) * settings.hyperparameters.preset.batch_size
+    if len(labels) >= FEW * classes or len(labels) > most:
         return settings
     usual = ALIASES["default"].line
     note = (

@@ -143,17 +143,26 @@ def _encoder_alone(config: FitConfig, preset: Preset) -> bool:
 
 
 def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError]:
-    """Return an error for each setting that the main stage's line overrules; it points there."""
+    """Return an error for each setting that the strategy's line overrules; it points there."""
     last = strategy.stages[strategy.main]
     own = {"epochs": strategy.length_name, "lr": "lr", "head_lr": "head_lr"}
-    return [
+    shares = [
+        NotationError(
+            config.strategy, *stage.places.get("share", stage.place), "--budget or a share", "both",
+            "The one counts seconds, the other steps of all stages. Drop one.",
+        )
+        for stage in strategy.stages
+        if config.budget and stage.share is not None
+    ]  # fmt: skip
+    return shares + [
         NotationError(
             config.strategy, *last.places.get(name, last.place),
             f"{name} of {last.trains}, or --{option.replace('_', '-')}", "both",
             "Keep the one that you mean.",
         )
         for option, name in own.items()
-        if name and getattr(config, option) is not None and getattr(last, name) is not None
+        if name and getattr(config, option) is not None
+        and (option == "epochs" or getattr(last, name) is not None)
     ]  # fmt: skip
 
 

@@ -153,8 +153,14 @@ class _Parser:
                 f"no settings behind the alias {name.text!r}",
                 f"Write it out and set them on a stage: {line!r}.",
             )
-        place = (name.start, name.end)
-        return [replace(s, place=place) for s in parse(line, self.known, self.techniques).stages]
+        place, whole = (name.start, name.end), parse(line, self.known, self.techniques)
+        return [
+            replace(
+                stage, place=place, places={},
+                techniques=tuple(replace(a, place=place, places={}) for a in stage.techniques),
+            )
+            for stage in whole.stages
+        ]  # fmt: skip
 
     def _arguments(self, name: _Token) -> _Arguments:
         """Read what stands in brackets behind a name, if anything."""
@@ -193,8 +199,8 @@ class _Parser:
         if "share" in lengths and len(lengths) > 1:
             raise self._error(
                 _Token("", self.line[name.start : end], name.start),
-                "a share, or epochs and steps",
-                "Keep the length that you mean; of epochs and steps the shorter one holds.",
+                "a share alone, or epochs, steps or both",
+                "Keep the length that you mean; of epochs and steps the shorter length holds.",
                 " and ".join(lengths),
             )
         return stage

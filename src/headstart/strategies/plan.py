@@ -65,9 +65,9 @@ def lengths(
         strategy: The stages.
         rows: Training rows.
         batch_size: Rows per optimizer step, over all devices.
-        epochs: Epochs of the last stage; the total where a stage carries a share.
+        epochs: Epochs of the main stage; the total where a stage carries a share.
         total_epochs: Epochs of all stages together.
-        share: A preset's: the share of the total that a stage before the last takes where its
+        share: A preset's: the share of the total that a stage before the main one takes where its
             line gives no length. If ``None``, such a stage goes on until its head has learned,
             and where a total is asked for, for an equal share of it at most.
 
@@ -87,12 +87,12 @@ def lengths(
     divided = asked or (share is not None and undecided)
     if divided:
         steps = _divide(strategy, own, total, share)
-        found = steps[main] + _before(strategy, steps)
+        found = steps[main] + _other_steps(strategy, steps)
         if asked and found != total:
             raise ConfigError(
                 f"stages that add up to the total of {_steps(total)}",
                 _steps(found),
-                "Leave the last stage without a length, or drop the total and every share.",
+                f"Leave {stages[main].trains} without a length, or drop the total and every share.",
             )
         adaptive = [o and share is None for o in is_open]
     else:
@@ -103,8 +103,8 @@ def lengths(
     return tuple(_length(s, n, a) for s, n, a in zip(stages, steps, adaptive, strict=True))
 
 
-def _before(strategy: Strategy, steps: Sequence[int]) -> int:
-    """Count the steps of the stages beside the main one; a head that is fitted takes none."""
+def _other_steps(strategy: Strategy, steps: Sequence[int]) -> int:
+    """Count the steps of all stages but the main one; a head that is fitted takes none."""
     counted = zip(strategy.stages, steps, strict=True)
     return sum(n for i, (s, n) in enumerate(counted) if i != strategy.main and s.until != "optimum")
 
@@ -116,7 +116,7 @@ def _divide(
     stages, main = strategy.stages, strategy.main
     default = max(1, round(total * (share or 1 / len(stages))))
     steps = [number or default for number in own]
-    taken = _before(strategy, steps)
+    taken = _other_steps(strategy, steps)
     rest = total - taken
     final = own[main] or rest
     if math.isclose(sum(s.share or 0 for s in stages), 1):
@@ -126,7 +126,7 @@ def _divide(
             strategy.line or strategy.name,
             *stages[main].place,
             f"stages that fit into {_steps(total)} in all",
-            f"{_steps(taken)} before the last stage and {final} in it",
+            f"{_steps(taken)} beside {stages[main].trains} and {final} in it",
             "Shorten the stages or raise the total; shares must not add up to more than 1.",
         )
     steps[main] = final

@@ -42,7 +42,7 @@ class Stage:
         arguments: The tuner's knobs given by position, as in ``top(3)``.
         knobs: The tuner's knobs given by name, as in ``lora(r=16)``.
         epochs: Length in passes over the training rows.
-        steps: Length in optimizer steps. Where both are given, the shorter one holds.
+        steps: Length in optimizer steps; beside epochs the shorter length holds.
         share: Length as a share of the whole strategy's steps, between 0 and 1.
         until: ``end`` runs the whole length; ``learned`` ends when the score on the training rows
             is well above chance; ``plateau`` ends when the validation score stops
@@ -127,14 +127,14 @@ class Strategy:
 
     @property
     def length_name(self) -> str | None:
-        """``epochs`` or ``steps`` where the main stage's line gives its length, so that it holds.
+        """``epochs``, ``steps`` or both, with which the main stage's line gives its length.
 
         ``None`` where it is open, or some stage has a share of the total instead.
         """
         if any(stage.share is not None for stage in self.stages):
             return None
         main = self.stages[self.main]
-        return next((name for name in ("epochs", "steps") if getattr(main, name) is not None), None)
+        return " and ".join(n for n in ("epochs", "steps") if getattr(main, n) is not None) or None
 
     def with_stage(self, index: int, **changes: object) -> Strategy:
         """Return the strategy with some settings of one stage changed."""

@@ -31,7 +31,7 @@ def adjusted_score_of_sums(kind: TargetKind, sums: Scores) -> float:
     return kind.adjusted_score(sums) if np.isfinite(sums).all() else 0.0
 
 
-NO_BETTER = 0.02
+ABOVE_CHANCE = 0.02
 """Adjusted score on the validation rows below which a model is no better than chance."""
 
 
@@ -40,7 +40,7 @@ def no_better(kind: TargetKind, logits: Floats, labels: Labels) -> str:
 
     A sentence; nothing where they are better.
     """
-    if adjusted_score(kind, logits, labels) >= NO_BETTER:
+    if adjusted_score(kind, logits, labels) >= ABOVE_CHANCE:
         return ""
     return "The model is no better than chance on the validation rows."
 

@@ -34,7 +34,7 @@ class LearnedRule:
     level: int = 0
 
     def update(self, score: float) -> bool:
-        """Record the adjusted score on one more window; return whether the stage may end."""
+        """Record the score on one more window, as trained on; return whether the stage may end."""
         self.level = 0 if score > self.best + self.gain else self.level + 1
         self.best = max(self.best, score)
         level = self.best >= self.least and self.level >= self.patience

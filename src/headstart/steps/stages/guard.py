@@ -8,7 +8,7 @@ from headstart.results import StageResult
 from headstart.steps.stages.types import StagePlan
 
 LEARNED = 0.1
-"""Adjusted score on the training rows from which a head counts as having learned."""
+"""Adjusted score on the training rows (0 is chance, 1 perfect) from which a head has learned."""
 LOSS_LEFT = 0.8
 """Share of the loss of a constant guess at which a head has learned, whatever its adjusted score:
 balanced accuracy hardly moves while most classes are rare."""

@@ -59,7 +59,8 @@ from headstart.training.step_reports import Pause
 from headstart.tuners._base import Tuner
 from headstart.tuners._bind import bind, bind_techniques
 
-JUDGED_ROWS = 1000
+SCORED_ROWS = 1000
+"""Training rows at most on which the adjusted score is measured."""
 MOST_POINTS = 20
 """Evaluations in a stage, where the user does not say how often."""
 Save = Callable[[dict[str, Any], dict[str, torch.Tensor], bool], None]
@@ -171,8 +172,10 @@ class StrategyRunner:
         plan, budget = self.plans[index], self.arguments.budget
         if attempt == 2:
             return second_attempt(plan, self.results[-1], self.data.chance)
-        if budget and index == len(self.plans) - 1:
-            used = sum(r.steps for r in self.results if r.handed_on != "nothing")
+        if budget and index == self.strategy.main:
+            # A head that is fitted counts for nothing, also where it has to be trained instead.
+            counted = [r for r in self.results if r.until != "optimum"]
+            used = sum(r.steps for r in counted if r.handed_on != "nothing")
             return replace(plan, length=replace(plan.length, steps=budget - used))
         return plan
 
@@ -344,7 +347,7 @@ class StrategyRunner:
         """Measure the adjusted score on a thousand training rows at most, without dropout."""
         labels = self.data.train_labels
         rng = np.random.default_rng(stream(self.arguments.seed, "adjusted_score"))
-        rows = np.sort(rng.permutation(len(labels))[:JUDGED_ROWS])
+        rows = np.sort(rng.permutation(len(labels))[:SCORED_ROWS])
         part = SubsetLoader(train, rows)
         logits = predict_logits(self.split.model, part, self.runtime, self.data.outputs)
         return adjusted_score(self.data.kind, logits, labels[rows])
