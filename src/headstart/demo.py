@@ -33,7 +33,7 @@ STRATEGIES = {
     "ft": "full",
     "default": "head(until=optimum) >> full+contrast >> head(until=optimum)",
 }
-"""Folder of each run, and what it does; the second is the default where rows are so few."""
+"""Folder of each run, and what it does; the second are the default's stages where rows are few."""
 
 PARTS = (
     "cluster.hierarchy", "fft", "integrate", "interpolate", "linalg", "ndimage", "optimize",
@@ -45,7 +45,7 @@ ROWS_OF_A_CLASS = 8
 JUDGED_ROWS = 800
 """Rows that both models are measured on: the standard error of an accuracy is 1.6 points."""
 EPOCHS = 6.7
-"""Of all stages together: the default's 20 steps of 32 rows. To fit the head takes none."""
+"""Of all stages together: 20 steps of 32 rows, half of the default's. To fit a head takes none."""
 MAX_LENGTH = 64
 
 FILM_ROWS = 500
