@@ -89,6 +89,9 @@ def test_a_head_at_its_optimum_takes_nothing_of_a_total() -> None:
     assert [length.expected for length in plan(line, total_epochs=0.1)] == [0, 1, 0]
     line = "head(until=optimum, steps=50) > full"
     assert [length.expected for length in plan(line, total_epochs=2)] == [0, 20]
+    for own in ("until=optimum", "until=optimum, share=0.5"):
+        with pytest.raises(ConfigError, match="Leave full without a length"):
+            plan(f"head({own}) > full(share=0.5)")
     line = "head(until=optimum) > full(steps=20)"
     assert [length.expected for length in plan(line, total_epochs=2)] == [0, 20]
 

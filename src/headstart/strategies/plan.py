@@ -119,7 +119,8 @@ def _divide(
     taken = _other_steps(strategy, steps)
     rest = total - taken
     final = own[main] or rest
-    if math.isclose(sum(s.share or 0 for s in stages), 1):
+    taking = [s.share or 0 for i, s in enumerate(stages) if i == main or s.until != "optimum"]
+    if math.isclose(sum(taking), 1):
         final = rest  # each share is rounded; this one makes the sum exact
     if final < 1 or (final > rest and stages[main].share is not None):
         raise NotationError(
