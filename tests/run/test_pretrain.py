@@ -249,7 +249,7 @@ WRONG: list[tuple[dict[str, Any], type[HeadstartError], str]] = [
     ({"tuner": "bitfit > lora"}, ConfigError, "Name a single stage"),
     ({"tuner": "bitfitt"}, ConfigError, "Did you mean 'bitfit'"),
     ({"tuner": "lora(r=0)"}, ConfigError, "1 or more"),
-    ({"tuner": "bitfit(steps=2)"}, ConfigError, "in epochs or in steps"),
+    ({"tuner": "bitfit(steps=2)"}, ConfigError, "epochs, or a length in the line"),
     ({"batch_size": 0}, ConfigError, "greater than or equal to 1"),
     ({"lr": -1.0}, ConfigError, "greater than 0"),
     ({"epochs": 0}, ConfigError, "greater than 0"),
