@@ -118,6 +118,7 @@ class RunResult:
             determined no temperature and the model is as it was.
         selected: ``last`` or ``best``: which of the two is saved.
         rule: The rule that selected, in words.
+        notes: What was decided for this run and may surprise.
         warnings: What the user was warned of.
         guard: What the guard did, in words; empty where it had nothing to do.
         collapsed: Whether it ended no better than chance, or predicts one class only.
@@ -155,6 +156,7 @@ class RunResult:
     calibration: dict[str, Any] = field(default_factory=dict)
     selected: str = "last"
     rule: str = ""
+    notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     guard: list[str] = field(default_factory=list)
     collapsed: bool = False

@@ -119,7 +119,7 @@ def test_a_run_that_fits_is_bit_for_bit_the_run_without_a_budget(tmp_path: Path)
     hs.fit(**settings, out=tmp_path / "plain")
     result = hs.fit(**settings, budget="5h", out=tmp_path / "timed")
     assert same(saved(tmp_path / "plain"), saved(tmp_path / "timed"))
-    assert result.warnings[-1].endswith("is expected to end within 5h.")
+    assert result.notes[-1].endswith("is expected to end within 5h.")
 
 
 def test_what_was_decided_is_kept_for_whoever_repeats_or_resumes_the_run(

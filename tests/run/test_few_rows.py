@@ -100,3 +100,9 @@ def test_a_head_is_fitted_again_with_the_penalty_that_held_out_rows_chose(tmp_pa
 def test_decoders_keep_it(tmp_path: Path) -> None:
     tiny_families.save_pretrained("gpt2", tmp_path / "gpt2")
     assert hs.plan(**inputs(tmp_path, "gpt2")).strategy == USUAL
+
+
+def test_that_it_was_chosen_is_a_note_and_no_warning(tmp_path: Path) -> None:
+    result = hs.fit(**settings_of(tmp_path, 12), out=str(tmp_path / "run"))
+    assert [note for note in result.notes if "rows a class are few" in note]
+    assert not [warning for warning in result.warnings if "few: rows" in warning]

@@ -172,15 +172,15 @@ def test_carved_rows_that_stand_in_training_too_are_counted(tmp_path: Path) -> N
 def test_what_a_sample_lacks_is_told(tmp_path: Path) -> None:
     table = frame(40)
     settings = inputs(tmp_path) | {"train": table, "validation_rows": 99}
-    notes = " ".join(hs.plan(**settings, train_rows=6).notes)
+    notes = " ".join(hs.plan(**settings, train_rows=6).warnings)
     assert "fewer than 5 training rows are hard to learn: 'bad' (3), 'good' (3)" in notes
     assert "--validation-rows 99 is more than there are; all 12 are used" in notes
-    assert "hard to learn" not in " ".join(hs.plan(**settings).notes)
+    assert "hard to learn" not in " ".join(hs.plan(**settings).warnings)
 
 
 def test_carving_for_nothing_is_pointed_out(tmp_path: Path) -> None:
     def notes(**more: Any) -> str:
-        return " ".join(hs.plan(**inputs(tmp_path) | {"selection": "carve"} | more).notes)
+        return " ".join(hs.plan(**inputs(tmp_path) | {"selection": "carve"} | more).warnings)
 
     assert "no score selects anything" in notes(strategy=LINE)
     assert "no score selects" not in notes(strategy=LINE, select="best")

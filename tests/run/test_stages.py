@@ -193,8 +193,8 @@ def test_a_head_that_the_checkpoint_carries_is_used_only_if_asked_for(tmp_path: 
     carrying = str(tmp_path / "run" / "model")
     settings = inputs(tmp_path, strategy=F) | {"model": carrying}
     said = "own head is not used; give --head"
-    assert [note for note in hs.plan(**settings).notes if said in note and carrying in note]
-    assert not [note for note in hs.plan(**settings, head=carrying).notes if said in note]
+    assert [note for note in hs.plan(**settings).warnings if said in note and carrying in note]
+    assert not [note for note in hs.plan(**settings, head=carrying).warnings if said in note]
 
 
 def test_a_saved_head_can_begin_another_run(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli.shared.console import errors, is_main_process, output, show
+from headstart.cli.shared.console import errors, is_main_process, output, show, warn
 from headstart.cli.shared.settings import FitCommand, gather, require_folder, with_settings
 from headstart.cli.shared.usage import command
 from headstart.config import FitConfig
@@ -101,7 +101,8 @@ def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
     if is_main_process():
         if not quiet:
             show(*describe_plan(plan))
-        show(*(f"note: {note}" for note in plan.notes))
+        for warning in plan.warnings:
+            warn(warning)
 
 
 def _print_result(result: RunResult, *, quiet: bool) -> None:

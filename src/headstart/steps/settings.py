@@ -35,12 +35,12 @@ def decide_settings(config: FitConfig) -> RunSettings:
 
     Raises ``HeadstartError`` if a setting is at fault, or the model is not there.
     """
-    strategy, task, notes = read_strategy(config.strategy), find_task(config), []
+    strategy, task, warnings = read_strategy(config.strategy), find_task(config), []
     hyperparameters = decide_hyperparameters(config, task, look=True)
     if config.takes_whole_head and strategy.hands_on_a_head:
         kept = Strategy(strategy.stages[strategy.main :])
         strategy = replace(kept, line=kept.name)
-        notes.append(f"The head is given, so no stage runs before fine-tuning: {strategy.name}.")
+        warnings.append(f"The head is given, so no stage runs before fine-tuning: {strategy.name}.")
     raise_all(unused_settings(config, strategy))
     if config.long_texts == "windows":
         require_windows(task)
@@ -49,11 +49,11 @@ def decide_settings(config: FitConfig) -> RunSettings:
     decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
     uses = decides or config.calibrate or config.tune_threshold
     if config.selection == "carve" and not uses:
-        notes.append(
+        warnings.append(
             "--selection carve takes rows from training, though no score selects anything here; "
             "add --select best, --calibrate or --tune-threshold, or drop it."
         )
-    return RunSettings(config, task, strategy, hyperparameters, tuple(notes))
+    return RunSettings(config, task, strategy, hyperparameters, warnings=tuple(warnings))
 
 
 def _require_augmentable(config: FitConfig, task: TaskSpec) -> None:

@@ -21,8 +21,8 @@ _SENTENCE = (
 class PlanSummary:
     """A run's plan as tables and facts.
 
-    ``facts`` are all else worth knowing beforehand, ``notes`` what was decided or found and may
-    surprise.
+    ``facts`` are all else worth knowing beforehand, ``notes`` what was decided and may surprise,
+    ``warnings`` what was found and may spoil the result.
     """
 
     strategy: str
@@ -30,6 +30,7 @@ class PlanSummary:
     counts: tuple[ParameterCount, ...]
     facts: tuple[tuple[str, str], ...]
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def rows(self) -> list[tuple[str, ...]]:
         """Return one row a stage: stage, steps, ends, rate, head rate, trainable, frozen."""
@@ -53,6 +54,7 @@ class PlanSummary:
             *(f"{name}: {value}" for name, value in self.facts),
             head,
             *(" | ".join(row) for row in self.rows()),
+            *(f"note: {note}" for note in self.notes),
         ]
 
 
@@ -89,7 +91,9 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
     if total and any(stage.length.until != "end" for stage in stages[: plan.strategy.main]):
         facts["budget"] = f"{total:,} steps in all; fine-tuning takes what is left"
     told = {**facts, **_data_facts(plan), "head input": describe_pooling(plan.model)}
-    return PlanSummary(plan.strategy.name, stages, plan.counts, tuple(told.items()), plan.notes)
+    return PlanSummary(
+        plan.strategy.name, stages, plan.counts, tuple(told.items()), plan.notes, plan.warnings
+    )
 
 
 def _describe_start(config: FitConfig) -> str:

@@ -74,7 +74,8 @@ class Hyperparameters:
 class RunSettings:
     """The settings of a run, with what the user left open filled in.
 
-    The target of user columns may still be open; ``notes`` are what was decided and may surprise.
+    The target of user columns may still be open; ``notes`` are what was decided and may surprise,
+    ``warnings`` where settings do not go together.
     """
 
     config: FitConfig
@@ -82,6 +83,7 @@ class RunSettings:
     strategy: Strategy
     hyperparameters: Hyperparameters
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
@@ -145,8 +147,8 @@ class TrainingPlan:
     """A run with everything checked and decided; nothing is trained or written yet.
 
     ``counts`` are trainable and frozen numbers, one for each stage; ``fingerprint`` is the
-    pretrained backbone's, which ``pristine`` reads again; ``notes`` are what was decided or found
-    and may surprise.
+    pretrained backbone's, which ``pristine`` reads again; ``notes`` are what was decided and may
+    surprise, ``warnings`` what was found and may spoil the result.
     """
 
     config: FitConfig
@@ -163,6 +165,7 @@ class TrainingPlan:
     fingerprint: str
     pristine: Pristine
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def resolved(self) -> FitConfig:

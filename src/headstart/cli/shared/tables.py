@@ -39,12 +39,13 @@ _HANDED_ON = {
 
 
 def describe_plan(plan: PlanSummary) -> Iterator[Table | str]:
-    """Show a plan: facts, then stages."""
+    """Show a plan: facts, stages, and what was decided that may surprise."""
     yield "Plan"
     yield facts([("strategy", plan.strategy), *plan.facts])
     head = ("stage", ">steps", "until", ">lr", ">head lr", ">trains (tuner + head)", ">frozen")
     yield "Stages"
     yield table(head, plan.rows())
+    yield from (f"note: {note}" for note in plan.notes)
 
 
 def stage_start(stage: StageResult, number: int, of: int) -> str:

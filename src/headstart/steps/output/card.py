@@ -64,7 +64,8 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
         f"| {s.trainable['tuner']:,} + {s.trainable['head']:,} | {s.seconds:.0f} |"
         for s in result.stages
     )
-    notes = "".join(f"- {markdown(note)}\n" for note in (*result.guard, *result.warnings))
+    told = (*result.guard, *result.notes, *result.warnings)
+    notes = "".join(f"- {markdown(note)}\n" for note in told)
     source = str(result.backbone.get("source", ""))
     about = {
         "library_name": "headstart" if own_head else "transformers",
