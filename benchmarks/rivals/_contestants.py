@@ -127,7 +127,7 @@ def _headstart(
         "line": result.strategy, "stages": [s.stage for s in result.stages],
         "steps": [s.steps for s in result.stages], "ended": [s.ended for s in result.stages],
         "adjusted_score": [s.train_adjusted_score for s in result.stages],
-        "guard": len(result.guard),
+        "guard": len(result.guard), "precision": result.machine["precision"],
         "training_seconds": [round(s.training_seconds, 2) for s in result.stages],
     }  # fmt: skip
     return Outcome(_softmax(found["logits"]), found["seconds"], facts)

@@ -46,8 +46,8 @@ def test_what_the_default_is(tmp_path: Path, rows: int, given: dict[str, Any], l
         assert plan.stages[1].optimizer.lr == given["lr"]
 
 
-@pytest.mark.parametrize(("batch", "steps"), [(24, 20), (12, 40), (4, 40)])
-def test_it_takes_20_epochs_and_40_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
+@pytest.mark.parametrize(("batch", "steps"), [(24, 14), (12, 28), (4, 40)])
+def test_it_takes_14_epochs_and_40_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
     plan = hs.plan(**settings_of(tmp_path, 24) | {"batch_size": batch})
     assert [stage.length.expected for stage in plan.stages] == [0, steps, 0]
 
