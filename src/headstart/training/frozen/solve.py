@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +34,8 @@ from headstart.training.loader import BatchLoader, Indices
 from headstart.training.seeds import stream
 
 Losses = npt.NDArray[np.float32]
+_Part = tuple[Indices, dict[str, torch.Tensor]]
+"""Some rows, and what the model gets of them."""
 Head = Mapping[str, nn.Parameter]
 """The head's parameters by name."""
 STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)
@@ -183,10 +185,13 @@ class _Problem:
             line_search_fn="strong_wolfe",
         )  # fmt: skip
 
+        # Where one part holds all rows, each of some hundred evaluations would make it anew.
+        whole = list(self._batches(rows)) if len(rows) <= self._at_once else None
+
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
             total = torch.zeros((), device=head[0].device)
-            for losses in self._losses(rows):
+            for losses in self._losses(whole or self._batches(rows)):
                 part = losses.sum() / n
                 part.backward()  # type: ignore[no-untyped-call]
                 total += part.detach()
@@ -205,7 +210,7 @@ class _Problem:
         Of rows in windows it is the mean over those of each, of rows of words their sum, scaled so
         that the mean over the rows is that over the words.
         """
-        found = np.concatenate([part.cpu().numpy() for part in self._losses(rows)])
+        found = np.concatenate([part.cpu().numpy() for part in self._losses(self._batches(rows))])
         data_row = self._loader.data_row
         own = np.arange(len(rows))
         if data_row is not None:
@@ -222,14 +227,17 @@ class _Problem:
         weights = [scale * self._head[n].square().sum() for n, scale in self._scales.items()]
         return torch.stack(weights).sum()
 
-    def _losses(self, rows: Indices) -> Iterator[torch.Tensor]:
+    def _batches(self, rows: Indices) -> Iterator[_Part]:
         for start in range(0, len(rows), self._at_once):
             part = rows[start : start + self._at_once]
-            batch = self._loader.batch(part)
-            labels = batch.pop("labels")
-            losses = self._kind.row_losses(self._model(**batch).logits, labels)
+            yield part, self._loader.batch(part)
+
+    def _losses(self, parts: Iterable[_Part]) -> Iterator[torch.Tensor]:
+        for rows, batch in parts:
+            inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+            losses = self._kind.row_losses(self._model(**inputs).logits, batch["labels"])
             if self._weights is not None:
-                losses = losses * torch.from_numpy(self._weights[part]).to(losses)
+                losses = losses * torch.from_numpy(self._weights[rows]).to(losses)
             yield losses
 
 
