@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from headstart.study.running.worker import begin
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
@@ -86,3 +89,10 @@ def _carry_out(code: str, words: list[str], folder: Path, cwd: str, own: dict[st
     os.environ.update(own)
     sys.argv[1:] = words
     exec(code, {"__name__": "__main__"})  # noqa: S102  code of our own tests
+
+
+def terminable() -> bool:
+    """Begin a study's worker in a process that heeds no SIGTERM; return whether it does then."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    begin(None, 1)
+    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -33,8 +33,8 @@ def result() -> RunResult:
         data={"rows": 7}, backbone={"fingerprint": "sha256:0"}, machine={"device": "cpu"},
         versions={"torch": "2"}, stages=[stage(), stage(trains="full", learned=None)],
         last={"score": 0.7}, best={"score": 0.8}, untouched={"score": 0.6}, selected="best",
-        calibration={"temperature": 1.5},
-        rule="best of 3", notes=["n"], warnings=["w"], guard=["g"], collapsed=True, status="failed", error="e",
+        calibration={"temperature": 1.5}, rule="best of 3",
+        notes=["n"], warnings=["w"], guard=["g"], collapsed=True, status="failed", error="e",
         started="2024-01-01T00:00:00Z", seconds=1.25,
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ from headstart.study.running import executors, runner
 from headstart.study.running.executors import LocalExecutor, WorkerDied, closing
 from headstart.study.running.locks import MOST_DEATHS, RunLocks
 from headstart.study.running.main import carry_out_study
-from headstart.study.running.worker import Outcome, begin, carry_out
+from headstart.study.running.worker import Outcome, carry_out
 from headstart.study.store import PlannedRun, Store
 from headstart.training.machine import threads
 
@@ -216,6 +216,24 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
         assert second.result(timeout=120).result is not None
 
 
+def test_only_its_own_workers_end_with_an_executor(tmp_path: Path) -> None:
+    run = tiny_studies.study(tmp_path, strategies=["full(steps=2000)"], seeds=1).runs[0]
+    bystander = forked.CONTEXT.Process(target=time.sleep, args=(600,))
+    bystander.start()
+    try:
+        with closing(LocalExecutor(1, 1)) as executor:
+            promised = executor.submit(run)
+            assert promised is not None
+            (worker,) = set(multiprocessing.active_children()) - {bystander}
+        worker.join(60)
+        assert worker.exitcode is not None
+        assert isinstance(promised.exception(timeout=60), WorkerDied)
+        assert bystander.is_alive()
+    finally:
+        bystander.kill()
+        bystander.join()
+
+
 def test_two_processes_share_a_study_and_one_is_killed(tmp_path: Path) -> None:
     lines = [f"full(steps={n})" for n in (60, 61)]
     file = tmp_path / "study.yaml"
@@ -323,12 +341,6 @@ def test_a_folder_that_stays_away_ends_the_study(
     assert len(state.done) == 2
 
 
-def _terminable() -> bool:
-    signal.signal(signal.SIGTERM, lambda *_: None)
-    begin(None, 1)
-    return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
 def test_a_worker_ends_when_it_is_told_to_whatever_its_parent_does_then() -> None:
     with ProcessPoolExecutor(1, forked.CONTEXT) as pool:
-        assert pool.submit(_terminable).result(timeout=120)
+        assert pool.submit(forked.terminable).result(timeout=120)

@@ -55,6 +55,7 @@ class LocalExecutor:
         self.threads = choose_threads(threads, workers=workers)
         self._log = log
         self._idle: list[ProcessPoolExecutor | None] = [None] * workers
+        self._pools: set[ProcessPoolExecutor] = set()
         self.slots = workers
 
     def submit(self, run: PlannedRun) -> Future[Outcome] | None:
@@ -72,9 +73,11 @@ class LocalExecutor:
     def _start(self) -> ProcessPoolExecutor:
         context = multiprocessing.get_context(START)
         log = None if self._log is None else str(self._log / f"{os.getpid()}-{len(self._idle)}.txt")
-        return ProcessPoolExecutor(
+        pool = ProcessPoolExecutor(
             1, context, initializer=begin, initargs=(log, self.threads.count)
         )
+        self._pools.add(pool)
+        return pool
 
     def _done(
         self, pool: ProcessPoolExecutor, done: Future[Outcome], promised: Future[Outcome]
@@ -82,6 +85,7 @@ class LocalExecutor:
         error = done.exception()
         self._idle.append(None if isinstance(error, BrokenProcessPool) else pool)
         if isinstance(error, BrokenProcessPool):
+            self._pools.discard(pool)
             pool.shutdown(wait=False)
             promised.set_exception(_died(pool))
         elif error is not None:
@@ -90,12 +94,13 @@ class LocalExecutor:
             promised.set_result(done.result())
 
     def close(self) -> None:
-        """End all workers at once."""
-        for child in multiprocessing.active_children():
-            child.terminate()
-        for pool in self._idle:
-            if pool is not None:
-                pool.shutdown(wait=False, cancel_futures=True)
+        """End all workers at once; other processes of this one go on."""
+        for pool in tuple(self._pools):
+            # Python has a public way from 3.14 on.
+            for worker in tuple((pool._processes or {}).values()):
+                worker.terminate()
+            pool.shutdown(wait=False, cancel_futures=True)
+        self._pools.clear()
 
 
 def _died(pool: ProcessPoolExecutor) -> WorkerDied:
