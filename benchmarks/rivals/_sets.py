@@ -33,18 +33,23 @@ class DataSet:
         text: Columns of the text.
         folder: Its folder in the data; the set's own name if empty.
         classes: Which classes, where a set is cut in two by its labels: those of even or odd index.
+        single: Of rows with several labels those with a single one, of this many of the most
+            frequent classes.
     """
 
     part: Part
     text: tuple[str, ...] = ("text",)
     folder: str = ""
     classes: Literal["all", "even", "odd"] = "all"
+    single: int = 0
 
 
 PAIR = ("sentence1", "sentence2")
 SETS = {
     # 75 intents; the other 76 are a report set
     "clinc_even": DataSet("development", folder="clinc150_small", classes="even"),
+    "go_emotions_8": DataSet("development", folder="go_emotions", single=8),
+    "go_emotions_27": DataSet("development", folder="go_emotions", single=27),
     "ag_news_subset": DataSet("development"),
     "films": DataSet("development"),
     "tweet_eval_irony": DataSet("development"),
@@ -117,6 +122,10 @@ def _read(data: Path, name: str, spec: DataSet) -> tuple[pd.DataFrame, pd.DataFr
         return _reviews(name)
     folder = data / (spec.folder or name)
     names = json.loads((folder / "meta.json").read_text(encoding="utf-8"))["label_names"]
+    if spec.single:
+        table = pd.read_json(folder / "train.jsonl", lines=True)
+        rows = _single(table, names, spec.single)
+        return rows, rows
     # Validation rows stand in where a set's test rows have no labels.
     test = "test" if (folder / "test.jsonl").is_file() and name != "mrpc" else "validation"
     frames = []
@@ -127,6 +136,16 @@ def _read(data: Path, name: str, spec: DataSet) -> tuple[pd.DataFrame, pd.DataFr
         named = frame["label"].map(lambda label: names[label])
         frames.append(frame[list(spec.text)].assign(label=named).reset_index(drop=True))
     return frames[0], frames[1]
+
+
+def _single(table: pd.DataFrame, names: list[str], classes: int) -> pd.DataFrame:
+    """Return a sample of the rows with one label, ``neutral`` left out."""
+    table = table[table["labels"].map(len) == 1]
+    table = table.assign(label=table["labels"].map(lambda labels: names[labels[0]]))
+    table = table[["text", "label"]]
+    frequent = [name for name in table["label"].value_counts().index if name != "neutral"]
+    table = table[table["label"].isin(frequent[:classes])]
+    return table.sample(8000, random_state=5).reset_index(drop=True)
 
 
 def _reviews(name: str) -> tuple[pd.DataFrame, pd.DataFrame]:

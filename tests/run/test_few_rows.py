@@ -11,6 +11,7 @@ import yaml
 
 import headstart as hs
 import tiny_families
+from headstart.steps import few_rows
 from headstart.strategies.builtin import ALIASES
 from models.test_sentence import make_sentence
 from tiny_runs import frame, inputs, watched
@@ -46,15 +47,18 @@ def test_what_the_default_is(tmp_path: Path, rows: int, given: dict[str, Any], l
         assert plan.stages[1].optimizer.lr == given["lr"]
 
 
-@pytest.mark.parametrize(("batch", "steps"), [(24, 14), (12, 28), (4, 40)])
-def test_it_takes_14_epochs_and_40_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
+@pytest.mark.parametrize(("batch", "steps"), [(24, 14), (12, 28), (2, 120)])
+def test_it_takes_14_epochs_and_120_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
     plan = hs.plan(**settings_of(tmp_path, 24) | {"batch_size": batch})
     assert [stage.length.expected for stage in plan.stages] == [0, steps, 0]
 
 
 @pytest.mark.parametrize(("rows", "line"), [(40, FEW), (42, USUAL)])
-def test_each_row_is_trained_on_once_at_least(tmp_path: Path, rows: int, line: str) -> None:
-    assert hs.plan(**settings_of(tmp_path, rows) | {"batch_size": 1}).strategy == line
+def test_many_rows_of_many_classes_are_not_few(
+    tmp_path: Path, rows: int, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(few_rows, "MOST", 40)
+    assert hs.plan(**settings_of(tmp_path, rows)).strategy == line
 
 
 def test_a_head_that_was_chosen_is_not_fitted_anew(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from headstart.tuners._bind import bind_techniques, read_strategy
 FEW = 64
 """Mean rows of a class below which they are few: between 32 and 128, the sizes where this line was
 measured beside fine-tuning."""
+MOST = 1280
+"""Training rows above which they are not few: with more of them this line was not measured."""
 
 
 def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> RunSettings:
@@ -37,9 +39,7 @@ def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> Ru
         return settings
     labels = np.asarray(gold_labels(splits.train))
     classes = len(np.unique(labels))
-    # Each row is trained on once at least, as with the many classes that were measured.
-    most = (strategy.stages[strategy.main].steps or 0) * settings.hyperparameters.preset.batch_size
-    if len(labels) >= FEW * classes or len(labels) > most:
+    if len(labels) >= FEW * classes or len(labels) > MOST:
         return settings
     usual = ALIASES["default"].line
     note = (

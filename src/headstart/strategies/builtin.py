@@ -22,9 +22,9 @@ ALIASES: dict[str, Alias] = {
     "lp": Alias("head", "linear probing: the head alone on frozen features"),
     "lp-ft": Alias("head > full", "linear probing, then fine-tuning (Kumar et al. 2022)"),
     "few": Alias(
-        "head(until=optimum) >> full(epochs=14, steps=40)+contrast >> head(until=optimum)",
+        "head(until=optimum) >> full(epochs=14, steps=120)+contrast >> head(until=optimum)",
         "the default where sentence vectors are read and the rows of a class are few: they are "
-        "drawn together in a few steps, then a head is fitted to them",
+        "drawn together, then a head is fitted to them",
     ),
     "setfit": Alias(
         "head(until=optimum) >> full+contrast >> head(until=optimum)",
