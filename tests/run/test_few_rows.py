@@ -110,3 +110,9 @@ def test_that_it_was_chosen_is_a_note_and_no_warning(tmp_path: Path) -> None:
     result = hs.fit(**settings_of(tmp_path, 12), out=str(tmp_path / "run"))
     assert [note for note in result.notes if "rows a class are few" in note]
     assert not [warning for warning in result.warnings if "few: rows" in warning]
+
+
+def test_a_length_that_the_user_gave_is_not_explained(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 30) | {"head_type": "native"}
+    assert "would be few steps" in dict(hs.plan(**settings).facts)["length"]
+    assert "length" not in dict(hs.plan(**settings, epochs=8).facts)

@@ -84,15 +84,16 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
     if config.tune_threshold:
         rows = plan.splits.validation
         facts["threshold"] = f"chosen by the score on {len(rows):,} held-out rows"
-    if numbers.epochs > numbers.preset.epochs and not stages[plan.strategy.main].stage.has_length:
+    told = config.epochs or stages[plan.strategy.main].stage.has_length
+    if numbers.epochs > numbers.preset.epochs and not told:
         few = f"{numbers.preset.epochs:g} would be few steps for so few rows"
         facts["length"] = f"{numbers.epochs:g} epochs of fine-tuning: {few}"
     total = total_steps(numbers, stages)
     if total and any(stage.length.until != "end" for stage in stages[: plan.strategy.main]):
         facts["budget"] = f"{total:,} steps in all; fine-tuning takes what is left"
-    told = {**facts, **_data_facts(plan), "head input": describe_pooling(plan.model)}
+    facts |= {**_data_facts(plan), "head input": describe_pooling(plan.model)}
     return PlanSummary(
-        plan.strategy.name, stages, plan.counts, tuple(told.items()), plan.notes, plan.warnings
+        plan.strategy.name, stages, plan.counts, tuple(facts.items()), plan.notes, plan.warnings
     )
 
 
