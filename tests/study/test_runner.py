@@ -218,7 +218,8 @@ def test_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
 
 def test_only_its_own_workers_end_with_an_executor(tmp_path: Path) -> None:
     run = tiny_studies.study(tmp_path, strategies=["full(steps=2000)"], seeds=1).runs[0]
-    bystander = forked.CONTEXT.Process(target=time.sleep, args=(600,))
+    # Spawned, it heeds SIGTERM; one from the server of the tests would take no notice.
+    bystander = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
     bystander.start()
     try:
         with closing(LocalExecutor(1, 1)) as executor:
@@ -228,6 +229,7 @@ def test_only_its_own_workers_end_with_an_executor(tmp_path: Path) -> None:
         worker.join(60)
         assert worker.exitcode is not None
         assert isinstance(promised.exception(timeout=60), WorkerDied)
+        bystander.join(1)  # an end takes a moment to be seen
         assert bystander.is_alive()
     finally:
         bystander.kill()
