@@ -32,15 +32,17 @@ os.environ.update(
 )
 
 import pytest  # noqa: E402
+import torch  # noqa: E402
 from hypothesis import settings  # noqa: E402  after the environment is set
 
 import forked  # noqa: E402
 from headstart.study.running import executors  # noqa: E402
-from headstart.training.machine import runtime  # noqa: E402
 
 executors.START = forked.CONTEXT.get_start_method()
 # A processor that multiplies bf16 natively would take it: results are compared by more digits.
-runtime._cpu_has_fast_bf16 = bool
+for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+    setattr(torch.cpu, probe, bool)
+torch.ops.mkldnn._is_mkldnn_bf16_supported = bool
 # To wait for the disk is a fifth of a tiny run. Whether it is asked for is tested by itself, and
 # the processes that are killed in tests do wait.
 os.fsync = lambda _: None
