@@ -89,7 +89,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--model-path", help="its folder; the demo's if not given")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument(
-        "--untimed", action="store_true", help="keep no seconds: other work goes on beside it"
+        "--untimed",
+        action="store_true",
+        help="keep no seconds: too much other work goes on",
     )
     parser.add_argument("--results", default="rivals.jsonl", help="file in results/")
     parser.add_argument("--setfit", type=Path, help="SetFit's own environment; made if need be")
