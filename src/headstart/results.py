@@ -44,8 +44,8 @@ class StageResult:
         steps: Optimizer steps done; 0 where the head was fitted to its optimum.
         until: What was to end it: ``end``, ``learned``, ``plateau`` or ``optimum``.
         ended: Why it ended: ``end``, ``learned``, ``bound``, ``plateau``, ``optimum`` or ``nan``.
-        lr: Peak learning rate of the tuner's parameters.
-        head_lr: Peak learning rate of the head.
+        lr: Peak learning rate of the tuner's parameters; ``None`` where none are trained by steps.
+        head_lr: Peak learning rate of the head, likewise.
         trainable: Numbers that train, as ``head``, ``tuner`` and ``frozen``.
         seconds: Wall time of training and evaluation.
         training_seconds: The part spent on optimizer steps.
@@ -59,8 +59,9 @@ class StageResult:
             to its optimum and rows could be held out.
         strength: C of the penalty with which the head was fitted to its optimum.
         train_adjusted_score: How far above chance the training rows are predicted at the end: 0 is
-            chance, 1 is perfect.
-        learned: Whether that is well above chance.
+            chance, 1 is perfect. ``None`` for the last stage, and where the head does not train.
+        learned: Whether the head is well above chance, which held-out rows have to confirm where it
+            was fitted to its optimum; ``None`` as above.
         handed_on: ``head``, ``everything``, ``model`` (the last stage) or ``nothing`` (given up).
     """
 
@@ -68,8 +69,8 @@ class StageResult:
     trains: str
     attempt: int
     planned_steps: int
-    lr: float
-    head_lr: float
+    lr: float | None
+    head_lr: float | None
     trainable: dict[str, int]
     until: str = "end"
     steps: int = 0
@@ -248,6 +249,11 @@ def show_scores(scores: Mapping[str, float]) -> str:
     metrics = [name for name in scores if name not in {"score", "loss"}]
     names = [*metrics, *(["score"] if len(metrics) != 1 else []), "loss"]
     return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+
+
+def show_rate(rate: float | None) -> str:
+    """Write a learning rate, ``0.001`` or ``none``."""
+    return "none" if rate is None else f"{rate:g}"
 
 
 CALIBRATION_FIGURES = {"log_loss": "log loss", "ece": "ECE", "brier": "Brier score"}

@@ -36,6 +36,7 @@ def settings_of(folder: Path, rows: int, **more: Any) -> dict[str, Any]:
         (30, {"total_epochs": 6}, USUAL),
         (30, {"head_type": "native"}, USUAL),
         (30, {"preset": "paper"}, USUAL),
+        (30, {"head_lr": 1e-3}, USUAL),
         (30, {"lr": 1e-3}, FEW),
     ],
 )

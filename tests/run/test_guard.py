@@ -13,10 +13,11 @@ import pytest
 import torch
 
 import headstart as hs
+from headstart.cli.shared.tables import stage_end
 from headstart.errors import NumericalError
 from headstart.models.checkpoints.loading import load_saved
 from headstart.results import Point, StageResult
-from headstart.steps.stages.guard import LEARNED, has_learned
+from headstart.steps.stages.guard import LEARNED, has_learned, is_refuted, may_hand_on
 from headstart.training.loop import StageLoop
 from headstart.training.stopping import LearnedRule
 from tiny_runs import Watch, frame, inputs, same, saved, watched
@@ -33,17 +34,16 @@ def model_of(run: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("adjusted_score", "share", "ended", "learned"),
+    ("adjusted_score", "share", "ended", "learned", "handed_on"),
     [
-        (0.11, 1.0, "end", True),
-        (0.09, 0.81, "end", False),
-        (0.0, 0.79, "end", True),
-        (-0.2, 1.0, "optimum", True),
-        (0.9, 0.1, "nan", False),
+        (0.11, 1.0, "end", True, True),
+        (0.09, 0.81, "end", False, False),
+        (0.0, 0.79, "end", True, True),
+        (0.9, 0.1, "nan", False, False),
     ],
 )
 def test_what_counts_as_learned(
-    adjusted_score: float, share: float, ended: str, learned: bool
+    adjusted_score: float, share: float, ended: str, learned: bool, handed_on: bool
 ) -> None:
     """A tenth of the way from chance to no error, or four fifths of the loss of a constant."""
     chance = 0.6
@@ -51,7 +51,33 @@ def test_what_counts_as_learned(
         "bitfit", "bitfit", 1, 9, 1e-3, 1e-3, {}, train_adjusted_score=adjusted_score, ended=ended
     )
     made.curve = [Point(9, share * chance, {"score": 0.5})]
-    assert has_learned(made, chance) == learned
+    made.learned = has_learned(made, chance)
+    assert (made.learned, may_hand_on(made)) == (learned, handed_on)
+
+
+@pytest.mark.parametrize(
+    ("adjusted_score", "held_out", "learned", "told"),
+    [
+        (0.5, 0.9, True, "; the head learned (adjusted score 0.50"),
+        (0.0, 0.79, True, "; the head learned (adjusted score 0.00"),
+        (0.06, 0.9, False, "; the head learned next to nothing (adjusted score 0.06"),
+        (-0.2, 1.0, False, "; the head learned next to nothing (adjusted score -0.20"),
+        (1.0, 1.0, False, "; held-out rows do not confirm that the head learned (adjusted"),
+        (0.5, None, True, "; the head learned (adjusted score 0.50"),
+        (0.0, None, False, "; the head learned next to nothing (adjusted score 0.00"),
+    ],
+)
+def test_a_head_at_its_optimum_is_handed_on_whatever_it_has_learned(
+    adjusted_score: float, held_out: float | None, learned: bool, told: str
+) -> None:
+    made = StageResult("head(until=optimum)", "head", 1, 9, None, None, {}, until="optimum")
+    made.ended, made.train_adjusted_score, made.handed_on = "optimum", adjusted_score, "head"
+    made.held_out_loss = None if held_out is None else 0.6 * held_out
+    made.curve = [Point(0, None, {"score": 0.5}), Point(30, None, {"score": 0.5})]
+    made.learned = has_learned(made, 0.6)
+    assert (made.learned, may_hand_on(made)) == (learned, True)
+    assert is_refuted(made, 0.6) == (held_out == 1.0)
+    assert told in stage_end(made)
 
 
 @pytest.mark.parametrize(("stage", "ended"), [(STUCK, "end"), (WILD, "nan")])

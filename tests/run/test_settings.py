@@ -42,6 +42,9 @@ def rates(line: str, **settings: Any) -> list[tuple[float, float]]:
         ("bitfit(share=0.2) > full", {"budget": "5m"}, ["share=0.2"]),
         ("full(lr=1e-4, epochs=2)", {"epochs": 3, "lr": 1e-5}, ["epochs=2", "lr=1e-4"]),
         ("head > full(head_lr=1e-4)", {"head_lr": 1e-5, "lr": 1e-5}, ["head_lr=1e-4"]),
+        ("full+contrast >> head(until=optimum)", {"head_lr": 1e-3}, ["full"]),
+        ("full+contrast(0.5) >> head(until=optimum)", {"head_lr": 1e-3}, []),
+        ("full+contrast >> full", {"head_lr": 1e-3}, []),
         # The epochs are then those of which the share is a share.
         ("bitfit(share=0.1) > full(epochs=2)", {"epochs": 3}, []),
         ("bitfit(epochs=2, lr=1e-3) > full", {"epochs": 3, "lr": 1e-5}, []),

@@ -15,13 +15,14 @@ from transformers import AutoModel
 import headstart as hs
 import tiny
 import tiny_families
+from headstart.cli.shared.tables import stage_end, stage_start
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.strategies.plan import lengths
 from headstart.techniques.contrast import Contrast, pair_losses
 from headstart.tuners._bind import read_strategy
 from techniques.made import setting
-from tiny_runs import frame, inputs, watched
+from tiny_runs import frame, inputs, same, watched
 
 LINE = "full(steps=100, lr=1e-3)+contrast >> head(until=optimum)"
 
@@ -85,14 +86,36 @@ def test_rows_of_a_class_come_together_and_the_head_is_fitted_behind(tmp_path: P
     settings = inputs(tmp_path, strategy=LINE, guard=True, dropout=0.0)
     watch = watched(**settings, out=str(tmp_path / "run"))
     before, fitted = watch.stages
-    for name, tensor in before.head.items():  # but for the decay of weights it stays as it was
-        torch.testing.assert_close(before.handed_head[name], tensor, atol=1e-3, rtol=1e-3)
+    assert same(before.head, before.handed_head)
+    assert not before.trainable & before.head.keys()
     assert before.handed_fingerprint == fitted.fingerprint != before.fingerprint
     unseen = frame(40, seed=7)
     apart, together = (likeness(tmp_path / name, unseen) for name in ("bert", "run/model"))
     assert together > apart + 0.5
     result = hs.evaluate(str(tmp_path / "run"), data=settings["validation"])
     assert result["score"] > 0.9
+
+
+def test_a_stage_whose_head_stands_still_says_nothing_of_a_head(tmp_path: Path) -> None:
+    line = "full(steps=2)+contrast >> full(steps=1)"
+    settings = inputs(tmp_path, strategy=line, guard=True)
+    row, last = hs.plan(**settings).rows()
+    size = sum(p.numel() for p in tiny.build("bert").parameters())
+    head = 2 * 32 + 2
+    assert row[3:] == ("0.0001", "none", f"{size - head:,} + 0", f"{head}")
+    assert last[4:] == ("0.0001", f"{size - head:,} + {head}", "0")
+    watch = watched(**settings, out=str(tmp_path / "run"))
+    stage, after = watch.result.stages
+    assert stage.trainable == {"head": 0, "tuner": size - head, "frozen": head}
+    assert (stage.head_lr, stage.learned, stage.train_adjusted_score) == (None, None, None)
+    assert (stage.handed_on, after.head_lr) == ("everything", 1e-4)
+    assert f"{size - head:,} numbers train" in stage_start(stage, 1, 2)
+    assert "the head" not in stage_end(stage)
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert f"| 2 | 0.0001 | none | {size - head:,} + 0 |" in card
+    assert "head lr none" in (tmp_path / "run" / "log.txt").read_text()
+    part = hs.plan(**settings | {"strategy": line.replace("contrast", "contrast(0.5)")})
+    assert part.counts[0].head == head
 
 
 def test_all_rows_are_compared_and_computed_anew_after_five_steps_or_an_epoch() -> None:

@@ -63,6 +63,11 @@ def test_every_alias_binds(alias: str) -> None:
         ("lora(dropout=1)", "dropout=1", "below 1"),
         ("prefix(tokens=0) > full", "tokens=0", "1 or more"),
         ("prefix(init_std=-1) > full", "init_std=-1", "above 0"),
+        (
+            "full(head_lr=1)+contrast >> head",
+            "head_lr=1",
+            "the head does not train beside contrast",
+        ),
     ],
 )
 def test_an_unfit_knob_is_marked_at_its_place(line: str, marked: str, told: str) -> None:

@@ -181,17 +181,18 @@ class SplitModel:
         for name, parameter in self.head.items():
             parameter.copy_(state[name])
 
-    def train_only(self, tuner: dict[str, nn.Parameter]) -> ParameterCount:
-        """Make the head and the given parameters trainable, and freeze all others.
+    def train_only(self, tuner: dict[str, nn.Parameter], *, head: bool = True) -> ParameterCount:
+        """Make the given parameters trainable and, by default, the head; freeze all others.
 
         This is the only place that decides what trains.
         """
-        chosen = {id(p) for p in (*self.head.values(), *tuner.values())}
+        trained = self.head if head else {}
+        chosen = {id(p) for p in (*trained.values(), *tuner.values())}
         frozen = 0
         for parameter in self.model.parameters():
             parameter.requires_grad_(id(parameter) in chosen)
             frozen += 0 if id(parameter) in chosen else parameter.numel()
-        heads = {id(p): p.numel() for p in self.head.values()}
+        heads = {id(p): p.numel() for p in trained.values()}
         tuners = {id(p): p.numel() for p in tuner.values() if id(p) not in heads}
         return ParameterCount(sum(heads.values()), sum(tuners.values()), frozen)
 

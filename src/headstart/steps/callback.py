@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from headstart.results import Point, StageResult, show_scores
+from headstart.results import Point, StageResult, show_rate, show_scores
 
 if TYPE_CHECKING:
     from headstart.config import FitConfig
@@ -36,9 +36,10 @@ class Callback:
     def stage_started(self, stage: StageResult, number: int, of: int) -> None:
         """Handle the start of stage ``number``, from 1, of ``of``, with its record so far."""
         log.info(
-            "stage %d of %d: %s, attempt %d, %d steps until %s, lr %g, head lr %g, %d trainable",
+            "stage %d of %d: %s, attempt %d, %d steps until %s, lr %s, head lr %s, %d trainable",
             number, of, stage.stage, stage.attempt, stage.planned_steps, stage.until,
-            stage.lr, stage.head_lr, stage.trainable["head"] + stage.trainable["tuner"],
+            show_rate(stage.lr), show_rate(stage.head_lr),
+            stage.trainable["head"] + stage.trainable["tuner"],
         )  # fmt: skip
 
     def step(self, step: int, loss: float) -> None:

@@ -26,11 +26,12 @@ def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> Ru
 
     Classes of few rows, read by a model that was made for sentence vectors, are drawn together
     before a head is fitted to them. A strategy that the user wrote is never changed, nor is the
-    default where its length, its head or the preset are given, which speak of fine-tuning.
+    default where its length, its head, the head's rate or the preset are given, which speak of
+    fine-tuning.
     """
     config = settings.config
     open_ = config.strategy == "default" and config.preset == "default"
-    given = config.epochs or config.total_epochs or config.head
+    given = config.epochs or config.total_epochs or config.head or config.head_lr
     if not open_ or given or not settings.hyperparameters.sentence:
         return settings
     line = ALIASES["few"].line

@@ -14,6 +14,7 @@ from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Spl
 from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.techniques import TECHNIQUES
+from headstart.techniques._base import trains_head
 from headstart.training.loader import ExamplesLoader
 from headstart.training.machine.precision import settle_precision
 from headstart.training.machine.recompute import require_recomputable
@@ -89,10 +90,12 @@ def _counts(model: SplitModel, stages: tuple[StagePlan, ...]) -> tuple[Parameter
 
 
 def _count(split: SplitModel, plan: StagePlan, *, last: bool) -> ParameterCount:
-    for technique in bind_techniques(plan.stage):
+    techniques = bind_techniques(plan.stage)
+    for technique in techniques:
         technique.check(split)
     tuner = bind(plan.stage)
-    count = split.train_only(tuner.attach(split, reversible=tuner.installs))
+    trained = tuner.attach(split, reversible=tuner.installs)
+    count = split.train_only(trained, head=trains_head(techniques))
     try:
         if last or plan.stage.reserve:
             tuner.require_merge(split)

@@ -11,6 +11,7 @@ from headstart.steps.callback import Callback
 from headstart.steps.output.saved import task_record
 from headstart.steps.output.versions import versions
 from headstart.steps.settings import source_name
+from headstart.steps.stages.guard import is_refuted
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.types import TrainingPlan, data_record, gold_labels
 from headstart.strategies.stages import Strategy
@@ -76,13 +77,12 @@ def finish(
         result.last = runner.data.judge(runner.last_logits)
         result.rule = f"the model after stage {runner.kept_stage + 1}; {_KEPT}"
     for stage in result.stages:
-        chance, loss = runner.data.chance, stage.held_out_loss
-        if loss is not None and loss >= chance:
+        if is_refuted(stage, chance := runner.data.chance):
             result.warnings.append(
                 f"{stage.stage} found nothing on the frozen features that held-out rows confirm: "
-                f"their loss is {loss:.3f}, {chance:.3f} by chance."
+                f"their loss is {stage.held_out_loss:.3f}, {chance:.3f} by chance."
             )
-        if stage.learned is False and stage.handed_on != "nothing":
+        elif stage.learned is False and stage.handed_on != "nothing" and stage.ended != "optimum":
             result.warnings.append(f"{stage.stage} ended no better than chance on its rows.")
     untouched, logits = plan.encoded.untouched, runner.last_logits
     if untouched is not None:

@@ -24,8 +24,9 @@ from headstart.tasks.metrics import canonical_names, metric_faults
 from headstart.tasks.spec import TaskSpec
 from headstart.tasks.userfile import from_columns
 from headstart.techniques import TECHNIQUES
+from headstart.techniques._base import trains_head
 from headstart.tuners import TUNERS
-from headstart.tuners._bind import read_strategy
+from headstart.tuners._bind import bind_techniques, read_strategy
 
 OWN_CLASS = EncoderClassifier.__name__
 
@@ -154,7 +155,14 @@ def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError
         for stage in strategy.stages
         if config.budget and stage.share is not None
     ]  # fmt: skip
-    return shares + [
+    unheard = [
+        NotationError(
+            config.strategy, *last.place, "a stage that trains the head, for --head-lr", str(last),
+            "Drop --head-lr.",
+        )
+        for _ in range(config.head_lr is not None and not trains_head(bind_techniques(last)))
+    ]  # fmt: skip
+    return shares + unheard + [
         NotationError(
             config.strategy, *last.places.get(name, last.place),
             f"{name} of {last.trains}, or --{option.replace('_', '-')}", "both",

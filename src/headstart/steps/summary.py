@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from headstart.config import FitConfig
 from headstart.models.backbone import ParameterCount
 from headstart.models.headfile import describe_pooling
+from headstart.results import show_rate
 from headstart.steps.stages.plan import total_steps
 from headstart.steps.stages.types import StagePlan
 from headstart.steps.types import TrainingPlan, gold_labels
@@ -39,7 +40,7 @@ class PlanSummary:
                 str(plan.stage),
                 plan.length.shown,
                 plan.length.until,
-                *_rates(plan),
+                *_rates(plan, count),
                 f"{count.tuner:,} + {count.head:,}",
                 f"{count.frozen:,}",
             )
@@ -58,11 +59,10 @@ class PlanSummary:
         ]
 
 
-def _rates(plan: StagePlan) -> tuple[str, str]:
+def _rates(plan: StagePlan, count: ParameterCount) -> tuple[str, str]:
     """Return the learning rates for a table; a head fitted to its optimum has none."""
-    if plan.length.until == "optimum":
-        return "none", "none"
-    return f"{plan.optimizer.lr:g}", f"{plan.optimizer.head_lr:g}"
+    rates = (None, None) if plan.length.until == "optimum" else plan.rates(count)
+    return show_rate(rates[0]), show_rate(rates[1])
 
 
 def summarise(plan: TrainingPlan) -> PlanSummary:

@@ -18,7 +18,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -39,7 +39,7 @@ class TechniqueContext:
 
     Args:
         split: The model, with the tuner attached.
-        trained: What trains, by name, the head included.
+        trained: What trains, by name; the head is among it where it trains.
         steps: Steps of the stage, or their upper bound.
         labels: Number of labels; 1 for numbers.
         counts: Training rows of each class, (classes,); empty where rows have no single class.
@@ -198,3 +198,8 @@ class Technique:
 def own_name(technique: Technique) -> str:
     """Return a technique's name in a strategy line: that of its module."""
     return type(technique).__module__.rpartition(".")[2]
+
+
+def trains_head(techniques: Iterable[Technique]) -> bool:
+    """Return whether the head trains in a stage with these techniques."""
+    return all(technique.trains_head for technique in techniques)

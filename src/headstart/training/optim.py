@@ -60,7 +60,7 @@ def build_optimizer(
         {"params": found, "lr": rate, "peak": rate, "weight_decay": decay}
         for (_, rate, decay), found in chosen.items()
     ]
-    device = next(iter(head.values())).device.type
+    device = next(iter((*tuner.values(), *head.values()))).device.type
     if settings.offload and device != "cpu":
         return OffloadedAdamW(groups, settings.betas, settings.eps)
     return torch.optim.AdamW(

@@ -55,13 +55,21 @@ def read_strategy(line: str) -> Strategy:
 def _require_a_head(
     stage: Stage, line: str, techniques: Iterable[Technique], *, further: bool
 ) -> None:
-    """Refuse a stage without a trained head where no further stage goes on with its backbone."""
+    """Refuse a stage without a trained head where no further stage goes on with its backbone.
+
+    A rate for that head is refused too.
+    """
     for addition, technique in zip(stage.techniques, techniques, strict=True):
         if not technique.trains_head and not further:
             raise NotationError(
                 line or str(stage), *addition.place,
                 "'>>' and a further stage behind a stage that trains no head", str(addition),
                 f"Write {stage.trains}+{addition} >> head(until=optimum).",
+            )  # fmt: skip
+        if not technique.trains_head and stage.head_lr is not None:
+            raise _fault(
+                stage, line, "head_lr", "head_lr on a stage that trains the head", str(stage),
+                f"Drop it: the head does not train beside {addition}.",
             )  # fmt: skip
 
 

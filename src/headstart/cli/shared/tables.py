@@ -62,7 +62,6 @@ def stage_start(stage: StageResult, number: int, of: int) -> str:
 
 def stage_end(stage: StageResult) -> str:
     """Write how a stage ended."""
-    learned = {True: "; the head learned", False: "; the head did NOT learn", None: ""}
     adjusted = (
         ""
         if stage.train_adjusted_score is None
@@ -71,9 +70,25 @@ def stage_end(stage: StageResult) -> str:
     passed = _HANDED_ON.get(stage.handed_on, stage.handed_on)
     return (
         f"ended after {_steps(stage.steps)} and {stage.seconds:.1f} s: "
-        f"{_ENDS.get(stage.ended, stage.ended)}{learned[stage.learned]}{adjusted}"
+        f"{_ENDS.get(stage.ended, stage.ended)}{_learned(stage)}{adjusted}"
         f"{'; ' + passed if passed else ''}"
     )
+
+
+def _learned(stage: StageResult) -> str:
+    """Write whether a stage's head has learned; nothing where that is not known."""
+    if stage.learned is None:
+        return ""
+    if stage.learned:
+        return "; the head learned"
+    if stage.ended != "optimum":
+        return "; the head did NOT learn"
+    # One that predicts its own rows well is refuted by held-out ones, else it would have learned.
+    from headstart.steps.stages.guard import LEARNED
+
+    if (stage.train_adjusted_score or 0) < LEARNED:
+        return "; the head learned next to nothing"
+    return "; held-out rows do not confirm that the head learned"
 
 
 def _steps(number: int) -> str:

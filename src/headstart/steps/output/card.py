@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 
 from headstart.inputs import INPUTS
-from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration
+from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration, show_rate
 from headstart.targets import TARGETS
 from headstart.untrusted import markdown, markdown_code
 
@@ -60,7 +60,7 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
     kind = TARGETS.get(task["target"]).tag
     scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in result.scores.items())
     stages = "\n".join(
-        f"| {markdown_code(s.stage)} | {s.steps} | {s.lr:g} | {s.head_lr:g} "
+        f"| {markdown_code(s.stage)} | {s.steps} | {show_rate(s.lr)} | {show_rate(s.head_lr)} "
         f"| {s.trainable['tuner']:,} + {s.trainable['head']:,} | {s.seconds:.0f} |"
         for s in result.stages
     )

@@ -36,7 +36,7 @@ def technique_context(
     train: BatchLoader,
     length: Length,
 ) -> TechniqueContext:
-    """Gather what the techniques of a stage are told."""
+    """Gather what the techniques of a stage are told; ``trained`` is what trains, by name."""
     split, kind = data.split, data.kind
 
     def generator(name: str, step: int) -> torch.Generator:
@@ -55,6 +55,6 @@ def technique_context(
 
     counts = kind.class_counts(of_rows(data.train_labels, train.row_of))
     return TechniqueContext(
-        split, {**trained, **split.head}, length.steps, data.outputs, counts,
+        split, trained, length.steps, data.outputs, counts,
         generator, batches, loss, arguments.micro_batch_size,
     )  # fmt: skip

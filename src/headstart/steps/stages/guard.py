@@ -14,22 +14,39 @@ LOSS_LEFT = 0.8
 balanced accuracy hardly moves while most classes are rare."""
 
 
-def has_learned(result: StageResult, chance: float, *, trained: bool = True) -> bool:
-    """Return whether a stage before the last one has a head that is worth handing on.
+def has_learned(result: StageResult, chance: float) -> bool:
+    """Return whether the head that a stage has trained predicts rows well above chance.
 
-    It predicts the training rows well above chance, either class by class or, where a few classes
-    hold most rows, by its loss; ``chance`` is that of the best constant guess. A head fitted to its
-    optimum always is worth it: where it has found nothing, its penalty has left it next to no
-    weights that could do harm, and on few rows the held-out loss is too noisy to throw away what it
-    may have found. Where the head has not been ``trained``, it says nothing about the stage.
+    It does so on the training rows, either class by class or, where a few classes hold most rows,
+    by its loss; ``chance`` is that of the best constant guess. Of a head fitted to its optimum the
+    loss is that of held-out rows, and one that is no better than chance there has not learned.
     """
-    if not trained:
-        return result.ended != "nan"
-    if result.ended in ("nan", "optimum"):
-        return result.ended == "optimum"
+    if result.ended == "nan" or is_refuted(result, chance):
+        return False
     loss = result.curve[-1].train_loss if result.curve else None
+    loss = loss if result.held_out_loss is None else result.held_out_loss
     by_loss = loss is not None and loss <= LOSS_LEFT * chance
     return (result.train_adjusted_score or 0) >= LEARNED or by_loss
+
+
+def is_refuted(result: StageResult, chance: float) -> bool:
+    """Return whether held-out rows say that a head at its optimum is no better than chance.
+
+    ``chance`` is the loss of the best constant guess.
+    """
+    return result.held_out_loss is not None and result.held_out_loss >= chance
+
+
+def may_hand_on(result: StageResult) -> bool:
+    """Return whether a stage before the last one may hand on what it has trained.
+
+    Its head has learned, or did not train. A head fitted to its optimum always may: where it has
+    found nothing, its penalty has left it next to no weights that could do harm, and on few rows
+    the held-out loss is too noisy to throw away what it may have found.
+    """
+    if result.learned is None:
+        return result.ended != "nan"
+    return result.learned or result.ended == "optimum"
 
 
 def why_not(result: StageResult) -> str:

@@ -40,14 +40,14 @@ from headstart.steps.stages.earlier import (
     put_back,
     to_tensors,
 )
-from headstart.steps.stages.guard import has_learned, second_attempt, why_not
+from headstart.steps.stages.guard import has_learned, may_hand_on, second_attempt, why_not
 from headstart.steps.stages.loaders import activation_memory, stage_loaders
 from headstart.steps.stages.pretrained import PretrainedBackbone
 from headstart.steps.stages.types import StagePlan, TrainingArguments, TrainingData
 from headstart.strategies.stages import Stage, Strategy
 from headstart.targets._adjusted import adjusted_score
 from headstart.targets._base import Floats
-from headstart.techniques._base import Technique
+from headstart.techniques._base import Technique, trains_head
 from headstart.training.checkpoint import under
 from headstart.training.evaluate import predict_logits
 from headstart.training.loader import BatchLoader, SubsetLoader
@@ -127,7 +127,7 @@ class StrategyRunner:
                     f"NaN or infinity in stage {index + 1} ({plan.stage}) at step {result.steps}",
                     f"Lower its learning rate, for example {rate}, or use --precision fp32.",
                 )
-            if last or result.learned or not self.arguments.guard:
+            if result.handed_on != "nothing":
                 start, index, attempt = self.split.head_state(), index + 1, 1
                 continue
             self.split.load_head(start)
@@ -198,46 +198,44 @@ class StrategyRunner:
         with seeded(stream(self.arguments.seed, "tuner", plan.stage.trains)):
             trained = tuner.attach(self.split, reversible=not last)
         self._buffers = BufferSnapshot(self.split)
-        count = self.split.train_only(trained)
         techniques = bind_techniques(plan.stage, self.strategy.line)
-        result = StageResult(
-            str(plan.stage), plan.stage.trains, attempt, plan.length.steps,
-            plan.optimizer.lr, plan.optimizer.head_lr, asdict(count), plan.length.until,
-        )  # fmt: skip
+        head = self.split.head if trains_head(techniques) else {}
+        count = self.split.train_only(trained, head=bool(head))
+        result = plan.begin_record(attempt, count)
         self.callback.stage_started(result, index + 1, len(self.plans))
         parts, frozen = (self.data, self.arguments, self.runtime), tuner.frozen_features
         guarded, stored = self._detached_on_error(tuner, last), not any(t.live for t in techniques)
         loaders = stage_loaders(*parts, self.callback, stored=frozen and stored)
         saving = activation_memory(*parts, frozen=frozen)
         with guarded, saving, loaders as (train, val), closing(techniques):
-            found = technique_context(*parts, trained, train, plan.length)
+            found = technique_context(*parts, {**trained, **head}, train, plan.length)
             if tuner.wants_rows:
                 tuner.prepare(self.split, found.batches, found.loss)
             for technique in techniques:
                 technique.begin(found)
-            loop = self._loop(index, attempt, plan, start, trained, (train, val), last, techniques)
+            loop = self._loop(index, attempt, plan, start, trained, head, (train, val), techniques)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
                 self._buffers.resume(resume[1])
             if plan.length.until == "optimum" and train is not self.data.train:
                 fitted = loop.solve(self.data.train_labels, self._known_strength())
                 result.held_out_loss, result.strength = fitted.held_out_loss, fitted.strength
+                result.lr = result.head_lr = None
             state = loop.run()
-            if not last:
+            if head and not last:
                 result.train_adjusted_score = self._adjusted_score(train)
         result.ended, result.seconds = state.ended, state.seconds
         result.steps = 0 if state.ended == "optimum" else state.step
         result.training_seconds, result.tokens = state.training_seconds, state.tokens
         result.curve, result.best_step, result.best = state.curve, state.best_step, state.best
         result.start, result.end = state.curve[0].scores, state.curve[-1].scores
-        if not last:
-            with_head = all(technique.trains_head for technique in techniques)
-            result.learned = has_learned(result, self.data.chance, trained=with_head)
-            if result.learned and with_head and self._returns and can_return(tuner, self.split):
+        if last:
+            self._choose_state(loop)
+        elif head:
+            result.learned = has_learned(result, self.data.chance)
+            if may_hand_on(result) and self._returns and can_return(tuner, self.split):
                 ended = EarlierModel.of(index, self.split, loop.trained, self.last_logits)
                 self._earlier.append(ended)
-        else:
-            self._choose_state(loop)
         if self._hand_on(plan.stage, tuner, result, last):
             self._check_backbone(plan.stage.trains)
         self.results.append(result)
@@ -261,8 +259,8 @@ class StrategyRunner:
         plan: StagePlan,
         start: dict[str, torch.Tensor],
         trained: dict[str, nn.Parameter],
+        head: dict[str, nn.Parameter],
         loaders: tuple[BatchLoader, BatchLoader],
-        last: bool,
         techniques: Sequence[Technique],
     ) -> StageLoop:
         data, arguments = self.data, self.arguments
@@ -299,10 +297,10 @@ class StrategyRunner:
             eval_every=arguments.eval_every or self._interval(plan.length.steps),
             patience=plan.stage.patience or 2,
             seed=arguments.seed,
-            keep_best=last and arguments.select == "best",
+            keep_best=index == len(self.plans) - 1 and arguments.select == "best",
         )
         return StageLoop(
-            self.split.model, self.split.head, trained, loaders[0], data.kind, evaluate, setup,
+            self.split.model, head, trained, loaders[0], data.kind, evaluate, setup,
             self.runtime, on_step=self.callback.step, on_point=self.callback.point,
             pause=self.pause, checkpoint=checkpoint, techniques=techniques,
         )  # fmt: skip
@@ -359,7 +357,7 @@ class StrategyRunner:
 
     def _hand_on(self, stage: Stage, tuner: Tuner, result: StageResult, last: bool) -> bool:
         """Merge or detach the tuner; say whether the backbone shall be what it was before."""
-        given_up = not last and self.arguments.guard and not result.learned
+        given_up = not last and self.arguments.guard and not may_hand_on(result)
         if last or (stage.reserve and not given_up):
             tuner.merge(self.split)
             self._kept |= set() if last else set(self.split.backbone)

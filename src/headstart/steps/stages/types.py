@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import torch
 
 from headstart.data.labels import Labels
 from headstart.data.tokens.windows import of_rows
-from headstart.models.backbone import SplitModel
+from headstart.models.backbone import ParameterCount, SplitModel
+from headstart.results import StageResult
 from headstart.strategies.plan import Length
 from headstart.strategies.stages import Stage
 from headstart.targets._base import TargetKind
@@ -29,6 +30,20 @@ class StagePlan:
     stage: Stage
     length: Length
     optimizer: OptimizerSettings
+
+    def rates(self, count: ParameterCount) -> tuple[float | None, float | None]:
+        """Return the peak rates of tuner and head; ``None`` for one of which nothing trains."""
+        return (
+            self.optimizer.lr if count.tuner else None,
+            self.optimizer.head_lr if count.head else None,
+        )
+
+    def begin_record(self, attempt: int, count: ParameterCount) -> StageResult:
+        """Begin the stage's record; ``count`` is what trains."""
+        return StageResult(
+            str(self.stage), self.stage.trains, attempt, self.length.steps, *self.rates(count),
+            asdict(count), self.length.until,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
