@@ -47,8 +47,10 @@ class StageResult:
         lr: Peak learning rate of the tuner's parameters; ``None`` where none are trained by steps.
         head_lr: Peak learning rate of the head, likewise.
         trainable: Numbers that train, as ``head``, ``tuner`` and ``frozen``.
-        seconds: Wall time of training and evaluation.
-        training_seconds: The part spent on optimizer steps.
+        seconds: Wall time of the stage: setting it up, the pass of all rows over a frozen backbone
+            included, training, evaluation, and handing on.
+        training_seconds: The part for the training rows: setting up, and optimizer steps or the fit
+            of the head to its optimum.
         tokens: Tokens trained on, padding not counted.
         start: Validation metrics before the first step.
         end: Validation metrics after the last step, the tuner still on.
@@ -91,7 +93,10 @@ class StageResult:
 
     @property
     def tokens_per_second(self) -> float:
-        """Training throughput in tokens a second, padding not counted."""
+        """Training throughput in tokens a second, padding not counted.
+
+        0 where no steps were taken.
+        """
         return self.tokens / self.training_seconds if self.training_seconds else 0.0
 
 

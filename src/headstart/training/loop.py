@@ -132,10 +132,13 @@ class StageLoop:
         """
         began = time.perf_counter()
         self._point()
+        evaluated = time.perf_counter()
         fitted = fit_head(
             self.model, self.trained, self.loader, self.kind, labels, self.setup.seed, strength
         )
-        self.state.training_seconds = self.state.seconds = time.perf_counter() - began
+        ended = time.perf_counter()
+        self.state.seconds += ended - began
+        self.state.training_seconds += ended - evaluated
         self.state.step, self.state.ended = fitted.iterations, "optimum"
         return fitted
 

@@ -105,7 +105,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
             *(before_after(stage, name) for name in names),
             f"{stage.steps:,}",
             f"{stage.seconds:.1f}",
-            f"{stage.tokens_per_second:,.0f}",
+            f"{stage.tokens_per_second:,.0f}" if stage.steps else "-",
             _trainable(stage),
         )
         for stage in result.stages
