@@ -48,10 +48,19 @@ def test_what_the_default_is(tmp_path: Path, rows: int, given: dict[str, Any], l
         assert plan.stages[1].optimizer.lr == given["lr"]
 
 
-@pytest.mark.parametrize(("batch", "steps"), [(24, 14), (12, 28), (2, 120)])
-def test_it_takes_14_epochs_and_120_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
+@pytest.mark.parametrize(("batch", "steps"), [(24, 10), (12, 20), (2, 80)])
+def test_it_takes_10_epochs_and_80_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
     plan = hs.plan(**settings_of(tmp_path, 24) | {"batch_size": batch})
     assert [stage.length.expected for stage in plan.stages] == [0, steps, 0]
+
+
+@pytest.mark.parametrize(("extra", "rate"), [("+contrast", 1e-4), ("+contrast(0.5)", 5e-5)])
+def test_where_no_head_trains_the_rate_is_twice_that_of_a_solved_head(
+    tmp_path: Path, extra: str, rate: float
+) -> None:
+    line = f"head(until=optimum) >> full{extra} >> head(until=optimum)"
+    plan = hs.plan(**settings_of(tmp_path, 24), strategy=line)
+    assert plan.stages[1].optimizer.lr == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("rows", "line"), [(40, FEW), (42, USUAL)])
