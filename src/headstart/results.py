@@ -24,7 +24,9 @@ class Point:
     Args:
         step: Optimizer steps done in this stage.
         train_loss: Mean loss over the training rows since the last point; ``None`` at step 0.
-        scores: Validation metrics by name, ``score`` (their mean) and ``loss`` among them.
+        scores: Validation metrics by name, ``score`` (their mean) and ``loss`` among them. A loss
+            is a mean over the rows: of numbers the squared error in the labels' own unit, else the
+            cross-entropy in nats.
     """
 
     step: int

@@ -132,7 +132,7 @@ def predict(
     several labels a row, the probability of each as `p_` and its name.
     """
     from headstart.cli.shared.lines import is_text_file, read_lines
-    from headstart.cli.shared.write import check_target, printing, without_formulas, writing
+    from headstart.cli.shared.write import answers, check_target, printing, writing
     from headstart.data.tables._files import check_encoding
     from headstart.data.tables.sources import no_splits
     from headstart.data.tables.stream import TableParts
@@ -154,7 +154,7 @@ def predict(
     count = 0
     opened = writing(out, overwrite=overwrite) if out else printing(write_out)
     with opened as plain:
-        write = without_formulas(plain) if escape_formulas else plain
+        write = answers(plain, escape_formulas=escape_formulas)
         for predictions in classifier.predict_parts(given):
             write(predictions)
             count += len(predictions)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -126,6 +127,10 @@ class Number(TargetKind):
     def save_units(self, split: SplitModel) -> None:
         """Undo ``load_units``; see ``TargetKind.save_units``."""
         rescale_output(split, self.mean, self.scale)
+
+    def users_loss(self, loss: float) -> float:
+        """Multiply by the variance: squared errors of the labels, if they fit into a number."""
+        return min(loss * self.scale**2, sys.float_info.max) if math.isfinite(loss) else loss
 
     def statistics(self) -> dict[str, float]:
         """Return mean and standard deviation of the training numbers."""

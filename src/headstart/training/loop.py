@@ -238,7 +238,7 @@ class StageLoop:
             total, rows = self.state.since_point
             self.state.since_point = (total + report.loss * report.rows, rows + report.rows)
             self._paused = max(self._paused, report.pause)
-            self.on_step(report.step, report.loss)
+            self.on_step(report.step, self.kind.users_loss(report.loss))
 
     def _window_sums(self) -> list[list[float]]:
         """Return the sums for the adjusted score over all processes since the rule last looked."""
@@ -292,7 +292,8 @@ class StageLoop:
             self._used.write(state.unseen_decay)
             state.unseen_decay = 1.0
         with self.techniques.evaluated():
-            self._judge(Point(state.step, total / rows if rows else None, self.evaluate()))
+            loss = self.kind.users_loss(total / rows) if rows else None
+            self._judge(Point(state.step, loss, self.evaluate()))
 
     def _judge(self, point: Point) -> None:
         """Record an evaluation, and the state if it is the best."""
