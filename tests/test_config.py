@@ -63,6 +63,15 @@ def test_every_option_is_described() -> None:
         assert field.json_schema_extra["panel"], name
 
 
+@pytest.mark.parametrize("name", ["label_columns", "choices", "metrics"])
+def test_names_with_commas_between_are_several_where_one_alone_makes_no_sense(name: str) -> None:
+    several = FitConfig.build({"model": "m", "train": "t", "text": ["a,b"], name: ["x, y,z"]})
+    assert getattr(several, name) == ("x", "y", "z")
+    assert several.text == ("a,b",)
+    each = FitConfig.build({"model": "m", "train": "t", "text": ["a"], name: ["x,y", "z"]})
+    assert getattr(each, name) == ("x,y", "z")
+
+
 def test_dashes_and_lists_in_one_text_are_understood() -> None:
     config = FitConfig.build({**ENOUGH, "text": "a, b", "metrics": "f1", "batch-size": "8"})
     assert (config.text, config.metrics, config.batch_size) == (("a", "b"), ("f1",), 8)

@@ -7,7 +7,7 @@ A field here is an option of ``headstart fit``, a key of ``run.yaml`` and an arg
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -63,7 +63,7 @@ class FitConfig(BaseModel):
     audio: str | None = _option("Data", "Column with sound or its paths, in place of --text.")
     label: str | None = _option("Data", "Label column. Default: label.")
     choices: tuple[str, ...] = _option(
-        "Data", "Columns with the candidates (multiple choice); give it twice or more.", ()
+        "Data", "Columns with the candidates (multiple choice): a,b, or give it for each.", ()
     )
     span: str | None = _option(
         "Data", "Column with the target words to mark in the text, or START:END offset columns."
@@ -75,7 +75,9 @@ class FitConfig(BaseModel):
         "auto",
     )
     label_columns: tuple[str, ...] = _option(
-        "Data", "Columns of 0 and 1, one a label (several labels a row); give it twice or more.", ()
+        "Data",
+        "Columns of 0 and 1, one a label (several labels a row): a,b,c, or give it for each.",
+        (),
     )
     label_separator: str | None = _option(
         "Data", "What stands between the labels of a row in --label, where they are joined names.",
@@ -83,8 +85,8 @@ class FitConfig(BaseModel):
     )  # fmt: skip
     metrics: tuple[str, ...] = _option(
         "Data",
-        "A metric, such as accuracy, macro_f1, roc_auc, log_loss or rmse, repeated for several; "
-        "the score is their mean.",
+        "A metric, such as accuracy, macro_f1, roc_auc, log_loss or rmse; of several, with commas "
+        "between or repeated, the score is the mean.",
         (),
     )
     validation_share: float | None = _option(
@@ -269,7 +271,7 @@ class FitConfig(BaseModel):
             if isinstance(value, str):
                 clean[name] = tuple(part.strip() for part in value.split(","))
             elif isinstance(value, list | tuple):
-                clean[name] = tuple(map(_column, value))
+                clean[name] = _names(name, value)
         faults: list[HeadstartError] = [
             ConfigError("the name of a setting", repr(key), did_you_mean(key, cls.model_fields))
             for key in named
@@ -311,6 +313,16 @@ class FitConfig(BaseModel):
 def write_settings(config: FitConfig, path: Path) -> None:
     """Write settings so that ``read_settings`` gives them back."""
     write_text(path, yaml.safe_dump(config.plain(), sort_keys=False))
+
+
+def _names(name: str, values: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the names that a setting of several was given, as one of them or each by itself.
+
+    A single one with commas is split where one alone would make no sense, or no name has a comma.
+    """
+    if name != "text" and len(values) == 1 and isinstance(values[0], str):
+        return tuple(part.strip() for part in values[0].split(","))
+    return tuple(map(_column, values))
 
 
 def _column(name: Any) -> Any:

@@ -118,14 +118,15 @@ class RunResult:
         stages: What each stage did, in order.
         last: Validation metrics of the last state.
         best: Validation metrics of the best state of the last stage.
+        earlier: Validation metrics of an earlier stage's model, where that is saved; else empty.
         untouched: Metrics of the saved state on validation rows that no selection has seen;
             empty where selection and report share their rows.
         calibration: What ``--calibrate`` did: temperature, rows, and how good the probabilities
             were before and after; empty without it. All scores of the saved state are then those
             after it, those along the stages before. Where ``bound`` is not empty, the rows
             determined no temperature and the model is as it was.
-        selected: ``last`` or ``best``: which of the two is saved.
-        rule: The rule that selected, in words.
+        selected: ``last``, ``best`` or ``earlier``: which of the three is saved.
+        rule: What is saved and why, in words; empty as long as nothing is.
         notes: What was decided for this run and may surprise.
         warnings: What the user was warned of.
         guard: What the guard did, in words; empty where it had nothing to do.
@@ -160,6 +161,7 @@ class RunResult:
     stages: list[StageResult] = field(default_factory=list)
     last: Scores = field(default_factory=dict)
     best: Scores = field(default_factory=dict)
+    earlier: Scores = field(default_factory=dict)
     untouched: Scores = field(default_factory=dict)
     calibration: dict[str, Any] = field(default_factory=dict)
     selected: str = "last"
@@ -187,7 +189,7 @@ class RunResult:
     @property
     def selecting(self) -> dict[str, float]:
         """Metrics of the state that was saved, on the rows that were evaluated along the way."""
-        return self.best if self.selected == "best" else self.last
+        return {"best": self.best, "earlier": self.earlier}.get(self.selected, self.last)
 
     @property
     def reported_on(self) -> str:

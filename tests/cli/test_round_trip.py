@@ -120,7 +120,7 @@ def test_fit_says_everything(
         "Stages",
         "Stage 2 of 2",
         "tokens/s",
-        "Saved: the last",
+        "Saved: the state after the last step; ",
         "Next:",
     ):
         assert part in answer.out, part

@@ -11,6 +11,7 @@ import torch
 
 import headstart as hs
 from alike import ALL
+from headstart.cli.shared.tables import closing
 from headstart.steps.stages import runner as stages
 from headstart.steps.stages.earlier import EarlierModel, better, from_tensors, to_tensors
 from headstart.targets.classes import Classes
@@ -42,7 +43,15 @@ def test_the_better_model_of_an_earlier_stage_is_saved(tuner: str, tmp_path: Pat
     assert first.end["score"] > last.end["score"]
     assert result.scores == pytest.approx(first.end, abs=1e-5)
     assert "the model after stage 1 is saved" in result.guard[-1]
-    assert "the model after stage 1" in result.rule
+    assert (result.selected, result.last) == ("earlier", last.end)
+    saved_is = "the model after stage 1; on the validation rows it is better than the last one"
+    assert result.rule == f"{saved_is} by more than noise"
+    assert f"Saved is {result.rule}." in (tmp_path / "run" / "model" / "README.md").read_text()
+    told = closing(result)
+    assert (
+        f"\nSaved: {result.rule}.\nNot saved: the last state, accuracy {last.end['accuracy']:.4f}"
+        in told
+    )
     # What was saved is that model: with the tuner's change in its weights.
     found = hs.evaluate(tmp_path / "run", tmp_path / "validation.csv")
     assert found == pytest.approx(result.scores, abs=1e-5)
@@ -69,12 +78,34 @@ def test_whoever_asks_for_the_last_state_gets_it(tmp_path: Path) -> None:
     result = run(tmp_path, f"{FIRST['head']} > {RUINED}", select="last").result
     assert result.scores == result.stages[-1].end
     assert result.guard == []
+    assert result.rule == "the state after the last step; no score was looked at to choose it"
 
 
 def test_a_better_last_stage_stays(tmp_path: Path) -> None:
     result = run(tmp_path, "head(steps=1, head_lr=1e-9) > full(steps=60, lr=3e-3, head_lr=1e-2)",
                  guard=False).result  # fmt: skip
     assert result.scores == result.stages[-1].end
+
+
+def test_a_last_stage_that_is_no_worse_stays_and_the_run_says_that_it_was_compared(
+    tmp_path: Path,
+) -> None:
+    line = "head(until=optimum) > full(steps=1, lr=1e-9, head_lr=1e-9)"
+    result = run(tmp_path, line).result
+    assert (result.selected, result.earlier, result.scores) == ("last", {}, result.last)
+    kept = "no model of an earlier stage is better by more than noise"
+    assert result.rule == f"the state after the last step; on the validation rows {kept}"
+
+
+@pytest.mark.parametrize(
+    "line", ["head(steps=1) >> full(steps=1)", "prefix(steps=1) > full(steps=1)"]
+)
+def test_where_no_earlier_model_could_be_put_together_none_is_spoken_of(
+    line: str, tmp_path: Path
+) -> None:
+    result = run(tmp_path, line, guard=False).result
+    assert result.rule == "the state after the last step; no score was looked at to choose it"
+    assert "unless" not in closing(result)
 
 
 def test_a_run_that_was_interrupted_goes_back_all_the_same(

@@ -114,7 +114,8 @@ def test_untouched_rows_take_no_part_in_selection(tmp_path: Path) -> None:
     assert right.scores == right.untouched != right.selecting
     assert right.reported_on == "24 validation rows that no selection has seen"
     assert right.reported_on in (tmp_path / "right" / "model" / "README.md").read_text()
-    assert right.rule == "the highest score on rows carved from the training rows"
+    highest = "the state of the last stage with the highest score"
+    assert right.rule == f"{highest} on rows carved from the training rows"
     assert right.data["train_rows"] == 48
     assert right.data["validation_rows"] == 12
 
@@ -185,6 +186,11 @@ def test_carving_for_nothing_is_pointed_out(tmp_path: Path) -> None:
     assert "no score selects anything" in notes(strategy=LINE)
     assert "no score selects" not in notes(strategy=LINE, select="best")
     assert "no score selects" not in notes(strategy="full(until=plateau)")
+    # An earlier stage's model is compared with the last one, where it can be put together again.
+    assert "no score selects" not in notes()
+    assert "no score selects" in notes(select="last")
+    assert "no score selects" in notes(strategy="head(until=optimum) >> full")
+    assert "no score selects" in notes(strategy="prefix > full")
 
 
 def test_f1_is_a_matter_of_two_classes(tmp_path: Path) -> None:

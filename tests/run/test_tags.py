@@ -196,7 +196,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "threshold": ({"tune_threshold": True}, "the target tags"),
     "labels": ({"head_init": "labels"}, "tags of words"),
-    "pooling": ({"head_type": "linear", "pooling": "mean"}, "each word has logits of its own"),
+    "pooling": (
+        {"head_type": "linear", "pooling": "mean"},
+        r"(?s)each word has logits of its own.*Drop --pooling mean\.$",
+    ),
+    "pooled": ({"pooling": "mean"}, r"(?s)each word has logits of its own.*Drop --pooling mean\.$"),
     "pair": ({"text": ("tokens", "more")}, "1 text column"),
 }
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 import csv
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from headstart.errors import HeadstartError
+from headstart.results import RunResult
 from headstart.study.formats import as_text
 from headstart.study.outcome.comparison import compare
-from headstart.study.outcome.summary import summarise
+from headstart.study.outcome.summary import run_score, summarise
 from headstart.study.outcome.tables import (
     CSV_HEAD,
     HEAD,
@@ -158,6 +160,7 @@ def test_failures_and_collapses_are_counted_and_not_averaged() -> None:
         ({}, False),
         ({"selected": "best", "best": {"score": 0.9}}, True),
         ({"selected": "best", "untouched": {"score": 0.9}}, False),
+        ({"selected": "earlier", "earlier": {"score": 0.9}}, True),
     ],
 )
 def test_scores_on_the_rows_that_selected_are_marked(changes: Any, marked: bool) -> None:
@@ -177,6 +180,19 @@ def test_scores_on_the_rows_that_selected_are_marked(changes: Any, marked: bool)
         assert row["selected_on_these_rows"] == str(marked)
         if row["pairs"]:
             assert row["compared_on_rows_that_selected"] == str(marked)
+
+
+@pytest.mark.parametrize(
+    ("select", "early", "decided"),
+    [("auto", "head", True), ("last", "head", False), ("auto", "everything", False),
+     ("auto", "nothing", False)],
+)  # fmt: skip
+def test_a_comparison_with_an_earlier_stage_is_a_choice_by_scores(
+    select: str, early: str, decided: bool
+) -> None:
+    made = RunResult.from_dict(record("one", B, 0, 0.7, settings={"select": select})["result"])
+    made.stages.insert(0, replace(made.stages[0], handed_on=early))
+    assert run_score("r", made).same_rows == decided
 
 
 def test_a_flattered_baseline_marks_the_differences_with_it() -> None:

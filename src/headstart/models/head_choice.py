@@ -63,12 +63,6 @@ def own_head(head: str, target: Target, dropout: float | None, pooling: str | No
     """
     pooling, spans = pooling or "first", target.spans
     if target.kind == "tokens":
-        if pooling != "first":
-            raise ModelError(
-                "no --pooling where each word has logits of its own",
-                f"--pooling {pooling}",
-                "Drop it, or add --head-type linear.",
-            )
         pooling = EACH_STATE
     if head == "mlp":
         apart = target.multilabel or target.kind == "choice"
@@ -153,12 +147,16 @@ def _require_vectors(config: Any, found: str) -> None:
         )
 
 
-def require_pooling(pooling: str | None, *, own: bool) -> None:
+def require_pooling(pooling: str | None, target: Target, *, own: bool) -> None:
     """Refuse a pooling that a head does not have; ``None`` is the head's own.
 
     Raises ``ModelError`` if the head does not have it.
     """
     given = f"--pooling {pooling}"
+    if target.kind == "tokens" and pooling not in (None, "first", "native"):
+        raise ModelError(
+            "no --pooling where each word has logits of its own", given, f"Drop {given}."
+        )
     if own and pooling not in (None, *POOLINGS):
         raise ModelError(
             f"--pooling {', '.join(POOLINGS)} for a head of headstart's own",

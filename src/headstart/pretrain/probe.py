@@ -9,7 +9,7 @@ from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, raise_all
 from headstart.steps.model import fresh_head, load_model
 from headstart.steps.rows import Frames, read_rows
-from headstart.steps.settings import decide_settings
+from headstart.steps.settings import decide_settings, with_task
 from headstart.steps.types import Hyperparameters, gold_labels
 from headstart.training.evaluate import Judge
 from headstart.training.frozen.features import frozen_features
@@ -42,12 +42,10 @@ def run_probe(
     raise_all(_faults(config, seeds, rates))
     settings = decide_settings(config.model_copy(update={"strategy": "head"}))
     splits = read_rows(config, settings.task, frames)
+    settings = with_task(settings, splits.task)
     loaded = load_model(settings, splits)
     runtime = Runtime(config.device, config.precision, config.threads)
     model, encoded = loaded.model, loaded.encoded
-    if encoded.train.units is not None:
-        fix = "Use headstart fit --strategy head, which trains the same head by itself."
-        raise ConfigError("rows with one label each, for a probe", "a label for each word", fix)
     model.train_only({})
     model.model.to(runtime.device)
     starts = [

@@ -118,7 +118,7 @@ def choose_threshold(
     scores = judge(held_out)
     setattr(plan.model.model.config, THRESHOLD, best)
     before = result.selecting
-    for state in ("last", "best"):  # which may be the same
+    for state in ("last", "best", "earlier"):  # which may be the same
         if getattr(result, state) == before:
             setattr(result, state, scores)
     where = f"the score on {len(rows):,} held-out rows, {plan.splits.origin}"

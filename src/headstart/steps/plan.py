@@ -8,6 +8,7 @@ from headstart.config import FitConfig
 from headstart.errors import NotationError, raise_all
 from headstart.models.backbone import ParameterCount, SplitModel
 from headstart.steps.few_rows import for_few_rows
+from headstart.steps.stages.earlier import may_return
 from headstart.steps.stages.plan import plan_stages, with_enough_steps
 from headstart.steps.stages.types import StagePlan
 from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Splits, TrainingPlan
@@ -39,12 +40,25 @@ def make_plan(
     slower = settle_precision(model, loaders, runtime)
     stages = _stages(config, hyperparameters, settings.strategy, splits, model, len(encoded.train))
     notes = (*settings.notes, *([slower] if slower else []))
-    warnings = (*settings.warnings, *loaded.warnings, *splits.warnings)
+    carved = _carved_in_vain(config, settings.strategy)
+    warnings = (*settings.warnings, *carved, *loaded.warnings, *splits.warnings)
     return TrainingPlan(
         config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
         loaded.preprocessor, encoded, stages, _counts(model, stages), loaded.fingerprint,
         loaded.pristine, notes, warnings,
     )  # fmt: skip
+
+
+def _carved_in_vain(config: FitConfig, strategy: Strategy) -> list[str]:
+    """Warn of rows that are taken from training without a use."""
+    chosen = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
+    used = chosen or config.calibrate or config.tune_threshold
+    if config.selection != "carve" or used or may_return(config.select, strategy):
+        return []
+    return [
+        "--selection carve takes rows from training, though no score selects anything here; "
+        "add --select best, --calibrate or --tune-threshold, or drop it."
+    ]
 
 
 def with_settings(plan: TrainingPlan, settings: RunSettings) -> TrainingPlan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 
-from headstart.config import FitConfig
 from headstart.results import RunResult
 from headstart.steps.calibrate import calibrate, choose_threshold, final_logits
 from headstart.steps.callback import Callback
@@ -14,12 +13,8 @@ from headstart.steps.settings import source_name
 from headstart.steps.stages.guard import is_refuted
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.types import TrainingPlan, data_record, gold_labels
-from headstart.strategies.stages import Strategy
 from headstart.targets._base import Floats
 from headstart.training.evaluate import Judge
-
-_UNSEEN = "no score was looked at to choose it"
-_KEPT = "the held-out rows showed that it is better than the last one"
 
 
 def make_record(plan: TrainingPlan) -> RunResult:
@@ -45,23 +40,30 @@ def make_record(plan: TrainingPlan) -> RunResult:
         machine=plan.runtime.describe(),
         versions=versions(),
         selected="best" if config.select == "best" else "last",
-        rule=_rule(config, plan.strategy),
         notes=[*plan.notes], warnings=[*plan.warnings],
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 
 
-def _rule(config: FitConfig, strategy: Strategy) -> str:
-    if config.select == "auto" and len(strategy.stages) > 1:
-        return "the state after the last step, unless held-out rows prefer an earlier stage's model"
-    if config.select != "best":
-        rows = "carved rows" if config.selection == "carve" else "validation rows"
-        stopped = [stage.trains for stage in strategy.stages if stage.until == "plateau"]
-        looked = f"the length of {' and '.join(stopped)} was chosen by the score on the {rows}"
-        return f"the state after the last step; {looked if stopped else _UNSEEN}"
-    if config.selection == "carve":
-        return "the highest score on rows carved from the training rows"
-    return "the highest score on the validation rows, the same rows that the score is reported on"
+def _rule(plan: TrainingPlan, runner: StrategyRunner) -> str:
+    """Describe which state is saved, and why."""
+    config, carved = plan.config, plan.config.selection == "carve"
+    if config.select == "best":
+        flattered = "the validation rows, the same rows that the score is reported on"
+        rows = "rows carved from the training rows" if carved else flattered
+        return f"the state of the last stage with the highest score on {rows}"
+    rows = "carved rows" if carved else "validation rows"
+    stopped = [stage.trains for stage in plan.strategy.stages if stage.until == "plateau"]
+    why = [f"the length of {' and '.join(stopped)} was chosen by the score on the {rows}"]
+    why = why if stopped else []
+    if runner.kept_stage is not None:
+        saved = f"the model after stage {runner.kept_stage + 1}"
+        why = [f"on the {rows} it is better than the last one by more than noise", *why]
+    else:
+        saved = "the state after the last step"
+        better = "no model of an earlier stage is better by more than noise"
+        why = [f"on the {rows} {better}", *why] if runner.compared else why
+    return "; ".join([saved, *(why or ["no score was looked at to choose it"])])
 
 
 def finish(
@@ -74,8 +76,8 @@ def finish(
     final, kind, told = result.stages[-1], plan.splits.kind, len(result.warnings)
     result.last, result.best = final.end, final.best
     if runner.kept_stage is not None:
-        result.last = runner.data.judge(runner.last_logits)
-        result.rule = f"the model after stage {runner.kept_stage + 1}; {_KEPT}"
+        result.selected, result.earlier = "earlier", runner.data.judge(runner.last_logits)
+    result.rule = result.rule or _rule(plan, runner)
     for stage in result.stages:
         if is_refuted(stage, chance := runner.data.chance):
             result.warnings.append(

@@ -47,13 +47,6 @@ def decide_settings(config: FitConfig) -> RunSettings:
         require_windows(task)
     _require_augmentable(config, task)
     require_use(config, strategy)
-    decides = config.select == "best" or any(s.until == "plateau" for s in strategy.stages)
-    uses = decides or config.calibrate or config.tune_threshold
-    if config.selection == "carve" and not uses:
-        warnings.append(
-            "--selection carve takes rows from training, though no score selects anything here; "
-            "add --select best, --calibrate or --tune-threshold, or drop it."
-        )
     return RunSettings(config, task, strategy, hyperparameters, warnings=tuple(warnings))
 
 

@@ -109,7 +109,7 @@ def plan_name(plan: Mapping[str, Any]) -> str:
 
 def _of_numbers(result: RunResult, axes: Mapping[str, Any]) -> str:
     """Return what is wrong with the numbers that a summary reads; missing ones raise."""
-    chosen = {"last": result.last, "best": result.best}
+    chosen = {"last": result.last, "best": result.best, "earlier": result.earlier}
     score = (result.untouched or chosen[result.selected]).get("score")
     if not isinstance(score, int | float) or isinstance(score, bool) or not score <= 1:
         return f"has no score of at most 1, but {score!r}"

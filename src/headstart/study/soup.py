@@ -156,8 +156,8 @@ def make_soup(
     final.best = final.end if result.selected == "best" else final.best
     kept = [str(one.seed) for one in told if one.kept]
     result.rule = (
-        f"greedy soup: the mean of the seeds {', '.join(kept)} of {len(told)}, chosen by the score "
-        "on the validation rows, the same rows that the score is reported on"
+        f"a greedy soup, the mean of the seeds {', '.join(kept)} of {len(told)}, chosen by the "
+        "score on the validation rows, the same rows that the score is reported on"
     )
     finish(first.plan, first.runner, result, callback)
     result.settings["out"] = str(out)

@@ -77,6 +77,7 @@ def with_settings_of_runs(function: Callable[..., None]) -> Callable[..., None]:
             FitConfig.model_fields[name],
             hidden=name in refused,
             text=_OF_A_STUDY.get(name, ""),
+            default="last" if name == "select" else "",
         )
         for name in OF_ALL_RUNS
     ]

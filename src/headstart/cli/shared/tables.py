@@ -119,14 +119,14 @@ def closing(result: RunResult) -> str:
     out = Path(str(result.settings["out"]))
     lines = [
         f"Score ({result.reported_on}): {show_scores(result.scores)}",
-        f"Saved: the {result.selected} state; {result.rule}.",
+        f"Saved: {result.rule}.",
     ]
-    other = "last" if result.selected == "best" else "best"
+    other = "best" if result.selected == "last" else "last"
     unsaved = result.last if other == "last" else result.best
     if unsaved.get("score") != result.selecting.get("score"):
         lines.append(f"Not saved: the {other} state, {show_scores(unsaved)}")
     if result.untouched:
-        chose = ", which selected" if result.selected == "best" else ""
+        chose = ", which selected" if result.selected != "last" else ""
         lines.append(f"On the carved rows{chose}: {show_scores(result.selecting)}")
     lines += _calibration(result)
     lines += [f"Guard: {note}" for note in result.guard]

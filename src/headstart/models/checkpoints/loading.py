@@ -92,7 +92,7 @@ def load_classifier(
     own = is_own(head, target)
     require_model(config, source, target.kind, own=own)
     require_head_type(config, source, target, head, trust=trust_remote_code)
-    require_pooling(pooling, own=own)
+    require_pooling(pooling, target, own=own)
     alone = target.kind in ("choice", "tokens")  # classes of transformers with one loss each
     set_target(config, target.labels, None if alone else target.problem_type)
     if dropout is not None:

@@ -91,7 +91,7 @@ on {result.data["train_rows"]:,} rows.
 |---|---|
 {scores}
 
-Saved is the `{result.selected}` state: {markdown(result.rule)}.
+Saved is {markdown(result.rule)}.
 {_long_texts(result, folder, own_head=own_head)}{_calibration(result)}
 ## Training
 

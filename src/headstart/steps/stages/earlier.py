@@ -15,6 +15,7 @@ import torch
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
 from headstart.steps.stages.types import Pristine, StagePlan
+from headstart.strategies.stages import Strategy
 from headstart.targets._base import Floats
 from headstart.training.evaluate import Judge
 from headstart.training.seeds import seeded, stream
@@ -44,6 +45,18 @@ class EarlierModel:
         """Copy a stage's last state, with the logits of the validation rows, (n, outputs)."""
         ended = {**trained, **dict(split.buffers())}
         return cls(index, {n: t.detach().cpu().clone() for n, t in ended.items()}, logits)
+
+
+def may_return(select: str, strategy: Strategy) -> bool:
+    """Return whether held-out rows may choose an earlier stage's model instead of the last one.
+
+    ``select`` says so, no stage hands on a backbone that it has changed, and of one stage at least
+    the model can be put together again.
+    """
+    early = strategy.stages[:-1]
+    if select != "auto" or any(stage.reserve for stage in early):
+        return False
+    return any(not tuner.no_merge and not tuner.wants_rows for tuner in map(bind, early))
 
 
 def can_return(tuner: Tuner, split: SplitModel) -> bool:

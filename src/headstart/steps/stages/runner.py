@@ -38,6 +38,7 @@ from headstart.steps.stages.earlier import (
     best_of,
     can_return,
     from_tensors,
+    may_return,
     put_back,
     to_tensors,
 )
@@ -90,6 +91,7 @@ class StrategyRunner:
         self.pretrained_head: dict[str, torch.Tensor] | None = None
         self.last_logits: Floats = np.zeros((0, 0), dtype=np.float32)
         self.kept_stage: int | None = None
+        self.compared = False
         self._earlier: list[EarlierModel] = []
         # Only what is handed on is compared with it.
         self._fingerprint = self.split.fingerprint() if len(plans) > 1 else ""
@@ -97,7 +99,7 @@ class StrategyRunner:
         self._names = set(self.split.backbone)
         self._before: dict[str, torch.Tensor] = {}
         reserved = [p.stage.reserve for p in plans[:-1]]
-        self._returns = arguments.select == "auto" and bool(data.pristine) and not any(reserved)
+        self._returns = bool(data.pristine) and may_return(arguments.select, strategy)
         # A '>' after a '>>' goes back to the checkpoint, which the merge has overwritten.
         returns = any(a and not all(reserved[i:]) for i, a in enumerate(reserved))
         self._origin = PretrainedBackbone(self.split) if returns else None
@@ -154,7 +156,10 @@ class StrategyRunner:
         best = best_of(self._earlier, final, data.judge)
         # A last stage may have added parameters, which the checkpoint does not hold.
         added = set(self.split.backbone) != self._names
-        if best is None or data.pristine is None or added:
+        if data.pristine is None or added:
+            return
+        self.compared = True
+        if best is None:
             return
         plan = self.plans[best.index]
         put_back(self.split, plan, best, data.pristine, self.arguments.seed)
@@ -164,7 +169,7 @@ class StrategyRunner:
         self.kept_stage = best.index
         scores = [data.judge(logits)["score"] for logits in (best.logits, final)]
         self._note(
-            f"the model after stage {best.index + 1} is saved: its score on the validation rows is "
+            f"the model after stage {best.index + 1} is saved: its score on the held-out rows is "
             f"{scores[0]:.3f}, {scores[1]:.3f} after the last stage."
         )
 

@@ -232,13 +232,21 @@ def _fill(
 def run_score(identity: str, result: RunResult) -> RunScore:
     """Return what the summary looks at."""
     score, start = result.scores["score"], result.stages[0].start.get("score", 0.0)
-    decides = result.selected == "best" or any(s.until == "plateau" for s in result.stages)
     rows = result.data["untouched_rows"] if result.untouched else result.data["validation_rows"]
     return RunScore(
         identity, result.seed, score, score - start, sum(s.seconds for s in result.stages),
-        result.collapsed, decides and not result.untouched, int(rows), _gave_up(result),
-        result.calibration.get("temperature"),
+        result.collapsed, _scores_decided(result) and not result.untouched, int(rows),
+        _gave_up(result), result.calibration.get("temperature"),
     )  # fmt: skip
+
+
+def _scores_decided(result: RunResult) -> bool:
+    """Return whether scores on held-out rows chose what is saved, or how long a stage trained."""
+    early = [stage.handed_on for stage in result.stages[:-1]]
+    returns = result.settings.get("select") == "auto" and "everything" not in early
+    compared = returns and "head" in early
+    chosen = compared or result.selected != "last"
+    return chosen or any(stage.until == "plateau" for stage in result.stages)
 
 
 def _gave_up(result: RunResult) -> bool:

@@ -23,7 +23,8 @@ import torch
 from torch.func import functional_call, vmap
 
 from headstart.data.batching import BatchOrder, budget_batches
-from headstart.data.tokens.windows import mean_of_windows, window_weights
+from headstart.data.ragged import places
+from headstart.data.tokens.windows import window_weights
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
 from headstart.targets._base import Floats, TargetKind
@@ -32,6 +33,7 @@ from headstart.training.loader import BatchLoader
 from headstart.training.optim import OptimizerSettings, rate_factor
 from headstart.training.seeds import stream
 
+Weights = npt.NDArray[np.float64]
 Heads = dict[str, torch.Tensor]
 """The tensors of all heads by name, (seeds, rates, *shape)."""
 
@@ -79,18 +81,19 @@ def train_heads(
 def probe_logits(split: SplitModel, loader: BatchLoader, heads: Heads, outputs: int) -> Floats:
     """Compute the logits that every head gives every row, (seeds, rates, n, outputs).
 
+    Where each word has a label, they are those of all words, (seeds, rates, words, outputs).
     ``split`` and ``loader`` are those inside ``frozen_features``.
     """
     shape = next(iter(heads.values())).shape[:2]
-    logits = torch.zeros(*shape, len(loader.lengths), outputs)
+    counts = np.ones_like(loader.lengths) if loader.units is None else loader.units
+    begins = np.cumsum(counts) - counts
+    logits = torch.zeros(int(counts.sum()), *shape, outputs)
     with evaluating(split.model):
         for rows in budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH, loader.apart):
             found = _logits(split, heads, _inputs(split, loader, rows), None)
-            logits[:, :, torch.from_numpy(rows)] = found.float().cpu()
-    if loader.row_of is None:
-        return logits.numpy()
-    by_window = np.moveaxis(logits.numpy(), 2, 0)
-    return np.moveaxis(mean_of_windows(by_window, loader.row_of), 0, 2)
+            own = torch.from_numpy(places(begins[rows], counts[rows]))
+            logits[own] = found.float().cpu().movedim(2, 0)
+    return np.moveaxis(loader.whole(logits.numpy()), 0, 2)
 
 
 def _losses(
@@ -104,19 +107,41 @@ def _losses(
     # The last batch of an epoch is smaller and comes at another step for every seed.
     size = max(map(len, batches))
     real = (np.arange(size) < np.array([[len(rows)] for rows in batches])).astype(np.float64)
-    real /= real.sum(axis=1, keepdims=True)
     read = np.concatenate([np.resize(rows, size) for rows in batches])
+    inputs = _inputs(split, loader, read)
+    if loader.units is not None:
+        real = _side_by_side(inputs, loader.units[read].reshape(real.shape), real)
+    real /= real.sum(axis=1, keepdims=True).clip(min=1)
     if loader.row_of is not None:
         real *= window_weights(loader.row_of)[read].reshape(real.shape)
-    inputs = _inputs(split, loader, read)
     labels = inputs.pop("labels")
-    labels = labels.view(len(batches), 1, size, *labels.shape[1:])
+    labels = labels.view(len(batches), 1, real.shape[1], *labels.shape[1:])
     by_seed = {n: t.view(len(batches), -1, *t.shape[1:]) for n, t in inputs.items()}
     logits = _logits(split, heads, by_seed, 0)
     weights = torch.from_numpy(real).to(logits).unsqueeze(1)
     told = labels.expand(*logits.shape[:3], *labels.shape[3:]).flatten(0, 2)
     losses = kind.row_losses(logits.flatten(0, 2), told).view(logits.shape[:3])
     return (losses * weights).sum()
+
+
+def _side_by_side(
+    inputs: dict[str, torch.Tensor], counts: npt.NDArray[np.int64], real: Weights
+) -> Weights:
+    """Give every seed as many words, and return what each word weighs, (seeds, words).
+
+    The states and labels of the words in ``inputs`` are replaced. ``counts`` are the words of each
+    row and ``real`` what it weighs, (seeds, rows); what is filled up weighs nothing.
+    """
+    totals = counts.sum(axis=1, keepdims=True)
+    place, begins = np.arange(totals.max()), np.cumsum(totals)[:, None] - totals
+    there = place < totals
+    weights = np.zeros(there.shape)
+    weights[there] = np.repeat(real.ravel(), counts.ravel())
+    own = torch.from_numpy(np.where(there, begins + place, 0).ravel())
+    for name in ("states", "labels"):
+        inputs[name] = inputs[name][own.to(inputs[name].device)]
+    inputs["word_places"] = torch.arange(len(place)).repeat(len(counts)).to(inputs["states"].device)
+    return weights
 
 
 def _inputs(
