@@ -283,6 +283,20 @@ def check_yaml(block: Block, place: Path) -> None:
         assert read_task_file(file).spans
 
 
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.stem)
+def test_no_page_writes_two_runs_to_one_folder(page: Path) -> None:
+    folders: list[str] = []
+    for block in blocks(page):
+        for command in block.commands if block.language in {"console", "bash"} else ():
+            words = split(command, {})
+            own = {"fit", "--out"} <= {*words} and words[0] == "headstart"
+            if own and not {"--overwrite", "--resume", "--dry-run"} & {*words}:
+                folders.append(words[words.index("--out") + 1])
+        if block.language == "python":
+            folders += re.findall(r'hs\.fit\([^)]*out="([^"]+)"', block.text)
+    assert len(set(folders)) == len(folders), folders
+
+
 def mentions() -> Iterator[tuple[str, str]]:
     """Yield where a command is named, and the command: in prose, and in what the program prints."""
     for page in documented.PAGES:

@@ -11,6 +11,7 @@ import yaml
 
 import headstart as hs
 import tiny_families
+from headstart.errors import ModelError
 from headstart.steps import few_rows
 from headstart.strategies.builtin import ALIASES
 from models.test_sentence import make_sentence
@@ -76,6 +77,15 @@ def test_a_head_that_was_chosen_is_not_fitted_anew(tmp_path: Path) -> None:
     hs.fit(**settings, strategy="head(steps=1)", guard=False, out=str(tmp_path / "head"))
     plan = hs.plan(**settings, head=str(tmp_path / "head"))
     assert FEW not in plan.strategy
+
+
+def test_its_head_goes_on_with_the_backbone_of_the_run(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path, 24)
+    hs.fit(**settings, out=str(tmp_path / "run"))
+    with pytest.raises(ModelError, match="expected a head trained on this backbone"):
+        hs.plan(**settings, head=str(tmp_path / "run" / "head"))
+    settings["model"] = str(tmp_path / "run" / "model")
+    assert hs.plan(**settings, head=str(tmp_path / "run" / "head")).strategy == "full"
 
 
 def test_a_checkpoint_that_was_not_made_for_sentence_vectors_keeps_it(tmp_path: Path) -> None:
