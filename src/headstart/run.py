@@ -15,7 +15,7 @@ No step imports another. What they hand on is in ``steps/types.py``.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,12 +120,22 @@ def _train_and_save(
 
 
 def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
-    """Check everything and say what a run would do, without training or writing."""
+    """Check everything and say what a run would do; nothing is trained or written.
+
+    For a budget of time a few steps are timed, as in the run; the plan is what fits into it now.
+    """
+    began = time.perf_counter()
     if config.out is not None:
         folder = RunFolder(config.out)
         folder.check(config, look=True)
         config = folder.settle(config)
-    return summarise(prepare_run(config, _runtime(config), frames))
+    plan = fit_to_budget(prepare_run(config, _runtime(config), frames), began)
+    if config.budget:
+        plan = replace(plan, notes=(*plan.notes, _AGAIN))
+    return summarise(plan)
+
+
+_AGAIN = "The run itself looks at the clock again, so what fits into its time may differ a little."
 
 
 @dataclass

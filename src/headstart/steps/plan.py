@@ -37,12 +37,12 @@ def make_plan(
     loaders = [ExamplesLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
     slower = settle_precision(model, loaders, runtime)
     stages = _stages(config, hyperparameters, settings.strategy, splits, model, len(encoded.train))
-    notes = (*settings.notes, *([slower] if slower else []))
+    notes = (slower,) if slower else ()
     warnings = (*settings.warnings, *loaded.warnings, *splits.warnings)
     return TrainingPlan(
         config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
         loaded.preprocessor, encoded, stages, _counts(model, stages), loaded.fingerprint,
-        loaded.pristine, notes, warnings,
+        loaded.pristine, settings.strategy_note, notes, warnings,
     )  # fmt: skip
 
 

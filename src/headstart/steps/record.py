@@ -45,7 +45,7 @@ def make_record(plan: TrainingPlan) -> RunResult:
         versions=versions(),
         selected="best" if config.select == "best" else "last",
         rule=_rule(config, plan.strategy),
-        notes=[*plan.notes], warnings=[*plan.warnings],
+        notes=plan.told, warnings=[*plan.warnings],
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 
