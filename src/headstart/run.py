@@ -36,6 +36,7 @@ from headstart.steps.stages.interrupt import Pauser
 from headstart.steps.summary import PlanSummary, summarise
 from headstart.steps.train import stage_runner, train, train_with_checkpoints
 from headstart.steps.types import TrainingPlan
+from headstart.steps.undefined import require_score
 from headstart.targets._base import Floats
 from headstart.training.machine.runtime import Runtime
 from headstart.training.machine.threads import Threads
@@ -170,6 +171,7 @@ def run_in_memory(
     began = time.perf_counter()
     callback = observer or callback or Callback()
     plan = prepare_run(config, _runtime(config, threads), frames)
+    require_score(plan.splits, "runs that are compared by it")
     callback.planned(summarise(plan))
     if observer:
         observer.begin(plan)

@@ -11,6 +11,7 @@ from headstart.steps.few_rows import for_few_rows
 from headstart.steps.stages.plan import plan_stages, with_enough_steps
 from headstart.steps.stages.types import StagePlan
 from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Splits, TrainingPlan
+from headstart.steps.undefined import require_score_of_choices, undefined_scores
 from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.techniques import TECHNIQUES
@@ -38,7 +39,8 @@ def make_plan(
     slower = settle_precision(model, loaders, runtime)
     stages = _stages(config, hyperparameters, settings.strategy, splits, model, len(encoded.train))
     notes = (slower,) if slower else ()
-    warnings = (*settings.warnings, *loaded.warnings, *splits.warnings)
+    require_score_of_choices(config, settings.strategy, splits)
+    warnings = (*settings.warnings, *loaded.warnings, *splits.warnings, *undefined_scores(splits))
     return TrainingPlan(
         config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
         loaded.preprocessor, encoded, stages, _counts(model, stages), loaded.fingerprint,
