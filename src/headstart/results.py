@@ -207,7 +207,7 @@ class RunResult:
 
     def to_json(self) -> str:
         """Return the record as JSON text; what is not a finite number becomes ``null``."""
-        plain = _finite(self.to_dict())
+        plain = finite(self.to_dict())
         return json.dumps(plain, indent=1, ensure_ascii=False, default=str, allow_nan=False) + "\n"
 
     def to_plain(self) -> dict[str, Any]:
@@ -257,7 +257,12 @@ def show_scores(scores: Mapping[str, float]) -> str:
     """
     metrics = [name for name in scores if name not in {"score", "loss"}]
     names = [*metrics, *(["score"] if len(metrics) != 1 else []), "loss"]
-    return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+    return ", ".join(f"{name} {show_score(scores[name])}" for name in names if name in scores)
+
+
+def show_score(value: float, digits: int = 4) -> str:
+    """Write a metric; ``undefined`` if it is no number, as where the rows do not define it."""
+    return "undefined" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def show_rate(rate: float | None) -> str:
@@ -280,9 +285,10 @@ def describe_calibration(calibration: Mapping[str, Any]) -> str:
     )
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return plain data for JSON, in which what is not a finite number is ``None``."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

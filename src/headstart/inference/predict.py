@@ -276,7 +276,7 @@ class Classifier:
                 label.
 
         Returns:
-            Metrics by name, ``score`` and ``loss`` among them.
+            Metrics by name, ``score`` and ``loss`` among them; NaN where rows do not define them.
         """
         return self.evaluate_parts([(0, as_frame(frame, where="the data"))])
 
@@ -313,8 +313,10 @@ class Classifier:
         gold = np.concatenate(known)
         logits = np.concatenate([self._compute(self._labelled(*part)[0]) for part in parts])
         self._tell_gaps()
-        scores = Judge(kind, gold, task.metrics)(logits)
-        return scores, kind.probability_errors(logits, gold) if np.isfinite(logits).all() else {}
+        judge = Judge(kind, gold, task.metrics)
+        judge.remark(logits, log.warning)
+        sure = kind.probability_errors(logits, gold) if np.isfinite(logits).all() else {}
+        return judge(logits), sure
 
     def _labelled(self, before: int, table: pd.DataFrame) -> tuple[Rows, Usable]:
         task, kind = self._task(), self._kind

@@ -161,6 +161,13 @@ class Number(TargetKind):
         """Return the numbers; see ``TargetKind.answers``."""
         return Answers(logits[:, 0], {})
 
+    def collapsed(self, logits: Floats, labels: Labels) -> str:
+        """Say whether one number alone is predicted, which no correlation is defined for."""
+        found = self.predict(logits)
+        if len(labels) < 2 or (found != found[0]).any():
+            return ""
+        return f"The model predicts {found[0]:g} for every row; a correlation with it counts as 0."
+
     def row_scores(self, logits: Floats, labels: Labels) -> Scores:
         """Return minus the squared errors; see ``TargetKind.row_scores``."""
         errors = logits[:, 0].astype(np.float64) - labels.astype(np.float64)

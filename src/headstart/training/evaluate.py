@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,7 +15,7 @@ from headstart.data.labels import Labels
 from headstart.data.ragged import places
 from headstart.models.evaluating import evaluating
 from headstart.targets._base import Floats, TargetKind
-from headstart.tasks.metrics import compute, is_share, score
+from headstart.tasks.metrics import compute, is_share, score, undefined
 from headstart.training.loader import BatchLoader
 from headstart.training.machine.precision import head_in_fp32
 from headstart.training.machine.runtime import Runtime
@@ -80,7 +81,8 @@ class Judge:
     def __call__(self, logits: Floats) -> dict[str, float]:
         """Compute the metrics, their mean as ``score`` (errors negative), and the mean ``loss``.
 
-        Logits are (n, outputs); the loss is in the user's units, as the metrics are.
+        Logits are (n, outputs); the loss is in the user's units, as the metrics are. What the
+        labels do not define is NaN.
         """
         if (judge := self.decided(logits)) is not self:
             return judge(logits)
@@ -94,3 +96,10 @@ class Judge:
         tags = self.kind.tags(guesses, self.labels)
         values = compute(self.metrics, guesses, truth, logits, tags)
         return {**values, "score": score(self.metrics, values), "loss": loss}
+
+    def remark(self, logits: Floats, tell: Callable[[str], None]) -> None:
+        """Tell which metrics the labels do not define, or that one number is predicted for all."""
+        if told := undefined(self.metrics, self.kind.restore(self.kind.flat(self.labels))):
+            tell(f"The rows leave {told}.")
+        elif not self.kind.names and (told := self.kind.collapsed(logits, self.labels)):
+            tell(told)

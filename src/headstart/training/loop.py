@@ -305,7 +305,8 @@ class StageLoop:
             state.ended = "nan"  # as after an update that the next step would have shown
         if state.ended == "nan":
             return
-        if state.step == 0 or scores["score"] > state.best.get("score", -math.inf):
+        best = state.best.get("score", -math.inf)
+        if state.step == 0 or not scores["score"] <= best:  # the last, where rows define no score
             state.best_step = state.step
             if self.setup.keep_best:
                 state_now = {**self.trained, **dict(saved_buffers(self.model))}
