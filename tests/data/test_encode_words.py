@@ -53,6 +53,16 @@ def test_a_label_stands_at_the_first_token_of_its_word_as_word_ids_tells() -> No
     assert not found
 
 
+def test_what_a_row_would_take_whole_is_known() -> None:
+    whole = [
+        len(tiny.tokenizer()([w], is_split_into_words=True)["input_ids"][0]) for w in SENTENCES
+    ]
+    for examples in (made(SENTENCES), made(SENTENCES, 5), made(SENTENCES, 5, 1)):
+        assert examples.uncut is not None
+        assert examples.uncut.tolist() == whole
+        assert examples.take(np.array([2, 0])).uncut.tolist() == [whole[2], whole[0]]  # type: ignore[union-attr]
+
+
 def test_a_word_without_a_token_is_counted_and_gets_no_label() -> None:
     examples = made(SENTENCES)
     assert (examples.silent, examples.cut, examples.n_missing) == (1, 0, 1)

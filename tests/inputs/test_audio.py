@@ -308,7 +308,7 @@ def test_a_head_of_our_own_reads_the_mean_if_nothing_is_said(
     ("settings", "told"),
     [
         ({"head_init": "labels"}, "a model that reads text, for --head-init labels"),
-        ({"max_length": 64}, "--max-seconds beside --audio"),
+        ({"max_length": 64}, "Drop --max-length. Use --max-seconds."),
         ({"long_texts": "windows"}, "for --long-texts windows"),
         ({"audio": None, "text": "audio"}, "Name the column that it reads by --audio"),
         ({"head_type": "span"}, "target spans"),

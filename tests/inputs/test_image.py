@@ -288,6 +288,12 @@ def test_what_does_not_fit_is_refused_before_training(vit: Path, tmp_path: Path)
             hs.fit(**settings(vit, tmp_path / f"run-{number}") | more)
     with pytest.raises(HeadstartError, match="--no-augment"):
         hs.fit(model=str(text), train=words, text="text", augment=False, out=tmp_path / "t")
+    for name, value in (("max_length", 64), ("max_seconds", 3.0)):
+        option = f"--{name.replace('_', '-')}"
+        with pytest.raises(HeadstartError, match=f"for {option}; found pictures"):
+            hs.fit(**settings(vit, tmp_path / "run-x") | {name: value})
+    with pytest.raises(HeadstartError, match="sound, for --max-seconds; found single texts"):
+        hs.fit(model=str(text), train=words, text="text", max_seconds=3.0, out=tmp_path / "t")
     assert not list(tmp_path.glob("run-*"))
 
 

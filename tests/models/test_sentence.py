@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 
 import headstart as hs
 from headstart.models.checkpoints.sentence import MODULES, sentence_pooling
-from tiny_runs import inputs, watched
+from tiny_runs import frame, inputs, watched
 
 
 def make_sentence(folder: Path, **pooling: Any) -> None:
@@ -94,10 +94,21 @@ def test_the_result_has_the_form_of_sentence_transformers(tmp_path: Path) -> Non
     with torch.no_grad():
         vector = backbone(**batch).last_hidden_state.mean(1)
         logits = vector @ weights["linear.weight"].T + weights["linear.bias"]
-    assert 'SentenceTransformer("path/to/this/folder")' in (folder / "README.md").read_text()
+    card = (folder / "README.md").read_text()
+    assert 'SentenceTransformer("path/to/this/folder").encode(["a text"])' in card
     (told,) = hs.load(tmp_path / "run").predict(["a great film"])
     shares = logits.softmax(-1)[0].tolist()
     assert list(told.probabilities.values()) == pytest.approx(shares, abs=1e-5)
+
+
+def test_the_card_of_a_model_of_pairs_gives_it_a_pair(tmp_path: Path) -> None:
+    pairs = frame(24).assign(other=frame(24, 1)["sentence"])
+    settings = given(tmp_path) | {"train": pairs, "validation": pairs[:8]}
+    settings["text"] = ("sentence", "other")
+    hs.fit(strategy="full(steps=1)", out=tmp_path / "run", **settings)
+    card = (tmp_path / "run/model/README.md").read_text()
+    assert '.encode([("a text", "another")])' in card
+    assert "the vector of a pair is its logits" in card
 
 
 def test_a_saved_run_goes_on_as_the_same_kind(tmp_path: Path) -> None:

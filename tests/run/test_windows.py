@@ -66,6 +66,14 @@ def test_the_plan_tells_rows_and_windows(settings: dict[str, Any]) -> None:
     cut = dict(hs.plan(**settings | {"long_texts": "cut", "window_overlap": None}).facts)
     assert cut["rows cut"].startswith(f"{long} training")
     assert "windows" not in cut
+    # Lengths are those of whole rows, whatever becomes of the long ones.
+    whole = np.sort(table + 2)
+    told = (
+        f"median {np.median(whole):.0f}, 95 % {np.percentile(whole, 95):.0f}, longest {whole[-1]}"
+    )
+    assert whole[-1] > LENGTH
+    assert facts["tokens a row"] == f"{told}, in windows of {LENGTH}"
+    assert cut["tokens a row"] == f"{told}, cut at {LENGTH}"
 
 
 def test_evaluate_gives_the_scores_of_the_run(run: Path, settings: dict[str, Any]) -> None:

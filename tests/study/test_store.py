@@ -173,6 +173,12 @@ def test_a_study_of_another_version_is_refused(tmp_path: Path) -> None:
         Store(tmp_path / "x").open()
 
 
+def test_a_file_where_the_folder_should_be_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b")
+    with pytest.raises(RunError, match=r"x\.csv; found a file\. Choose another --out"):
+        Store(tmp_path / "x.csv").open(create=True)
+
+
 def test_a_folder_that_vanishes_is_told(tmp_path: Path) -> None:
     store = Store(tmp_path / "x").open(create=True)
     shutil.rmtree(tmp_path / "x")

@@ -48,6 +48,18 @@ def test_every_form_says_the_same(task: TaskSpec, table: pd.DataFrame) -> None:
     assert kind.read(table, task, where="the rows").tolist() == TABLE
 
 
+@pytest.mark.parametrize("cell", [["a", "c"], '["a"]', []])
+def test_a_separator_for_lists_is_refused(cell: Any) -> None:
+    table = frame(["a; b", cell, "b"])
+    with pytest.raises(DataError, match=r"a list in 1 row \(2\)\. Drop --label-separator"):
+        MultiLabel.learn(table, JOINED, where="the rows")
+    # What is read later, by a model of joined names, may be lists all the same.
+    kind = MultiLabel.learn(frame(["a; b", "c"]), JOINED, where="the rows")
+    assert kind.read(frame([["a", "c"]]), JOINED, where="the rows").tolist() == [
+        [True, False, True]
+    ]
+
+
 def test_whole_numbers_are_names_and_the_names_of_datasets_are_read() -> None:
     datasets = pytest.importorskip("datasets")
     table = frame([[2, 10], [], [1.0]])

@@ -60,7 +60,7 @@ def fit(
     require_folder(gathered)
     command = FitCommand.build(gathered)
     if command.dry_run:
-        _print_plan(command.run, quiet=command.quiet)
+        _print_plan(command.run)
         return
     result = run_shown(command.run, quiet=command.quiet)
     if is_main_process():
@@ -93,14 +93,14 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
         raise typer.Exit(130) from None
 
 
-def _print_plan(settings: FitConfig, *, quiet: bool) -> None:
+def _print_plan(settings: FitConfig) -> None:
+    """Print the plan, which is all that is asked for here, ``--quiet`` or not."""
     from headstart.cli.shared.tables import describe_plan
     from headstart.run import plan_run
 
     plan = plan_run(settings)
     if is_main_process():
-        if not quiet:
-            show(*describe_plan(plan))
+        show(*describe_plan(plan))
         for warning in plan.warnings:
             warn(warning)
 

@@ -36,6 +36,9 @@ class Examples(ABC):
     apart: Indices | None = None
     """Where a row's logits depend on what it is filled up to, numbers that are equal for rows which
     may be evaluated together, (n,); else ``None``."""
+    uncut: Indices | None = None
+    """What each row of data would cost whole, neither cut nor parted, (n_rows,), where it is
+    known."""
     left_padded = False
     """Whether shorter rows are filled up in front."""
 

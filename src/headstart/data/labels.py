@@ -80,7 +80,8 @@ class LabelMap:
         if "-1" in names and _minus_one_is_none(names, names):
             missing |= codes == names.index("-1")
             names = [name for name in names if name != "-1"]
-        faults: list[HeadstartError] = list(_class_faults(names, len(codes), where))
+        labelled = int((~missing).sum())
+        faults: list[HeadstartError] = list(_class_faults(names, labelled, where))
         if missing.any() and (faults or not names):
             faults.insert(0, missing_labels(missing, where))
         raise_all(faults)

@@ -117,6 +117,8 @@ class InputKind(ABC):
     """What a head of headstart's own reads if nothing is said."""
     augments: ClassVar[bool] = False
     """Whether rows are changed at random while they are trained on."""
+    lasts: ClassVar[bool] = False
+    """Whether an input has a length in seconds."""
     sentence_vectors: ClassVar[bool] = False
     """Whether a model made for sentence vectors pools it as it does a text."""
     pipeline: ClassVar[str] = "text-classification"

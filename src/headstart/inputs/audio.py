@@ -108,6 +108,7 @@ class Audio(InputKind):
     noun = "sound"
     advice = "Pass --audio COLUMN."
     pooling = "mean"
+    lasts = True
     pipeline = "audio-classification"
     usage = """```python
 from transformers import pipeline
@@ -160,14 +161,8 @@ classify = pipeline("audio-classification", model="{folder}")
     ) -> Preprocessor:
         """Load the feature extractor and decide the longest sound.
 
-        Raises ``HeadstartError`` if there is no extractor that fits, or a setting has no meaning.
+        Raises ``HeadstartError`` if there is no extractor that fits.
         """
-        if settings.max_length is not None:
-            raise ConfigError(
-                "--max-seconds beside --audio",
-                f"--max-length {settings.max_length}, which counts tokens of texts",
-                "Use --max-seconds.",
-            )
         return cls._features(split, settings, settings.max_seconds)
 
     @classmethod

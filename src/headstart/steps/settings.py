@@ -45,19 +45,31 @@ def decide_settings(config: FitConfig) -> RunSettings:
     raise_all(unused_settings(config, strategy))
     if config.long_texts == "windows":
         require_windows(task)
-    _require_augmentable(config, task)
+    _require_heard(config, task)
     require_use(config, strategy)
     return RunSettings(config, task, strategy, hyperparameters, warnings=tuple(warnings))
 
 
-def _require_augmentable(config: FitConfig, task: TaskSpec) -> None:
+def _require_heard(config: FitConfig, task: TaskSpec) -> None:
+    """Refuse settings of rows that their kind of input has no use for.
+
+    Raises ``ConfigError`` if there are any.
+    """
     kind = INPUTS.get(task.shape)
-    if not config.augment and not kind.augments:
-        raise ConfigError(
-            "rows that are changed at random in training, for --no-augment",
-            f"{kind.noun}, which are read as they are",
-            "Drop --no-augment.",
-        )
+    texts, as_is = "input_ids" in MODEL_CLASSES[kind.model].inputs, "which are read as they are"
+    table = (
+        (not config.augment and not kind.augments, "--no-augment",
+         "rows that are changed at random in training", as_is, ""),
+        (config.max_seconds is not None and not kind.lasts, "--max-seconds", "sound",
+         "without a length in seconds", ""),
+        (config.max_length is not None and not texts, "--max-length", "texts",
+         "without a length in tokens", " Use --max-seconds." if kind.lasts else ""),
+    )  # fmt: skip
+    raise_all(
+        ConfigError(f"{wanted}, for {option}", f"{kind.noun}, {why}", f"Drop {option}.{instead}")
+        for wrong, option, wanted, why, instead in table
+        if wrong
+    )
 
 
 def default_out(config: FitConfig) -> Path:

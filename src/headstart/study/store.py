@@ -304,6 +304,10 @@ class Store:
     def _reached(self) -> Iterator[None]:
         try:
             yield
+        except NotADirectoryError:
+            raise RunError(
+                f"a folder for the study at {self.address}", "a file", "Choose another --out."
+            ) from None
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise RunError(

@@ -112,6 +112,25 @@ def to_matrix(
     return matrix
 
 
+def require_joined(frame: pd.DataFrame, task: TaskSpec, where: str) -> None:
+    """Refuse a separator for a column of lists, which need none.
+
+    Raises ``DataError`` if a cell is a list.
+    """
+    if not task.label_separator or task.label not in frame.columns:
+        return
+    cells = frame[task.label].tolist()
+    lists = [
+        isinstance(c, _LISTS) or (isinstance(c, str) and _as_list(c) is not None) for c in cells
+    ]
+    if any(lists):
+        raise DataError(
+            f"names with {task.label_separator!r} between in column {task.label!r} of {where}",
+            f"a list in {row_numbers(np.array(lists))}",
+            "Drop --label-separator: lists need none.",
+        )
+
+
 def _items(cell: Any, separator: str | None) -> list[Any] | None:
     """Return what a cell lists; ``None`` if it is no list."""
     if isinstance(cell, _LISTS):

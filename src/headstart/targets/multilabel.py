@@ -23,7 +23,13 @@ from headstart.models.checkpoints.model_config import THRESHOLD
 from headstart.targets._adjusted import correlations, exact, moments, no_better
 from headstart.targets._answers import Answers
 from headstart.targets._base import Floats, Mask, Scores, TargetKind
-from headstart.targets._label_lists import holds_lists, missing_lists, read_lists, to_matrix
+from headstart.targets._label_lists import (
+    holds_lists,
+    missing_lists,
+    read_lists,
+    require_joined,
+    to_matrix,
+)
 from headstart.tasks.spec import TaskSpec
 from headstart.untrusted import quoted, shown
 
@@ -59,6 +65,7 @@ class MultiLabel(TargetKind):
     @classmethod
     def learn(cls, frame: pd.DataFrame, task: TaskSpec, *, where: str) -> Self:
         """Take the labels that are declared, else those of the rows; see ``TargetKind.learn``."""
+        require_joined(frame, task, where)
         if declared := task.labels or task.label_columns:
             return cls(LabelMap(declared).names)
         rows = read_lists(frame, task, where=where)

@@ -56,6 +56,8 @@ class Encoded(Examples):
         lost_spans: Rows of which a target was cut off entirely; its mask is empty.
         row_of: Where rows were parted into windows, the row of each window, in order; the windows
             are then what is called rows above. ``None`` where each is a row of its own.
+        uncut: Tokens of each row of data before it was cut or parted, of its longest choice,
+            (n_rows,); ``None`` where that is not known.
     """
 
     features: dict[str, Tokens]
@@ -69,6 +71,7 @@ class Encoded(Examples):
     span_tokens: list[tuple[Indices, ...]] | None = field(default=None, repr=False)
     lost_spans: int = 0
     row_of: Indices | None = None
+    uncut: Indices | None = None
 
     @property
     def left_padded(self) -> bool:  # type: ignore[override]
@@ -83,7 +86,7 @@ class Encoded(Examples):
 
     def take(self, rows: Indices) -> Encoded:
         """Return some of the rows."""
-        row_of = None
+        row_of, uncut = None, None if self.uncut is None else self.uncut[rows]
         if self.row_of is not None:
             windows = np.split(np.arange(len(self)), np.cumsum(np.bincount(self.row_of))[:-1])
             row_of = np.repeat(np.arange(len(rows)), [len(windows[row]) for row in rows])
@@ -100,6 +103,7 @@ class Encoded(Examples):
             labels=None if self.labels is None else self.labels[rows],
             span_tokens=self.span_tokens and [self.span_tokens[row] for row in rows],
             row_of=row_of,
+            uncut=uncut,
         )
 
     def collate(
@@ -214,6 +218,7 @@ def encode(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None = No
         span_tokens=None if rows.spans is None else spans,
         lost_spans=sum(not all(len(target) for target in row) for row in spans),
         row_of=row_of,
+        uncut=_join((chunk.uncut for chunk in chunks), np.int64).reshape(shape).max(axis=1),
     )
     return found.with_labels(rows.labels)
 
@@ -225,6 +230,7 @@ class _Chunk:
     truncated: npt.NDArray[np.bool_]
     span_tokens: list[tuple[Indices, ...]]
     counts: Indices  # windows of each row
+    uncut: Indices
 
 
 def padding_of(tokenizer: Any) -> Padding:
@@ -265,7 +271,8 @@ def _tokenise_chunk(
     batch = _call(tokenizer, pairs, spans is not None)
     columns = {name: batch[name] for name in names}
     found = [_span_tokens(batch, i, s) for i, s in enumerate(spans or ())]
-    truncated = np.array([len(tokens) > max_length for tokens in batch["input_ids"]])
+    uncut = np.array([len(tokens) for tokens in batch["input_ids"]], np.int64)
+    truncated = uncut > max_length
     long, counts = np.flatnonzero(truncated).tolist(), np.ones(len(pairs), np.int64)
     if long and overlap is not None:
         columns, counts, truncated = with_windows(
@@ -280,7 +287,7 @@ def _tokenise_chunk(
                 found[old] = _span_tokens(again, new, spans[old])
     lengths = np.array([len(tokens) for tokens in columns["input_ids"]], np.int64)
     features = {name: _flat(columns[name], int(lengths.sum())) for name in names}
-    return _Chunk(features, lengths, truncated, found, counts)
+    return _Chunk(features, lengths, truncated, found, counts, uncut)
 
 
 def _call(

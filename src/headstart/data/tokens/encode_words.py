@@ -94,6 +94,11 @@ class WordExamples(Examples):
         return self.encoded.row_of
 
     @property
+    def uncut(self) -> Indices | None:  # type: ignore[override]
+        """Tokens of each row of data before it was cut or parted; see ``Examples``."""
+        return self.encoded.uncut
+
+    @property
     def n_rows(self) -> int:
         """Rows of data."""
         return len(self.row_sizes)
@@ -203,6 +208,7 @@ def encode_words(
         padding=padding_of(tokenizer),
         attention_mask="attention_mask" in tokenizer.model_input_names,
         row_of=np.repeat(np.arange(len(counts)), counts) if (counts > 1).any() else None,
+        uncut=np.array([row.tokens for row in made], np.int64),
     )
     own = [begin + w.words for begin, row in zip(begins, made, strict=True) for w in row.windows]
     found = WordExamples(
@@ -230,6 +236,7 @@ class _Row:
     windows: list[_Window]
     cut: bool
     silent: int
+    tokens: int  # with special ones, before it was cut or parted
 
 
 def _tokenise(rows: Rows, tokenizer: Any, max_length: int, overlap: int | None) -> Iterator[_Row]:
@@ -265,14 +272,15 @@ def _row(encoding: Any, size: int, core: Any, room: int, overlap: int | None, si
     windows = []
     for place, part in enumerate(parts):
         own = np.flatnonzero(best == place)
-        whole = core.post_process(part)
-        inside = np.flatnonzero(np.array(whole.special_tokens_mask) == 0)
+        made = core.post_process(part)
+        inside = np.flatnonzero(np.array(made.special_tokens_mask) == 0)
         tokens = inside[first[own] - begins[place]] if len(own) else own
         windows.append(
-            _Window(np.array(whole.ids, np.int32), np.array(whole.type_ids, np.int32),
+            _Window(np.array(made.ids, np.int32), np.array(made.type_ids, np.int32),
                     seen[own], tokens)
         )  # fmt: skip
-    return _Row(windows, bool((best < 0).any()), silent)
+    whole = total + core.num_special_tokens_to_add(False)
+    return _Row(windows, bool((best < 0).any()), silent, whole)
 
 
 def _window_of(first: Indices, begins: Indices, ends: Indices, total: int) -> Indices:

@@ -27,7 +27,7 @@ from headstart.data.tokens.encode import Encoded, Padding, encode
 
 LARGEST = 2 * 2**30
 """Bytes of all files together; above, those that have gone unused the longest are removed."""
-_FORM = 2  # of the files
+_FORM = 3  # of the files
 _ROWS = 4096  # rows that are written as text at a time to be digested
 _DIGEST = hashlib.sha256().digest_size  # bytes before the arrays
 
@@ -140,8 +140,9 @@ def _write(encoded: Encoded, path: Path) -> None:
         "truncated": encoded.truncated,
         **{f"feature/{name}": values for name, values in encoded.features.items()},
     }
-    if encoded.row_of is not None:
-        arrays["row_of"] = encoded.row_of
+    for name in ("row_of", "uncut"):
+        if (found := getattr(encoded, name)) is not None:
+            arrays[name] = found
     if encoded.span_tokens is not None:
         places = [target for row in encoded.span_tokens for target in row]
         arrays["span_places"] = np.concatenate([np.zeros(0, np.int64), *places])

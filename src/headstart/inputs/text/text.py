@@ -61,11 +61,12 @@ class TextTokens(Preprocessor):
     def facts(self, splits: Mapping[str, Examples]) -> dict[str, str]:
         """Describe the tokens of the rows."""
         train, validation = splits["training"], splits["validation"]
-        unit = "row" if self.overlap is None else "window"
+        lengths = train.lengths if train.uncut is None else train.uncut
+        become = "cut at" if self.overlap is None else "in windows of"
         found = {
-            f"tokens a {unit}": f"median {np.median(train.lengths):.0f}, "
-            f"95 % {np.percentile(train.lengths, 95):.0f}, longest {train.lengths.max()}, "
-            f"cut at {self.max_length}",
+            "tokens a row": f"median {np.median(lengths):.0f}, "
+            f"95 % {np.percentile(lengths, 95):.0f}, longest {lengths.max():,}, "
+            f"{become} {self.max_length}",
             "rows cut": f"{train.n_cut:,} training, {validation.n_cut:,} validation",
         }
         if self.overlap is not None:

@@ -24,11 +24,11 @@ model = hs.load("{folder}")
 
 _SENTENCE = """
 
-Or with sentence-transformers, where the vector of a text is its logits:
+Or with sentence-transformers, where the vector of a {row} is its logits:
 
 ```python
 from sentence_transformers import SentenceTransformer
-logits = SentenceTransformer("{folder}").encode(["a text"])
+logits = SentenceTransformer("{folder}").encode([{example}])
 ```"""
 
 
@@ -62,6 +62,9 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
     """
     task, folder = result.task, "path/to/this/folder"
     use = _OWN if own_head else INPUTS.get(task["shape"]).usage
+    row, example = (
+        ("pair", '("a text", "another")') if task["shape"] == "pair" else ("text", '"a text"')
+    )
     use += _SENTENCE if sentence else ""
     kind = TARGETS.get(task["target"]).tag
     scores = "\n".join(f"| {name} | {show_score(value)} |" for name, value in result.scores.items())
@@ -89,7 +92,7 @@ Fine-tuned with headstart {result.versions["headstart"]}
 from {markdown_code(source)}, seed {result.seed},
 on {result.data["train_rows"]:,} rows.
 
-{use.format(folder=folder)}
+{use.format(folder=folder, row=row, example=example)}
 
 ## Scores ({markdown(result.reported_on)})
 
