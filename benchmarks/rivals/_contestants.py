@@ -44,7 +44,11 @@ def default() -> Contestant:
     from headstart.strategies.presets import fine_tuning_rate, get_preset
     from headstart.techniques.contrast import LEAST
 
-    rates = [fine_tuning_rate(size, solved=True) for size in (10**7, 10**8)]
+    rates = [
+        fine_tuning_rate(size, solved=solved, still=not solved)
+        for size in (10**7, 10**8)
+        for solved in (True, False)
+    ]
     lines = [ALIASES[name].line for name in ("default", "few")]
     told = f"{lines} {FEW} {LEAST} {get_preset('default')} {rates}"
     return line("default", means=hashlib.sha256(told.encode()).hexdigest()[:12])

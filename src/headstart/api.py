@@ -74,7 +74,7 @@ def load(
             checkpoint.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.
         precision: ``fp32``, ``bf16``, ``fp16``, or ``auto``: that in which the run was evaluated,
-            so that its scores come out again, and ``fp32`` for a model that predicts a number.
+            so that its scores come out again. What lies on the base model computes in fp32.
         trust_remote_code: Whether code that comes with the model may run.
         empty_text: Rows without text: an ``error``, left out (``drop``), or read as empty
             (``keep``).

@@ -24,7 +24,9 @@ class Point:
     Args:
         step: Optimizer steps done in this stage.
         train_loss: Mean loss over the training rows since the last point; ``None`` at step 0.
-        scores: Validation metrics by name, ``score`` (their mean) and ``loss`` among them.
+        scores: Validation metrics by name, ``score`` (their mean) and ``loss`` among them. A loss
+            is a mean over the rows: of numbers the squared error in the labels' own unit, else the
+            cross-entropy in nats.
     """
 
     step: int
@@ -47,8 +49,10 @@ class StageResult:
         lr: Peak learning rate of the tuner's parameters; ``None`` where none are trained by steps.
         head_lr: Peak learning rate of the head, likewise.
         trainable: Numbers that train, as ``head``, ``tuner`` and ``frozen``.
-        seconds: Wall time of training and evaluation.
-        training_seconds: The part spent on optimizer steps.
+        seconds: Wall time of the stage: setting it up, the pass of all rows over a frozen backbone
+            included, training, evaluation, and handing on.
+        training_seconds: The part for the training rows: setting up, and optimizer steps or the fit
+            of the head to its optimum.
         tokens: Tokens trained on, padding not counted.
         start: Validation metrics before the first step.
         end: Validation metrics after the last step, the tuner still on.
@@ -91,7 +95,10 @@ class StageResult:
 
     @property
     def tokens_per_second(self) -> float:
-        """Training throughput in tokens a second, padding not counted."""
+        """Training throughput in tokens a second, padding not counted.
+
+        0 where no steps were taken.
+        """
         return self.tokens / self.training_seconds if self.training_seconds else 0.0
 
 
@@ -200,7 +207,7 @@ class RunResult:
 
     def to_json(self) -> str:
         """Return the record as JSON text; what is not a finite number becomes ``null``."""
-        plain = _finite(self.to_dict())
+        plain = finite(self.to_dict())
         return json.dumps(plain, indent=1, ensure_ascii=False, default=str, allow_nan=False) + "\n"
 
     def to_plain(self) -> dict[str, Any]:
@@ -250,7 +257,12 @@ def show_scores(scores: Mapping[str, float]) -> str:
     """
     metrics = [name for name in scores if name not in {"score", "loss"}]
     names = [*metrics, *(["score"] if len(metrics) != 1 else []), "loss"]
-    return ", ".join(f"{name} {scores[name]:.4f}" for name in names if name in scores)
+    return ", ".join(f"{name} {show_score(scores[name])}" for name in names if name in scores)
+
+
+def show_score(value: float, digits: int = 4) -> str:
+    """Write a metric; ``undefined`` if it is no number, as where the rows do not define it."""
+    return "undefined" if math.isnan(value) else f"{value:.{digits}f}"
 
 
 def show_rate(rate: float | None) -> str:
@@ -273,9 +285,10 @@ def describe_calibration(calibration: Mapping[str, Any]) -> str:
     )
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
+    """Return plain data for JSON, in which what is not a finite number is ``None``."""
     if isinstance(value, dict):
-        return {k: _finite(v) for k, v in value.items()}
+        return {k: finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(v) for v in value]
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

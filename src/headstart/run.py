@@ -15,7 +15,7 @@ No step imports another. What they hand on is in ``steps/types.py``.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ from headstart.steps.stages.interrupt import Pauser
 from headstart.steps.summary import PlanSummary, summarise
 from headstart.steps.train import stage_runner, train, train_with_checkpoints
 from headstart.steps.types import TrainingPlan
+from headstart.steps.undefined import require_score
 from headstart.targets._base import Floats
 from headstart.training.machine.runtime import Runtime
 from headstart.training.machine.threads import Threads
@@ -120,12 +121,22 @@ def _train_and_save(
 
 
 def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
-    """Check everything and say what a run would do, without training or writing."""
+    """Check everything and say what a run would do; nothing is trained or written.
+
+    For a budget of time a few steps are timed, as in the run; the plan is what fits into it now.
+    """
+    began = time.perf_counter()
     if config.out is not None:
         folder = RunFolder(config.out)
         folder.check(config, look=True)
         config = folder.settle(config)
-    return summarise(prepare_run(config, _runtime(config), frames))
+    plan = fit_to_budget(prepare_run(config, _runtime(config), frames), began)
+    if config.budget:
+        plan = replace(plan, notes=(*plan.notes, _AGAIN))
+    return summarise(plan)
+
+
+_AGAIN = "The run itself looks at the clock again, so what fits into its time may differ a little."
 
 
 @dataclass
@@ -160,6 +171,7 @@ def run_in_memory(
     began = time.perf_counter()
     callback = observer or callback or Callback()
     plan = prepare_run(config, _runtime(config, threads), frames)
+    require_score(plan.splits, "runs that are compared by it")
     callback.planned(summarise(plan))
     if observer:
         observer.begin(plan)

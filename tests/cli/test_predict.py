@@ -14,6 +14,7 @@ import headstart as hs
 import tiny
 from cli.rows import Run, write_rows
 from headstart.cli import main
+from headstart.cli.shared.write import answers
 
 NUMBERS = "sentence,label\n" + "".join(f"film {n} good,{n / 7:.3f}\n" for n in range(40))
 CHOICES = "q,yes,no,label\n" + "".join(f"film {n},good,bad,yes\n" for n in range(20))
@@ -135,3 +136,23 @@ def test_formulas_are_kept_unless_a_spreadsheet_is_to_read_them(
         assert list(found.iloc[0, :2]) == texts
         assert list(found)[1] == ("'=note" if words else "=note")
         assert float(found["p_positive"][0]) <= 1
+
+
+def test_probabilities_have_six_digits_and_columns_of_the_rows_all_of_theirs() -> None:
+    written: list[pd.DataFrame] = []
+    exact = [0.00169214273, 0.99999987654321, 1.23456789e-9, 0.0, 1.0, 0.123456749]
+    entities = [{"label": "place", "score": 0.98765432109}]
+    rows = pd.DataFrame({"p_own": exact, "prediction": [entities, *"abcde"], "p_a": exact})
+    answers(written.append)(rows)
+    assert written[0]["p_own"].tolist() == exact
+    assert written[0]["p_a"].tolist() == [0.00169214, 1.0, 1.23457e-9, 0.0, 1.0, 0.123457]
+    assert written[0]["prediction"].tolist() == [[{"label": "place", "score": 0.987654}], *"abcde"]
+    assert rows["p_a"].tolist() == exact
+
+
+def test_numbers_are_written_as_they_are_predicted() -> None:
+    written: list[pd.DataFrame] = []
+    numbers = np.array([1.2345678, 1234567.8], np.float32)
+    answers(written.append)(pd.DataFrame({"prediction": numbers}))
+    assert written[0]["prediction"].dtype == np.float32
+    assert written[0]["prediction"].to_numpy().tolist() == numbers.tolist()

@@ -52,7 +52,9 @@ def test_parts_are_predicted_as_the_whole_in_order(
     assert list(found.columns) == list(expected.columns)
     assert found["id"].astype(int).tolist() == list(range(COUNT))
     assert found["prediction"].tolist() == expected["prediction"].tolist()
-    assert found["p_positive"].to_numpy() == pytest.approx(expected["p_positive"].to_numpy())
+    assert found["p_positive"].to_numpy() == pytest.approx(
+        expected["p_positive"].to_numpy(), rel=1e-5
+    )
     assert not list(tmp_path.glob(".out*"))
     assert not [item for item in tmp_path.iterdir() if item.is_dir()]
 

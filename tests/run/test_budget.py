@@ -16,7 +16,7 @@ from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError
 from headstart.run import prepare_run
 from headstart.steps import budget, callback
-from headstart.steps.budget import Speed, epochs_within, fit_to_budget, measure
+from headstart.steps.budget import Speed, epochs_within, fit_to_budget, glance, measure
 from headstart.steps.types import TrainingPlan
 from headstart.training.machine.runtime import Runtime
 from tiny_runs import inputs, same, saved
@@ -34,7 +34,8 @@ def fitted(
     monkeypatch: pytest.MonkeyPatch, plan: TrainingPlan, speed: Speed, elapsed: float = 0.0
 ) -> TrainingPlan:
     """Fit a plan to its budget on a machine of a given speed."""
-    monkeypatch.setattr(budget, "measure", lambda _plan: speed)
+    for look in ("glance", "measure"):
+        monkeypatch.setattr(budget, look, lambda _plan: speed)
     monkeypatch.setattr(budget, "time", SimpleNamespace(perf_counter=lambda: elapsed))
     return fit_to_budget(plan, 0.0)
 
@@ -81,6 +82,67 @@ def test_earlier_stages_and_evaluations_take_their_share(tmp_path: Path) -> None
     # 10 steps before, 36 rows read along them, 24 judged in the end; 3 steps and 12 rows an epoch
     left = 1.2 * (10 * 2.0 + 36 * 0.5 + 24 * 0.5 + 4 * (3 * 2.0 + 12 * 0.5))
     assert epochs_within(plan, Speed(2.0, 0.5), left) == pytest.approx(4)
+
+
+def test_a_fit_and_its_pass_over_the_frozen_model_take_their_share(tmp_path: Path) -> None:
+    plan = planned(tmp_path, "head(until=optimum) >> full(epochs=8) >> head(until=optimum)")
+    # 24 rows judged in the end; for each fit 36 rows read; 3 steps and 12 rows an epoch
+    left = 1.2 * (24 * 0.5 + 2 * (36 * 0.5 + 7.0) + 4 * (3 * 2.0 + 12 * 0.5))
+    assert epochs_within(plan, Speed(2.0, 0.5, 7.0), left) == pytest.approx(4)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "elapsed", "warned"),
+    [
+        ("66s", 0, ""),  # 1.2 times 24 rows judged, 36 read, at half a second, and 25 of the fit
+        ("65s", 0, "not expected to end within 65s, but after about 66s."),
+        ("68s", 3, "not expected to end within 68s, but after about 69s."),
+    ],
+)
+@pytest.mark.parametrize("line", [DEFAULT, "head(until=optimum)"])
+def test_a_head_alone_that_takes_longer_says_how_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, seconds: str, elapsed: int,
+    warned: str,
+) -> None:  # fmt: skip
+    plan = planned(tmp_path, line, budget=seconds)
+    found = fitted(monkeypatch, plan, Speed(100.0, 0.5, 25.0), elapsed)
+    assert found.strategy.name == "head(until=optimum)"
+    told = found.warnings[len(plan.warnings) :]
+    assert len(told) == bool(warned)
+    assert all(warned in warning for warning in told)
+
+
+def test_steps_are_not_timed_where_their_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "glance", lambda _plan: Speed(1.0, 0.1))
+    monkeypatch.setattr(budget, "measure", None)
+    assert fit_to_budget(planned(tmp_path, budget="1s"), 0.0).strategy.name == "head(until=optimum)"
+
+
+def test_a_glance_evaluates_rows_and_trains_nothing(tmp_path: Path) -> None:
+    plan = planned(tmp_path)
+    before = {name: t.clone() for name, t in plan.model.model.state_dict().items()}
+    speed = glance(plan)
+    assert speed.step == pytest.approx(3 * 8 * speed.row)
+    assert 0 < speed.row < 1
+    assert budget.EVALUATIONS * budget.OVERHEAD < speed.fit < 60
+    assert same(before, plan.model.model.state_dict())
+
+
+def test_the_plan_alone_decides_what_fits_into_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for look in ("glance", "measure"):
+        monkeypatch.setattr(budget, look, lambda _plan: Speed(1.0, 0.0))
+    settings = inputs(tmp_path) | {"strategy": DEFAULT}
+    plan = hs.plan(**settings, budget="18s")
+    first, again = plan.notes
+    assert plan.strategy.startswith("head(until=optimum) > full(epochs=")
+    assert plan.strategy != DEFAULT
+    assert first.startswith("To end within 18s, fine-tuning has ")
+    assert "looks at the clock again" in again
+    assert hs.plan(**settings).notes == ()
 
 
 def test_epochs_of_the_command_line_are_shortened_too(

@@ -12,7 +12,8 @@ import yaml
 import headstart as hs
 import tiny_families
 from headstart.errors import ModelError
-from headstart.steps import few_rows
+from headstart.steps import budget, few_rows
+from headstart.steps.budget import Speed
 from headstart.strategies.builtin import ALIASES
 from models.test_sentence import make_sentence
 from tiny_runs import frame, inputs, watched
@@ -49,10 +50,19 @@ def test_what_the_default_is(tmp_path: Path, rows: int, given: dict[str, Any], l
         assert plan.stages[1].optimizer.lr == given["lr"]
 
 
-@pytest.mark.parametrize(("batch", "steps"), [(24, 14), (12, 28), (2, 120)])
-def test_it_takes_14_epochs_and_120_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
+@pytest.mark.parametrize(("batch", "steps"), [(24, 10), (12, 20), (2, 80)])
+def test_it_takes_10_epochs_and_80_steps_at_most(tmp_path: Path, batch: int, steps: int) -> None:
     plan = hs.plan(**settings_of(tmp_path, 24) | {"batch_size": batch})
     assert [stage.length.expected for stage in plan.stages] == [0, steps, 0]
+
+
+@pytest.mark.parametrize(("extra", "rate"), [("+contrast", 1e-4), ("+contrast(0.5)", 5e-5)])
+def test_where_no_head_trains_the_rate_is_twice_that_of_a_solved_head(
+    tmp_path: Path, extra: str, rate: float
+) -> None:
+    line = f"head(until=optimum) >> full{extra} >> head(until=optimum)"
+    plan = hs.plan(**settings_of(tmp_path, 24), strategy=line)
+    assert plan.stages[1].optimizer.lr == pytest.approx(rate)
 
 
 @pytest.mark.parametrize(("rows", "line"), [(40, FEW), (42, USUAL)])
@@ -127,3 +137,31 @@ def test_a_length_that_the_user_gave_is_not_explained(tmp_path: Path) -> None:
     settings = settings_of(tmp_path, 30) | {"head_type": "native"}
     assert "would be few steps" in dict(hs.plan(**settings).facts)["length"]
     assert "length" not in dict(hs.plan(**settings, epochs=8).facts)
+
+
+def test_a_budget_for_a_head_alone_leaves_nothing_that_speaks_of_the_stages_that_are_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budget, "glance", lambda _plan: Speed(100.0, 0.0))
+    settings = settings_of(tmp_path, 24)
+    plan = hs.plan(**settings, budget="9s")
+    assert plan.strategy == "head(until=optimum)"
+    assert "length" not in dict(plan.facts)
+    assert not any("drawn together" in note for note in plan.notes)
+    result = hs.fit(**settings, budget="9s", out=tmp_path / "run")
+    assert len(result.notes) == 1
+    card = (tmp_path / "run" / "model" / "README.md").read_text(encoding="utf-8")
+    assert "drawn together" not in card
+    written = yaml.safe_load((tmp_path / "run" / "settings.yaml").read_text(encoding="utf-8"))
+    assert written["strategy"] == "head(until=optimum)"
+    assert written.get("epochs") is None
+
+
+def test_a_shortened_run_still_says_why_it_draws_rows_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for look in ("glance", "measure"):
+        monkeypatch.setattr(budget, look, lambda _plan: Speed(1.0, 0.0))
+    plan = hs.plan(**settings_of(tmp_path, 24), budget="20s")
+    assert "drawn together" in plan.notes[0]
+    assert "fine-tuning has" in plan.notes[1]

@@ -35,3 +35,4 @@ def test_larger_backbones_get_smaller_rates() -> None:
     rates = [fine_tuning_rate(n * 10**6) for n in (4, 22, 110, 350, 1000)]
     assert rates == sorted(rates, reverse=True)
     assert (rates[0], rates[2], rates[3]) == (1e-4, 2e-5, 1e-5)
+    assert [fine_tuning_rate(n * 10**6, still=True) for n in (4, 110)] == [1e-4, 4e-5]

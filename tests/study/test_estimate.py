@@ -65,3 +65,13 @@ def test_the_estimate_counts_every_step_that_a_run_takes(
 def test_runs_at_a_time_share_the_estimate(tmp_path: Path) -> None:
     runs = [PlannedRun(str(n), {}, {**settings(tmp_path), "seed": n}) for n in range(4)]
     assert estimate(runs, slots=2, threads=1) == 4 * 7 / 2
+
+
+def test_each_stage_is_set_up_once_and_the_run_begins_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cost = Cost(step=1, point=10, start=1000, epoch=3, setup=100)
+    monkeypatch.setattr(module.Calibration, "_measure", lambda *_: cost)
+    # Evaluations before the first step and after each epoch of three steps.
+    told = estimate([PlannedRun("x", {}, settings(tmp_path))], slots=1, threads=1)
+    assert told == 1000 + (100 + 4 + 3 * 10) + (100 + 3 + 2 * 10)

@@ -30,6 +30,7 @@ from headstart.tasks.metrics import (
     metric_faults,
     score,
     score_name,
+    undefined,
 )
 
 Array = npt.NDArray[Any]
@@ -160,17 +161,40 @@ def test_every_metric_is_best_for_the_truth_and_worse_for_an_error(name: str) ->
     assert score([name], compute([name], worse, truth, less)) < score([name], best)
 
 
-UNDEFINED = [
-    (name, rows) for name in ("matthews", "cohen_kappa", "pearson", "spearman") for rows in (1, 5)
-]
+CORRELATIONS = ("matthews", "cohen_kappa", "pearson", "spearman")
+NEED_TWO = (*CORRELATIONS, "r2", "roc_auc", "average_precision")
 
 
-@pytest.mark.parametrize(("name", "rows"), [*UNDEFINED, ("r2", 1)])
-def test_undefined_is_zero_without_a_warning(name: str, rows: int) -> None:
-    dtype = int if "classes" in METRICS[name].targets else float
-    truth = np.arange(rows).astype(dtype)
+@pytest.mark.parametrize("name", CORRELATIONS)
+def test_a_constant_guess_has_no_correlation_and_gives_no_warning(name: str) -> None:
+    truth = np.arange(5).astype(int if "classes" in METRICS[name].targets else float)
     assert compute([name], np.ones_like(truth), truth) == {name: 0.0}
-    assert compute([name], truth, np.ones_like(truth)) == {name: 0.0}
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+@pytest.mark.parametrize("name", NEED_TWO)
+def test_references_that_are_all_equal_leave_it_undefined(name: str, rows: int) -> None:
+    truth = np.ones(rows, int if "classes" in METRICS[name].targets else float)
+    logits = np.arange(2.0 * rows, dtype=np.float32).reshape(rows, 2)
+    found = compute([name, "accuracy"], np.arange(rows).astype(truth.dtype), truth, logits)
+    assert np.isnan(found[name])
+    assert np.isfinite(found["accuracy"])
+    assert np.isnan(score([name, "accuracy"], found))
+    assert score(["accuracy"], found) == found["accuracy"]
+    why = "all labels are equal" if rows > 1 else "there is only one"
+    assert undefined([name, "accuracy"], truth) == f"{name} undefined, as {why}"
+    assert undefined([name], np.arange(2)) == ""
+
+
+def test_rows_without_any_label_leave_the_mean_average_precision_undefined() -> None:
+    none, logits = np.zeros((3, 2), bool), np.zeros((3, 2), np.float32)
+    assert np.isnan(
+        compute(["mean_average_precision"], none, none, logits)["mean_average_precision"]
+    )
+    told = undefined(["micro_f1", "mean_average_precision"], none)
+    assert told == "mean_average_precision undefined, as none has a label"
+    one = np.array([[True, False]] * 3)
+    assert undefined(["mean_average_precision"], one) == ""
 
 
 @pytest.mark.parametrize("classes", [2, 4])
@@ -178,13 +202,8 @@ def test_undefined_is_zero_without_a_warning(name: str, rows: int) -> None:
 def test_one_class_everywhere_gives_no_warning(name: str, classes: int) -> None:
     zeros = np.zeros(3, dtype=int)
     logits = np.tile(np.arange(classes)[::-1].astype(np.float32), (3, 1))
-    assert 0 <= compute([name], zeros, zeros, logits)[name] <= 1
-
-
-def test_rows_of_one_class_say_nothing_of_the_ranking() -> None:
-    ones, logits = np.ones(3, dtype=int), np.array([[0, 1], [0, 2], [3, 0]], np.float32)
-    assert compute(["roc_auc"], ones, ones, logits) == {"roc_auc": 0.5}
-    assert compute(["average_precision"], ones, 0 * ones, logits) == {"average_precision": 0.0}
+    found = compute([name], zeros, zeros, logits)[name]
+    assert np.isnan(found) if name in NEED_TWO else 0 <= found <= 1
 
 
 def test_a_class_that_no_row_has_is_left_out_of_the_mean_of_rankings() -> None:

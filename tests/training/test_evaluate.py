@@ -16,6 +16,7 @@ from headstart.models.evaluating import evaluating
 from headstart.targets.classes import Classes
 from headstart.targets.number import Number
 from headstart.training.evaluate import Judge, predict_logits
+from headstart.training.machine import precision
 from headstart.training.machine.runtime import Runtime
 
 
@@ -38,6 +39,53 @@ def test_logits_come_in_the_rows_own_order(
         with torch.no_grad():
             alone = model(**batch).logits[0].numpy()
         np.testing.assert_allclose(logits[row], alone, atol=1e-5)
+
+
+def in_bf16(logits: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    return torch.from_numpy(logits).bfloat16().float().numpy()
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "deberta-v2", "distilbert"])
+def test_the_base_model_computes_in_bf16_and_what_lies_on_it_in_fp32(
+    family: str, make_loader: Callable[..., Any]
+) -> None:
+    model: Any = tiny.build(family)
+    before = {name: dict(vars(module)) for name, module in model.named_modules()}
+    seen: list[torch.dtype] = []
+    base = getattr(model, model.base_model_prefix)
+    linear = next(m for m in base.modules() if isinstance(m, torch.nn.Linear))
+    hook = linear.register_forward_hook(lambda _m, _i, output: seen.append(output.dtype))
+    logits = predict_logits(model, make_loader(), Runtime("cpu", "bf16", 1), 2)
+    hook.remove()
+    assert set(seen) == {torch.bfloat16}
+    assert (logits != in_bf16(logits)).mean() > 0.9
+    assert all(vars(m).keys() == before[name].keys() for name, m in model.named_modules())
+
+
+class _Listed(torch.nn.Module):
+    """A model whose head is a list of maps, which is never called itself."""
+
+    base_model_prefix = "base"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.base = torch.nn.Linear(4, 4)
+        self.heads = torch.nn.ModuleList([torch.nn.Linear(4, 2)])
+
+    def forward(self, values: torch.Tensor) -> torch.Tensor:
+        found: torch.Tensor = self.heads[0](self.base(values))
+        return found
+
+
+def test_heads_in_lists_are_found_and_without_autocast_nothing_is_changed() -> None:
+    model = _Listed()
+    runtime = Runtime("cpu", "bf16", 1)
+    with runtime.autocast(), precision.head_in_fp32(model, runtime):
+        assert model.base(torch.ones(1, 4)).dtype == torch.bfloat16
+        assert model(torch.ones(1, 4)).dtype == torch.float32
+    plain = Runtime("cpu", "fp32", 1)
+    with precision.head_in_fp32(model, plain):
+        assert "forward" not in vars(model.heads[0])
 
 
 TWO = Classes(("a", "b"))
@@ -75,7 +123,7 @@ def test_classes_are_judged() -> None:
     assert found["loss"] == pytest.approx((3 * low + high) / 4, rel=1e-5)
 
 
-def test_numbers_are_judged_in_the_users_units_and_their_loss_in_the_models() -> None:
+def test_numbers_and_their_loss_are_judged_in_the_users_units() -> None:
     truth = np.array([100.0, 120.0, 140.0])
     mean, scale = float(truth.mean()), float(truth.std())
     labels = ((truth - mean) / scale).astype(np.float32)
@@ -83,7 +131,7 @@ def test_numbers_are_judged_in_the_users_units_and_their_loss_in_the_models() ->
     logits = guesses[:, None].astype(np.float32)
     found = Judge(Number(mean=mean, scale=scale), labels, ("r2",))(logits)
     assert found["r2"] == pytest.approx(1 - 1000 / 800, rel=1e-5)
-    assert found["loss"] == pytest.approx(1000 / 3 / scale**2, rel=1e-5)
+    assert found["loss"] == pytest.approx(1000 / 3, rel=1e-5)
 
 
 def test_the_metrics_see_unstandardised_numbers(monkeypatch: pytest.MonkeyPatch) -> None:

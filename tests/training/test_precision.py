@@ -89,6 +89,21 @@ def test_numbers_that_are_not_finite_count_as_failing() -> None:
     assert runtime.precision == "fp32"
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_a_head_that_fails_in_fp32_on_a_base_in_bf16_is_found_out(training: bool) -> None:
+    split, runtime = _split("bert"), Runtime("cpu", "bf16")
+    linear = split.model.classifier
+    split.model.classifier = torch.nn.Sequential(linear)
+
+    def needs_bf16(*_: Any) -> None:
+        if runtime.precision == "bf16" and not torch.is_autocast_enabled("cpu"):
+            raise TypeError("mat1 and mat2 must have the same dtype")
+
+    linear.register_forward_pre_hook(needs_bf16)
+    assert "same dtype" in settle_precision(split, [Rows(12)], runtime, training=training)
+    assert runtime.precision == "fp32"
+
+
 def test_what_has_another_cause_than_precision_is_not_hidden() -> None:
     split, runtime = _split("bert"), Runtime("cpu", "bf16")
 

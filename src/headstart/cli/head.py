@@ -76,6 +76,8 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
 
 
 def _show(head: Head, place: str | Path) -> None:
+    from headstart.results import show_score
+
     about = [
         ("model class", head.model_class),
         ("predicts", ", ".join(map(shown, head.labels)) or "a number"),
@@ -83,7 +85,7 @@ def _show(head: Head, place: str | Path) -> None:
         ("backbone", head.backbone),
         ("fingerprint", head.fingerprint),
         ("trained by", head.strategy or "not recorded"),
-        *((f"{name} on that backbone", f"{value:.4f}") for name, value in head.scores.items()),
+        *((f"{name} on that backbone", show_score(value)) for name, value in head.scores.items()),
     ]
     shapes = [
         (name, " x ".join(map(str, t.shape)), f"{t.numel():,}") for name, t in head.tensors.items()

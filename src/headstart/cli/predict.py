@@ -79,7 +79,7 @@ def evaluate(
     For classes it also says how far the probabilities can be believed.
     """
     from headstart.data.tables.stream import TableParts
-    from headstart.results import CALIBRATION_FIGURES
+    from headstart.results import CALIBRATION_FIGURES, finite, show_score
 
     parts = TableParts(data, split=split, encoding=settings["encoding"])
     classifier = _load(run, settings)
@@ -88,9 +88,10 @@ def evaluate(
     if as_json:
         left_out = {"left_out": classifier.counts.dropped} if classifier.counts.dropped else {}
         found = {"model": run, "data": data, "rows": measured, **left_out, "scores": scores}
-        write_out(json.dumps({**found, "probabilities": probabilities}, ensure_ascii=False) + "\n")
+        plain = finite({**found, "probabilities": probabilities})
+        write_out(json.dumps(plain, ensure_ascii=False, allow_nan=False) + "\n")
         return
-    rows = [(name, f"{value:.4f}") for name, value in scores.items()]
+    rows = [(name, show_score(value)) for name, value in scores.items()]
     show(f"{run} on {measured:,} rows of {data}", facts(rows))
     if probabilities:
         told = (f"{name} {probabilities[k]:.4f}" for k, name in CALIBRATION_FIGURES.items())
@@ -132,7 +133,7 @@ def predict(
     several labels a row, the probability of each as `p_` and its name.
     """
     from headstart.cli.shared.lines import is_text_file, read_lines
-    from headstart.cli.shared.write import check_target, printing, without_formulas, writing
+    from headstart.cli.shared.write import answers, check_target, printing, writing
     from headstart.data.tables._files import check_encoding
     from headstart.data.tables.sources import no_splits
     from headstart.data.tables.stream import TableParts
@@ -154,7 +155,7 @@ def predict(
     count = 0
     opened = writing(out, overwrite=overwrite) if out else printing(write_out)
     with opened as plain:
-        write = without_formulas(plain) if escape_formulas else plain
+        write = answers(plain, escape_formulas=escape_formulas)
         for predictions in classifier.predict_parts(given):
             write(predictions)
             count += len(predictions)

@@ -85,7 +85,7 @@ class Classifier:
     Args:
         source: A run or a checkpoint.
         device: Where to compute.
-        precision: ``auto`` is that of the run, and ``fp32`` for a number.
+        precision: That of the base model; ``auto`` is the run's.
         trust_remote_code: Whether code that comes with the model may run.
         gaps: What is done about rows without text or label.
         long_texts: How texts over the longest input are read.
@@ -110,8 +110,7 @@ class Classifier:
         self._split, self.target = load_saved(source, trust_remote_code=trust_remote_code)
         own_choice = precision != "auto"
         if not own_choice:
-            # bf16 has three digits, too few for a number in the user's units.
-            precision = saved_precision(source) if self.target.labels else "fp32"
+            precision = saved_precision(source)
         self._runtime = saved_runtime(device, precision, asked=own_choice)
         self._split.model.to(self._runtime.device)
         self._tried = 0
@@ -277,7 +276,7 @@ class Classifier:
                 label.
 
         Returns:
-            Metrics by name, ``score`` and ``loss`` among them.
+            Metrics by name, ``score`` and ``loss`` among them; NaN where rows do not define them.
         """
         return self.evaluate_parts([(0, as_frame(frame, where="the data"))])
 
@@ -314,8 +313,10 @@ class Classifier:
         gold = np.concatenate(known)
         logits = np.concatenate([self._compute(self._labelled(*part)[0]) for part in parts])
         self._tell_gaps()
-        scores = Judge(kind, gold, task.metrics)(logits)
-        return scores, kind.probability_errors(logits, gold) if np.isfinite(logits).all() else {}
+        judge = Judge(kind, gold, task.metrics)
+        judge.remark(logits, log.warning)
+        sure = kind.probability_errors(logits, gold) if np.isfinite(logits).all() else {}
+        return judge(logits), sure
 
     def _labelled(self, before: int, table: pd.DataFrame) -> tuple[Rows, Usable]:
         task, kind = self._task(), self._kind

@@ -30,6 +30,7 @@ from headstart.models.checkpoints.source import CONFIG, at_home, find_model
 from headstart.models.heads import EACH_STATE, POOLINGS, EncoderClassifier
 from headstart.models.kinds import MODEL_CLASSES, kind_of_architecture
 from headstart.models.rescale import require_divisible
+from headstart.results import finite
 from headstart.untrusted import shown
 from headstart.writing import sync, whole_file
 
@@ -179,7 +180,8 @@ class Head:
         """Return everything but the values, as plain data."""
         record = {k: v for k, v in vars(self).items() if k != "tensors"}
         shapes = {name: list(t.shape) for name, t in self.tensors.items()}
-        return {**record, "labels": list(self.labels), "shapes": shapes}
+        scores = finite(self.scores)
+        return {**record, "labels": list(self.labels), "scores": scores, "shapes": shapes}
 
     def apply(
         self, split: SplitModel, labels: Sequence[str], *, ignore_backbone: bool = False

@@ -11,6 +11,7 @@ from headstart.steps.model import fresh_head, load_model
 from headstart.steps.rows import Frames, read_rows
 from headstart.steps.settings import decide_settings, with_task
 from headstart.steps.types import Hyperparameters, gold_labels
+from headstart.steps.undefined import require_score
 from headstart.training.evaluate import Judge
 from headstart.training.frozen.features import frozen_features
 from headstart.training.frozen.probe import probe_logits, train_heads
@@ -43,6 +44,7 @@ def run_probe(
     settings = decide_settings(config.model_copy(update={"strategy": "head"}))
     splits = read_rows(config, settings.task, frames)
     settings = with_task(settings, splits.task)
+    require_score(splits, "heads that are compared by it")
     loaded = load_model(settings, splits)
     runtime = Runtime(config.device, config.precision, config.threads)
     model, encoded = loaded.model, loaded.encoded

@@ -76,7 +76,7 @@ def _fold(plan: TrainingPlan, temperature: float, result: RunResult) -> Floats:
     encoded = plan.encoded
     divide_logits(plan.model, plan.splits.target.outputs, temperature)
     setattr(plan.model.model.config, TEMPERATURE, temperature)
-    # Computed anew, since weights in bf16 round otherwise once they are divided.
+    # Computed anew, since these are to be the saved model's: weights round once they are divided.
     logits = final_logits(plan, encoded.validation)
     kind = plan.splits.kind
     scores = Judge(kind, gold_labels(encoded.validation), plan.task.metrics)(logits)

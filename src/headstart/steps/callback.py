@@ -51,18 +51,23 @@ class Callback:
 
     def stage_ended(self, stage: StageResult) -> None:
         """Handle the end of a stage, with its record."""
+        speed = f", {stage.tokens_per_second:.0f} tokens a second" if stage.steps else ""
         log.info(
-            "  ended (%s) after %d steps, %.1f s, %.0f tokens a second",
-            stage.ended, stage.steps, stage.seconds, stage.tokens_per_second,
-        )  # fmt: skip
+            "  ended (%s) after %d steps, %.1f s%s", stage.ended, stage.steps, stage.seconds, speed
+        )
 
 
 class StepTimer(Callback):
-    """Notes when the plan is ready and when each step ends, and writes nothing to the log."""
+    """Notes when the plan is ready, stages start, and each step and evaluation ends.
+
+    It writes nothing to the log.
+    """
 
     def __init__(self) -> None:
         self.began = self.ready = time.perf_counter()
+        self.stages: list[float] = []
         self.steps: list[float] = []
+        self.points: list[float] = []
 
     def planned(self, plan: PlanSummary) -> None:  # noqa: ARG002
         """Note that everything is loaded."""
@@ -72,10 +77,18 @@ class StepTimer(Callback):
         """Note that a step has ended."""
         self.steps.append(time.perf_counter())
 
+    def stage_started(self, stage: StageResult, number: int, of: int) -> None:  # noqa: ARG002
+        """Note that a stage starts."""
+        self.stages.append(time.perf_counter())
+
+    def point(self, point: Point) -> None:  # noqa: ARG002
+        """Note that an evaluation has ended."""
+        self.points.append(time.perf_counter())
+
     def _write_nothing(self, *_: object, **__: object) -> None:
         pass
 
-    message = warning = stage_started = point = stage_ended = _write_nothing
+    message = warning = stage_ended = _write_nothing
 
 
 class Observer(Callback):

@@ -48,7 +48,7 @@ def for_few_rows(settings: RunSettings, splits: Splits, model: SplitModel) -> Ru
         f"before the head is fitted. To fine-tune instead, write the strategy {usual!r}."
     )
     changed = config.model_copy(update={"strategy": line})
-    return replace(settings, config=changed, strategy=strategy, notes=(*settings.notes, note))
+    return replace(settings, config=changed, strategy=strategy, strategy_note=note)
 
 
 def _suits(strategy: Strategy, target: str, model: SplitModel) -> bool:

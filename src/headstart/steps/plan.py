@@ -12,6 +12,7 @@ from headstart.steps.stages.earlier import may_return
 from headstart.steps.stages.plan import plan_stages, with_enough_steps
 from headstart.steps.stages.types import StagePlan
 from headstart.steps.types import Hyperparameters, LoadedModel, RunSettings, Splits, TrainingPlan
+from headstart.steps.undefined import require_score_of_choices, undefined_scores
 from headstart.strategies.plan import lengths
 from headstart.strategies.stages import Strategy
 from headstart.techniques import TECHNIQUES
@@ -39,13 +40,16 @@ def make_plan(
     loaders = [ExamplesLoader(rows, runtime.device) for rows in (encoded.train, encoded.validation)]
     slower = settle_precision(model, loaders, runtime)
     stages = _stages(config, hyperparameters, settings.strategy, splits, model, len(encoded.train))
-    notes = (*settings.notes, *([slower] if slower else []))
+    notes = (slower,) if slower else ()
+    require_score_of_choices(config, settings.strategy, splits)
     carved = _carved_in_vain(config, settings.strategy)
-    warnings = (*settings.warnings, *carved, *loaded.warnings, *splits.warnings)
+    warnings = (
+        *settings.warnings, *carved, *loaded.warnings, *splits.warnings, *undefined_scores(splits)
+    )  # fmt: skip
     return TrainingPlan(
         config, splits.task, hyperparameters, settings.strategy, runtime, splits, model,
         loaded.preprocessor, encoded, stages, _counts(model, stages), loaded.fingerprint,
-        loaded.pristine, notes, warnings,
+        loaded.pristine, settings.strategy_note, notes, warnings,
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ def make_record(plan: TrainingPlan) -> RunResult:
         machine=plan.runtime.describe(),
         versions=versions(),
         selected="best" if config.select == "best" else "last",
-        notes=[*plan.notes], warnings=[*plan.warnings],
+        notes=plan.told, warnings=[*plan.warnings],
         started=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )  # fmt: skip
 

@@ -84,7 +84,8 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
     if config.tune_threshold:
         rows = plan.splits.validation
         facts["threshold"] = f"chosen by the score on {len(rows):,} held-out rows"
-    told = config.epochs or stages[plan.strategy.main].stage.has_length
+    main = stages[plan.strategy.main]
+    told = config.epochs or main.stage.has_length or main.length.until == "optimum"
     if numbers.epochs > numbers.preset.epochs and not told:
         few = f"{numbers.preset.epochs:g} would be few steps for so few rows"
         facts["length"] = f"{numbers.epochs:g} epochs of fine-tuning: {few}"
@@ -93,7 +94,12 @@ def summarise(plan: TrainingPlan) -> PlanSummary:
         facts["budget"] = f"{total:,} steps in all; fine-tuning takes what is left"
     facts |= {**_data_facts(plan), "head input": describe_pooling(plan.model)}
     return PlanSummary(
-        plan.strategy.name, stages, plan.counts, tuple(facts.items()), plan.notes, plan.warnings
+        plan.strategy.name,
+        stages,
+        plan.counts,
+        tuple(facts.items()),
+        tuple(plan.told),
+        plan.warnings,
     )
 
 

@@ -54,9 +54,12 @@ class Hyperparameters:
         inputs have such a length; ``overlap`` is what windows of long texts share, where they are
         read so.
         """
+        # Where every stage fits the head, no epochs were decided; what was given is repeated.
+        takes_steps = strategy.stages[strategy.main].until != "optimum"
+        epochs = self.epochs if takes_steps else config.epochs
         decided = {
             "total_epochs": self.total_epochs,
-            "epochs": None if self.total_epochs or strategy.length_name else self.epochs,
+            "epochs": None if self.total_epochs or strategy.length_name else epochs,
             "validation_share": config.held_out_share,
             "head_type": self.head,
             "pooling": self.pooling,
@@ -74,15 +77,15 @@ class Hyperparameters:
 class RunSettings:
     """The settings of a run, with what the user left open filled in.
 
-    The target of user columns may still be open; ``notes`` are what was decided and may surprise,
-    ``warnings`` where settings do not go together.
+    The target of user columns may still be open; ``strategy_note`` says why the strategy is another
+    than the one that was named, ``warnings`` where settings do not go together.
     """
 
     config: FitConfig
     task: TaskSpec
     strategy: Strategy
     hyperparameters: Hyperparameters
-    notes: tuple[str, ...] = ()
+    strategy_note: str = ""
     warnings: tuple[str, ...] = ()
 
 
@@ -147,8 +150,9 @@ class TrainingPlan:
     """A run with everything checked and decided; nothing is trained or written yet.
 
     ``counts`` are trainable and frozen numbers, one for each stage; ``fingerprint`` is the
-    pretrained backbone's, which ``pristine`` reads again; ``notes`` are what was decided and may
-    surprise, ``warnings`` what was found and may spoil the result.
+    pretrained backbone's, which ``pristine`` reads again; ``strategy_note`` says why the strategy
+    is another than the one that was named, ``notes`` what else was decided and may surprise,
+    ``warnings`` what was found and may spoil the result.
     """
 
     config: FitConfig
@@ -164,8 +168,14 @@ class TrainingPlan:
     counts: tuple[ParameterCount, ...]
     fingerprint: str
     pristine: Pristine
+    strategy_note: str = ""
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> list[str]:
+        """All that was decided and may surprise."""
+        return [*([self.strategy_note] if self.strategy_note else []), *self.notes]
 
     @property
     def resolved(self) -> FitConfig:

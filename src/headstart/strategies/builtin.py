@@ -22,7 +22,7 @@ ALIASES: dict[str, Alias] = {
     "lp": Alias("head", "linear probing: the head alone on frozen features"),
     "lp-ft": Alias("head > full", "linear probing, then fine-tuning (Kumar et al. 2022)"),
     "few": Alias(
-        "head(until=optimum) >> full(epochs=14, steps=120)+contrast >> head(until=optimum)",
+        "head(until=optimum) >> full(epochs=10, steps=80)+contrast >> head(until=optimum)",
         "the default where sentence vectors are read and the rows of a class are few: they are "
         "drawn together, then a head is fitted to them",
     ),

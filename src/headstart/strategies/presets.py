@@ -75,14 +75,17 @@ def get_preset(name: str) -> Preset:
     return PRESETS[name]
 
 
-def fine_tuning_rate(parameters: int, *, solved: bool = False) -> float:
+def fine_tuning_rate(parameters: int, *, solved: bool = False, still: bool = False) -> float:
     """Return the default learning rate for training a whole backbone.
 
     Larger encoders need smaller steps; the tiers are the usual choices of the literature (Devlin et
     al. 2019 for base sizes, Mosbach et al. 2021 for large ones), the first is measured. ``solved``
     says that the head is at its optimum already, and so need not be found by large steps: half the
-    rate for small encoders, measured. ``parameters`` are the numbers in the backbone.
+    rate for small encoders, measured. ``still`` says that no head trains, which large steps would
+    spoil: twice that rate, measured. ``parameters`` are the numbers in the backbone.
     """
+    if still:
+        return 2 * fine_tuning_rate(parameters, solved=True)
     if parameters < 60_000_000:
         return 5e-5 if solved else 1e-4
     return 2e-5 if parameters < 250_000_000 else 1e-5

@@ -23,15 +23,18 @@ _NOT_COUNTED = 2  # the first steps load and compile
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a stage: of an optimizer step, of an evaluation, and before the first step.
+    """Seconds of a stage: of an optimizer step, of an evaluation, and of what comes before them.
 
-    ``epoch`` is the steps between evaluations: those in one pass over the rows.
+    ``start`` is for the run, reading rows and loading the model; ``setup`` for the stage, mostly
+    the pass over a frozen backbone. ``epoch`` is the steps between evaluations: those in one pass
+    over the rows.
     """
 
     step: float
     point: float
     start: float
     epoch: int
+    setup: float = 0.0
 
 
 class Calibration:
@@ -64,7 +67,8 @@ class Calibration:
         for stage in plan.stages if last else plan.stages[:-1]:
             cost, steps = self._cost(config, stage.stage), stage.length.steps
             every = config.eval_every or max(cost.epoch, math.ceil(steps / MOST_POINTS))
-            total += steps * cost.step + (1 + math.ceil(steps / every)) * cost.point
+            evaluations = 1 + math.ceil(steps / every)
+            total += cost.setup + steps * cost.step + evaluations * cost.point
             start = cost.start
         return total + start
 
@@ -88,10 +92,12 @@ class Calibration:
         stage = result.stages[0]
         counted = timer.steps[_NOT_COUNTED - 1 : STEPS]
         step = (counted[-1] - counted[0]) / max(1, len(counted) - 1)
-        points = max(0.0, stage.seconds - stage.training_seconds) / max(1, len(stage.curve))
+        # The last evaluation follows the last step at once, the first one the stage's setting up.
+        point = timer.points[len(stage.curve) - 1] - timer.steps[stage.steps - 1]
+        setup = max(0.0, timer.points[0] - timer.stages[0] - point)
         rows = max(result.data["train_rows"], result.data["validation_rows"])
         epoch = math.ceil(rows / result.settings["batch_size"])
-        return Cost(step, points, timer.ready - timer.began, epoch)
+        return Cost(step, point, timer.ready - timer.began, epoch, setup)
 
 
 def _tried(stage: Stage) -> str:

@@ -155,6 +155,10 @@ class TargetKind(ABC):
     def save_units(self, split: SplitModel) -> None:  # noqa: B027
         """Bring the head from the units of training into those of the user."""
 
+    def users_loss(self, loss: float) -> float:
+        """Bring a mean loss in the units of training into those of the user."""
+        return loss
+
     def statistics(self) -> dict[str, float]:
         """Return mean and standard deviation of the labels, 0 and 1 where they have none."""
         return {"number_mean": 0.0, "number_scale": 1.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -127,6 +128,10 @@ class Number(TargetKind):
         """Undo ``load_units``; see ``TargetKind.save_units``."""
         rescale_output(split, self.mean, self.scale)
 
+    def users_loss(self, loss: float) -> float:
+        """Multiply by the variance: squared errors of the labels, if they fit into a number."""
+        return min(loss * self.scale**2, sys.float_info.max) if math.isfinite(loss) else loss
+
     def statistics(self) -> dict[str, float]:
         """Return mean and standard deviation of the training numbers."""
         return {"number_mean": self.mean, "number_scale": self.scale}
@@ -155,6 +160,13 @@ class Number(TargetKind):
     def answers(self, logits: Floats, rows: Rows | None = None) -> Answers:  # noqa: ARG002
         """Return the numbers; see ``TargetKind.answers``."""
         return Answers(logits[:, 0], {})
+
+    def collapsed(self, logits: Floats, labels: Labels) -> str:
+        """Say whether one number alone is predicted, which no correlation is defined for."""
+        found = self.predict(logits)
+        if len(labels) < 2 or (found != found[0]).any():
+            return ""
+        return f"The model predicts {found[0]:g} for every row; a correlation with it counts as 0."
 
     def row_scores(self, logits: Floats, labels: Labels) -> Scores:
         """Return minus the squared errors; see ``TargetKind.row_scores``."""

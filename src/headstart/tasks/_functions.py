@@ -76,11 +76,9 @@ def top_k(k: int, references: Array, logits: Array) -> float:
 
 
 def correlation(name: str, references: Array, predictions: Array) -> float:
-    """Compute a correlation by the function of scipy of a name; 0 for a single row."""
+    """Compute a correlation of two rows or more by the function of scipy of a name."""
     from scipy import stats
 
-    if len(references) < 2:
-        return 0.0
     return float(getattr(stats, name)(references.astype(float), predictions.astype(float))[0])
 
 

@@ -7,6 +7,7 @@ accepted as scikit-learn spells them, too, and in any case: ``f1_macro``, ``neg_
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -56,7 +57,7 @@ class Metric:
         reads: ``predictions``, in the form of the references; ``logits``, (n, outputs); or the
             ``tags`` of each row by their names, which the references are then too.
         lower_is_better: Whether it measures an error, which a score counts as negative.
-        undefined: Its value where the rows do not define it: that of a guess.
+        defined: Whether references define it; there are some.
         fewest: Classes that it needs.
         most: Classes that it can be used for; ``None`` for any number.
     """
@@ -66,9 +67,13 @@ class Metric:
     summary: str
     reads: Literal["predictions", "logits", "tags"] = "predictions"
     lower_is_better: bool = False
-    undefined: float = 0.0
+    defined: Callable[[Array], bool] = lambda _: True
     fewest: int = 2
     most: int | None = None
+
+
+def _differ(references: Array) -> bool:
+    return bool((references != references[0]).any())
 
 
 def _of_classes(name: str, what: str) -> dict[str, Metric]:
@@ -102,18 +107,24 @@ METRICS: dict[str, Metric] = {
     **_of_classes("precision", "precision"),
     **_of_classes("recall", "recall"),
     "matthews": Metric(
-        partial(scikit, "matthews_corrcoef"), CLASSES, "correlation; 0 for a constant guess"
+        partial(scikit, "matthews_corrcoef"),
+        CLASSES,
+        "correlation; 0 for a constant guess",
+        defined=_differ,
     ),
     "cohen_kappa": Metric(
-        partial(scikit, "cohen_kappa_score"), CLASSES, "agreement beyond chance; 0 for a guess"
+        partial(scikit, "cohen_kappa_score"),
+        CLASSES,
+        "agreement beyond chance; 0 for a guess",
+        defined=_differ,
     ),
     "roc_auc": Metric(
         partial(one_against_rest, "roc_auc_score"),
         CLASSES,
         "area under the ROC curve of the second class; of more than two classes the mean of each "
-        "against the rest; 0.5 by chance and where all rows are of one class",
+        "against the rest; 0.5 by chance",
         "logits",
-        undefined=0.5,
+        defined=_differ,
     ),
     "average_precision": Metric(
         partial(one_against_rest, "average_precision_score"),
@@ -121,6 +132,7 @@ METRICS: dict[str, Metric] = {
         "area under the curve of precision and recall, of the second class or as a mean, as for "
         "`roc_auc`",
         "logits",
+        defined=_differ,
     ),
     **{
         f"top_{k}_accuracy": Metric(
@@ -147,12 +159,23 @@ METRICS: dict[str, Metric] = {
         "logits",
         True,
     ),
-    "pearson": Metric(partial(correlation, "pearsonr"), NUMBER, "linear correlation"),
-    "spearman": Metric(partial(correlation, "spearmanr"), NUMBER, "correlation of ranks"),
+    "pearson": Metric(
+        partial(correlation, "pearsonr"),
+        NUMBER,
+        "linear correlation; 0 for a constant guess",
+        defined=_differ,
+    ),
+    "spearman": Metric(
+        partial(correlation, "spearmanr"),
+        NUMBER,
+        "correlation of ranks; 0 for a constant guess",
+        defined=_differ,
+    ),
     "r2": Metric(
         partial(error, "r2_score"),
         NUMBER,
         "share of the variance explained; below 0 if worse than the mean",
+        defined=_differ,
     ),
     "mae": Metric(
         partial(error, "mean_absolute_error"),
@@ -185,6 +208,7 @@ METRICS: dict[str, Metric] = {
         MULTILABEL,
         "mean over the labels of the area under the curve of precision and recall (mAP)",
         "logits",
+        defined=lambda references: bool(references.any()),
     ),
     "subset_accuracy": Metric(
         partial(scikit, "accuracy_score"), MULTILABEL, "share of rows of which all labels are right"
@@ -256,8 +280,8 @@ def compute(
 ) -> dict[str, float]:
     """Compute metrics.
 
-    What is undefined because one side is constant (a correlation, for instance) has the value of a
-    guess, mostly 0: such predictions say nothing about the rows.
+    What the references do not define (a correlation, where they are all equal) is NaN. What
+    predictions leave undefined, being all equal, is 0: they say nothing about the rows.
 
     Args:
         names: Keys of ``METRICS``.
@@ -287,11 +311,21 @@ def compute(
     return {name: _value(METRICS[name], *given[METRICS[name].reads]) for name in names}
 
 
+def undefined(names: Iterable[str], references: Array) -> str:
+    """Write ``pearson undefined, as all labels are equal``; nothing if references define all."""
+    found = [name for name in names if not METRICS[name].defined(references)]
+    if not found:
+        return ""
+    one = "all labels are equal" if len(references) > 1 else "there is only one"
+    why = one if references.ndim == 1 else "none has a label"
+    return f"{' and '.join(found)} undefined, as {why}"
+
+
 def score(names: Sequence[str], values: Mapping[str, float]) -> float:
     """Return the mean of several metrics, which is how GLUE and SuperGLUE combine them.
 
-    It is unweighted, errors counted as negative, so that higher is always better; ``values`` may
-    hold more than is named.
+    It is unweighted, errors counted as negative, so that higher is always better; NaN if one of
+    them is undefined. ``values`` may hold more than is named.
     """
     signed = (-values[n] if METRICS[n].lower_is_better else values[n] for n in names)
     return sum(signed) / len(names)
@@ -356,9 +390,11 @@ def metric_faults(names: Iterable[str], target: Target | None = None) -> list[He
 def _value(metric: Metric, references: Array, predictions: Array | None) -> float:
     if predictions is None:
         raise RuntimeError("metrics of probabilities and of entities need what they read")
+    if not metric.defined(references):
+        return math.nan
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         # The libraries warn of constant input; what is reported for it is part of our definition.
         warnings.simplefilter("ignore")
         value = metric.function(references, predictions)
     # An error too large for a number is not to pass for the smallest one.
-    return value if np.isfinite(value) or metric.lower_is_better else metric.undefined
+    return value if np.isfinite(value) or metric.lower_is_better else 0.0

@@ -167,7 +167,7 @@ CARD = Card(
     "With weight 1 the head itself does not train: a stage behind it fits the head.",
     equation="loss = (1 - weight) loss + weight (mean_same (1 - cos)^2 + mean_other cos^2)",
     helps="A few rows a class, with an encoder that was made for sentence vectors: the alias "
-    "`few`, 14 epochs and 120 steps at most between two fits of the head.",
+    "`few`, 10 epochs and 80 steps at most between two fits of the head.",
     harms="Some tens of steps fit one batch of rows to death: on one set of 24 rows 60 were 11 "
     "points below 20. Rates of 3e-3 and more: what is compared is up to 5 steps old, and a tiny "
     "model drew nothing together. With 128 rows of a class: behind fine-tuning on two sets of "

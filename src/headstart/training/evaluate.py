@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,8 +15,9 @@ from headstart.data.labels import Labels
 from headstart.data.ragged import places
 from headstart.models.evaluating import evaluating
 from headstart.targets._base import Floats, TargetKind
-from headstart.tasks.metrics import compute, is_share, score
+from headstart.tasks.metrics import compute, is_share, score, undefined
 from headstart.training.loader import BatchLoader
+from headstart.training.machine.precision import head_in_fp32
 from headstart.training.machine.runtime import Runtime
 
 TOKENS_PER_BATCH = 4096
@@ -26,7 +28,8 @@ ROWS_PER_BATCH = 256
 def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outputs: int) -> Floats:
     """Compute the logits of all rows.
 
-    The model is put into evaluation mode and back; processes share the rows. Logits are in the
+    The model is put into evaluation mode and back; processes share the rows. The base model
+    computes in the runtime's precision, what lies on it in fp32. Logits are in the
     order of the data, (n, outputs); of rows in windows the mean over those of each; where each word
     has a label, those of all words, (words, outputs).
     """
@@ -35,7 +38,7 @@ def predict_logits(model: nn.Module, loader: BatchLoader, runtime: Runtime, outp
     logits = torch.zeros(int(counts.sum()), outputs)
     batches = budget_batches(loader.lengths, TOKENS_PER_BATCH, ROWS_PER_BATCH, loader.apart)
     # Weights are cast once for all batches: autocast keeps what it casts until it is left.
-    with evaluating(model), runtime.autocast():
+    with evaluating(model), runtime.autocast(), head_in_fp32(model, runtime):
         for rows in batches[runtime.rank :: runtime.world]:
             batch = loader.batch(rows)
             batch.pop("labels", None)
@@ -78,7 +81,8 @@ class Judge:
     def __call__(self, logits: Floats) -> dict[str, float]:
         """Compute the metrics, their mean as ``score`` (errors negative), and the mean ``loss``.
 
-        Logits are (n, outputs); the loss is in the units of training.
+        Logits are (n, outputs); the loss is in the user's units, as the metrics are. What the
+        labels do not define is NaN.
         """
         if (judge := self.decided(logits)) is not self:
             return judge(logits)
@@ -87,7 +91,15 @@ class Judge:
         loss = float(losses.mean())
         if not math.isfinite(loss):
             return {"score": 0.0 if is_share(self.metrics) else -math.inf, "loss": loss}
+        loss = self.kind.users_loss(loss)
         guesses, truth = self.kind.predict(logits), self.kind.restore(labels)
         tags = self.kind.tags(guesses, self.labels)
         values = compute(self.metrics, guesses, truth, logits, tags)
         return {**values, "score": score(self.metrics, values), "loss": loss}
+
+    def remark(self, logits: Floats, tell: Callable[[str], None]) -> None:
+        """Tell which metrics the labels do not define, or that one number is predicted for all."""
+        if told := undefined(self.metrics, self.kind.restore(self.kind.flat(self.labels))):
+            tell(f"The rows leave {told}.")
+        elif not self.kind.names and (told := self.kind.collapsed(logits, self.labels)):
+            tell(told)

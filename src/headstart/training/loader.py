@@ -33,6 +33,8 @@ class BatchLoader(Protocol):
     data_row: Indices | None
     """The row of data that each row is a part of, also where parts have labels of their own;
     ``None`` where none was parted."""
+    setup_seconds: float
+    """Wall time that it took to compute what is replayed; 0 where nothing is."""
     units: Indices | None
     """How many labels count in each row, (n,); ``None`` where it is one each."""
 
@@ -58,6 +60,8 @@ class BatchLoader(Protocol):
 
 class ExamplesLoader:
     """Batches of rows on a device."""
+
+    setup_seconds = 0.0
 
     def __init__(self, examples: Examples, device: torch.device) -> None:
         self._examples, self._device = examples, device
@@ -93,6 +97,7 @@ class SubsetLoader:
 
     row_of: Indices | None = None
     data_row: Indices | None = None
+    setup_seconds = 0.0
 
     def __init__(self, loader: BatchLoader, rows: Indices) -> None:
         self._loader, self._rows = loader, rows

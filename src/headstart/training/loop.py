@@ -132,10 +132,13 @@ class StageLoop:
         """
         began = time.perf_counter()
         self._point()
+        evaluated = time.perf_counter()
         fitted = fit_head(
             self.model, self.trained, self.loader, self.kind, labels, self.setup.seed, strength
         )
-        self.state.training_seconds = self.state.seconds = time.perf_counter() - began
+        ended = time.perf_counter()
+        self.state.seconds += ended - began
+        self.state.training_seconds += ended - evaluated
         self.state.step, self.state.ended = fitted.iterations, "optimum"
         return fitted
 
@@ -235,7 +238,7 @@ class StageLoop:
             total, rows = self.state.since_point
             self.state.since_point = (total + report.loss * report.rows, rows + report.rows)
             self._paused = max(self._paused, report.pause)
-            self.on_step(report.step, report.loss)
+            self.on_step(report.step, self.kind.users_loss(report.loss))
 
     def _window_sums(self) -> list[list[float]]:
         """Return the sums for the adjusted score over all processes since the rule last looked."""
@@ -289,7 +292,8 @@ class StageLoop:
             self._used.write(state.unseen_decay)
             state.unseen_decay = 1.0
         with self.techniques.evaluated():
-            self._judge(Point(state.step, total / rows if rows else None, self.evaluate()))
+            loss = self.kind.users_loss(total / rows) if rows else None
+            self._judge(Point(state.step, loss, self.evaluate()))
 
     def _judge(self, point: Point) -> None:
         """Record an evaluation, and the state if it is the best."""
@@ -301,7 +305,8 @@ class StageLoop:
             state.ended = "nan"  # as after an update that the next step would have shown
         if state.ended == "nan":
             return
-        if state.step == 0 or scores["score"] > state.best.get("score", -math.inf):
+        best = state.best.get("score", -math.inf)
+        if state.step == 0 or not scores["score"] <= best:  # the last, where rows define no score
             state.best_step = state.step
             if self.setup.keep_best:
                 state_now = {**self.trained, **dict(saved_buffers(self.model))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from headstart.results import Point
+from headstart.results import Point, StageResult
 from headstart.strategies.plan import Length
 from headstart.training.optim import OptimizerSettings
 
@@ -17,7 +17,8 @@ class LoopState:
     Args:
         step: Optimizer steps done.
         tokens: Tokens trained on, padding not counted.
-        training_seconds: Wall time in optimizer steps.
+        training_seconds: Wall time without evaluation: of what comes before the first step, and of
+            the steps.
         seconds: Wall time in all.
         curve: Evaluations so far.
         best_step: Step of the best score.
@@ -43,6 +44,23 @@ class LoopState:
     since_point: tuple[float, int] = (0.0, 0)
     scale: dict[str, Any] = field(default_factory=dict)
     unseen_decay: float = 1.0
+
+    def count_setup(self, seconds: float, *, evaluation: float = 0.0) -> None:
+        """Count what the stage took before its loop; ``evaluation`` is the part for evaluating.
+
+        A stage that goes on from a checkpoint takes up the count that stands there, so what is set
+        up a second time does not count twice.
+        """
+        self.seconds += seconds
+        self.training_seconds += max(0.0, seconds - evaluation)
+
+    def record(self, result: StageResult) -> None:
+        """Write what the loop has done into its stage's record."""
+        result.ended, result.seconds = self.ended, self.seconds
+        result.steps = 0 if self.ended == "optimum" else self.step
+        result.training_seconds, result.tokens = self.training_seconds, self.tokens
+        result.curve, result.best_step, result.best = self.curve, self.best_step, self.best
+        result.start, result.end = self.curve[0].scores, self.curve[-1].scores
 
     @property
     def best(self) -> dict[str, float]:

@@ -21,7 +21,7 @@ from transformers.utils import logging as bars
 
 from headstart.cli.shared.console import show, warn
 from headstart.cli.shared.tables import describe_plan, stage_end, stage_start
-from headstart.results import Point, StageResult, show_scores
+from headstart.results import Point, StageResult, show_score, show_scores
 from headstart.steps.callback import Callback
 from headstart.steps.summary import PlanSummary
 
@@ -105,7 +105,7 @@ class Bars(Lines):
         """Put the latest score beside the bar instead of in a line."""
         Callback.point(self, point)
         if self.task is not None:
-            self.progress.update(self.task, score=f"score {point.scores['score']:.3f}")
+            self.progress.update(self.task, score=f"score {show_score(point.scores['score'], 3)}")
 
     def stage_ended(self, stage: StageResult) -> None:
         """End the bar where the stage ended."""

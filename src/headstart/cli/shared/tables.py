@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,7 +106,7 @@ def describe_stages(result: RunResult) -> Iterator[Table | str]:
             *(before_after(stage, name) for name in names),
             f"{stage.steps:,}",
             f"{stage.seconds:.1f}",
-            f"{stage.tokens_per_second:,.0f}",
+            f"{stage.tokens_per_second:,.0f}" if stage.steps else "-",
             _trainable(stage),
         )
         for stage in result.stages
@@ -123,7 +124,8 @@ def closing(result: RunResult) -> str:
     ]
     other = "best" if result.selected == "last" else "last"
     unsaved = result.last if other == "last" else result.best
-    if unsaved.get("score") != result.selecting.get("score"):
+    scores = [one.get("score", math.nan) for one in (unsaved, result.selecting)]
+    if scores[0] != scores[1] and not any(map(math.isnan, scores)):
         lines.append(f"Not saved: the {other} state, {show_scores(unsaved)}")
     if result.untouched:
         chose = ", which selected" if result.selected != "last" else ""
@@ -158,7 +160,9 @@ def _calibration(result: RunResult) -> Iterator[str]:
 def before_after(stage: StageResult, name: str) -> str:
     """Write one metric of a stage. For example ``0.5000 → 0.7900``."""
     values = (scores.get(name) for scores in (stage.start, stage.end))
-    return " → ".join("-" if value is None else f"{value:.4f}" for value in values)
+    return " → ".join(
+        "-" if value is None or math.isnan(value) else f"{value:.4f}" for value in values
+    )
 
 
 def _trainable(stage: StageResult) -> str:

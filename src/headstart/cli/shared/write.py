@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from headstart.errors import DataError, did_you_mean
@@ -67,6 +69,41 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """What a text begins with that a spreadsheet takes for a formula; see OWASP, CSV injection."""
 
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+DIGITS = 6
+"""Significant digits of a probability: as many as fp32 gives it."""
+
+
+def answers(write: Write, *, escape_formulas: bool = False) -> Write:
+    """Round the probabilities of predicted rows; let a spreadsheet compute no text if asked."""
+    write = without_formulas(write) if escape_formulas else write
+
+    def rounded(cell: Any) -> Any:
+        if not isinstance(cell, list):
+            return cell
+        return [
+            {**item, "score": float(_short(item["score"]))} if isinstance(item, dict) else item
+            for item in cell
+        ]
+
+    def shorten(frame: pd.DataFrame) -> None:
+        names = [str(name) for name in frame.columns]
+        added = names[names.index("prediction") + 1 :]  # columns of the rows stand before it
+        short = {name: _short(frame[name]) for name in added if name.startswith("p_")}
+        found = frame["prediction"]
+        found = found.map(rounded) if found.dtype == object else found
+        write(frame.assign(prediction=found, **short))
+
+    return shorten
+
+
+def _short(values: Any) -> npt.NDArray[np.float64]:
+    found = np.asarray(values, np.float64)
+    # Powers of ten up to the 22nd are exact, so what is divided by one is the nearest number.
+    size = np.floor(np.log10(np.where(found > 1e-15, found, 1.0)))
+    scale: npt.NDArray[np.float64] = 10.0 ** (DIGITS - 1 - size)
+    return np.round(found * scale) / scale
 
 
 def without_formulas(write: Write) -> Write:

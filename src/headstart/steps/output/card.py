@@ -5,7 +5,13 @@ from __future__ import annotations
 import yaml
 
 from headstart.inputs import INPUTS
-from headstart.results import CALIBRATION_FIGURES, RunResult, describe_calibration, show_rate
+from headstart.results import (
+    CALIBRATION_FIGURES,
+    RunResult,
+    describe_calibration,
+    show_rate,
+    show_score,
+)
 from headstart.targets import TARGETS
 from headstart.untrusted import markdown, markdown_code
 
@@ -61,7 +67,7 @@ def model_card(result: RunResult, *, own_head: bool, sentence: bool = False) -> 
     )
     use += _SENTENCE if sentence else ""
     kind = TARGETS.get(task["target"]).tag
-    scores = "\n".join(f"| {name} | {value:.4f} |" for name, value in result.scores.items())
+    scores = "\n".join(f"| {name} | {show_score(value)} |" for name, value in result.scores.items())
     stages = "\n".join(
         f"| {markdown_code(s.stage)} | {s.steps} | {show_rate(s.lr)} | {show_rate(s.head_lr)} "
         f"| {s.trainable['tuner']:,} + {s.trainable['head']:,} | {s.seconds:.0f} |"

@@ -80,7 +80,7 @@ def better(earlier: Floats, final: Floats, judge: Judge) -> bool:
     rows that the two models predict differently. Logits are those on the held-out rows, (n,
     outputs).
     """
-    if judge(earlier)["score"] <= judge(final)["score"]:
+    if not judge(earlier)["score"] > judge(final)["score"]:  # which may be undefined
         return False
     # Each at the threshold that it would be saved with.
     of_earlier, of_final = (

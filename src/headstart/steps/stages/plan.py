@@ -12,9 +12,11 @@ from headstart.steps.types import Hyperparameters
 from headstart.strategies.plan import Length
 from headstart.strategies.presets import Preset, fine_tuning_rate
 from headstart.strategies.stages import Stage, Strategy
+from headstart.techniques._base import trains_head
 from headstart.training.optim import OptimizerSettings
 from headstart.tuners import TUNERS
 from headstart.tuners._base import Tuner
+from headstart.tuners._bind import bind_techniques
 
 
 def with_enough_steps(
@@ -95,7 +97,8 @@ def optimizer_settings(
     """
     rate, head_rate = preset.rates.get(stage.trains, (tuner.lr, tuner.head_lr))
     if tuner.rate_follows_size and stage.trains not in preset.rates:
-        scale = fine_tuning_rate(backbone, solved=solved) / fine_tuning_rate(0)
+        still = not trains_head(bind_techniques(stage))
+        scale = fine_tuning_rate(backbone, solved=solved, still=still) / fine_tuning_rate(0)
         rate, head_rate = rate * scale, head_rate * scale
     lr = stage.lr or (config.lr if main else None) or rate
     head_lr = stage.head_lr or (config.head_lr if main else None) or head_rate

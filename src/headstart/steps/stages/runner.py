@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -196,7 +197,7 @@ class StrategyRunner:
         start: dict[str, torch.Tensor],
         resume: tuple[dict[str, Any], dict[str, torch.Tensor]] | None,
     ) -> StageResult:
-        last = index == len(self.plans) - 1
+        last, began = index == len(self.plans) - 1, time.perf_counter()
         tuner = bind(plan.stage, self.strategy.line)
         anchored = tuner.changes_weights or plan.stage.techniques
         self._before = {} if last and not anchored else self._changed_backbone()
@@ -207,7 +208,9 @@ class StrategyRunner:
         head = self.split.head if trains_head(techniques) else {}
         count = self.split.train_only(trained, head=bool(head))
         result = plan.begin_record(attempt, count)
+        told = time.perf_counter()
         self.callback.stage_started(result, index + 1, len(self.plans))
+        began += time.perf_counter() - told  # what observers do there is not the stage's
         parts, frozen = (self.data, self.arguments, self.runtime), tuner.frozen_features
         guarded, stored = self._detached_on_error(tuner, last), not any(t.live for t in techniques)
         loaders = stage_loaders(*parts, self.callback, stored=frozen and stored)
@@ -219,6 +222,7 @@ class StrategyRunner:
             for technique in techniques:
                 technique.begin(found)
             loop = self._loop(index, attempt, plan, start, trained, head, (train, val), techniques)
+            loop.state.count_setup(time.perf_counter() - began, evaluation=val.setup_seconds)
             if resume:
                 loop.restore(resume[0]["loop"], resume[1])
                 self._buffers.resume(resume[1])
@@ -226,14 +230,10 @@ class StrategyRunner:
                 fitted = loop.solve(self.data.train_labels, self._known_strength())
                 result.held_out_loss, result.strength = fitted.held_out_loss, fitted.strength
                 result.lr = result.head_lr = None
-            state = loop.run()
+            state, over = loop.run(), time.perf_counter()
             if head and not last:
                 result.train_adjusted_score = self._adjusted_score(train)
-        result.ended, result.seconds = state.ended, state.seconds
-        result.steps = 0 if state.ended == "optimum" else state.step
-        result.training_seconds, result.tokens = state.training_seconds, state.tokens
-        result.curve, result.best_step, result.best = state.curve, state.best_step, state.best
-        result.start, result.end = state.curve[0].scores, state.curve[-1].scores
+        state.record(result)
         if last:
             self._choose_state(loop)
         elif head:
@@ -243,6 +243,7 @@ class StrategyRunner:
                 self._earlier.append(ended)
         if self._hand_on(plan.stage, tuner, result, last):
             self._check_backbone(plan.stage.trains)
+        result.seconds = state.seconds + time.perf_counter() - over
         self.results.append(result)
         self.callback.stage_ended(result)
         return result

@@ -74,8 +74,9 @@ class TrainingData:
 
     @cached_property
     def chance(self) -> float:
-        """Loss of the best constant guess on the training rows."""
-        return self.kind.chance_loss(of_rows(self.train_labels, self.train.row_of))
+        """Loss of the best constant guess on the training rows, in the user's units."""
+        labels = of_rows(self.train_labels, self.train.row_of)
+        return self.kind.users_loss(self.kind.chance_loss(labels))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ forward (pooling, dropout, activation) runs unchanged on top of it.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -67,7 +68,9 @@ class _FeatureLoader:
         kept: Kept,
         states: list[torch.Tensor],
         pooled: torch.Tensor | None,
+        seconds: float,
     ) -> None:
+        self.setup_seconds = seconds
         self._loader, self._stand_in, self._kept = loader, stand_in, kept
         self._states, self._pooled = states, pooled
         same = len({s.shape for s in states}) == 1 and kept != "words"
@@ -170,12 +173,13 @@ def _stored(loader: BatchLoader, kept: Kept) -> int:
 @torch.no_grad()
 def _compute(
     split: SplitModel, loader: BatchLoader, runtime: Runtime, kept: Kept
-) -> tuple[list[torch.Tensor], torch.Tensor | None]:
+) -> tuple[list[torch.Tensor], torch.Tensor | None, float]:
     """Run every row through the base model once, without dropout.
 
-    For each row its states, (choices, L, D), or (choices, 1, D), or of words (1, words, D); and the
-    pooled outputs, (n, choices, D), if any.
+    For each row its states, (choices, L, D), or (choices, 1, D), or of words (1, words, D); the
+    pooled outputs, (n, choices, D), if any; and the seconds that it took.
     """
+    began = time.perf_counter()
     states: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     pooled: list[torch.Tensor] = [torch.empty(0)] * len(loader.lengths)
     tokens = TOKENS_PER_BATCH.get(runtime.device.type, 8192)
@@ -204,4 +208,5 @@ def _compute(
             if extra is not None:
                 pooled[row] = extra.float().unflatten(0, (len(rows), -1))[place].clone()
     has_pooled = bool(len(pooled)) and pooled[0].numel() > 0
-    return states, torch.stack(pooled) if has_pooled else None
+    found_pooled = torch.stack(pooled) if has_pooled else None
+    return states, found_pooled, time.perf_counter() - began

@@ -52,8 +52,8 @@ TOKENS_AT_ONCE = 65_536
 class Fitted:
     """The result of the fit.
 
-    ``strength`` is the chosen C; ``losses`` are mean losses on held-out rows by C, none where too
-    few rows could be held out; ``iterations`` are of the final fit.
+    ``strength`` is the chosen C; ``losses`` are mean losses on held-out rows by C, in the user's
+    units, none where too few rows could be held out; ``iterations`` are of the final fit.
     """
 
     strength: float
@@ -98,7 +98,8 @@ def fit_head(
                 problem.solve(kept, tried)
                 found[tried].append(problem.losses(held_out))
         rows = {s: np.concatenate(parts) for s, parts in found.items() if parts}
-        chosen, losses = strength or choose(rows), {s: float(r.mean()) for s, r in rows.items()}
+        chosen = strength or choose(rows)
+        losses = {s: kind.users_loss(float(r.mean())) for s, r in rows.items()}
         start.restore()
         iterations = 0
         for tried in (s for s in STRENGTHS if s <= chosen):

@@ -1,4 +1,4 @@
-"""Whether a model's own code computes in the chosen precision; where it does not, fp32 is taken.
+"""What computes in the chosen precision: the base model, where its own code can; else fp32.
 
 Under autocast matrix products give bf16, and some families' code then mixes it with fp32 or fills
 in numbers that bf16 does not have. No list of families says which: it depends on the release of
@@ -7,7 +7,9 @@ transformers and on the length of the rows. So a batch is tried before training.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,10 +63,14 @@ def _try(
 ) -> bool:
     """Compute a batch and maybe its gradients; tell whether the logits are finite."""
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    with (
+        runtime.own_randomness(), runtime.autocast(), torch.inference_mode(),
+        evaluating(model), head_in_fp32(model, runtime),
+    ):  # fmt: skip
+        finite = bool(model(**inputs).logits.isfinite().all())
+    if not training or not finite:
+        return finite
     with runtime.own_randomness(), runtime.autocast():
-        if not training:
-            with torch.inference_mode(), evaluating(model):
-                return bool(model(**inputs).logits.isfinite().all())
         logits = model(**inputs).logits
     trained = [p for p in model.parameters() if p.requires_grad]
     # Biases and norms lie in every layer; gradients of the large matrices would take memory.
@@ -72,3 +78,45 @@ def _try(
     if small and logits.requires_grad:
         torch.autograd.grad(logits.float().sum(), small, allow_unused=True)
     return bool(logits.detach().isfinite().all())
+
+
+@contextlib.contextmanager
+def head_in_fp32(model: nn.Module, runtime: Runtime) -> Iterator[None]:
+    """Compute what lies outside the base model without autocast.
+
+    It is next to nothing of the arithmetic. In bf16 its last map would round logits to three
+    digits: a third of some rows' probabilities were equal to another row's, and a number in the
+    user's units would lose what lies behind its third digit.
+    """
+    base = getattr(model, str(getattr(model, "base_model_prefix", "")), None)
+    parts = [] if base is None or runtime.precision == "fp32" else _called(model, base)
+    for part in parts:
+        vars(part)["forward"] = _in_fp32(part.forward, runtime.device.type)
+    try:
+        yield
+    finally:
+        for part in parts:
+            del vars(part)["forward"]
+
+
+def _called(model: nn.Module, base: Any) -> list[nn.Module]:
+    """List the modules with parameters beside the base model; of mere containers their items."""
+    found: list[nn.Module] = []
+    for part in model.children():
+        if part is base or not any(True for _ in part.parameters()):
+            continue
+        container = isinstance(part, nn.ModuleList | nn.ModuleDict)
+        found += _called(part, base) if container else [part]
+    return [part for part in found if "forward" not in vars(part)]
+
+
+def _in_fp32(forward: Callable[..., Any], device: str) -> Callable[..., Any]:
+    def plain(value: Any) -> Any:
+        is_float = isinstance(value, torch.Tensor) and value.is_floating_point()
+        return value.float() if is_float else value
+
+    def called(*values: Any, **named: Any) -> Any:
+        with torch.autocast(device, enabled=False):
+            return forward(*map(plain, values), **{name: plain(v) for name, v in named.items()})
+
+    return called
