@@ -153,12 +153,11 @@ class StrategyRunner:
     def _keep_better(self) -> None:
         """Go back to an earlier stage's model where the last one is worse by more than noise."""
         data, final = self.data, self.last_logits
-        best = best_of(self._earlier, final, data.judge)
         # A last stage may have added parameters, which the checkpoint does not hold.
-        added = set(self.split.backbone) != self._names
-        if data.pristine is None or added:
+        if data.pristine is None or set(self.split.backbone) != self._names:
             return
         self.compared = True
+        best = best_of(self._earlier, final, data.judge)
         if best is None:
             return
         plan = self.plans[best.index]
