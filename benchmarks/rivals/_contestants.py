@@ -42,8 +42,8 @@ def default() -> Contestant:
     from headstart.steps.few_rows import FEW
     from headstart.strategies.builtin import ALIASES
     from headstart.strategies.presets import fine_tuning_rate, get_preset
+    from headstart.targets import TARGETS
     from headstart.techniques.contrast import LEAST
-    from headstart.training.frozen.solve import STRENGTHS
 
     rates = [
         fine_tuning_rate(size, solved=solved, still=not solved)
@@ -51,7 +51,9 @@ def default() -> Contestant:
         for solved in (True, False)
     ]
     lines = [ALIASES[name].line for name in ("default", "few")]
-    told = f"{lines} {FEW} {LEAST} {STRENGTHS} {get_preset('default')} {rates}"
+    told = (
+        f"{lines} {FEW} {LEAST} {TARGETS.get('classes').strengths} {get_preset('default')} {rates}"
+    )
     return line("default", means=hashlib.sha256(told.encode()).hexdigest()[:12])
 
 

@@ -59,6 +59,12 @@ class TargetKind(ABC):
     calibrates: ClassVar[bool] = False
     """Whether ``probability_errors`` has a meaning, and a temperature can be fitted."""
 
+    strengths: ClassVar[tuple[float, ...]] = (3.0, 10.0, 100.0, 1e3, 1e4)
+    """C of the penalties that a head's optimum is tried with, from strong to weak, as scikit-learn
+    defines it, for inputs whose mean squared norm is 1. The second is taken where no rows can be
+    held out. Stronger ones would leave little but the biases, which is the most frequent class
+    whatever the row, where classes are not quite even.
+    """
     shape: ClassVar[InputShape | None] = None
     """The only kind of input whose rows have such labels; ``None`` for any but those of others."""
 

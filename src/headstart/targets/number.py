@@ -54,6 +54,7 @@ class Number(TargetKind):
     name = "number"
     problem_type = "regression"
     tag = "regression"
+    strengths = (0.1, 1.0, 10.0, 100.0, 1e3, 1e4)  # the bias is the mean, a good guess
 
     mean: float = 0.0
     scale: float = 1.0

@@ -52,6 +52,7 @@ from headstart.targets._base import Floats
 from headstart.techniques._base import Technique, trains_head
 from headstart.training.checkpoint import under
 from headstart.training.evaluate import predict_logits
+from headstart.training.frozen.solve import usual_strength
 from headstart.training.loader import BatchLoader, SubsetLoader
 from headstart.training.loop import StageLoop
 from headstart.training.machine.runtime import Runtime
@@ -248,14 +249,9 @@ class StrategyRunner:
         return result
 
     def _known_strength(self) -> float | None:
-        """Return the penalty of a head's optimum where held-out rows can no longer choose it.
-
-        Once a stage has trained what it hands on, all rows are known to the features. What was
-        chosen before holds then, or scikit-learn's default.
-        """
-        if not self._kept:
-            return None
-        return next((r.strength for r in reversed(self.results) if r.strength), 1.0)
+        """Return the penalty for features that were trained on all rows: as before, or as usual."""
+        known = (r.strength for r in reversed(self.results) if r.strength)
+        return next(known, usual_strength(self.data.kind)) if self._kept else None
 
     def _loop(
         self,

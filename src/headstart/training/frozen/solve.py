@@ -38,11 +38,6 @@ _Part = tuple[Indices, dict[str, torch.Tensor]]
 """Some rows, and what the model gets of them."""
 Head = Mapping[str, nn.Parameter]
 """The head's parameters by name."""
-STRENGTHS = (3.0, 10.0, 100.0, 1e3, 1e4)
-"""C, the weight of the rows beside the penalty, from strong to weak, as scikit-learn defines it; of
-inputs whose mean squared norm is 1. A stronger penalty than the first leaves little but the biases,
-and so the most frequent class whatever the row, where classes are not quite even.
-"""
 FOLDS = 5
 MANY = 5000
 """Rows, or words with a label each, above which one fold is held out instead of each in turn."""
@@ -91,21 +86,21 @@ def fit_head(
     with evaluating(model):
         scales = _scales(model, head, loader, everything)
         problem = _Problem(model, head, loader, kind, scales)
-        found: dict[float, list[Losses]] = {strength: [] for strength in STRENGTHS}
+        found: dict[float, list[Losses]] = {each: [] for each in kind.strengths}
         size = None if loader.units is None else int(loader.units.sum())
         strata = kind.strata(_of_data_rows(labels, loader))
         for pair in folds(strata, seed, size) if strength is None else ():
             kept, held_out = (np.flatnonzero(np.isin(data_row, rows)) for rows in pair)
             start.restore()
-            for tried in STRENGTHS:
+            for tried in kind.strengths:
                 problem.solve(kept, tried)
                 found[tried].append(problem.losses(held_out))
         rows = {s: np.concatenate(parts) for s, parts in found.items() if parts}
-        chosen = strength or choose(rows)
+        chosen = strength or choose(rows) or usual_strength(kind)
         losses = {s: kind.users_loss(float(r.mean())) for s, r in rows.items()}
         start.restore()
         iterations = 0
-        for tried in (s for s in STRENGTHS if s <= chosen):
+        for tried in (*(s for s in kind.strengths if s < chosen), chosen):
             iterations = problem.solve(everything, tried)
     return Fitted(chosen, losses, iterations)
 
@@ -118,16 +113,21 @@ def _of_data_rows(labels: Labels, loader: BatchLoader) -> Labels:
     return ragged(parted(joined(labels), counts))
 
 
-def choose(rows: Mapping[float, Losses]) -> float:
+def usual_strength(kind: TargetKind) -> float:
+    """Return the C that is taken where no rows can be held out to choose it."""
+    return kind.strengths[1]
+
+
+def choose(rows: Mapping[float, Losses]) -> float | None:
     """Choose the strongest penalty that held-out rows do not tell from the best one.
 
     On few rows the least mean loss is a matter of chance, and a penalty that is too weak leaves a
     head that is far too sure. So this is the rule of one standard error (Breiman et al. 1984,
     section 3.4.3), that of the rows' differences. ``rows`` are losses of the held-out rows by C,
-    (n,) each; C is 1 where nothing is known.
+    (n,) each; ``None`` where there are none.
     """
     if not rows:
-        return 1.0
+        return None
     best = min(rows, key=lambda strength: float(rows[strength].mean()))
     for strength in sorted(rows):
         more = rows[strength] - rows[best]
