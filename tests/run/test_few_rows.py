@@ -119,7 +119,7 @@ def test_a_head_is_fitted_again_with_the_penalty_that_held_out_rows_chose(tmp_pa
     assert first.held_out_loss is not None and last.held_out_loss is None
     line = "full(steps=2)+contrast >> head(until=optimum)"
     _, alone = watched(strategy=line, out=tmp_path / "alone", **settings).result.stages
-    assert (alone.strength, alone.held_out_loss) == (1.0, None)
+    assert (alone.strength, alone.held_out_loss) == (10.0, None)
 
 
 def test_decoders_keep_it(tmp_path: Path) -> None:
