@@ -45,7 +45,8 @@ ROWS_OF_A_CLASS = 8
 JUDGED_ROWS = 800
 """Rows that both models are measured on: the standard error of an accuracy is 1.6 points."""
 EPOCHS = 6.7
-"""Of all stages together: 20 steps of 32 rows, half of the default's. To fit a head takes none."""
+"""Of all stages together: 20 steps of 32 rows, two thirds of the default's. To fit a head takes
+none."""
 MAX_LENGTH = 64
 
 FILM_ROWS = 500
