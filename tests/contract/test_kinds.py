@@ -49,7 +49,7 @@ INPUT_SETTINGS: dict[str, dict[str, Any]] = {
     "pair": {"text": ("text", "text2")},
     "choice": {"text": ("text",), "choices": ("a", "b")},
     "tokens": {"text": ("text",)},
-    "image": {"image": "image"},
+    "image": {"image": "image", "max_length": None},
     "audio": {"audio": "sound", "max_length": None},
 }
 """How they are named."""
