@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,26 @@ from headstart.cli import main
 from headstart.errors import ConfigError
 from headstart.models.checkpoints.loading import draw_head, load_classifier
 from headstart.models.head_choice import Target
+from headstart.results import RunResult
 from headstart.training.frozen.probe import _side_by_side
 from headstart.training.seeds import stream
 from models.test_sentence import make_sentence
 from tiny_runs import inputs
 
 SEEDS, RATES = (0, 3), (1e-3, 2e-2)
+
+
+def single_runs(
+    tmp_path: Path, found: pd.DataFrame, settings: dict[str, Any]
+) -> Iterator[tuple[Any, RunResult]]:
+    """Yield each row of a probe with the run that trains its head alone, their losses alike."""
+    for row in found.itertuples():
+        single = hs.fit(
+            strategy="head", seed=row.seed, head_lr=row.lr, dropout=0.0, guard=False,
+            out=tmp_path / f"run-{row.Index}", **settings,
+        )  # fmt: skip
+        assert row.loss == pytest.approx(single.last["loss"], abs=1e-3)
+        yield row, single
 
 
 @pytest.mark.parametrize(
@@ -38,12 +53,7 @@ def test_scores_are_those_of_single_runs(tmp_path: Path, head: dict[str, str]) -
     assert list(found.columns) == ["seed", "lr", "accuracy", "score", "loss"]
     assert list(found["seed"]) == [0, 0, 3, 3]
     assert len(set(found["loss"])) == len(found)
-    for row in found.itertuples():
-        single = hs.fit(
-            strategy="head", seed=row.seed, head_lr=row.lr, dropout=0.0, guard=False,
-            out=tmp_path / f"run-{row.Index}", **settings,
-        )  # fmt: skip
-        assert row.loss == pytest.approx(single.last["loss"], abs=1e-3)
+    for row, single in single_runs(tmp_path, found, settings):
         assert row.score == pytest.approx(single.last["score"], abs=0.1)
 
 
@@ -65,12 +75,7 @@ def test_words_are_probed_as_single_runs_train_them(
     settings |= {"target": "auto", **rows}
     found = hs.probe(seeds=SEEDS, lrs=RATES, **settings)
     assert len(set(found["loss"])) == len(found) == 4
-    for row in found.itertuples():
-        single = hs.fit(
-            strategy="head", seed=row.seed, head_lr=row.lr, dropout=0.0, guard=False,
-            out=tmp_path / f"run-{row.Index}", **settings,
-        )  # fmt: skip
-        assert row.loss == pytest.approx(single.last["loss"], abs=1e-3)
+    for row, single in single_runs(tmp_path, found, settings):
         assert row.entity_f1 == pytest.approx(single.last["entity_f1"], abs=0.05)
 
 
