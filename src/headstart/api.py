@@ -178,7 +178,7 @@ def pretrain_head(
             ``loading_info["missing_keys"]``; needed only where a pooler was missing.
         epochs: Length; by default until the head has learned.
         batch_size: Rows per optimizer step.
-        lr: Learning rate of the tuner.
+        lr: Learning rate of the tuner; ``None`` where it is ``head``, which has ``head_lr`` alone.
         head_lr: Learning rate of the head.
         seed: Seed of data order, dropout and tuner.
         device: ``auto``, ``cpu``, ``cuda`` or ``mps``.

@@ -156,3 +156,16 @@ def test_numbers_are_written_as_they_are_predicted() -> None:
     answers(written.append)(pd.DataFrame({"prediction": numbers}))
     assert written[0]["prediction"].dtype == np.float32
     assert written[0]["prediction"].to_numpy().tolist() == numbers.tolist()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "predict"])
+def test_what_is_warned_of_is_marked_as_a_warning(
+    cli: Run, run_folder: Path, tmp_path: Path, command: str
+) -> None:
+    data = tmp_path / "gaps.csv"
+    data.write_text("sentence,label\nfilm good,positive\n,negative\nfilm bad,negative\n")
+    out = ("--out", tmp_path / "p.csv") if command == "predict" else ()
+    answer = cli(command, run_folder, "--data", data, "--empty-text", "drop", *out)
+    assert answer.code == 0
+    assert answer.err.startswith("warning: ")
+    assert answer.err.count("\n") == 1

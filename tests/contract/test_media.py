@@ -64,7 +64,7 @@ def test_every_technique_and_tuner_works_or_is_refused_by_name(
 def test_a_head_goes_from_run_to_run_and_seeds_of_a_probe_differ(
     kind: str, given: Given, tmp_path: Path
 ) -> None:
-    first = hs.fit(**given[kind], strategy="head(epochs=8, lr=0.05)", out=tmp_path / "a")
+    first = hs.fit(**given[kind], strategy="head(epochs=8, head_lr=0.05)", out=tmp_path / "a")
     own = {"strategy": "full(steps=1, lr=1e-6, head_lr=1e-6)", "head": str(tmp_path / "a")}
     second = hs.fit(**given[kind], **own, out=tmp_path / "b")
     assert second.stages[0].start["loss"] == pytest.approx(first.scores["loss"], abs=1e-5)

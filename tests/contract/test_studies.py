@@ -67,7 +67,7 @@ def test_a_study_and_its_page_tell_the_metrics_and_units_of_the_kind(
     kind: str, given: dict[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request, "choose_executor", lambda *_: tiny_studies.Here())
-    lines = "full(steps=1),head(steps=2, lr=1e-2) > full(steps=1)"
+    lines = "full(steps=1),head(steps=2, head_lr=1e-2) > full(steps=1)"
     done = invoke(
         "study", "run", *given[kind], "--strategies", lines, "--seeds", 2, "--out", tmp_path / "x"
     )

@@ -25,7 +25,7 @@ from tiny_runs import frame
 
 TRAIN, HELD_OUT = frame(40), frame(20, 1)
 ORDER, OTHER = ("good", "bad"), ("bad", "good")
-STRATEGY = "head(steps=60, lr=0.03, head_lr=0.03)"
+STRATEGY = "head(steps=60, head_lr=0.03)"
 SETTINGS: dict[str, Any] = {
     "text": "sentence", "strategy": STRATEGY, "device": "cpu", "precision": "fp32",
     "label": "label", "batch_size": 8,

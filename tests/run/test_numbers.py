@@ -71,7 +71,7 @@ def test_the_unit_of_the_labels_is_no_matter_to_the_guard(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scale: float
 ) -> None:
     monkeypatch.setattr(guard, "LEARNED", 2.0)  # the loss alone decides
-    line = "head(steps=1, lr=1e-9, head_lr=1e-9) > full(steps=2)"
+    line = "head(steps=1, head_lr=1e-9) > full(steps=2)"
     result = hs.fit(**settings(tmp_path, "x", scale=scale), strategy=line)
     assert [stage.learned for stage in result.stages] == [False, False, None]
     first, second = result.stages[:2]

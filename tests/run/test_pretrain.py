@@ -37,6 +37,8 @@ def tokenised(rows: int = 48, family: str = "bert", **more: Any) -> list[dict[st
 
 
 FAST: dict[str, Any] = {"epochs": 2, "batch_size": 16, "lr": 1e-2, "head_lr": 1e-2}
+NO_RATE: dict[str, dict[str, Any]] = {"head": {"lr": None}}
+"""The head alone has one rate, its own."""
 
 
 @pytest.fixture
@@ -62,7 +64,8 @@ def test_only_the_head_is_trained(tuner: str, family: str) -> None:
     frozen.requires_grad_(False)
     kept = [(type(m), m.training) for m in model.modules()]
     rate = 1e-3 if tuner in ("full", "top") else 1e-2
-    returned = hs.pretrain_head(model, rows, tuner, **FAST | {"lr": rate})
+    rates = {"lr": rate} | NO_RATE.get(tuner, {})
+    returned = hs.pretrain_head(model, rows, tuner, **FAST | rates)
     assert returned is model
     changed = {n for n, t in model.state_dict().items() if not torch.equal(t, before[n])}
     assert changed == set(split.head)
@@ -71,6 +74,11 @@ def test_only_the_head_is_trained(tuner: str, family: str) -> None:
     trainable = {n: p.requires_grad for n, p in model.named_parameters()}
     assert [n for n, on in trainable.items() if not on] == [next(iter(split.backbone))]
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_rate_of_what_does_not_train_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"Write head_lr=0\.01"):
+        hs.pretrain_head(own_model(), tokenised(), "head", lr=0.01)
 
 
 def test_it_says_when_nothing_was_learned_and_leaves_the_head() -> None:
@@ -214,7 +222,7 @@ def test_an_interrupt_gives_the_model_back_as_it_was(monkeypatch: pytest.MonkeyP
         model = own_model()
         before, shape = copies(model.state_dict()), [type(m) for m in model.modules()]
         with pytest.raises(KeyboardInterrupt):
-            hs.pretrain_head(model, tokenised(), tuner, **FAST)
+            hs.pretrain_head(model, tokenised(), tuner, **FAST | NO_RATE.get(tuner, {}))
         assert same(copies(model.state_dict()), before)
         assert [type(m) for m in model.modules()] == shape
         assert not model.training
@@ -313,7 +321,7 @@ def test_the_model_goes_on_with_the_hugging_face_trainer(tmp_path: Path) -> None
 def test_a_half_precision_model_comes_back_as_it_was(tuner: str, dtype: torch.dtype) -> None:
     model = own_model().to(dtype)
     before, split = copies(model.state_dict()), SplitModel(model)
-    hs.pretrain_head(model, tokenised(), tuner, **FAST | {"lr": 1e-3})
+    hs.pretrain_head(model, tokenised(), tuner, **FAST | {"lr": 1e-3} | NO_RATE.get(tuner, {}))
     assert {t.dtype for t in model.parameters()} == {dtype}
     changed = {n for n, t in model.state_dict().items() if not torch.equal(t, before[n])}
     assert changed == set(split.head)

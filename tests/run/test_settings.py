@@ -45,6 +45,8 @@ def rates(line: str, **settings: Any) -> list[tuple[float, float]]:
         ("full+contrast >> head(until=optimum)", {"head_lr": 1e-3}, ["full"]),
         ("full+contrast(0.5) >> head(until=optimum)", {"head_lr": 1e-3}, []),
         ("full+contrast >> full", {"head_lr": 1e-3}, []),
+        ("full > head", {"lr": 1e-3}, ["head"]),
+        ("head", {"head_lr": 1e-3}, []),
         # The epochs are then those of which the share is a share.
         ("bitfit(share=0.1) > full(epochs=2)", {"epochs": 3}, []),
         ("bitfit(epochs=2, lr=1e-3) > full", {"epochs": 3, "lr": 1e-5}, []),

@@ -138,9 +138,7 @@ def test_one_number_for_every_row_is_told_and_counts_as_no_correlation(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings = of_numbers(tmp_path, numbers(12), head_init="zero", guard=False)
-    result = hs.fit(
-        **settings, strategy="head(steps=1, lr=1e-30, head_lr=1e-30)", out=tmp_path / "run"
-    )
+    result = hs.fit(**settings, strategy="head(steps=1, head_lr=1e-30)", out=tmp_path / "run")
     assert result.scores["pearson"] == 0
     assert result.collapsed
     assert any("for every row; a correlation with it counts as 0." in w for w in result.warnings)

@@ -68,6 +68,8 @@ def test_every_alias_binds(alias: str) -> None:
             "head_lr=1",
             "the head does not train beside contrast",
         ),
+        ("head(lr=0.01) > full", "lr=0.01", "Write head(head_lr=0.01)"),
+        ("full > head(lr=0.01, head_lr=1)", "lr=0.01", "Drop it"),
     ],
 )
 def test_an_unfit_knob_is_marked_at_its_place(line: str, marked: str, told: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,8 +77,6 @@ def run_shown(settings: FitConfig, *, quiet: bool = False) -> RunResult:
         from headstart.steps.callback import Callback
         from headstart.steps.settings import default_out
 
-    # Without a handler, Python would print the warnings of the other processes.
-    logging.getLogger("headstart").addHandler(logging.NullHandler())
     if settings.out is None:
         settings = settings.model_copy(update={"out": default_out(settings)})
     try:

@@ -34,7 +34,7 @@ from headstart.training.evaluate import Judge
 from headstart.training.loader import ExamplesLoader, SubsetLoader
 from headstart.training.machine.precision import settle_precision
 from headstart.training.machine.runtime import Runtime, accelerate_as_found
-from headstart.tuners._bind import read_strategy
+from headstart.tuners._bind import read_strategy, trains_head_alone
 
 NEVER = 10**9
 
@@ -76,6 +76,8 @@ def pretrain(
         raise ConfigError("one tuner, for example lora(r=16)", repr(line), "Name a single stage.")
     if epochs is not None and strategy.stages[0].has_length:
         raise ConfigError("epochs, or a length in the line", "both", f"Drop epochs, or {line!r}'s.")
+    if lr is not None and trains_head_alone(strategy.stages[0]):
+        raise ConfigError("head_lr, for the head alone trains", "lr", f"Write head_lr={lr:g}.")
     _require_classifier(split)
     _require_same_names(class_names_of(dataset, label_column), split, label_column)
     strategy = Strategy((strategy.with_stage(0, **given).stages[0], strategy.stages[1]))

@@ -26,7 +26,7 @@ from headstart.tasks.userfile import from_columns
 from headstart.techniques import TECHNIQUES
 from headstart.techniques._base import trains_head
 from headstart.tuners import TUNERS
-from headstart.tuners._bind import bind_techniques, read_strategy
+from headstart.tuners._bind import bind_techniques, read_strategy, trains_head_alone
 
 OWN_CLASS = EncoderClassifier.__name__
 
@@ -161,11 +161,15 @@ def unused_settings(config: FitConfig, strategy: Strategy) -> list[NotationError
         if config.budget and stage.share is not None
     ]  # fmt: skip
     unheard = [
-        NotationError(
-            config.strategy, *last.place, "a stage that trains the head, for --head-lr", str(last),
-            "Drop --head-lr.",
+        NotationError(config.strategy, *last.place, f"a stage that trains {part}, for {option}",
+                      str(last), fix)
+        for part, option, fix, idle in (
+            ("the head", "--head-lr", "Drop --head-lr.",
+             config.head_lr is not None and not trains_head(bind_techniques(last))),
+            ("more than the head", "--lr", "Write --head-lr, which is the rate of the head.",
+             config.lr is not None and trains_head_alone(last)),
         )
-        for _ in range(config.head_lr is not None and not trains_head(bind_techniques(last)))
+        if idle
     ]  # fmt: skip
     return shares + unheard + [
         NotationError(

@@ -188,8 +188,8 @@ def _several_faults(task: TaskSpec) -> Iterator[ConfigError]:
     if columns and separator:
         yield ConfigError("label_columns or label_separator", "both", "Keep one of the two.")
     if columns and (len(columns) < 2 or len(set(columns)) < len(columns)):
-        found, fix = ", ".join(columns), "Name the column of each label once, as in a,b,c."
-        yield ConfigError("two or more different label_columns", found, fix)
+        fix = "Name the column of each label once: --label-columns a,b, in a file [a, b]."
+        yield ConfigError("two or more different label_columns", ", ".join(columns), fix)
     if columns and task.labels is not None:
         fix = "Remove labels: the columns name them."
         yield ConfigError("label_columns or labels", "both", fix)

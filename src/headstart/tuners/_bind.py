@@ -39,6 +39,12 @@ def read_strategy(line: str) -> Strategy:
             )  # fmt: skip
         if stage.until == "optimum":
             _require_solvable(stage, line)
+        if stage.lr is not None and trains_head_alone(stage):
+            other = f"Write {stage.trains}(head_lr={stage.lr:g})."
+            raise _fault(
+                stage, line, "lr", "head_lr on a stage in which the head alone trains", "lr",
+                "Drop it: it rules nothing." if stage.head_lr else other,
+            )  # fmt: skip
     for stage, needed in zip(strategy.stages, _merges(strategy), strict=True):
         reason = bind(stage, line).no_merge
         if needed and reason:
@@ -50,6 +56,11 @@ def read_strategy(line: str) -> Strategy:
                 reason,
             )
     return strategy
+
+
+def trains_head_alone(stage: Stage) -> bool:
+    """Return whether nothing beside the head trains, so that there is no other rate."""
+    return TUNERS.get(stage.trains).frozen_features
 
 
 def _require_a_head(

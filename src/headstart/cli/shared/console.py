@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from headstart.untrusted import printable
@@ -34,6 +36,26 @@ def errors() -> Console:
 def warn(text: str) -> None:
     """Print a warning to standard error, in a line that is not wrapped."""
     errors().print(f"warning: {text}", style="yellow", soft_wrap=True)
+
+
+class _Shown(logging.Handler):
+    """Prints what the library warns of, once however many processes there are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning."""
+        if is_main_process():
+            warn(record.getMessage())
+
+
+@contextmanager
+def warnings_shown() -> Iterator[None]:
+    """Print the warnings of the library to standard error as those of the command line."""
+    log, handler = logging.getLogger("headstart"), _Shown(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
 
 
 def is_main_process() -> bool:

@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from transformers.utils import logging as bars
 
-from headstart.cli.shared.console import show, warn
+from headstart.cli.shared.console import show
 from headstart.cli.shared.tables import describe_plan, stage_end, stage_start
 from headstart.results import Point, StageResult, show_score, show_scores
 from headstart.steps.callback import Callback
@@ -31,7 +31,7 @@ def display(console: Console, *, quiet: bool = False) -> Iterator[Callback]:
     """Open the display that suits a console; a ``quiet`` one shows warnings only."""
     bars.disable_progress_bar()
     if quiet:
-        yield Warnings(console)
+        yield Callback()
     elif not console.is_terminal:
         yield Lines(console)
     else:
@@ -39,20 +39,11 @@ def display(console: Console, *, quiet: bool = False) -> Iterator[Callback]:
             yield Bars(console, progress)
 
 
-class Warnings(Callback):
-    """Shows warnings only, on standard error, wherever the rest goes."""
+class Lines(Callback):
+    """Shows one line for everything that happens. Warnings are shown by the command line."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
-
-    def warning(self, text: str) -> None:
-        """Show a warning."""
-        super().warning(text)
-        warn(text)
-
-
-class Lines(Warnings):
-    """Shows one line for everything that happens."""
 
     def planned(self, plan: PlanSummary) -> None:
         """Show the plan."""

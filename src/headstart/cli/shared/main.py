@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import typer
 
 from headstart.cli.shared.app import app
-from headstart.cli.shared.console import errors, is_main_process
+from headstart.cli.shared.console import errors, is_main_process, warnings_shown
 from headstart.cli.shared.usage import UsageError, explain_usage
 from headstart.errors import Faults, HeadstartError, NotationError, RunError
 from headstart.untrusted import LONGEST_MESSAGE, shortened
@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _write_what_can_be_written()
     command = typer.main.get_command(app)
     try:
-        code = command.main(words, prog_name="headstart", standalone_mode=False)
+        with warnings_shown():
+            code = command.main(words, prog_name="headstart", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
         return _pipe_closed()
