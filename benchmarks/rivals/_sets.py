@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 
 Part = Literal["development", "report"]
-SIZES = ("8", "32", "128", "all")
-"""Rows of each class, or as many as there are, up to ``MOST``."""
+SIZES = ("8", "32", "128", "8r", "32r", "all")
+"""Rows of each class, or as many as there are; with an ``r`` as many rows in all, drawn at random, so
+that classes are as uneven as the set has them; or all, up to ``MOST``."""
 MOST = 1500
 """Training rows at size ``all``."""
 JUDGED = {"development": 500, "report": 500}
@@ -101,6 +102,9 @@ def draw(data: Path, name: str, size: str, seed: int) -> Drawn:
     shuffled = train.iloc[rng.permutation(len(train))]
     if size == "all":
         chosen = shuffled.head(min(MOST, int(0.8 * len(shuffled))))
+    elif size.endswith("r"):
+        most = int(0.8 * len(shuffled))
+        chosen = shuffled.head(min(most, int(size[:-1]) * shuffled["label"].nunique()))
     else:
         chosen = shuffled.groupby("label", sort=False).head(int(size))
     if spec.part == "development":

@@ -341,7 +341,7 @@ def test_options_of_fit_are_settings_of_all_runs(cli: Run, tmp_path: Path) -> No
 
 def test_the_plan_shows_settings_threads_and_six_seeds(cli: Run, tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
-    values = tiny_studies.values(tmp_path, strategies=["head(steps=1)"])
+    values = tiny_studies.values(tmp_path, strategies=["full(steps=1)"])
     del values["seeds"]
     file.write_text(yaml.safe_dump(values))
     words = ("study", "run", "--config", file, "--dry-run", "--lr", "0.001")
