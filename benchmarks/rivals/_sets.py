@@ -17,7 +17,7 @@ import pandas as pd
 
 Part = Literal["development", "report"]
 SIZES = ("8", "32", "128", "8r", "32r", "all")
-"""Rows of each class, or as many as there are; with an ``r`` as many rows in all, drawn at random, so
+"""Rows of each class, or as many as there are; with an ``r`` as many rows, drawn at random, so
 that classes are as uneven as the set has them; or all, up to ``MOST``."""
 MOST = 1500
 """Training rows at size ``all``."""
