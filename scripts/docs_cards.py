@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.catalogue import Entry, entries
-from headstart.measured import PLAIN, Cost, Finding, read_measured
+from headstart.plugins.measured import PLAIN, Cost, Finding, read_measured
 
 FOLDERS = {"tuner": "tuners", "technique": "techniques"}
 NUMBER = re.compile(r"arXiv (\d{4}\.\d{4,5})")

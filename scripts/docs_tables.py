@@ -81,7 +81,7 @@ def _knobs(part: Any) -> str:
 
 def costs() -> str:
     """Return what every tuner and technique costs, and how that was measured."""
-    from headstart.measured import NOT_YET, PLAIN, read_measured
+    from headstart.plugins.measured import NOT_YET, PLAIN, read_measured
 
     measured = read_measured()
     if not measured.costs:

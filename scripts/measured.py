@@ -1,4 +1,4 @@
-"""Write measured figures into ``src/headstart/measured.json``, which cards and pages read.
+"""Write measured figures into ``src/headstart/plugins/measured.json``, which cards and pages read.
 
 ``python scripts/measured.py costs FIGURES.json`` takes what ``--out`` of
 ``benchmarks/speed/techniques.py`` wrote; ``python scripts/measured.py study FOLDER --rows WORDS
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.catalogue import find_entry
-from headstart.measured import FILE
+from headstart.plugins.measured import FILE
 from headstart.study.outcome.read import read_summary
 from headstart.study.outcome.summary import Entry
 

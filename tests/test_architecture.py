@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+from collections import Counter
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -19,19 +20,7 @@ from headstart.analysis import ANALYSES
 ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "headstart"
 LAYERS = (
-    {
-        "errors",
-        "imports",
-        "registry",
-        "cards",
-        "configfile",
-        "measured",
-        "ranges",
-        "files",
-        "writing",
-        "untrusted",
-        "kernels",
-    },
+    {"errors", "imports", "configfile", "plugins", "files", "untrusted", "kernels"},
     {"contradictions", "config", "results"},
     {"tasks", "strategies"},
     {"data", "models"},
@@ -52,7 +41,7 @@ LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 STRANGERS = {"models": {"tasks", "data"}}
 LIGHT = (
     "headstart",
-    "headstart.registry",
+    "headstart.plugins.registry",
     "headstart.config",
     "headstart.results",
     "headstart.tasks.builtin",
@@ -64,7 +53,9 @@ LIGHT = (
     "headstart.inputs",
     "headstart.cli",
 )
-LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+LONGEST_FILE, LONGEST_FUNCTION, MOST_FILES = 400, 60, 12
+ONE_FILE_EACH = ("tuners", "techniques")
+"""Folders that grow by a file for each thing that is found in them."""
 
 
 def unit(path: Path, source: Path = SOURCE) -> str:
@@ -216,6 +207,16 @@ def test_files_are_short() -> None:
     lengths = {p: len(p.read_text(encoding="utf-8").splitlines()) for p in ALL_FILES}
     faults = [f"{p.relative_to(ROOT)}: {n}" for p, n in lengths.items() if n > LONGEST_FILE]
     assert not faults, f"above {LONGEST_FILE} lines:\n" + "\n".join(faults)
+
+
+def test_folders_hold_a_dozen_files_at_most() -> None:
+    held = Counter(
+        path.parent.relative_to(SOURCE).as_posix()
+        for path in SOURCES
+        if path.name not in ("__init__.py", "__main__.py")
+    )
+    found = {name: files for name, files in held.items() if files > MOST_FILES}
+    assert found.keys() == set(ONE_FILE_EACH)
 
 
 def test_functions_are_short() -> None:

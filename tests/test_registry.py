@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-import headstart.registry
+import headstart
+import headstart.plugins.registry
 from headstart.errors import ConfigError
-from headstart.registry import Registry
+from headstart.plugins.registry import Registry
 from headstart.tuners import TUNERS
 
 
@@ -25,7 +26,7 @@ def things(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry[Any]:
     (folder / "blue.py").write_text('"""Blue."""\nraise RuntimeError("imported")\n')
     plugins = {"some_things": [EntryPoint("green", "sys:byteorder", "some_things")]}
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(headstart.registry, "entry_points", lambda group: plugins[group])
+    monkeypatch.setattr(headstart.plugins.registry, "entry_points", lambda group: plugins[group])
     yield Registry("thing", "some_things", "ITEM")
     for name in [n for n in sys.modules if n.split(".")[0] == "some_things"]:
         del sys.modules[name]
@@ -63,7 +64,7 @@ def test_an_unknown_name_is_told_with_a_suggestion(things: Registry[Any]) -> Non
 
 
 def test_every_file_of_the_tuners_is_registered() -> None:
-    folder = Path(headstart.registry.__file__).parent / "tuners"
+    folder = Path(headstart.__file__).parent / "tuners"
     files = {path.stem for path in folder.glob("*.py") if not path.stem.startswith("_")}
     assert set(TUNERS) == files
     assert len(TUNERS) == len(files) >= 6

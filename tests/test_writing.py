@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from headstart import writing
 from headstart.errors import RunError
-from headstart.writing import (
+from headstart.files import writing
+from headstart.files.writing import (
     even_modes,
     open_own,
     remove_left_over,

@@ -24,7 +24,7 @@ from headstart.results import RunResult
 from headstart.run import plan_run, run
 from headstart.steps.callback import Callback
 from headstart.steps.output.folder import interrupted_settings
-from headstart.steps.summary import PlanSummary
+from headstart.steps.output.summary import PlanSummary
 
 __all__ = ["Classifier", "Prediction", "evaluate", "fit", "load", "plan", "pretrain_head", "probe"]
 

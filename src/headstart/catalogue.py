@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from headstart.cards import Card
-from headstart.registry import Registry
+from headstart.plugins.cards import Card
+from headstart.plugins.registry import Registry
 from headstart.strategies.builtin import OVER_SEEDS
 from headstart.strategies.stages import written
 from headstart.techniques import TECHNIQUES
@@ -221,7 +221,10 @@ def _ranges(node: ast.expr | None, path: Path) -> dict[str, str]:
     """Return the words of each range: written out, or under a name of this file or ``ranges``."""
     if not isinstance(node, ast.Dict):
         return {}
-    known = {**_assigned(_tree(Path(__file__).with_name("ranges.py"))), **_assigned(_tree(path))}
+    known = {
+        **_assigned(_tree(Path(__file__).with_name("plugins") / "ranges.py")),
+        **_assigned(_tree(path)),
+    }
     found: dict[str, str] = {}
     for key, value in zip(node.keys, node.values, strict=True):
         given = known.get(ast.unparse(value), value)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from headstart.contradictions import contradictions
 from headstart.errors import ConfigError, HeadstartError, did_you_mean, raise_all
-from headstart.writing import write_text
+from headstart.files.writing import write_text
 
 VALIDATION_SHARE = 0.2
 MOST_SHOWN = 80

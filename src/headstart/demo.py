@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError
-from headstart.writing import require_free, write_output
+from headstart.files.writing import require_free, write_output
 
 if TYPE_CHECKING:
     import pandas as pd

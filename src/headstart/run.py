@@ -21,19 +21,20 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, RunError
+from headstart.files.writing import write_text
 from headstart.results import RunResult
 from headstart.steps.budget import fit_to_budget
 from headstart.steps.callback import Callback, Observer
 from headstart.steps.model import load_model
 from headstart.steps.output.folder import LOG, RESULT, RunFolder, explain_disk_errors, require_space
 from headstart.steps.output.logfile import logging_to
+from headstart.steps.output.record import finish, make_record
+from headstart.steps.output.summary import PlanSummary, summarise
 from headstart.steps.plan import make_plan
-from headstart.steps.record import finish, make_record
 from headstart.steps.rows import Frames, read_rows
 from headstart.steps.save import save_run
 from headstart.steps.settings import decide_settings, default_out, with_task
 from headstart.steps.stages.interrupt import Pauser
-from headstart.steps.summary import PlanSummary, summarise
 from headstart.steps.train import stage_runner, train, train_with_checkpoints
 from headstart.steps.types import TrainingPlan
 from headstart.steps.undefined import require_score
@@ -41,7 +42,6 @@ from headstart.targets._base import Floats
 from headstart.training.machine.runtime import Runtime
 from headstart.training.machine.threads import Threads
 from headstart.tuners._bind import read_strategy
-from headstart.writing import write_text
 
 
 def prepare_run(config: FitConfig, runtime: Runtime, frames: Frames | None = None) -> TrainingPlan:

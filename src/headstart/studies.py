@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, did_you_mean, raise_all
+from headstart.files.writing import require_free, write_output
 from headstart.report.answer import answer
 from headstart.report.card import section
 from headstart.report.page import build
@@ -26,7 +27,6 @@ from headstart.study.running.main import begin, carry_out_study
 from headstart.study.running.runner import State, Watch
 from headstart.study.running.worker import Outcome
 from headstart.study.store import PlannedRun
-from headstart.writing import require_free, write_output
 
 __all__ = ["StudyResult", "read_study", "run_study"]
 

@@ -13,8 +13,8 @@ from rich.cells import cell_len
 
 import tiny_records
 from cli.rows import Run
-from headstart import measured
-from headstart.measured import NOT_YET, Cost, read_measured
+from headstart.plugins import measured
+from headstart.plugins.measured import NOT_YET, Cost, read_measured
 from headstart.strategies.builtin import ALIASES, OVER_SEEDS
 from headstart.techniques import TECHNIQUES
 from headstart.tuners import TUNERS

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 import pytest
 
-from headstart.cards import Card
 from headstart.catalogue import entries, find_entry
+from headstart.plugins.cards import Card
 from headstart.strategies.builtin import OVER_SEEDS
 from headstart.strategies.stages import written
 from headstart.techniques import TECHNIQUES

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headstart.registry import Registry
+from headstart.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from headstart.analysis._base import Analysis

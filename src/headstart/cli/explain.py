@@ -145,7 +145,7 @@ def _card_rows(entry: Entry) -> Iterator[tuple[str, object]]:
 
 
 def _measured(entry: Entry) -> Iterator[tuple[str, str]]:
-    from headstart.measured import NOT_YET, read_measured
+    from headstart.plugins.measured import NOT_YET, read_measured
 
     measured = read_measured()
     yield "cost", measured.cost(entry.name)

@@ -32,11 +32,11 @@ def report(
 
     The page holds all it needs and works without a network.
     """
+    from headstart.files.writing import require_free, write_output
     from headstart.report.page import build
     from headstart.report.read import read_study
     from headstart.study.outcome.read import split_lines
     from headstart.study.store import Store
-    from headstart.writing import require_free, write_output
 
     if out is not None:
         require_free(out, overwrite=overwrite)

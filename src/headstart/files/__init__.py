@@ -1,1 +1,1 @@
-"""Readers of every kind of file, for content that may be damaged or made to do harm."""
+"""Files read that may be damaged or made to do harm, and files written whole or not at all."""

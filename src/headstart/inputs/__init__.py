@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from headstart.registry import Registry
+from headstart.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from headstart.inputs._base import InputKind

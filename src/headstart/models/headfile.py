@@ -22,6 +22,7 @@ from headstart.files.contents import UnreadableError
 from headstart.files.jsonfile import read_table
 from headstart.files.schema import Scores, as_record
 from headstart.files.tensors import read_tensors
+from headstart.files.writing import sync, whole_file
 from headstart.models.backbone import SplitModel
 from headstart.models.checkpoints.folders import recover, require_finished
 from headstart.models.checkpoints.loading import load_saved
@@ -32,7 +33,6 @@ from headstart.models.kinds import MODEL_CLASSES, kind_of_architecture
 from headstart.models.rescale import require_divisible
 from headstart.results import finite
 from headstart.untrusted import shown
-from headstart.writing import sync, whole_file
 
 WEIGHTS, RECORD = "head.safetensors", "head.json"
 FORMAT_VERSION = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from headstart.registry import Registry
+from headstart.plugins.registry import Registry
 
 if TYPE_CHECKING:
     from headstart.steps.callback import Observer

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from headstart.errors import ConfigError, RunError, did_you_mean
+from headstart.files.writing import write_text
 from headstart.report.answer import answer
 from headstart.report.read import Evidence
 from headstart.results import RunResult
@@ -14,7 +15,6 @@ from headstart.study.formats import markdown
 from headstart.study.outcome import tables
 from headstart.study.outcome.tables import short_name
 from headstart.untrusted import markdown as markdown_text
-from headstart.writing import write_text
 
 BEGIN, END = "<!-- headstart study: begin -->", "<!-- headstart study: end -->"
 HEAD = (

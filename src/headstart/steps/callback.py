@@ -11,7 +11,7 @@ from headstart.results import Point, StageResult, show_rate, show_scores
 
 if TYPE_CHECKING:
     from headstart.config import FitConfig
-    from headstart.steps.summary import PlanSummary
+    from headstart.steps.output.summary import PlanSummary
     from headstart.steps.types import TrainingPlan
 
 log = logging.getLogger("headstart")

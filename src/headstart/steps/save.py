@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from headstart.files.writing import write_text
 from headstart.models.checkpoints.saving import has_sentence_form, save_classifier
 from headstart.models.headfile import Head
 from headstart.models.heads import EncoderClassifier
@@ -12,7 +13,6 @@ from headstart.results import RunResult
 from headstart.steps.output.card import model_card
 from headstart.steps.output.folder import HEAD, MODEL, RESULT
 from headstart.steps.stages.runner import StrategyRunner
-from headstart.writing import write_text
 
 if TYPE_CHECKING:
     from headstart.steps.types import TrainingPlan

@@ -18,14 +18,15 @@ from typing import Any
 
 import torch
 
-from headstart.cards import Card
 from headstart.config import FitConfig
 from headstart.configfile import TRUST, without_trust
 from headstart.errors import RunError
+from headstart.files.writing import whole_folder
+from headstart.plugins.cards import Card
 from headstart.results import RunResult
 from headstart.run import prepare_run
 from headstart.steps.callback import Callback
-from headstart.steps.record import finish, make_record
+from headstart.steps.output.record import finish, make_record
 from headstart.steps.save import save_run
 from headstart.steps.stages.runner import StrategyRunner
 from headstart.steps.train import stage_runner, train
@@ -33,7 +34,6 @@ from headstart.steps.types import TrainingPlan
 from headstart.study.outcome.read import canonical, read_records
 from headstart.training.evaluate import predict_logits
 from headstart.training.machine.runtime import Runtime
-from headstart.writing import whole_folder
 
 Weights = dict[str, torch.Tensor]
 

@@ -35,9 +35,9 @@ from headstart.errors import RunError
 from headstart.files.contents import LARGE, UnreadableError
 from headstart.files.jsonfile import parse_json
 from headstart.files.tensors import parse_array
+from headstart.files.writing import is_left_over, write_bytes
 from headstart.study import damage
 from headstart.study.damage import RESULT_KEYS, as_json
-from headstart.writing import is_left_over, write_bytes
 
 FORM = 1
 """Version of this layout."""

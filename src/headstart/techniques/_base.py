@@ -27,7 +27,7 @@ from torch import nn
 
 from headstart.data.tokens.encode_words import split_batch
 from headstart.models.backbone import SplitModel
-from headstart.ranges import Range
+from headstart.plugins.ranges import Range
 
 Batch = dict[str, torch.Tensor]
 Needs = Literal["nothing", "layers", "full"]

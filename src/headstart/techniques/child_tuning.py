@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import nn
 
-from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
 from headstart.models.evaluating import evaluating
-from headstart.ranges import UP_TO_1, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import UP_TO_1, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._masks import keep_masks, keep_part
 

@@ -10,11 +10,11 @@ import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.checkpoints.model_config import is_decoder
-from headstart.ranges import A_SHARE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_SHARE, Range
 from headstart.techniques._base import Batch, Needs, Technique, TechniqueContext
 
 LEAST = 5

@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from headstart.cards import Card
-from headstart.ranges import A_RATE, ONE_OR_MORE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_RATE, ONE_OR_MORE, Range
 from headstart.techniques._average import Averaging
 from headstart.techniques._base import TechniqueContext, Updated
 

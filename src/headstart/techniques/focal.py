@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from headstart.cards import Card
-from headstart.ranges import NOT_NEGATIVE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import NOT_NEGATIVE, Range
 from headstart.techniques._base import Technique
 
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from torch import distributed as dist
 
-from headstart.cards import Card
-from headstart.ranges import UP_TO_1, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import UP_TO_1, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._layers import Layers
 

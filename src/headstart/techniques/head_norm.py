@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.rescale import head_end
-from headstart.ranges import NOT_NEGATIVE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import NOT_NEGATIVE, Range
 from headstart.techniques._base import Technique, TechniqueContext
 
 

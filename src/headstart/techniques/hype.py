@@ -10,10 +10,10 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import nn
 
-from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.ranges import ABOVE_0, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ABOVE_0, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._noise import FROZEN, noise_as
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 import torch
 from torch.nn import functional
 
-from headstart.cards import Card
-from headstart.ranges import A_RATE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_RATE, Range
 from headstart.techniques._base import Technique
 
 

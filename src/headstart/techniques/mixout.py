@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import nn
 
-from headstart.cards import Card
 from headstart.kernels.masks import rounded_rate
-from headstart.ranges import A_RATE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_RATE, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 from headstart.techniques._masks import keep_masks, keep_part
 

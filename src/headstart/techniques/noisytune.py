@@ -8,8 +8,8 @@ from typing import ClassVar
 
 import torch
 
-from headstart.cards import Card
-from headstart.ranges import ABOVE_0, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ABOVE_0, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 
 

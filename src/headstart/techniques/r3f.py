@@ -8,8 +8,8 @@ from typing import ClassVar, Literal
 
 import torch
 
-from headstart.cards import Card
-from headstart.ranges import ABOVE_0, NOT_NEGATIVE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ABOVE_0, NOT_NEGATIVE, Range
 from headstart.techniques._base import Batch
 from headstart.techniques._noise import SecondPass, noise_as, symmetric_kl
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from headstart.cards import Card
-from headstart.ranges import ABOVE_0, NOT_NEGATIVE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ABOVE_0, NOT_NEGATIVE, Range
 from headstart.techniques._base import Technique, TechniqueContext, Updated
 
 

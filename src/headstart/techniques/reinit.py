@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import torch
 
-from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.ranges import ONE_OR_MORE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ONE_OR_MORE, Range
 from headstart.techniques._base import Needs, Technique, TechniqueContext
 
 

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 import torch
 
-from headstart.cards import Card
-from headstart.ranges import A_SHARE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_SHARE, Range
 from headstart.techniques._base import Technique, TechniqueContext
 
 

@@ -20,7 +20,7 @@ from headstart.errors import RunError
 from headstart.files.contents import UnreadableError, digest_of
 from headstart.files.jsonfile import read_table
 from headstart.files.tensors import read_tensors
-from headstart.writing import even_modes, sync, write_text
+from headstart.files.writing import even_modes, sync, write_text
 
 _POINTER = "latest.json"
 _STATE, _TENSORS = "state.json", "tensors.safetensors"

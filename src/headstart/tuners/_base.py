@@ -11,7 +11,7 @@ from torch import nn
 
 from headstart.errors import ConfigError
 from headstart.models.backbone import Snapshot, SplitModel
-from headstart.ranges import Range
+from headstart.plugins.ranges import Range
 
 Batch = dict[str, torch.Tensor]
 

@@ -17,7 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from headstart.errors import ModelError
 from headstart.models.backbone import Snapshot, SplitModel
-from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
+from headstart.plugins.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._base import Tuner, added
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 from peft import BeftConfig, PeftConfig
 from torch import nn
 
-from headstart.cards import Card
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
+from headstart.plugins.cards import Card
 from headstart.tuners._peft import PeftTuner, keys_and_values, sizes, wrapped
 
 

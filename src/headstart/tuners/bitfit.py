@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from headstart.cards import Card
 from headstart.errors import ConfigError, ModelError
 from headstart.models.backbone import SplitModel
+from headstart.plugins.cards import Card
 from headstart.tuners._base import InPlaceTuner
 
 _BIAS_SWITCHES = {"modernbert": ("attention_bias", "mlp_bias")}

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 import torch
 
-from headstart.cards import Card
 from headstart.models.backbone import SplitModel
 from headstart.models.evaluating import evaluating
+from headstart.plugins.cards import Card
 from headstart.tuners._base import Batch
 from headstart.tuners._peft import LowRankTuner, wrapped
 

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from torch import nn
 
-from headstart.cards import Card
 from headstart.models.backbone import SplitModel
+from headstart.plugins.cards import Card
 from headstart.tuners._base import InPlaceTuner
 
 

@@ -13,11 +13,11 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
 from headstart.models.heads import mask_of_states
-from headstart.ranges import ONE_OR_MORE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ONE_OR_MORE, Range
 from headstart.tuners._beside import PART, BesideTuner
 from headstart.tuners._places import Places, find_places
 

@@ -11,9 +11,9 @@ import torch
 from torch import nn
 from torch.nn.functional import linear
 
-from headstart.cards import Card
 from headstart.models.backbone import SplitModel
-from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._beside import PART, BesideTuner
 from headstart.tuners._places import find_places
 

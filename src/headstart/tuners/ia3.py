@@ -8,8 +8,8 @@ from typing import ClassVar
 from peft import IA3Config, PeftConfig
 from torch import nn
 
-from headstart.cards import Card
 from headstart.models.backbone import SplitModel
+from headstart.plugins.cards import Card
 from headstart.tuners._peft import PeftTuner, keys_and_values, sizes
 from headstart.tuners._places import find_places
 

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
+from headstart.plugins.cards import Card
 from headstart.tuners._base import InPlaceTuner
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from headstart.cards import Card
+from headstart.plugins.cards import Card
 from headstart.tuners._peft import LowRankTuner
 
 

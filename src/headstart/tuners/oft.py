@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 from peft import OFTConfig, PeftConfig
 from torch import nn
 
-from headstart.cards import Card
 from headstart.errors import ModelError
 from headstart.models.backbone import SplitModel
-from headstart.ranges import A_RATE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_RATE, Range
 from headstart.tuners._peft import PeftTuner, sizes
 
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 from peft import PeftConfig
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING, PEFT_TYPE_TO_TUNER_MAPPING
 
-from headstart.cards import Card
 from headstart.errors import ConfigError, did_you_mean
 from headstart.models.backbone import SplitModel
+from headstart.plugins.cards import Card
 from headstart.tuners._base import Tuner
 from headstart.tuners._peft import PeftTuner
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from headstart.cards import Card
+from headstart.plugins.cards import Card
 from headstart.tuners._peft import LowRankTuner
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 
 from torch import nn
 
-from headstart.cards import Card
 from headstart.models.backbone import SplitModel
-from headstart.ranges import ABOVE_0, ONE_OR_MORE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._base import Tuner
 from headstart.tuners._prefix_attention import PrefixedAttention
 

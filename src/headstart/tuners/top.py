@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from torch import nn
 
-from headstart.cards import Card
 from headstart.errors import ConfigError
 from headstart.models.backbone import SplitModel
-from headstart.ranges import ONE_OR_MORE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import ONE_OR_MORE, Range
 from headstart.tuners._base import InPlaceTuner
 
 

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 
 from peft import PeftConfig, VeraConfig
 
-from headstart.cards import Card
 from headstart.models.backbone import SplitModel
-from headstart.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
+from headstart.plugins.cards import Card
+from headstart.plugins.ranges import A_RATE, ABOVE_0, ONE_OR_MORE, Range
 from headstart.tuners._peft import PeftTuner, sizes
 
 

@@ -23,7 +23,7 @@ from headstart.cli.shared.console import show
 from headstart.cli.shared.tables import describe_plan, stage_end, stage_start
 from headstart.results import Point, StageResult, show_score, show_scores
 from headstart.steps.callback import Callback
-from headstart.steps.summary import PlanSummary
+from headstart.steps.output.summary import PlanSummary
 
 
 @contextlib.contextmanager

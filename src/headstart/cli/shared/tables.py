@@ -20,7 +20,7 @@ from headstart.results import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from headstart.steps.summary import PlanSummary
+    from headstart.steps.output.summary import PlanSummary
 
 
 _ENDS = {

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from headstart.errors import DataError, did_you_mean
-from headstart.writing import require_free, taken, whole_file
+from headstart.files.writing import require_free, taken, whole_file
 
 Write = Callable[[pd.DataFrame], None]
 

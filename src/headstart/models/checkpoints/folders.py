@@ -23,7 +23,7 @@ from typing import IO
 
 from headstart.errors import RunError
 from headstart.files.jsonfile import read_table
-from headstart.writing import open_own, remove_left_over, sync
+from headstart.files.writing import open_own, remove_left_over, sync
 
 try:
     import fcntl

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from headstart.errors import ModelError
+from headstart.files.writing import whole_folder
 from headstart.models.backbone import SplitModel
 from headstart.models.checkpoints.encoders import is_loaded_whole
 from headstart.models.checkpoints.loading import OWN_HEAD_FILE, OWN_HEAD_WEIGHTS, load_saved
@@ -18,7 +19,6 @@ from headstart.models.checkpoints.sentence import is_sentence_head, write_module
 from headstart.models.checkpoints.source import quiet
 from headstart.models.head_choice import Target
 from headstart.models.heads import EncoderClassifier
-from headstart.writing import whole_folder
 
 
 def save_classifier(

@@ -17,6 +17,7 @@ from typing import IO, Any
 from headstart.config import FitConfig, write_settings
 from headstart.configfile import read_settings, without_trust
 from headstart.errors import ConfigError, RunError
+from headstart.files.writing import remove_left_over, write_text
 from headstart.models.checkpoints import folders
 from headstart.models.checkpoints.folders import (
     CHECKPOINTS,
@@ -29,7 +30,6 @@ from headstart.models.checkpoints.folders import (
     RESULT,
     SETTINGS,
 )
-from headstart.writing import remove_left_over, write_text
 
 __all__ = ["CHECKPOINTS", "HEAD", "LOCK", "LOG", "MODEL", "RESULT", "SETTINGS", "RunFolder"]
 

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+from headstart.files.writing import open_own
 from headstart.untrusted import LONGEST_MESSAGE, printable, shortened
-from headstart.writing import open_own
 
 log = logging.getLogger("headstart")
 
