@@ -19,6 +19,7 @@ from headstart.data._faults import notes
 from headstart.data.tables import _files
 from headstart.data.tables._files import PACKINGS
 from headstart.data.tables.sources import READERS, read_table
+from headstart.data.tables.stream import TableParts
 from headstart.errors import ConfigError, DataError
 from headstart.tasks import builtin
 
@@ -160,6 +161,21 @@ def test_the_separator_that_parts_the_rows_evenly_is_taken(tmp_path: Path) -> No
     assert rows["a;b"].tolist() == ["1"]
 
 
+@pytest.mark.parametrize("line", ["sep=;", '"sep=;"', "SEP=;\r"])
+def test_what_a_spreadsheet_writes_before_the_header_is_no_row(line: str, tmp_path: Path) -> None:
+    path = write(tmp_path, f"{line}\ntext;label\na;1\nb;2\n", "a.csv")
+    assert read_table(path).to_dict("list") == {"text": ["a", "b"], "label": ["1", "2"]}
+    parts = [part for _, part in TableParts(path, size=1)]
+    assert pd.concat(parts)["text"].tolist() == ["a", "b"]
+
+
+def test_columns_without_a_name_are_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "text,,label,,\na,,1,,x\n", "a.csv")
+    names = ["text", "", "label", "column 4", "column 5"]
+    assert list(read_table(path).columns) == names
+    assert list(next(iter(TableParts(path)))[1].columns) == names
+
+
 def test_a_comma_in_the_header_decides(tmp_path: Path) -> None:
     rows = read_table(write(tmp_path, 'text,"a;b;c"\nx,1\n', "a.csv"))
     assert list(rows.columns) == ["text", "a;b;c"]
@@ -213,9 +229,11 @@ def test_a_workbook(tmp_path: Path) -> None:
     for row in (["text", "n", None], [None], ["007", 1], ["x", None], ["", None]):
         sheet.append(row)
     book.create_sheet("More").append(["other"])
+    sheet.append(["#N/A", 3])
+    sheet["A6"].data_type = "e"
     book.save(tmp_path / "a.xlsx")
     rows = read_table(tmp_path / "a.xlsx")
-    assert rows.to_dict("list") == {"text": ["007", "x"], "n": [1, None]}
+    assert rows.to_dict("list") == {"text": ["007", "x", None], "n": [1, None, 3]}
     assert notes(rows) == ["a.xlsx has 2 sheets; 'Films', the first, was read."]
     sheet.append(["x", 2, "beside"])
     book.save(tmp_path / "a.xlsx")

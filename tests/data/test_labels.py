@@ -8,6 +8,7 @@ from headstart.data.labels import (
     LabelMap,
     index_aliases,
     label_column,
+    spelling,
 )
 from headstart.errors import DataError, Faults
 from headstart.targets.number import looks_numeric
@@ -170,3 +171,8 @@ def test_label_column_suggests() -> None:
         label_column(frame, "opinion", where="training")
     renamed = frame.rename(columns={"opinoin": "opinion"})
     assert label_column(renamed, "opinion", where="training").tolist() == ["a"]
+
+
+def test_labels_of_bytes_are_their_text() -> None:
+    assert spelling(b"good ") == "good"
+    assert spelling("é".encode()) == "é"

@@ -16,6 +16,7 @@ from pyarrow import feather, parquet
 
 from headstart.data._faults import notes
 from headstart.data.tables.classnames import class_names
+from headstart.data.tables.objects import as_frame
 from headstart.data.tables.sources import READERS, read_table
 from headstart.errors import DataError
 
@@ -143,6 +144,24 @@ def test_arrow_keeps_whole_numbers_beside_gaps_and_unfolds_categories(tmp_path: 
     assert not isinstance(rows["b"].dtype, pd.CategoricalDtype)
 
 
+def test_parquet_of_pandas_keeps_its_index_and_names_columns_by_text(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"text": ["a", "b"], "label": [1, 0]})
+    rows.set_index("label").to_parquet(tmp_path / "index.parquet")
+    assert sorted(read_table(tmp_path / "index.parquet").columns) == ["label", "text"]
+    rows.columns = pd.MultiIndex.from_tuples([("x", "text"), ("x", "label")])
+    rows.to_parquet(tmp_path / "levels.parquet")
+    names = list(read_table(tmp_path / "levels.parquet").columns)
+    assert names == ["('x', 'text')", "('x', 'label')"]
+
+
+def test_the_transform_of_a_data_set_is_told_to_be_left_out() -> None:
+    rows = datasets.Dataset.from_dict({"text": ["a"]})
+    rows.set_transform(lambda batch: {"text": [text.upper() for text in batch["text"]]})
+    frame = as_frame(rows)
+    assert frame["text"].tolist() == ["a"]
+    assert "set_transform" in notes(frame)[0]
+
+
 LATIN = "text,label\nfine,0\ncafé,1\n".encode("latin-1")
 BROKEN = [
     ("", "a.csv", "found an empty file"),
@@ -177,6 +196,9 @@ BROKEN = [
     ("ARROW1 no", "a.arrow", "a readable Arrow file"),
     ("", "a.parquet", "found an empty file"),
     ("", "a.arrow", "found an empty file"),
+    (gzip.compress(b"a,b\n", mtime=0), "a.csv", r"packed by gzip.*as in \.csv\.gz"),
+    (b"PK\x03\x04\xff", "a.csv", r"an Excel workbook.*\.xlsx"),
+    (b"\xd0\xcf\x11\xe0\xa1", "a.tsv", "an old Excel workbook.*saved it anew"),
     ("text", "a.xls", r"one of the kinds \.csv, \.tsv, .*Save it"),
     ("text", "a.xlsx", "a readable workbook; found .*not a zip file"),
     ("text", "a.zip", "a readable file; found .*not a zip file"),

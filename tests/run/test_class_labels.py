@@ -312,3 +312,14 @@ def test_pretrain_head_refuses_rows_that_number_the_classes_otherwise(model: str
     rows = [{**row, "label": -1} if n < 2 else row for n, row in enumerate(tokenised())]
     with pytest.raises(DataError, match=r"a class in every row; found -1.*2 rows \(1, 2\)"):
         hs.pretrain_head(own, rows)
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_validation_rows_beside_the_training_rows_are_not_passed_over_in_silence(
+    model: str, tmp_path: Path, folder: bool
+) -> None:
+    train, _ = (a_folder_of_splits if folder else several_splits)(tmp_path)
+    given = {**SETTINGS, "model": model}
+    told = "a split 'validation', which was not read"
+    assert any(told in warning for warning in hs.plan(**given, train=train).warnings)
+    assert not any(told in w for w in hs.plan(**given, train=train, validation=train).warnings)

@@ -218,7 +218,8 @@ def spelling(value: Any) -> str | None:
         number = float(value)
         whole = number.is_integer()
         return None if math.isnan(number) else str(int(number)) if whole else repr(number)
-    text = str(value).strip()
+    told = value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    text = told.strip()
     if text.casefold() in {"true", "false"}:
         return text.capitalize()
     whole_text = _WHOLE.fullmatch(text)

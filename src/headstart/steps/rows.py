@@ -16,7 +16,7 @@ from headstart.data._faults import counting_all, notes
 from headstart.data.checks import duplicate_rows
 from headstart.data.rows import Rows, column_faults
 from headstart.data.splits import carve, sample
-from headstart.data.tables.sources import read_table
+from headstart.data.tables.sources import OTHER_SPLITS, read_table
 from headstart.data.tables.usable import Counts, Gaps, Usable, fit_columns, usable_rows
 from headstart.errors import ConfigError, DataError, HeadstartError, gathering, raise_all
 from headstart.inputs import INPUTS
@@ -46,7 +46,8 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
     ``frames``, rows that are already there by split, go before the settings' files. Raises
     ``HeadstartError`` for all faults together that can be found in one pass.
     """
-    read = _build(config, task, *_frames(config, task, frames or {}))
+    tables = _frames(config, task, frames or {})
+    read = _build(config, task, *tables)
     kind, rows, held_out = read.kind, read.train, read.validation
     share, there = config.held_out_share, len(rows)
     origin = "validation file" if config.validation else "validation split of the task"
@@ -64,7 +65,7 @@ def read_rows(config: FitConfig, task: TaskSpec, frames: Frames | None = None) -
         _check_sample(config.train_rows, strata, there)
         chosen = sample(strata, config.train_rows, stream(config.seed, "sample"))
         rows = rows.take(chosen)
-    warnings = list(read.notes)
+    warnings = [*read.notes, *(_unread_split(tables[0]) if tables[1] is None else ())]
     wanted = config.validation_rows or 0
     if wanted > len(held_out):
         warnings.append(
@@ -172,6 +173,17 @@ def _check_sample(n: int, strata: npt.NDArray[np.int64], before: int) -> None:
             str(n),
             "Ask for more rows.",
         )
+
+
+def _unread_split(train: pd.DataFrame) -> list[str]:
+    """Tell of validation rows that the data set of the training rows has beside them."""
+    splits = train.attrs.get(OTHER_SPLITS, ())
+    found = [name for name in splits if name.startswith(("validation", "valid", "dev"))]
+    told = (
+        f"The data set has a split {found[0]!r}, which was not read: training rows are held out "
+        "instead. Give the data set as --validation too to use it."
+    ) if found else ""  # fmt: skip
+    return [told] if told else []
 
 
 def _repeated(rows: Rows, held_out: Rows) -> list[str]:

@@ -275,7 +275,8 @@ def _ordered(names: Any) -> tuple[str, ...]:
 
 def _some(cell: Any) -> bool:
     found = as_json(cell)
-    return len(found) > 0 if isinstance(found, (*LISTS, str)) else False
+    several = isinstance(found, (*LISTS, str)) and getattr(found, "ndim", 1) > 0
+    return several and len(found) > 0
 
 
 TARGET = Tags

@@ -361,7 +361,9 @@ def class_faults(names: Iterable[str], classes: Sequence[str]) -> list[Headstart
             faults.append(ConfigError(wanted, found, fix))
         elif len(classes) < metric.fewest:
             wanted = f"{metric.fewest} classes or more for the metric {name}"
-            faults.append(ConfigError(wanted, found, "With so few it is always 1; use accuracy."))
+            few = "With so few it is always 1; use accuracy."
+            fix = few if metric.fewest > 2 else "Check the labels: there is nothing to tell apart."
+            faults.append(ConfigError(wanted, found, fix))
     return faults
 
 

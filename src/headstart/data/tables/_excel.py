@@ -20,8 +20,8 @@ def read_excel(path: Path) -> pd.DataFrame:
 
     There is a column for each name in the first line that is not empty; rows without any cell are
     left out. Cells keep their kind: text is text, a number a number; of a formula it is the value
-    that the workbook was saved with. Raises ``DataError`` if openpyxl is not installed, the
-    workbook is damaged, or a column with cells has no name.
+    that the workbook was saved with, and of an error such as ``#N/A`` nothing. Raises ``DataError``
+    if openpyxl is not installed, the workbook is damaged, or a column with cells has no name.
     """
     try:
         import openpyxl
@@ -56,7 +56,7 @@ def read_excel(path: Path) -> pd.DataFrame:
 
 def _rows(sheet: Any) -> Iterator[list[Any]]:
     """Yield the rows of a sheet that have any cell."""
-    for row in sheet.iter_rows(values_only=True):
-        cells = [None if cell == "" else cell for cell in row]
+    for row in sheet.iter_rows():
+        cells = [None if c.value == "" or c.data_type == "e" else c.value for c in row]
         if any(cell is not None for cell in cells):
             yield cells

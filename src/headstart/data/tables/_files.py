@@ -183,7 +183,24 @@ def unreadable(path: Path, error: BaseException) -> DataError:
     return DataError("a readable file", f"{path}: {reason}", fix)
 
 
+_BINARY = {
+    b"PK\x03\x04": ("a zip archive or an Excel workbook", ".zip or .xlsx"),
+    b"\x1f\x8b": ("packed by gzip", ".csv.gz"),
+    b"BZh": ("packed by bzip2", ".csv.bz2"),
+    b"\xfd7zXZ": ("packed by xz", ".csv.xz"),
+    b"\x28\xb5\x2f\xfd": ("packed by zstd", ".csv.zst"),
+    b"PAR1": ("a Parquet file", ".parquet"),
+    b"ARROW1": ("an Arrow file", ".arrow"),
+    b"\xd0\xcf\x11\xe0": ("an old Excel workbook", ".xlsx, once Excel has saved it anew"),
+}
+"""How files begin that are no text, what they are, and the ending that they should have."""
+
+
 def _wrong_encoding(path: Path, data: bytes, offset: int, encoding: str | None) -> DataError:
+    for begin, (what, ending) in _BINARY.items():
+        if data.startswith(begin):
+            fix = f"Give it the ending that says so, as in {ending}."
+            return DataError(f"text in {path}", f"a file that is {what}", fix)
     line = data.count(b"\n", 0, offset) + 1
     byte = f"byte 0x{data[offset]:02x} at offset {offset}, line {line}"
     if encoding:

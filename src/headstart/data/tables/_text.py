@@ -22,6 +22,7 @@ from headstart.errors import DataError
 Row = tuple[int, list[str]]  # the line on which a row begins (1-based), and its fields
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+_SPREADSHEET = re.compile(r'"?sep=.?"?\s*', re.IGNORECASE)
 _QUOTED = re.compile(r'"(?:[^"]|"")*"')
 _LINES_LOOKED_AT = 100
 _BRACKETS = 200  # no text with fewer is nested deeply
@@ -52,18 +53,23 @@ def split_rows(path: Path, lines: Callable[[str], Iterable[str]]) -> tuple[str, 
 
     Many tab-separated files quote nothing and hold stray quotes in their texts, others are quoted
     like CSV. If every line has as many tabs as the first, a line is a row, and only a field that is
-    quoted properly as a whole loses its quotes. Else the file is read like CSV. ``lines`` gives the
-    lines from the first on; it is told where they end, as ``open`` is by ``newline``. Returned are
-    what separates the columns, and the rows.
+    quoted properly as a whole loses its quotes. Else the file is read like CSV. A first line
+    ``sep=;``, which spreadsheets write for one another, counts as empty. ``lines`` gives the lines
+    from the first on; it is told where they end, as ``open`` is by ``newline``. Returned are what
+    separates the columns, and the rows.
     """
 
+    def filled(newline: str) -> Iterator[str]:
+        for number, line in enumerate(lines(newline)):
+            yield "\n" if not number and _SPREADSHEET.fullmatch(line) else line
+
     def plain() -> Iterator[tuple[int, str]]:
-        stripped = (line.removesuffix("\n").removesuffix("\r") for line in lines("\n"))
+        stripped = (line.removesuffix("\n").removesuffix("\r") for line in filled("\n"))
         return ((number, line) for number, line in enumerate(stripped, 1) if line)
 
-    mark = separator(lines(""), _usual(path))
+    mark = separator(filled(""), _usual(path))
     if mark != "\t" or len({line.count("\t") for _, line in plain()}) > 1:
-        return mark, quoted_rows(path, lines(""), mark)
+        return mark, quoted_rows(path, filled(""), mark)
     return mark, ((n, [unquote(field) for field in line.split("\t")]) for n, line in plain())
 
 
@@ -164,7 +170,16 @@ def _table(path: Path, rows: Iterator[Row]) -> pd.DataFrame:
             "Put a field that contains the separator in double quotes.",
         )
     columns = [fields for _, fields in body]
-    return pd.DataFrame(columns, columns=pd.Index(header), dtype=str)
+    return pd.DataFrame(columns, columns=column_names(header), dtype=str)
+
+
+def column_names(header: Sequence[str]) -> pd.Index[str]:
+    """Return the names of columns; of several without one the later ones are named by their place.
+
+    Spreadsheets leave such columns where a cell beside the table once held something.
+    """
+    first = header.index("") if "" in header else -1
+    return pd.Index([n or f"column {i + 1}" if i != first else n for i, n in enumerate(header)])
 
 
 def parse_json(text: str) -> Any:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from headstart.data.tables.sources import check_table, from_dataset, no_splits
+from headstart.data.tables.sources import check_table, from_dataset, no_splits, with_text_names
 from headstart.errors import DataError
 
 
@@ -57,9 +57,7 @@ def as_frame(
         value = from_dataset(value, split, where, or_all=or_all)
     elif split and not or_all:
         raise no_splits(where, split)
-    frame: pd.DataFrame = value
-    if not all(isinstance(name, str) for name in frame.columns):
-        frame = frame.set_axis([str(name) for name in frame.columns], axis="columns")
+    frame = with_text_names(value)
     if empty and not len(frame) and frame.columns.is_unique:
         return frame
     return check_table(frame, where)

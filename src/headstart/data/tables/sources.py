@@ -14,12 +14,16 @@ from typing import Any
 
 import pandas as pd
 
+from headstart.data._faults import note
 from headstart.data.tables._excel import read_excel
 from headstart.data.tables._files import PACKINGS, check_encoding, member, read_bytes, suffix
 from headstart.data.tables._text import read_json, read_separated
 from headstart.data.tables.classnames import note_names, noted_features, unfold_categories
 from headstart.data.tables.mediafolder import note_folder, read_classes
 from headstart.errors import DataError, did_you_mean
+
+OTHER_SPLITS = "other splits"
+"""Where the attributes of a table hold the names of the splits beside the one that was read."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?(:[\w.+-]+)?")
 
@@ -121,11 +125,22 @@ def _reader(path: Path) -> Callable[[Path, str | None], pd.DataFrame]:
     raise DataError(f"a file of one of the kinds {', '.join(READERS)}", found, fix)
 
 
+def with_text_names(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table whose columns are named by text: 0 becomes ``"0"``."""
+    if all(isinstance(name, str) for name in frame.columns):
+        return frame
+    return frame.set_axis([str(name) for name in frame.columns], axis="columns")
+
+
 def from_arrow(table: Any) -> pd.DataFrame:
     """Make a table of an Arrow one, with the class names that ``datasets`` noted in it."""
     table.validate(full=True)  # offsets of a damaged file may point anywhere
     # As objects, whole numbers and truth values with gaps stay what they are.
     frame: pd.DataFrame = table.to_pandas(integer_object_nulls=True)
+    frame = with_text_names(frame)
+    # pandas writes its index beside the columns; one with a name is a column like any other.
+    index = [name for name in frame.index.names if name and name not in frame.columns]
+    frame = frame.reset_index(level=index) if index else frame
     note_names(frame, noted_features(table.schema.metadata))
     return unfold_categories(frame)
 
@@ -188,6 +203,10 @@ def from_dataset(
         raise no_splits(source, split)
     frame = from_arrow(dataset.with_format("arrow")[:])
     note_names(frame, dataset.features.to_dict() if dataset.features else {})
+    if dataset.format["type"] == "custom":
+        note(frame, f"The transform of {source} (set_transform) is not applied; map() stores one.")
+    if dataset is not loaded:
+        frame.attrs[OTHER_SPLITS] = [name for name in loaded if name != split]
     return frame
 
 

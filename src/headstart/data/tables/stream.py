@@ -16,7 +16,7 @@ from headstart.data.tables._files import (
     suffix,
     text_lines,
 )
-from headstart.data.tables._text import Row, parse_json, split_rows, told_separator
+from headstart.data.tables._text import Row, column_names, parse_json, split_rows, told_separator
 from headstart.data.tables.mediafolder import note_folder
 from headstart.data.tables.sources import ARROW_FAULTS, check_table, from_arrow, read_table
 
@@ -106,7 +106,7 @@ def _tables(rows: Iterator[Row], size: int, path: Path, mark: str) -> Iterator[p
     while part := [fields for _, fields in islice(rows, size)]:
         if any(len(fields) != len(header) for fields in part):
             raise _UnfitError
-        frame = pd.DataFrame(part, columns=pd.Index(header), dtype=str)
+        frame = pd.DataFrame(part, columns=column_names(header), dtype=str)
         yield told_separator(frame, path, mark)
 
 
