@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, did_you_mean, raise_all
+from headstart.files.home import path_of
 from headstart.files.writing import require_free, write_output
 from headstart.report.answer import answer
 from headstart.report.card import section
@@ -102,9 +103,9 @@ class StudyResult:
         Raises:
             RunError: If it cannot be written, or something is there.
         """
-        require_free(Path(path), overwrite=overwrite, option="path")
+        require_free(path_of(path), overwrite=overwrite, option="path")
         page = build(self.evidence).encode()
-        write_output(Path(path), page, overwrite=overwrite, option="path")
+        write_output(path_of(path), page, overwrite=overwrite, option="path")
 
     def __str__(self) -> str:
         return f"{self.answer}\n\n{self.table()}"

@@ -176,3 +176,20 @@ def test_label_column_suggests() -> None:
 def test_labels_of_bytes_are_their_text() -> None:
     assert spelling(b"good ") == "good"
     assert spelling("é".encode()) == "é"
+
+
+@pytest.mark.parametrize(
+    ("known", "strange", "mark"),
+    [
+        (["joy; fear", "joy", "grief"], "grief; joy", "--label-separator ';'"),
+        (["joy|fear", "grief"], "grief|joy", "--label-separator '|'"),
+        (["joy; fear", "joy"], "joy; love", None),
+        (["yes, but", "no"], "maybe, but", None),
+    ],
+)
+def test_labels_that_are_joined_of_known_ones_may_be_several(
+    known: list[str], strange: str, mark: str | None
+) -> None:
+    with pytest.raises(DataError) as error:
+        LabelMap.infer(known).encode([strange])
+    assert (mark in error.value.fix) if mark else ("separator" not in error.value.fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
+import json
 import shutil
 import signal
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 import headstart as hs
 import headstart.run as main
 from alike import spread
+from headstart.cli import main as command
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, DataError, HeadstartError, RunError
 from headstart.models.checkpoints import saving
@@ -59,6 +61,18 @@ def test_overwrite_replaces_it(settings: Settings, old: Tensors) -> None:
     assert not same(saved(settings["out"]), old)
     assert hs.RunResult.read(settings["out"] / "result.json").seed == 1
     assert around(settings) == {"run"}
+
+
+def test_what_the_user_put_beside_it_stays(settings: Settings, old: Tensors) -> None:
+    mine = settings["out"] / "notes"
+    mine.mkdir()
+    (mine / "of-mine.txt").write_text("words")
+    (settings["out"] / "log.txt").write_text("a log of the old run")
+    hs.fit(**settings | {"seed": 1, "overwrite": True})
+    assert (mine / "of-mine.txt").read_text() == "words"
+    assert "of the old run" not in (settings["out"] / "log.txt").read_text()
+    names = {path.name for path in settings["out"].iterdir()}
+    assert names == {"head", "log.txt", "model", "notes", "result.json", "settings.yaml"}
 
 
 def fail_in_training(patch: pytest.MonkeyPatch) -> Callback:
@@ -172,6 +186,34 @@ def test_a_file_in_the_place_of_the_folder_is_refused(settings: Settings) -> Non
     with pytest.raises(RunError, match="not a run"):
         hs.fit(**settings | {"overwrite": True})
     assert settings["out"].read_text() == "x"
+
+
+def test_a_folder_below_a_file_is_refused_before_anything_is_read(settings: Settings) -> None:
+    settings["out"].write_text("x")
+    given = {"out": settings["out"] / "a" / "b", "train": "no such file"}
+    with pytest.raises(RunError, match=r"run, which is a file\. Choose another --out"):
+        hs.fit(**settings | given)
+
+
+@pytest.mark.parametrize("way", ["python", "command", "file"])
+def test_the_home_folder_may_be_written_short(
+    way: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = settings.pop("out").parent
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home)
+    given = {k: str(v) if isinstance(v, Path) else v for k, v in settings.items()}
+    if way == "python":
+        hs.fit(**settings, out="~/x")
+    else:
+        file = home / "run.yaml"
+        file.write_text(json.dumps(given | ({"out": "~/x"} if way == "file" else {})))
+        words = ["--out=~/x"] if way == "command" else []
+        assert command(["fit", "--config", str(file), "--quiet", *words]) == 0
+        assert command(["predict", "~/x", "--data", given["validation"], "--out=~/p.csv"]) == 0
+        assert (home / "p.csv").is_file()
+    assert (home / "x" / "result.json").is_file()
+    assert not (home / "~").exists()
 
 
 FULL = {

@@ -224,3 +224,12 @@ def test_a_damaged_plan_is_named_left_out_and_written_anew(
     store.add_plan([RUN], {"baseline": "full"})
     assert store.results() == ([], [])
     assert store.runs() == {"a1": RUN}
+
+
+def test_the_home_folder_may_be_written_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    store = Store("~/x").open(create=True)
+    assert store.address == str(tmp_path / "x")
+    assert (tmp_path / "x").is_dir()

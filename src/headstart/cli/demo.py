@@ -11,6 +11,7 @@ from headstart.cli.shared.console import is_main_process, output, show, table
 from headstart.cli.shared.usage import command
 from headstart.demo import EPOCHS, STRATEGIES
 from headstart.errors import ConfigError
+from headstart.files.home import path_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -31,7 +32,7 @@ app = typer.Typer()
 )
 def demo(
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Folder for rows and runs.")
+        Path, typer.Option("--out", parser=path_of, metavar="DIR", help="Folder for rows and runs.")
     ] = Path("runs/demo"),
     seed: Annotated[int, typer.Option("--seed", help="Seed of the rows and of both runs.")] = 0,
     epochs: Annotated[
@@ -40,7 +41,10 @@ def demo(
     export: Annotated[
         Path | None,
         typer.Option(
-            "--export", metavar="DIR", help="Write film sentences to try things on, and stop."
+            "--export",
+            parser=path_of,
+            metavar="DIR",
+            help="Write film sentences to try things on, and stop.",
         ),
     ] = None,
     rows: Annotated[

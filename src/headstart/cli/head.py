@@ -9,6 +9,7 @@ import typer
 
 from headstart.cli.shared.console import HELP_NAMES, facts, show, table
 from headstart.cli.shared.usage import command
+from headstart.files.home import nearest, path_of
 from headstart.untrusted import shown
 
 if TYPE_CHECKING:
@@ -33,7 +34,15 @@ def extract(
             help="Folder of a run, or any fine-tuned classifier: folder or hub name.",
         ),
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the head.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            parser=path_of,
+            metavar="DIR",
+            help="Folder for the head.",
+        ),
+    ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the head that is there.")
     ] = False,
@@ -65,10 +74,10 @@ def _check_out(out: Path, *, overwrite: bool) -> None:
     from headstart.models.headfile import RECORD
 
     expected, other = "a new or empty folder for --out", "Choose another --out"
-    nearest = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        raise ModelError(expected, f"{nearest}, which is a file", f"{other}: a folder.")
-    if nearest == out.absolute() and any(out.iterdir()):
+    there = nearest(out)
+    if not there.is_dir():
+        raise ModelError(expected, f"{there}, which is a file", f"{other}: a folder.")
+    if there == out.absolute() and any(out.iterdir()):
         if not (out / RECORD).is_file():
             raise ModelError(expected, f"{out} with files in it that are no head", f"{other}.")
         if not overwrite:

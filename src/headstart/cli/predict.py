@@ -12,6 +12,7 @@ import typer
 from headstart.cli.shared.console import facts, show, write_out
 from headstart.cli.shared.settings import given_ones, with_some_settings
 from headstart.cli.shared.usage import command
+from headstart.files.home import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +31,7 @@ _Out = Annotated[
     Path | None,
     typer.Option(
         "--out",
+        parser=path_of,
         metavar="FILE",
         help="csv, tsv, jsonl or parquet file to write; default: CSV to the output, or tabs for "
         "lines of text.",

@@ -10,6 +10,7 @@ import typer
 from headstart.cli.shared.console import show, table
 from headstart.cli.shared.settings import given_ones, with_some_settings
 from headstart.cli.shared.usage import command
+from headstart.files.home import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,7 +38,12 @@ def probe(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Write every score: csv, tsv, jsonl, parquet."),
+        typer.Option(
+            "--out",
+            parser=path_of,
+            metavar="FILE",
+            help="Write every score: csv, tsv, jsonl, parquet.",
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out.")] = False,
     **settings: Any,

@@ -10,6 +10,7 @@ import typer
 from headstart.cli.shared.console import show
 from headstart.cli.shared.options import Baseline, Folder, Strategies, warn_of_damage
 from headstart.cli.shared.usage import command
+from headstart.files.home import path_of
 
 app = typer.Typer()
 
@@ -22,7 +23,12 @@ app = typer.Typer()
 def report(
     folder: Folder,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The page. Default: DIR/report.html.")
+        Path | None,
+        typer.Option(
+            parser=path_of,
+            metavar="FILE",
+            help="The page. Default: DIR/report.html.",
+        ),
     ] = None,
     baseline: Baseline = None,
     strategies: Strategies = None,

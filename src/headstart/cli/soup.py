@@ -9,6 +9,7 @@ import typer
 
 from headstart.cli.shared.console import errors, show, table
 from headstart.cli.shared.options import Folder
+from headstart.files.home import path_of
 
 SOUP_EXAMPLES = (
     "headstart study soup studies/rte --strategy ft --out runs/soup",
@@ -18,7 +19,14 @@ SOUP_EXAMPLES = (
 
 def soup(
     folder: Folder,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the resulting run.")],
+    out: Annotated[
+        Path,
+        typer.Option(
+            parser=path_of,
+            metavar="DIR",
+            help="Folder for the resulting run.",
+        ),
+    ],
     strategy: Annotated[
         str | None,
         typer.Option(metavar="TEXT", help="Whose seeds. Default: the study's only strategy."),

@@ -16,6 +16,7 @@ from headstart.cli.shared.options import Baseline, Folder, Strategies, warn_of_d
 from headstart.cli.shared.settings import given_ones, with_settings_of_runs
 from headstart.cli.shared.usage import command
 from headstart.cli.soup import SOUP_EXAMPLES, soup
+from headstart.files.home import path_of
 from headstart.study.fields import SEEDS
 
 if TYPE_CHECKING:
@@ -195,7 +196,12 @@ def card(
         typer.Option(metavar="DIR", help="A run or model: into the README.md beside its weights."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Into this file. Default: print it.")
+        Path | None,
+        typer.Option(
+            parser=path_of,
+            metavar="FILE",
+            help="Into this file. Default: print it.",
+        ),
     ] = None,
     baseline: Baseline = None,
     strategies: Strategies = None,
@@ -257,10 +263,10 @@ def _of_model(name: str) -> tuple[Path, RunResult | None]:
     """Return the README.md of a model, and the record of the run that it comes from."""
     from headstart.errors import RunError
     from headstart.models.checkpoints.folders import recover
-    from headstart.models.checkpoints.source import at_home, find_model
+    from headstart.models.checkpoints.source import find_model
     from headstart.results import RunResult
 
-    recover(Path(at_home(name)))
+    recover(path_of(name))
     folder = Path(find_model(name))
     if not (folder / "config.json").is_file():
         fix = "Name the folder that --out of `headstart fit` named."

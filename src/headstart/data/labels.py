@@ -292,5 +292,16 @@ def _unknown_labels(
         fix = "A model of numbers is trained with --target number."
     elif (hint := did_you_mean(strange[0], known)).startswith("Did"):
         fix = f"{hint} {fix}"
+    if mark := _joined_by(strange, known):
+        fix = f"If rows have several labels, add --label-separator '{mark}'. {fix}"
     expected = f"the labels {some(map(quoted, known))} in {where}"
     return DataError(expected, some(counted), fix)
+
+
+def _joined_by(strange: Sequence[str], known: Sequence[str]) -> str | None:
+    """Return what joins parts of known labels to those that are not known, if anything does."""
+    for mark in ";|,":
+        parts = {part.strip() for name in known for part in name.split(mark)}
+        if any(mark in name and {p.strip() for p in name.split(mark)} <= parts for name in strange):
+            return mark
+    return None

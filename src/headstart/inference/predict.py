@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from headstart.errors import (
     gathering,
     raise_all,
 )
+from headstart.files.home import path_of
 from headstart.inference.inputs import LongTexts, after_training
 from headstart.inputs import INPUTS
 from headstart.inputs._base import InputKind, InputSettings
@@ -32,7 +32,6 @@ from headstart.inputs._model import kind_of_model
 from headstart.inputs._rows import build_rows
 from headstart.models.checkpoints.folders import recover, require_finished
 from headstart.models.checkpoints.loading import load_saved
-from headstart.models.checkpoints.source import at_home
 from headstart.steps.output.saved import (
     SPANS_BY_FILE,
     fit_to_model,
@@ -101,8 +100,8 @@ class Classifier:
         gaps: Gaps | None = None,
         long_texts: LongTexts | None = None,
     ) -> None:
-        recover(Path(at_home(source)))
-        require_finished(Path(at_home(source)))
+        recover(path_of(source))
+        require_finished(path_of(source))
         self._source, self._gaps = source, gaps or Gaps()
         self._told: set[str] = set()
         self.counts = Counts()

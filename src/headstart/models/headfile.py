@@ -19,6 +19,7 @@ from safetensors.torch import save
 
 from headstart.errors import HeadstartError, ModelError, raise_all
 from headstart.files.contents import UnreadableError
+from headstart.files.home import path_of
 from headstart.files.jsonfile import read_table
 from headstart.files.schema import Scores, as_record
 from headstart.files.tensors import read_tensors
@@ -27,7 +28,7 @@ from headstart.models.backbone import SplitModel
 from headstart.models.checkpoints.folders import recover, require_finished
 from headstart.models.checkpoints.loading import load_saved
 from headstart.models.checkpoints.model_config import is_decoder
-from headstart.models.checkpoints.source import CONFIG, at_home, find_model
+from headstart.models.checkpoints.source import CONFIG, find_model
 from headstart.models.heads import EACH_STATE, POOLINGS, EncoderClassifier
 from headstart.models.kinds import MODEL_CLASSES, kind_of_architecture
 from headstart.models.rescale import require_divisible
@@ -111,9 +112,9 @@ class Head:
 
         Raises ``HeadstartError`` if there is no head, its run failed, or its files are damaged.
         """
-        recover(Path(at_home(source)))
+        recover(path_of(source))
         model = find_model(str(source))
-        path = Path(at_home(source))
+        path = path_of(source)
         require_finished(path)
         for folder in (path, path / "head"):
             if (folder / RECORD).is_file():
@@ -164,7 +165,7 @@ class Head:
         record is whole. The folder is created if need be; a head that it holds is replaced, other
         files stay.
         """
-        path = Path(at_home(folder))
+        path = path_of(folder)
         path.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.record(), indent=1, ensure_ascii=False)
         with whole_file(path / RECORD) as record, whole_file(path / WEIGHTS) as weights:

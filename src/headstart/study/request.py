@@ -8,6 +8,7 @@ from typing import Any
 
 from headstart.configfile import TRUST, without_trust
 from headstart.errors import ConfigError, did_you_mean
+from headstart.files.home import path_of
 from headstart.study.plan import StudyPlan, read_plan, read_plan_file
 from headstart.study.running.executors import Executor, LocalExecutor
 
@@ -62,7 +63,7 @@ def choose_executor(
     if kind == "local":
         if address:
             raise ConfigError("--executor ray beside --ray-address", "local", "Add or drop it.")
-        log = None if out is None or "://" in out else Path(out) / "logs"
+        log = None if out is None or "://" in out else path_of(out) / "logs"
         return LocalExecutor(1 if workers is None else workers, threads, log)
     from headstart.study.running.ray_executor import RayExecutor
 

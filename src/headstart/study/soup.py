@@ -21,6 +21,7 @@ import torch
 from headstart.config import FitConfig
 from headstart.configfile import TRUST, without_trust
 from headstart.errors import RunError
+from headstart.files.home import path_of
 from headstart.files.writing import whole_folder
 from headstart.plugins.cards import Card
 from headstart.results import RunResult
@@ -137,7 +138,7 @@ def make_soup(
             scored on the same rows, or ``out`` is there; or its runs were trusted to run code of
             the model's own and the call says nothing of it.
     """
-    callback = callback or Callback()
+    callback, out = callback or Callback(), path_of(out)
     if out.exists():
         raise RunError("a new folder for --out", f"{out}, which is there", "Choose another --out.")
     runs = [_trusted(run, address, trust_remote_code) for run in _ordered(address, canonical(line))]

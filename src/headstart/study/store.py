@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from headstart.errors import RunError
 from headstart.files.contents import LARGE, UnreadableError
+from headstart.files.home import at_home
 from headstart.files.jsonfile import parse_json
 from headstart.files.tensors import parse_array
 from headstart.files.writing import is_left_over, write_bytes
@@ -68,7 +69,7 @@ class Store:
     """A study's folder, or its fsspec address."""
 
     def __init__(self, address: str | Path) -> None:
-        self.address = str(address)
+        self.address = at_home(str(address))
         try:
             self.fs, root = fsspec.core.url_to_fs(self.address)
         except (ValueError, ImportError) as error:

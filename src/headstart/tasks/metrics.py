@@ -357,13 +357,14 @@ def class_faults(names: Iterable[str], classes: Sequence[str]) -> list[Headstart
         metric = METRICS[name]
         if metric.most is not None and len(classes) > metric.most:
             wanted = f"two classes for the metric {name}, which is that of the second"
-            fix = f"Use --metrics macro_{name}, the mean over the classes."
-            faults.append(ConfigError(wanted, found, fix))
+            faults.append(ConfigError(wanted, found, f"Use --metrics macro_{name}, their mean."))
         elif len(classes) < metric.fewest:
             wanted = f"{metric.fewest} classes or more for the metric {name}"
-            few = "With so few it is always 1; use accuracy."
-            fix = few if metric.fewest > 2 else "Check the labels: there is nothing to tell apart."
-            faults.append(ConfigError(wanted, found, fix))
+            few = (
+                "With so few it is always 1; use accuracy.",
+                "All rows have one label; check them.",
+            )
+            faults.append(ConfigError(wanted, found, few[metric.fewest == 2]))
     return faults
 
 

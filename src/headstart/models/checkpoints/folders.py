@@ -6,7 +6,7 @@ A run works in ``x.partial`` and is moved to ``x`` when it is done::
     x.partial/result.json  written last: where it says ``done``, only moves are missing
     x           -> x.partial/.replaced
     x.partial   -> x
-    x/.replaced            is removed
+    x/.replaced            is removed; what is no part of a run stays, in x
 
 So at every moment one whole run is there, the old one or the new one, and whatever else the user
 has put beside it is not touched. Whoever finds the moves half done, ``recover`` makes up for them.
@@ -35,6 +35,7 @@ PARTIAL = ".partial"
 SETTINGS, RESULT, LOG, LOCK = "settings.yaml", "result.json", "log.txt", ".lock"
 MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
 REPLACES, REPLACED = ".replaces", ".replaced"
+_OWN = {SETTINGS, RESULT, LOG, LOCK, MODEL, HEAD, CHECKPOINTS, REPLACES, REPLACED}
 
 
 def working_folder(out: Path) -> Path:
@@ -122,6 +123,11 @@ def move_to_place(work: Path, out: Path) -> None:
 
 
 def _tidy(out: Path) -> None:
+    """Remove the run that was replaced, but for what is no part of a run: that is its user's."""
+    old = out / REPLACED
+    for path in old.iterdir() if old.is_dir() else ():
+        if path.name not in _OWN and not os.path.lexists(out / path.name):
+            path.replace(out / path.name)
     shutil.rmtree(out / REPLACED, ignore_errors=True)
     for name in (REPLACES, LOCK):
         (out / name).unlink(missing_ok=True)

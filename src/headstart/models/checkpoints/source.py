@@ -16,6 +16,7 @@ import transformers
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
 from headstart.errors import ModelError
+from headstart.files.home import at_home, path_of
 from headstart.models.checkpoints.folders import PARTIAL, recover, require_finished
 
 CONFIG = "config.json"
@@ -49,7 +50,7 @@ def locate(source: str) -> str:
     cache is its folder there, should the hub not answer. Raises ``HeadstartError`` if there is no
     such model; with the nearest names, at once.
     """
-    recover(Path(at_home(source)))
+    recover(path_of(source))
     name = find_model(source)
     path = Path(name)
     if path.is_file():
@@ -69,11 +70,6 @@ def locate(source: str) -> str:
             f"Check the spelling. {_near(path)}".rstrip(),
         )
     return _on_hub(name)
-
-
-def at_home(source: str | Path) -> str:
-    """Replace ``~`` by the home folder. The ``~`` of an unknown user is left standing."""
-    return os.path.expanduser(source)  # noqa: PTH111  that of Path fails for an unknown user
 
 
 @contextlib.contextmanager

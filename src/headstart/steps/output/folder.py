@@ -17,6 +17,7 @@ from typing import IO, Any
 from headstart.config import FitConfig, write_settings
 from headstart.configfile import read_settings, without_trust
 from headstart.errors import ConfigError, RunError
+from headstart.files.home import nearest, path_of
 from headstart.files.writing import remove_left_over, write_text
 from headstart.models.checkpoints import folders
 from headstart.models.checkpoints.folders import (
@@ -38,6 +39,7 @@ class RunFolder:
     """The folder of one run, by its final place."""
 
     def __init__(self, out: Path) -> None:
+        out = path_of(out)
         # What a link points to is replaced, not the link; "." has a name of its own.
         self.out = out.resolve() if out.is_symlink() or out.name in ("", "..") else out
         if not self.out.name or os.path.ismount(self.out):
@@ -63,6 +65,9 @@ class RunFolder:
         """
         if int(os.environ.get("RANK", "0")):
             return  # the first process looks, and the launcher ends all if it fails
+        if not (there := nearest(self.out.parent)).is_dir():
+            fix = "Choose another --out."
+            raise RunError("a folder in which --out can be made", f"{there}, which is a file", fix)
         if not look:
             folders.recover(self.out)
         # Finished but for its moves: to the user, the run that is there.
