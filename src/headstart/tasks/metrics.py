@@ -359,12 +359,8 @@ def class_faults(names: Iterable[str], classes: Sequence[str]) -> list[Headstart
             wanted = f"two classes for the metric {name}, which is that of the second"
             faults.append(ConfigError(wanted, found, f"Use --metrics macro_{name}, their mean."))
         elif len(classes) < metric.fewest:
-            wanted = f"{metric.fewest} classes or more for the metric {name}"
-            few = (
-                "With so few it is always 1; use accuracy.",
-                "All rows have one label; check them.",
-            )
-            faults.append(ConfigError(wanted, found, few[metric.fewest == 2]))
+            few = f"{metric.fewest} classes or more for the metric {name}"
+            faults.append(ConfigError(few, found, "With fewer it is always 1."))
     return faults
 
 
