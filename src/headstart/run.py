@@ -22,6 +22,7 @@ from typing import Any
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, RunError
 from headstart.files.writing import write_text
+from headstart.models.checkpoints.folders import looking
 from headstart.results import RunResult
 from headstart.steps.budget import fit_to_budget
 from headstart.steps.callback import Callback, Observer
@@ -130,7 +131,8 @@ def plan_run(config: FitConfig, frames: Frames | None = None) -> PlanSummary:
         folder = RunFolder(config.out)
         folder.check(config, look=True)
         config = folder.settle(config)
-    plan = fit_to_budget(prepare_run(config, _runtime(config), frames), began)
+    with looking():
+        plan = fit_to_budget(prepare_run(config, _runtime(config), frames), began)
     if config.budget:
         plan = replace(plan, notes=(*plan.notes, _AGAIN))
     return summarise(plan)

@@ -342,3 +342,12 @@ def test_a_folder_that_cannot_be_moved_is_refused_before_training(
     monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "mounted")
     with pytest.raises(ConfigError, match="mounted/run"):
         RunFolder(tmp_path / "mounted").check(FitConfig())
+
+
+def test_a_plan_leaves_a_run_whose_moves_are_unfinished_as_it_is(tmp_path: Path) -> None:
+    out, _, _ = unfinished_moves(tmp_path)
+    given = inputs(tmp_path, strategy="full(steps=1)", out=tmp_path / "other")
+    before = tree(tmp_path)
+    with pytest.raises(HeadstartError):  # its model is no real one
+        hs.plan(**given | {"model": str(out)})
+    assert tree(tmp_path) == before

@@ -82,6 +82,12 @@ def test_from_the_command_line_to_predictions_that_the_pipeline_gives_too(
     assert f"{result.last['entity_f1']:.4f}" in invoke(
         "evaluate", tmp_path / "run", "--data", tmp_path / "held_out.jsonl"
     )
+    # The columns may be named anew, as they must be for a checkpoint from elsewhere.
+    for place in (tmp_path / "run", tmp_path / "run" / "model"):
+        assert f"{result.last['entity_f1']:.4f}" in invoke(
+            "evaluate", place, "--data", tmp_path / "held_out.jsonl", "--text", "tokens",
+            "--label", "tags",
+        )  # fmt: skip
     invoke(
         "predict", tmp_path / "run", "--data", tmp_path / "held_out.jsonl",
         "--out", tmp_path / "told.jsonl",

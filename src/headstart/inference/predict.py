@@ -151,14 +151,15 @@ class Classifier:
             for name in columns
             if name not in COLUMNS
         )
-        given = {name: value for name, value in columns.items() if value}
-        if not given:
+        if not (given := {name: value for name, value in columns.items() if value}):
             return self
         before = self.task
         own = {}
         if not given.keys() & {"task", *INPUT_COLUMNS}:
             own = {name: value for name in INPUT_COLUMNS if (value := getattr(self._task(), name))}
-        config = FitConfig.build({"model": "-", "train": "-", **own, **given})
+        known = kind_of(self.target.problem_type)  # columns alone do not always tell
+        target = known.name if known.shape and "task" not in given else None
+        config = FitConfig.build({"model": "-", "train": "-", "target": target, **own, **given})
         task = find_task(config) if given.keys() - {*LABELS} else self._task()
         if before is None:
             # Rows for a checkpoint from elsewhere mostly number the classes, in its own order.

@@ -18,6 +18,8 @@ import contextlib
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import IO
 
@@ -36,6 +38,9 @@ SETTINGS, RESULT, LOG, LOCK = "settings.yaml", "result.json", "log.txt", ".lock"
 MODEL, HEAD, CHECKPOINTS = "model", "head", "checkpoints"
 REPLACES, REPLACED = ".replaces", ".replaced"
 _OWN = {SETTINGS, RESULT, LOG, LOCK, MODEL, HEAD, CHECKPOINTS, REPLACES, REPLACED}
+
+
+_looking: ContextVar[bool] = ContextVar("_looking", default=False)
 
 
 def working_folder(out: Path) -> Path:
@@ -133,12 +138,24 @@ def _tidy(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def looking() -> Iterator[None]:
+    """Change nothing on the disk in this block, not even to make up for a crash."""
+    token = _looking.set(True)
+    try:
+        yield
+    finally:
+        _looking.reset(token)
+
+
 def recover(path: Path) -> None:
     """Make up for the moves that a crash at the end of a run has left out, where it can be done.
 
     ``path`` is a run, finished or not, or the model or head inside it; anything else stays as it
     is.
     """
+    if _looking.get():
+        return
     path = path if path.name not in ("", "..") else path.resolve()
     places = [path, path.parent] if path.name in (MODEL, HEAD) else [path]
     for out in [place for place in places if place.name]:
