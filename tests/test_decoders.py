@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 import headstart as hs
 import tiny
@@ -141,3 +141,22 @@ def test_a_decoder_without_a_padding_token_is_given_one() -> None:
     split.model.config.pad_token_id = None  # type: ignore[union-attr]
     settle_padding(split, tokenizer, Target(("a", "b")))
     assert logits(split.model, tokenizer, TEXTS).shape == (4, 2)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_tokenizer_without_a_padding_token_is_saved_with_one(family: str, tmp_path: Path) -> None:
+    folder = tiny_families.save_pretrained(family, tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.pad_token, tokenizer.eos_token = None, tokenizer.convert_ids_to_tokens(tiny.PAD + 1)
+    tokenizer.save_pretrained(folder)
+    result = hs.fit(
+        model=str(folder), train=frame(16), validation=frame(8, 1), text="sentence", device="cpu",
+        strategy="full(steps=1)", precision="fp32", out=str(tmp_path / "run"),
+    )  # fmt: skip
+    model = str(tmp_path / "run" / "model")
+    assert AutoTokenizer.from_pretrained(model).pad_token == tokenizer.eos_token
+    theirs = pipeline("text-classification", model=model, device="cpu")(list(TEXTS), batch_size=4)
+    ours = hs.load(result).predict(list(TEXTS))
+    assert [t["label"] for t in theirs] == [own.label for own in ours]
+    scores = [own.probabilities[own.label] for own in ours]
+    assert np.allclose([t["score"] for t in theirs], scores, atol=1e-5)

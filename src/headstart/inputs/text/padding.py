@@ -30,6 +30,9 @@ def settle_padding(split: SplitModel, tokenizer: Any, target: Target) -> None:
     config: Any = split.model.config
     if is_decoder(config):
         config.pad_token_id = pad["input_ids"]
+    if tokenizer.pad_token_id is None:
+        # Whoever loads what is saved may want batches too.
+        tokenizer.pad_token = tokenizer.convert_ids_to_tokens(pad["input_ids"])
     # A head that reads target spans is told of their places, whatever the side.
     if tokenizer.padding_side != "left" or target.spans:
         return
