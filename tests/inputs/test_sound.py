@@ -177,6 +177,9 @@ def test_every_faulty_cell_is_told_with_row_and_name(tmp_path: Path) -> None:
         if isinstance(cell, str):
             assert any(cell in line for line in fitting), (reason, fitting)
     assert all("'audio'" in line and "the training rows" in line for line in told)
+    empty = [line for line in told if "leave the rows out by --empty-text drop" in line]
+    assert len(empty) == 1
+    assert "found no sound in 1 row" in empty[0]
 
 
 def test_a_column_of_texts_says_where_paths_begin(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from headstart.study.outcome.read import split_lines
 from headstart.study.outcome.statistics import smallest_p
 from headstart.study.plan import read_plan, read_plan_file
 from headstart.study.request import request
+from tiny_runs import inputs
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -162,3 +163,11 @@ def test_files_of_one_name_in_two_folders_of_a_data_set_are_both_part_of_a_run(
         config = FitConfig.build({"model": "m", "train": str(data), "text": "t"})
         found.add(Digests().of_rows(config))
     assert len(found) == 3
+
+
+def test_trust_is_no_part_of_what_a_run_is(tmp_path: Path) -> None:
+    given = inputs(tmp_path, strategy="full(steps=1)")
+    ids = {
+        Digests().of_run(FitConfig.build({**given, "trust_remote_code": t})) for t in (False, True)
+    }
+    assert len(ids) == 1

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headstart.config import FitConfig
+from headstart.configfile import TRUST
 from headstart.models.checkpoints.source import locate
 from headstart.steps.settings import decide_hyperparameters, find_task
 from headstart.strategies.stages import Strategy
@@ -54,6 +55,7 @@ class Digests:
             for k, v in config.plain().items()
             if k not in _NOT_PART and (k, v) not in _NONE_BY_DEFAULT.items()
         }
+        given[TRUST] = False  # whether a model's own code may run does not decide what it does
         decided = {
             "form": FORM,
             "settings": given,

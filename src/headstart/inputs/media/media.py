@@ -122,12 +122,12 @@ def read_media(
             faults.setdefault(str(error), []).append((row, name))
     if faults:
         expected = f"{noun} in column {column!r} of every row of {where}"
-        raise_all(_explained(faults, expected, finder))
+        raise_all(_explained(faults, expected, finder, f"no {noun}"))
     return found
 
 
 def _explained(
-    faults: Mapping[str, Sequence[tuple[int, str]]], expected: str, finder: _Finder
+    faults: Mapping[str, Sequence[tuple[int, str]]], expected: str, finder: _Finder, empty: str
 ) -> Iterable[DataError]:
     for reason, places in faults.items():
         names = some(dict.fromkeys(shown(name) for _, name in places if name))
@@ -135,7 +135,7 @@ def _explained(
         fix = "Mend or write these anew, or remove the rows."
         if reason.startswith("no such file"):
             fix = f"Paths begin in {finder.folder.resolve()}, or in a zip archive there."
-        elif reason.startswith("no "):
+        elif reason == empty:
             fix = "Fill in these cells, or leave the rows out by --empty-text drop."
         yield DataError(expected, f"{found}: {names}" if names else found, fix)
 
