@@ -238,7 +238,7 @@ ALIASES = {
     "map": "mean_average_precision", "label_ranking_loss": "ranking_loss",
     "exact_match": "subset_accuracy", "exact_match_ratio": "subset_accuracy",
     "f1_samples": "samples_f1", "acc": "accuracy",
-    "auc": "roc_auc", "auroc": "roc_auc", "roc_auc_ovr": "roc_auc",
+    "ap": "average_precision", "auc": "roc_auc", "auroc": "roc_auc", "roc_auc_ovr": "roc_auc",
     "top_k_accuracy": "top_2_accuracy", "brier_score": "brier", "brier_score_loss": "brier",
     "kappa": "cohen_kappa", "mcc": "matthews", "matthews_corrcoef": "matthews",
     "matthews_correlation": "matthews", "pearsonr": "pearson", "spearmanr": "spearman",
