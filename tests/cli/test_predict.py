@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ import tiny
 from cli.rows import Run, write_rows
 from headstart.cli import main
 from headstart.cli.shared.write import answers
+from headstart.data.tables.sources import read_table
 
 NUMBERS = "sentence,label\n" + "".join(f"film {n} good,{n / 7:.3f}\n" for n in range(40))
 CHOICES = "q,yes,no,label\n" + "".join(f"film {n},good,bad,yes\n" for n in range(20))
@@ -169,3 +171,21 @@ def test_what_is_warned_of_is_marked_as_a_warning(
     assert answer.code == 0
     assert answer.err.startswith("warning: ")
     assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_numbered_classes_are_written_by_their_names(
+    cli: Run, run_folder: Path, tmp_path: Path, ending: str
+) -> None:
+    names = ["positive", "negative"]  # the model has them the other way round
+    features = datasets.Features(
+        sentence=datasets.Value("string"), label=datasets.ClassLabel(names=names)
+    )
+    rows = {"sentence": ["good film", "bad film", "a film"], "label": [0, 1, -1]}
+    datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "new.parquet")
+    out = tmp_path / f"out.{ending}"
+    answer = cli("predict", run_folder, "--data", tmp_path / "new.parquet", "--out", out)
+    assert answer.code == 0, answer.err
+    found = read_table(out)
+    assert found["label"].tolist()[:2] == names
+    assert found["label"].tolist()[2] in ("", None) or found["label"].isna()[2]
