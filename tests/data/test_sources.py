@@ -18,6 +18,7 @@ from headstart.data._faults import notes
 from headstart.data.tables.classnames import class_names
 from headstart.data.tables.objects import as_frame
 from headstart.data.tables.sources import READERS, read_table
+from headstart.data.tables.stream import TableParts
 from headstart.errors import DataError
 
 ROWS = [
@@ -322,3 +323,9 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize("read", [read_table, lambda source: next(iter(TableParts(source)))])
+def test_the_home_folder_of_an_unknown_user_is_a_file_that_is_missing(read: Any) -> None:
+    with pytest.raises(DataError, match="nobody-of-that-name"):
+        read("~nobody-of-that-name/x.csv")

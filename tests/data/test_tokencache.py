@@ -222,3 +222,11 @@ def test_processes_share_the_folder(folder: Path) -> None:
     with get_context("spawn").Pool(2) as pool:
         assert sum(pool.map(_repeat, [str(folder.parent)] * 2)) == 2
     assert not list(folder.glob("*.new"))
+
+
+def test_the_cache_may_be_in_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("HEADSTART_CACHE", "~/kept")
+    assert cache_folder() == tmp_path / "kept" / "tokens"

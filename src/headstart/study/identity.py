@@ -11,6 +11,7 @@ from typing import Any
 
 from headstart.config import FitConfig
 from headstart.configfile import TRUST
+from headstart.files.home import path_of
 from headstart.models.checkpoints.source import locate
 from headstart.steps.settings import decide_hyperparameters, find_task
 from headstart.strategies.stages import Strategy
@@ -89,7 +90,7 @@ class Digests:
         return task.hub
 
     def _source(self, source: str) -> Any:
-        path = Path(source).expanduser()
+        path = path_of(source)
         if path.is_dir():
             return self._all(path, (p for p in path.rglob("*") if p.is_file()))
         return self._file(path) if path.is_file() else source

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from headstart.files.home import path_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,7 +18,7 @@ def is_text_file(data: str) -> bool:
     """Return whether ``--data`` names a file of bare lines: ``.txt``, packed or not, and there."""
     from headstart.data.tables._files import suffix
 
-    path = Path(data).expanduser()
+    path = path_of(data)
     return path.is_file() and suffix(path) == ".txt"
 
 
@@ -57,7 +58,7 @@ def read_lines(classifier: Classifier, data: str, encoding: str | None) -> pd.Da
 def _read_file(data: str, encoding: str | None) -> list[str]:
     from headstart.data.tables._text import read_text
 
-    lines = read_text(Path(data).expanduser(), encoding).split("\n")
+    lines = read_text(path_of(data), encoding).split("\n")
     return [line.rstrip("\r") for line in (lines if lines[-1] else lines[:-1])]
 
 

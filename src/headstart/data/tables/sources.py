@@ -21,6 +21,7 @@ from headstart.data.tables._text import read_json, read_separated
 from headstart.data.tables.classnames import note_names, noted_features, unfold_categories
 from headstart.data.tables.mediafolder import note_folder, read_classes
 from headstart.errors import DataError, did_you_mean
+from headstart.files.home import path_of
 
 OTHER_SPLITS = "other splits"
 """Where the attributes of a table hold the names of the splits beside the one that was read."""
@@ -56,7 +57,7 @@ def read_table(
             if it has no such split.
     """
     check_encoding(encoding)
-    path = Path(source).expanduser()
+    path = path_of(source)
     if path.is_dir():
         frame = _read_saved(path, split, or_all)
     elif path.exists():

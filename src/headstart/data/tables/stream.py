@@ -19,6 +19,7 @@ from headstart.data.tables._files import (
 from headstart.data.tables._text import Row, column_names, parse_json, split_rows, told_separator
 from headstart.data.tables.mediafolder import note_folder
 from headstart.data.tables.sources import ARROW_FAULTS, check_table, from_arrow, read_table
+from headstart.files.home import path_of
 
 ROWS_AT_ONCE = 16384
 """Rows of a part."""
@@ -52,7 +53,7 @@ class TableParts:
     ) -> None:
         check_encoding(encoding)
         self._source, self._split, self._size, self._encoding = source, split, size, encoding
-        path = Path(source).expanduser()
+        path = path_of(source)
         self._read = STREAMS.get(suffix(path)) if path.is_file() and not split else None
         self._path = path
         self.rows = 0

@@ -24,6 +24,7 @@ import tokenizers
 
 from headstart.data.rows import Rows
 from headstart.data.tokens.encode import Encoded, Padding, encode
+from headstart.files.home import path_of
 
 LARGEST = 2 * 2**30
 """Bytes of all files together; above, those that have gone unused the longest are removed."""
@@ -40,7 +41,7 @@ def cache_folder() -> Path | None:
     """
     own = os.environ.get("HEADSTART_CACHE")
     if own is not None:
-        return Path(own) / "tokens" if own else None
+        return path_of(own) / "tokens" if own else None
     above = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     try:
         return (Path(above) if above else Path.home() / ".cache") / "headstart" / "tokens"

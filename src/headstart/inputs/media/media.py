@@ -22,6 +22,7 @@ from headstart.data.tables.objects import is_table
 from headstart.data.tables.usable import is_empty
 from headstart.errors import DataError, raise_all
 from headstart.files.contents import MIB, UnreadableError, read_bytes
+from headstart.files.home import path_of
 from headstart.untrusted import shown
 
 T = TypeVar("T")
@@ -177,7 +178,7 @@ class _Finder:
         return Medium(_digest_of(data), name, None, path, member)
 
     def _place(self, name: str) -> tuple[Path, str | None]:
-        path = self.folder / Path(name).expanduser()
+        path = self.folder / path_of(name)
         if path.is_file():
             return path, None
         lead, ending, rest = name.partition(f"{_ARCHIVE}/")
