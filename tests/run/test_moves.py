@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import headstart as hs
+from headstart.cli import main
 from headstart.config import FitConfig
 from headstart.errors import ConfigError, HeadstartError, RunError
 from headstart.models.checkpoints import folders
@@ -187,21 +188,15 @@ STATES = ("nothing", "before", "between", "tidied")
 
 
 def evaluate(out: Path, rows: Path) -> None:
-    from headstart.cli import main
-
     assert main(["evaluate", str(out), "--data", str(rows), "--device", "cpu"]) == 0
 
 
 def predict(out: Path, rows: Path) -> None:
-    from headstart.cli import main
-
     words = ["predict", str(out), "--data", str(rows), "--device", "cpu"]
     assert main([*words, "--out", str(out.parent.parent / f"{out.parent.name}.csv")]) == 0
 
 
 def resume(out: Path, rows: Path) -> None:
-    from headstart.cli import main
-
     assert rows.exists()
     assert main(["fit", "--resume", "--out", str(out)]) == 2
 
@@ -350,4 +345,7 @@ def test_a_plan_leaves_a_run_whose_moves_are_unfinished_as_it_is(tmp_path: Path)
     before = tree(tmp_path)
     with pytest.raises(HeadstartError):  # its model is no real one
         hs.plan(**given | {"model": str(out)})
+    rows = ["--model", str(out), "--train", given["train"], "--text", "sentence", "--dry-run"]
+    for words in (["study", "run", "--strategies", "ft"], ["analyze", "drift"]):
+        assert main([*words, *rows]) == 2
     assert tree(tmp_path) == before

@@ -133,20 +133,23 @@ def carry_out(name: str, analysis: Analysis, given: Mapping[str, Any]) -> None:
     Raises ``typer.Exit`` with code 3 if runs have failed, 130 if the user interrupts.
     """
     from headstart.analysis.shared.runs import in_order, planned
+    from headstart.models.checkpoints.folders import looking
     from headstart.study.request import choose_executor
 
     folder = "" if given["dry_run"] else require_out(given["out"], f"analyze {name}")
     variants = _variants(analysis, given)
     settings = given_ones({setting: given[setting] for setting in _settings_for(analysis)})
     plan = _plan(analysis, variants, {**given, "settings": settings})
-    runs = planned(plan, variants)
     executor = choose_executor(
         given["executor"], given["workers"], given["threads"], given["ray_address"],
         given["cpus"], given["gpus"], given["out"],
     )  # fmt: skip
     if given["dry_run"]:
-        _print_plan(plan, variants, in_order(runs), executor, given["out"])
+        with looking():
+            ordered = in_order(planned(plan, variants))
+            _print_plan(plan, variants, ordered, executor, given["out"])
         return
+    runs = planned(plan, variants)
     _run(name, analysis, plan, variants, runs, executor, {**given, "out": folder})
 
 

@@ -132,6 +132,7 @@ def run(
     strategies or seeds add, and shares the work with other processes on the same folder. Settings
     of `headstart fit` are those of all runs; --grid compares several values of one.
     """
+    from headstart.models.checkpoints.folders import looking
     from headstart.study.request import choose_executor
 
     folder = "" if dry_run else require_out(out, "study run")
@@ -142,7 +143,8 @@ def run(
     })  # fmt: skip
     made = choose_executor(executor, workers, threads, ray_address, cpus, gpus, out)
     if dry_run:
-        _print_plan(plan, made, out)
+        with looking():
+            _print_plan(plan, made, out)
     else:
         _carry_out(plan, made, folder, retry_failed=retry_failed, quiet=quiet)
 
