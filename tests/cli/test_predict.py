@@ -173,19 +173,19 @@ def test_what_is_warned_of_is_marked_as_a_warning(
     assert answer.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
-def test_numbered_classes_are_written_by_their_names(
-    cli: Run, run_folder: Path, tmp_path: Path, ending: str
+@pytest.mark.parametrize("turned", [False, True])
+def test_classes_that_the_rows_number_otherwise_are_told(
+    cli: Run, run_folder: Path, tmp_path: Path, turned: bool
 ) -> None:
-    names = ["positive", "negative"]  # the model has them the other way round
+    names = ["negative", "positive"][:: -1 if turned else 1]
     features = datasets.Features(
         sentence=datasets.Value("string"), label=datasets.ClassLabel(names=names)
     )
     rows = {"sentence": ["good film", "bad film", "a film"], "label": [0, 1, -1]}
     datasets.Dataset.from_dict(rows, features=features).to_parquet(tmp_path / "new.parquet")
-    out = tmp_path / f"out.{ending}"
+    out = tmp_path / "out.jsonl"
     answer = cli("predict", run_folder, "--data", tmp_path / "new.parquet", "--out", out)
     assert answer.code == 0, answer.err
-    found = read_table(out)
-    assert found["label"].tolist()[:2] == names
-    assert found["label"].tolist()[2] in ("", None) or found["label"].isna()[2]
+    assert read_table(out)["label"].tolist() == rows["label"]
+    told = "warning: Column label holds integers, which are 0 positive, 1 negative to its data set"
+    assert answer.err.count(told) == turned

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headstart.cli.shared.console import facts, show, write_out
+from headstart.cli.shared.console import facts, show, warn, write_out
 from headstart.cli.shared.settings import given_ones, with_some_settings
 from headstart.cli.shared.usage import command
 from headstart.files.home import path_of
@@ -137,6 +137,7 @@ def predict(
     from headstart.cli.shared.lines import is_text_file, read_lines
     from headstart.cli.shared.write import answers, check_target, printing, writing
     from headstart.data.tables._files import check_encoding
+    from headstart.data.tables.classnames import numbered_otherwise
     from headstart.data.tables.sources import no_splits
     from headstart.data.tables.stream import TableParts
 
@@ -159,6 +160,8 @@ def predict(
     with opened as plain:
         write = answers(plain, escape_formulas=escape_formulas)
         for predictions in classifier.predict_parts(given):
+            for told in () if count else numbered_otherwise(predictions, classifier.labels):
+                warn(told)
             write(predictions)
             count += len(predictions)
     if out is not None:

@@ -18,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from headstart.data.tables.classnames import NAMES, with_names
 from headstart.errors import DataError, did_you_mean
 from headstart.files.writing import require_free, taken, whole_file
 
@@ -77,10 +76,7 @@ DIGITS = 6
 
 
 def answers(write: Write, *, escape_formulas: bool = False) -> Write:
-    """Round the probabilities of predicted rows; let a spreadsheet compute no text if asked.
-
-    Classes that ``datasets`` holds as integers get their names, which the file cannot hold beside.
-    """
+    """Round the probabilities of predicted rows; let a spreadsheet compute no text if asked."""
     write = without_formulas(write) if escape_formulas else write
 
     def rounded(cell: Any) -> Any:
@@ -97,7 +93,7 @@ def answers(write: Write, *, escape_formulas: bool = False) -> Write:
         short = {name: _short(frame[name]) for name in added if name.startswith("p_")}
         found = frame["prediction"]
         found = found.map(rounded) if found.dtype == object else found
-        write(with_names(frame.assign(prediction=found, **short), frame.attrs.get(NAMES, ())))
+        write(frame.assign(prediction=found, **short))
 
     return shorten
 

@@ -13,6 +13,9 @@ from typing import Any
 
 import pandas as pd
 
+from headstart.data._faults import some
+from headstart.untrusted import shown
+
 NAMES, ITEM_NAMES, CATEGORIES = "class_names", "item_names", "categories"
 """Under which a table keeps in ``attrs`` names by column: those of the integers, in their order, of
 the integers in lists, and the words that a category of pandas or Arrow has, in its order."""
@@ -83,6 +86,21 @@ def with_names(frame: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     """
     named = [column for column in columns if class_names(frame, column) is not None]
     return frame.assign(**{column: read_named(frame, column) for column in named})
+
+
+def numbered_otherwise(frame: pd.DataFrame, labels: tuple[str, ...]) -> list[str]:
+    """Tell of columns whose integers mean other classes than the same integers mean to a model.
+
+    ``labels`` are the model's class names in its order.
+    """
+    found: dict[str, tuple[str, ...]] = frame.attrs.get(NAMES, {})
+    return [
+        f"Column {shown(column)} holds integers, which are "
+        f"{some(f'{i} {shown(name)}' for i, name in enumerate(names))} to its data set. They are "
+        "written as they are, and the model numbers these classes otherwise: compare by name."
+        for column, names in found.items()
+        if names != labels and set(names) & set(labels)
+    ]
 
 
 def case_aliases(names: tuple[str, ...], others: Iterable[str]) -> dict[str, int]:
