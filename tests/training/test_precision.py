@@ -89,6 +89,20 @@ def test_numbers_that_are_not_finite_count_as_failing() -> None:
     assert runtime.precision == "fp32"
 
 
+@pytest.mark.parametrize("wrong", [True, False])
+def test_a_convolution_in_groups_that_gives_noise_in_bf16_is_found_out(wrong: bool) -> None:
+    split, runtime = _split("bert"), Runtime("cpu", "bf16")
+    layer = torch.nn.Conv1d(32, 32, 3, groups=2)  # computed rightly everywhere
+    base: Any = split.base
+    base.add_module("local", layer)
+    layer.register_forward_hook(
+        lambda _module, _args, out: -out if wrong and out.dtype == torch.bfloat16 else out
+    )
+    told = settle_precision(split, [Rows(12)], runtime)
+    assert ("local is computed wrongly" in told) == wrong
+    assert runtime.precision == ("fp32" if wrong else "bf16")
+
+
 @pytest.mark.parametrize("training", [True, False])
 def test_a_head_that_fails_in_fp32_on_a_base_in_bf16_is_found_out(training: bool) -> None:
     split, runtime = _split("bert"), Runtime("cpu", "bf16")
